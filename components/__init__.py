@@ -1,0 +1,1 @@
+"""The product: everything that a stack is made of."""

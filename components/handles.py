@@ -1,0 +1,63 @@
+"""What rooms hand to each other. A handle's outputs resolve only when what they name is usable, so that reading one is waiting for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pulumi
+    import pulumi_kubernetes as k8s
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterHandle:
+    """A cluster whose API server answers and whose nodes take pods."""
+
+    name: pulumi.Output[str]
+    provider: k8s.Provider
+    """Every Kubernetes resource of the fleet is made through this provider."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryHandle:
+    """A model repository release that is whole in its object store."""
+
+    url: pulumi.Output[str]
+    """What Triton's --model-repository takes as seen from a pod, such as ``s3://bucket/models/<digest>`` or
+    ``s3://http://host:port/bucket/models/<digest>``."""
+    digest: pulumi.Output[str]
+    """Content hash of the release (hex): goes into the pod template, so that changed models roll out."""
+    models: tuple[str, ...]
+    """Names of the models in the release."""
+    region: str
+    credentials: pulumi.Output[dict[str, str]] | None
+    """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret, or None where the service account is the identity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsHandle:
+    """A Prometheus that answers queries."""
+
+    namespace: str
+    url: pulumi.Output[str]
+    """In-cluster base URL without port, such as ``http://kps-prometheus.monitoring.svc``; resolves once its release is up."""
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomMetricsHandle:
+    """custom.metrics.k8s.io, served."""
+
+    ready: pulumi.Output[str]
+    """Name of the APIService; resolves once the adapter's release is up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingHandle:
+    """One Triton deployment that is ready."""
+
+    name: str
+    namespace: str
+    service: pulumi.Output[str]
+    """In-cluster DNS name of the Service, ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)."""

@@ -1,0 +1,55 @@
+"""What every settings model shares: frozen, no unknown keys, camelCase in the stack file, and the unit types.
+
+Nothing here reads a stack file (`load.py` does, alone) and nothing here makes a resource.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic.alias_generators import to_camel
+
+_DURATION: Final = re.compile(r"^(?P<number>\d+(?:\.\d+)?)(?P<unit>us|ms|s|m|h|d)$")
+_SECONDS: Final[dict[str, Decimal]] = {
+    unit: Decimal(seconds) for unit, seconds in {"us": "0.000001", "ms": "0.001", "s": "1", "m": "60", "h": "3600", "d": "86400"}.items()
+}
+
+
+def parse_duration(value: object) -> object:
+    """Turn ``"50ms"``, ``"30s"``, ``"5m"``, ``"1h"`` or ``"7d"`` into seconds as a float; leave a plain number alone.
+
+    Raises ValueError for a string of any other form, naming the form that is wanted.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.match(value.strip())
+    if match is None:
+        message = f"{value!r} is no duration: write a number and a unit out of us, ms, s, m, h, d, like 50ms or 5m"
+        raise ValueError(message)
+    return float(Decimal(match["number"]) * _SECONDS[match["unit"]])
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+"""Seconds. In a stack file either a number of seconds or a string with a unit (``50ms``, ``5m``)."""
+
+Quantity = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+"""A Kubernetes resource quantity such as ``500m``, ``2`` or ``4Gi``, kept as the string that was written."""
+
+DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")]
+"""An RFC 1123 label that starts with a letter: the form that Service names and Helm releases accept alike."""
+
+
+class Model(BaseModel):
+    """Base of every settings model: immutable, unknown keys refused, camelCase keys in the stack file."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_enum_values=False,
+        validate_default=True,
+    )

@@ -1,0 +1,21 @@
+"""Settings of the cluster that the fleet runs on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from components.settings.base import Model
+
+
+class ExistingClusterSettings(Model):
+    """A cluster that is there already: found through a kubeconfig, never created, changed or deleted."""
+
+    provider: Literal["existing"] = "existing"
+    kubeconfig: str | None = None
+    """Path of a kubeconfig file; None means what kubectl would use (KUBECONFIG, else ~/.kube/config)."""
+    context: str | None = None
+    """Context inside that file; None means its current-context."""
+
+
+ClusterSettings = ExistingClusterSettings
+"""Union of all providers, told apart by ``provider``."""

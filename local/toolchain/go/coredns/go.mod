@@ -1,0 +1,3 @@
+module triton-fleet.local/tools/coredns
+
+go 1.26.8

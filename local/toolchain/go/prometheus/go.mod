@@ -1,0 +1,3 @@
+module triton-fleet.local/tools/prometheus
+
+go 1.26.8
