@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.settings.base import Duration, Model, Quantity
 
@@ -15,6 +15,19 @@ class ChartSettings(Model):
     source: Literal["upstream", "oci", "folder"] = "upstream"
     location: str | None = None
     """``oci``: registry path such as ``oci://registry.example.com/charts``. ``folder``: path with one folder or .tgz a chart."""
+
+    @model_validator(mode="after")
+    def _location_fits_source(self) -> Self:
+        if self.source == "upstream" and self.location is not None:
+            message = f"location ({self.location}) is read only by source oci or folder: name one of them as source, or drop location"
+            raise ValueError(message)
+        if self.source == "oci" and not (self.location or "").startswith("oci://"):
+            message = f"source oci needs a location like oci://registry.example.com/charts, not {self.location!r}: no chart could be pulled"
+            raise ValueError(message)
+        if self.source == "folder" and not self.location:
+            message = "source folder needs a location: the path of the folder that holds the charts"
+            raise ValueError(message)
+        return self
 
 
 class PrometheusSettings(Model):
@@ -29,14 +42,21 @@ class PrometheusSettings(Model):
     """NodePort of the Prometheus Service (reference 000 uses 30090); None leaves it a ClusterIP."""
     grafana: bool = True
     alertmanager: bool = True
+    upgrade_crds: bool = True
+    """True: a job of the chart brings the CRDs up to the chart's version before each install and upgrade (Helm itself never upgrades
+    CRDs). It pulls busybox from docker.io and kubectl from registry.k8s.io; without reach to both, set False and apply CRDs yourself."""
 
 
 class DcgmSettings(Model):
     """dcgm-exporter: GPU metrics."""
 
     enabled: bool = True
-    interval: Duration = Field(default=1.0, gt=0)
-    """How often DCGM samples and Prometheus scrapes. The exporter's own default of 30 s makes a 1 s scrape re-read old samples."""
+    interval: Duration = Field(default=1.0, ge=0.1)
+    """How often DCGM samples and Prometheus scrapes; 100 ms is the exporter's least. Its own default of 30 s makes a 1 s scrape re-read
+    old samples."""
+    scrape: Literal["serviceMonitor", "job"] = "serviceMonitor"
+    """``serviceMonitor``: by the chart's ServiceMonitor. ``job``: by a raw scrape job ``gpu-metrics``, as in reference 000. Never both,
+    which would count each GPU twice; both give the series the namespace and pod that own the GPU, and ``service="dcgm-exporter"``."""
 
 
 class AdapterSettings(Model):

@@ -1,0 +1,1 @@
+"""What stands between the cluster and Triton: metrics collection, GPU metrics, and custom metrics for the autoscaler."""
