@@ -112,6 +112,7 @@ class TerminalReporter:
         self._running: list[_Running] = []
         self._lock = threading.RLock()
         self._painted = False
+        self._hidden = False
         self._wake = threading.Event()
         self._painter: threading.Thread | None = None
 
@@ -173,6 +174,26 @@ class TerminalReporter:
         with self._lock:
             self._line(line)
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person watches on a terminal."""
+        return self._tty
+
+    @contextlib.contextmanager
+    def hidden(self) -> Generator[None]:
+        """Leave the terminal to another program for as long as the context lasts."""
+        with self._lock:
+            self._hidden = True
+            if self._painted:
+                self._stream.write("\r\x1b[K")
+                self._stream.flush()
+                self._painted = False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._hidden = False
+
     # ------------------------------------------------------------------ how it is drawn
     def _numbered(self, name: str, depth: int, estimate_s: float | None) -> tuple[int | None, float | None]:
         if depth:
@@ -222,7 +243,8 @@ class TerminalReporter:
             with self._lock:
                 if not self._running or wake.is_set():
                     return
-                self._paint_once()
+                if not self._hidden:
+                    self._paint_once()
 
     def _paint_once(self) -> None:
         now = self._clock()

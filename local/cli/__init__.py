@@ -1,0 +1,1 @@
+"""The commands of a newcomer: up, load, status, doctor, env, destroy, down, clean."""

@@ -1,0 +1,282 @@
+"""Pulumi as this project runs it: which CLI with which companions, its home and backend, healing after a kill, running it in sight."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from local.cli.errors import CommandError
+from local.plugins import language_python
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from local.progress import TerminalReporter
+    from local.toolchain import Toolchain
+
+COMPANIONS: Final = ("pulumi-language-python-exec", "pulumi-resource-pulumi-python")
+"""Scripts that must lie beside the CLI: the runner of Python programs and the host of dynamic providers."""
+PROJECT: Final = "triton-fleet"
+STACK: Final = "dev"
+PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (no secret: the stack file that it would decrypt holds none)
+
+
+def assemble(folder: Path, toolchain: Toolchain, python: Path) -> Path:
+    """Put the CLI into ``folder`` with its companions and a language host beside it; returns the CLI's path.
+
+    The engine takes these helpers from beside its own executable without a word, and from anywhere else with a warning on every command:
+    hence a hard link (a copy on another file system) instead of a link, which it would follow. An installation by Pulumi's own release is
+    used as it is: everything lies beside its CLI already.
+    """
+    cli = toolchain.path("pulumi")
+    official = language_python.official(cli)
+    if official is not None and official.parent == cli.resolve().parent:
+        return cli
+    folder.mkdir(parents=True, exist_ok=True)
+    _place(cli.resolve(), folder / "pulumi")
+    for name in COMPANIONS:
+        _place(toolchain.path(name).resolve(), folder / name)
+    if official is not None:
+        _place(official.resolve(), folder / language_python.NAME)
+    else:
+        language_python.install(folder, python)
+    return folder / "pulumi"
+
+
+def _place(source: Path, target: Path) -> None:
+    if target.exists() and not target.is_symlink():
+        ours, theirs = target.stat(), source.stat()
+        if (ours.st_size, ours.st_mtime_ns) == (theirs.st_size, theirs.st_mtime_ns):
+            return
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    try:
+        fresh.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, fresh)
+    fresh.chmod(0o755)
+    fresh.replace(target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackLock:
+    """A lock of the file backend: who holds the stack."""
+
+    file: Path
+    pid: int
+    host: str
+
+    def is_stale(self) -> bool:
+        """Whether the process that took the lock is gone. A lock of another machine is never called stale."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            name = (Path("/proc") / str(self.pid) / "comm").read_text(encoding="utf-8").strip()
+        except OSError:
+            return _is_gone(self.pid)
+        # A number is given to another process sooner or later: the holder of a lock is a pulumi or nobody.
+        return "pulumi" not in name
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def locks(backend: Path, stack: str = STACK) -> list[StackLock]:
+    """Locks on ``stack`` in the file backend at ``backend``. One that can't be read counts as held by nobody."""
+    found = []
+    for file in sorted((backend / ".pulumi" / "locks" / "organization" / PROJECT / stack).glob("*.json")):
+        try:
+            said = json.loads(file.read_text(encoding="utf-8"))
+            found.append(StackLock(file=file, pid=int(said["pid"]), host=str(said["hostname"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            found.append(StackLock(file=file, pid=-1, host=socket.gethostname()))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """An operation that was under way when Pulumi was killed."""
+
+    kind: str
+    """creating, updating, deleting, reading or importing."""
+    urn: str
+    inputs: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Logical name of the resource."""
+        return self.urn.rsplit("::", 1)[-1]
+
+
+def without_pending(deployment: dict[str, Any]) -> tuple[dict[str, Any], list[Pending]]:
+    """``deployment`` (as ``pulumi stack export`` prints it) without its pending operations, and those."""
+    inner = deployment.get("deployment") or {}
+    pending = inner.get("pending_operations") or []
+    operations = [
+        Pending(kind=str(one.get("type")), urn=str(resource.get("urn")), inputs=resource.get("inputs") or {})
+        for one in pending
+        if (resource := one.get("resource") or {})
+    ]
+    cleared = {**deployment, "deployment": {key: value for key, value in inner.items() if key != "pending_operations"}}
+    return cleared, operations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulumi:
+    """A CLI with an environment: every call runs in the project's folder."""
+
+    cli: Path
+    project: Path
+    environment: Mapping[str, str]
+    backend: Path
+    stack: str = STACK
+    config_file: Path | None = None
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        command = [str(self.cli), *arguments]
+        if self.config_file is not None and arguments[0] in {"up", "preview", "refresh", "destroy"}:
+            command += ["--config-file", str(self.config_file)]
+        return command
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a quick command and keep its output. Raises CommandError when ``check`` and it fails."""
+        done = subprocess.run(
+            self._command(arguments),
+            cwd=self.project,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and done.returncode:
+            output = (done.stderr + done.stdout).strip()
+            message = f"`pulumi {' '.join(arguments)}` ended with exit code {done.returncode}:\n{output}"
+            raise CommandError(message)
+        return done
+
+    def show(self, reporter: TerminalReporter, *arguments: str) -> int:
+        """Run a long command in sight and return its exit code.
+
+        On a terminal it gets the terminal, with the tree of resources that grows; in a log its lines are passed on. Ctrl-C reaches Pulumi
+        from the terminal by itself: it is given the time to end in order, because what it is killed in leaves operations pending.
+        """
+        if reporter.is_terminal:
+            with reporter.hidden():
+                process = subprocess.Popen(self._command(arguments), cwd=self.project, env=dict(self.environment))
+                return _wait(process)
+        process = subprocess.Popen(
+            [*self._command(arguments), "--non-interactive", "--suppress-progress", "--color", "never"],
+            cwd=self.project,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None  # noqa: S101 (it was asked for)
+        try:
+            for line in process.stdout:
+                if line.strip():
+                    reporter.raw(f"    {line.rstrip()}")
+        except KeyboardInterrupt:
+            _wait(process)
+            raise
+        return _wait(process)
+
+    def select(self) -> None:
+        """Log in to the file backend and select the stack, made when it lacks."""
+        self.backend.mkdir(parents=True, exist_ok=True)
+        self.run("stack", "select", "--create", self.stack)
+
+    def heal(self, reporter: TerminalReporter) -> None:
+        """Undo what a killed run left: its lock, and operations that nobody knows the end of.
+
+        Raises:
+            CommandError: another Pulumi works on the stack right now.
+        """
+        held = locks(self.backend, self.stack)
+        for lock in held:
+            if not lock.is_stale():
+                message = (
+                    f"Stack {self.stack} is held by process {lock.pid} on {lock.host}: another pulumi works on it and two at once would "
+                    f"spoil its state. Wait for it, or end it; if it is no Pulumi, delete {lock.file}."
+                )
+                raise CommandError(message)
+        for lock in held:
+            reporter.note(f"An earlier run was killed: removing its lock on stack {self.stack}")
+            lock.file.unlink(missing_ok=True)
+        exported = self.run("stack", "export").stdout
+        if '"pending_operations"' not in exported:
+            return
+        cleared, operations = without_pending(json.loads(exported))
+        if not operations:
+            return
+        for one in operations:
+            reporter.note(f"An earlier run was killed while {one.kind} {one.name}: `pulumi up` settles it")
+        self._settle(operations, reporter)
+        file = self.backend / f"healed-{os.getpid()}.json"
+        file.write_text(json.dumps(cleared), encoding="utf-8")
+        try:
+            self.run("stack", "import", "--force", "--file", str(file))
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _settle(self, operations: list[Pending], reporter: TerminalReporter) -> None:
+        """Remove Helm releases that a kill left half installed or unknown to the state: their names would be "still in use"."""
+        releases = {
+            (one.inputs.get("name"), one.inputs.get("namespace"))
+            for one in operations
+            if one.kind == "creating" and "kubernetes:helm.sh/v3:Release::" in one.urn
+        }
+        helm = shutil.which("helm", path=self.environment.get("PATH"))
+        if not releases or helm is None:
+            return
+        listed = subprocess.run(
+            [helm, "list", "--all-namespaces", "--all", "--output", "json"],
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if listed.returncode:
+            return
+        for release in json.loads(listed.stdout or "[]"):
+            if (release["name"], release["namespace"]) in releases:
+                reporter.note(f"Removing Helm release {release['name']} ({release['status']}), which the killed run left")
+                command = [helm, "uninstall", release["name"], "--namespace", release["namespace"], "--wait", "--timeout", "2m"]
+                subprocess.run(command, env=dict(self.environment), capture_output=True, check=False)
+
+    def outputs(self) -> dict[str, Any]:
+        """Outputs of the stack; empty before the first `up`."""
+        done = self.run("stack", "output", "--json", "--stack", self.stack, check=False)
+        if done.returncode:
+            return {}
+        result: dict[str, Any] = json.loads(done.stdout or "{}")
+        return result
+
+
+def _wait(process: subprocess.Popen[Any]) -> int:
+    interrupted = False
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+            continue
+        if interrupted:
+            raise KeyboardInterrupt
+        return code
