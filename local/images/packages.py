@@ -1,0 +1,98 @@
+"""Reads Debian packages and wheels into a `Tree`."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import zipfile
+from typing import IO, TYPE_CHECKING, Final, cast
+
+from local.images import elf
+from local.images.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from local.images.tree import Tree
+
+_NO_USE: Final = (
+    "usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/lintian/", "usr/share/bug/", "usr/share/menu/", "usr/share/bash-completion/",
+    "usr/share/applications/", "usr/share/pixmaps/", "usr/share/doc-base/", "usr/share/debconf/", "usr/share/apport/", "etc/skel/",
+)  # fmt: skip
+"""Folders of Debian packages that no program of ours reads."""
+
+
+def package_name(path: Path) -> str:
+    """Return the package's name from its file's: libssl3_3.0.22-1_amd64.deb is libssl3."""
+    return path.name.partition("_")[0]
+
+
+def add_deb(tree: Tree, path: Path, keep: Callable[[str], bool] = lambda _: True) -> None:
+    """Add the files of a Debian package for which ``keep`` (given paths without leading slash) is true; licences stay, manuals don't.
+
+    Raises:
+        ImageError: the package can't be read.
+    """
+    command = ["dpkg-deb", "--fsys-tarfile", str(path)]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            with tarfile.open(fileobj=cast("IO[bytes]", process.stdout), mode="r|") as tar:
+                for member in tar:
+                    _add_member(tree, tar, member, keep)
+            said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+    except (OSError, tarfile.TarError) as error:
+        raise ImageError(f"{path} can't be read as a Debian package ({error}): no image can be made of it. Remove the file and run again.") from error
+    if process.returncode:
+        raise ImageError(f"{path} can't be read as a Debian package ({said}): no image can be made of it. Remove the file and run again.")
+
+
+def _add_member(tree: Tree, tar: tarfile.TarFile, member: tarfile.TarInfo, keep: Callable[[str], bool]) -> None:
+    name = member.name.removeprefix("./").rstrip("/")
+    wanted = not name.startswith(_NO_USE) and (not name.startswith("usr/share/doc/") or name.endswith("/copyright")) and keep(name)
+    if name in {"", "."} or not wanted:
+        return
+    if member.isdir():
+        return  # made by what is in them: most empty folders of packages serve dpkg
+    if member.issym():
+        tree.link(name, member.linkname)
+    elif member.islnk():
+        tree.file(name, tree.read(member.linkname.removeprefix("./")), member.mode & 0o777)
+    elif member.isfile():
+        content = tar.extractfile(member)
+        tree.file(name, content.read() if content else b"", member.mode & 0o777)
+
+
+def add_wheel(tree: Tree, path: Path, place: Callable[[str], str | None], executable: Callable[[str], bool] = lambda _: False) -> None:
+    """Add the files of a wheel for which ``place`` names a path in the image; modes are 0644, or 0755 where ``executable`` says so of that path.
+
+    Raises:
+        ImageError: the wheel can't be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                target = None if member.is_dir() else place(member.filename)
+                if target is not None:
+                    tree.file(target, archive.read(member), 0o755 if executable(target) else 0o644)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ImageError(f"{path} can't be read as a wheel ({error}): no image can be made of it. Remove the file and run again.") from error
+
+
+def missing_libraries(trees: Sequence[Tree]) -> dict[str, list[str]]:
+    """Return the shared libraries that some file asks for and no tree holds, each with the files that ask for it."""
+    names = {path.rpartition("/")[2] for tree in trees for path, _ in tree.items()}
+    missing: dict[str, list[str]] = {}
+    for path, data in _programs(trees):
+        parsed = elf.parse(data)
+        for library in parsed.needed if parsed else ():
+            if library not in names:
+                missing.setdefault(library, []).append(path)
+    return missing
+
+
+def _programs(trees: Iterable[Tree]) -> Iterable[tuple[str, bytes]]:
+    for tree in trees:
+        for path, entry in tree.items():
+            if isinstance(entry.data, bytes) and entry.data[:4] == b"\x7fELF":
+                yield path, entry.data
