@@ -39,7 +39,6 @@ class _Rules(release.ChartValues):
     default: bool = False
     """The chart's default rules sum each series by resource: two GPUs at 50 % would read 100."""
     custom: list[dict[str, Any]]
-    external: tuple[()] = ()
 
 
 class _Readiness(release.ChartValues):

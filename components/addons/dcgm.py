@@ -10,6 +10,7 @@ namespace finds nothing. Both ways of scraping here keep the owner's labels and 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -60,7 +61,9 @@ class DcgmValues(release.ChartValues):
     arguments: list[str]
     service_monitor: _ServiceMonitor
     node_selector: dict[str, str] = Field(default_factory=lambda: {GPU_NODE_LABEL: "true"})
-    tolerations: tuple[_Toleration, ...] = (_Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule"),)
+    tolerations: list[_Toleration] = Field(
+        default_factory=lambda: [_Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")]
+    )
     liveness_probe: _Liveness = _Liveness(initial_delay_seconds=90, period_seconds=10)
     """DCGM takes its time on a machine with many GPUs; reference 000 met the restart loop that a short delay makes."""
     readiness_probe: _Readiness = _Readiness(initial_delay_seconds=5)
@@ -88,7 +91,9 @@ def dcgm_values(settings: DcgmSettings) -> DcgmValues:
             honor_labels=True,
             relabelings=[{"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "kubernetes_node"}],
         )
-    return DcgmValues(arguments=["-f", _COUNTERS, "-c", str(round(settings.interval * 1000))], service_monitor=monitor)
+    # One word, not "-c", "1000": the chart writes its arguments unquoted, and a number where a string belongs is refused by the API server.
+    interval = f"--collect-interval={math.ceil(settings.interval * 1000)}"
+    return DcgmValues(arguments=["-f", _COUNTERS, interval], service_monitor=monitor)
 
 
 def scrape_jobs(settings: DcgmSettings) -> tuple[dict[str, Any], ...]:
