@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from components.settings.base import DnsLabel, Duration, Model, Quantity
+from components.settings.base import DnsLabel, Duration, Model, Problem, Problems, Quantity
+
+OWNED_FLAGS: Final = frozenset(
+    {
+        "--model-repository",
+        "--model-store",
+        "--model-control-mode",
+        "--load-model",
+        "--exit-timeout-secs",
+        "--strict-readiness",
+        "--http-port",
+        "--grpc-port",
+        "--metrics-port",
+        "--allow-http",
+        "--allow-grpc",
+        "--allow-metrics",
+        "--allow-gpu-metrics",
+        "--log-verbose",
+    }
+)
+"""tritonserver flags that the chart writes itself, because a probe, a port, the drain or a scaling metric is computed from them."""
+_WINDOW_SCRAPES: Final = 4
+"""Scrapes that a rate's window must hold: two make a rate, one may fail, and windows and scrapes are not aligned."""
 
 
 class ResourceSettings(Model):
@@ -29,6 +51,20 @@ class ServiceSettings(Model):
     grpc_node_port: int | None = Field(default=None, ge=30000, le=32767)
     annotations: dict[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _node_ports(self) -> Self:
+        problems = []
+        for field, port in (("http_node_port", self.http_node_port), ("grpc_node_port", self.grpc_node_port)):
+            if port is not None and self.type == "ClusterIP":
+                text = f"({port}) would be ignored: a ClusterIP Service has no node port. Set type to NodePort, or leave it out."
+                problems.append(Problem(at=(field,), text=text, also=(("type",),)))
+        if self.http_node_port is not None and self.http_node_port == self.grpc_node_port:
+            text = f"({self.grpc_node_port}) is httpNodePort too: Kubernetes would refuse the Service. Give it another port."
+            problems.append(Problem(at=("grpc_node_port",), text=text, also=(("http_node_port",),)))
+        if problems:
+            raise Problems(*problems)
+        return self
+
 
 class DrainSettings(Model):
     """How a pod leaves without losing a request; the grace period is computed: pre_stop + exit_timeout + a margin."""
@@ -50,14 +86,14 @@ class PendingRequestsMetric(Model):
     """Requests waiting in Triton's queues, per pod (``nv_inference_pending_request_count``)."""
 
     kind: Literal["pendingRequests"]
-    target: float = Field(gt=0)
+    target: float = Field(ge=0.001)
 
 
 class GpuUtilizationMetric(Model):
     """GPU utilisation in percent through Service dcgm-exporter (``DCGM_FI_DEV_GPU_UTIL``, Object metric, as in reference 000)."""
 
     kind: Literal["gpuUtilization"]
-    target: float = Field(gt=0, le=100)
+    target: float = Field(ge=1, le=100)
 
 
 Metric = Annotated[QueueTimeMetric | PendingRequestsMetric | GpuUtilizationMetric, Field(discriminator="kind")]
@@ -68,14 +104,36 @@ class ScalingSettings(Model):
 
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=4, ge=1)
-    metrics: tuple[Metric, ...] = (
-        QueueTimeMetric(kind="queueTime", target=0.05),
-        PendingRequestsMetric(kind="pendingRequests", target=16),
+    metrics: tuple[Metric, ...] = Field(
+        default=(
+            QueueTimeMetric(kind="queueTime", target=0.05),
+            PendingRequestsMetric(kind="pendingRequests", target=16),
+        ),
+        min_length=1,
     )
-    window: Duration = Field(default=60.0, gt=0)
-    """Rate window of the metrics; at least four scrapes, or the rates flap."""
+    window: Duration = Field(default=60.0, gt=0, le=600)
+    """Rate window of the metrics; at least four scrapes, or the rates flap. All deployments of a stack share one rule a metric, hence
+    one window: the longest that any of them asks for."""
     scale_down_stabilization: Duration = Field(default=300.0, ge=0, le=3600)
     scale_down_pods_per_minute: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _bounds_and_metrics(self) -> Self:
+        problems = []
+        if self.min_replicas > self.max_replicas:
+            text = (
+                f"({self.min_replicas}) is above maxReplicas ({self.max_replicas}): the autoscaler would be refused. "
+                "Lower it or raise maxReplicas."
+            )
+            problems.append(Problem(at=("min_replicas",), text=text, also=(("max_replicas",),)))
+        kinds = [metric.kind for metric in self.metrics]
+        for position, kind in enumerate(kinds):
+            if kind in kinds[:position]:
+                text = f"is {kind} again: only the lowest target of a kind would ever act. Keep one."
+                problems.append(Problem(at=("metrics", position), text=text))
+        if problems:
+            raise Problems(*problems)
+        return self
 
 
 class ServingSettings(Model):
@@ -94,5 +152,41 @@ class ServingSettings(Model):
     scrape_interval: Duration = Field(default=5.0, gt=0)
     log_verbose: int = Field(default=0, ge=0)
     extra_args: tuple[str, ...] = ()
-    """Further tritonserver flags, passed as they are."""
+    """Further tritonserver flags, passed as they are. Flags that the chart computes itself (OWNED_FLAGS) are refused."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Further environment variables of the container. Not for secrets: they are readable in the Deployment."""
+    image_pull_secrets: tuple[DnsLabel, ...] = ()
+    """Secrets of type dockerconfigjson, in the same namespace, for a private registry."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    run_as_user: int = Field(default=1000, ge=0)
+    """User and group id of the server; 1000 is ``triton-server`` in NVIDIA's images. 0 (root) only where an image needs it."""
     scaling: ScalingSettings = ScalingSettings()
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        problems = []
+        if self.models is not None and not self.models:
+            text = "is an empty list: Triton would serve nothing. Name models, or leave the key out to serve all of them."
+            problems.append(Problem(at=("models",), text=text))
+        for position, argument in enumerate(self.extra_args):
+            flag = argument.split("=", 1)[0]
+            if flag in OWNED_FLAGS:
+                text = f"({flag}) is a flag that the chart computes: given twice, either could win. Use the setting made for it."
+                problems.append(Problem(at=("extra_args", position), text=text))
+        window, scrape = self.scaling.window, self.scrape_interval
+        if window < _WINDOW_SCRAPES * scrape:
+            text = (
+                f"({window:g} s) is shorter than {_WINDOW_SCRAPES} scrapes of scrapeInterval ({scrape:g} s): a rate over fewer samples "
+                f"flaps, and the replicas with it. Raise it to {_WINDOW_SCRAPES * scrape:g}s or lower scrapeInterval."
+            )
+            problems.append(Problem(at=("scaling", "window"), text=text, also=(("scrape_interval",),)))
+        for position, metric in enumerate(self.scaling.metrics):
+            if metric.kind == "gpuUtilization" and self.resources.gpus == 0:
+                text = (
+                    "is gpuUtilization but resources.gpus is 0: the metric would never exist and the autoscaler would hold still. "
+                    "Give the pod a GPU, or scale by queueTime or pendingRequests."
+                )
+                problems.append(Problem(at=("scaling", "metrics", position), text=text, also=(("resources", "gpus"),)))
+        if problems:
+            raise Problems(*problems)
+        return self

@@ -1,0 +1,1 @@
+"""Triton itself: the chart's typed values, its component, and what scales it."""

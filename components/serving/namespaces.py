@@ -1,0 +1,54 @@
+"""Namespaces of the Triton deployments: one a distinct name, however many deployments share it.
+
+Made beside the deployments and not by one of them: taken from one to another later, a namespace would be replaced with all that is in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.naming import labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from components.handles import ClusterHandle, CustomMetricsHandle
+    from components.settings.serving import ServingSettings
+
+_COMPONENT: Final = "triton"
+
+
+def namespace_names(serving: Sequence[ServingSettings]) -> tuple[str, ...]:
+    """Return the distinct namespaces of ``serving``, sorted: the order of a stack file's list must not matter."""
+    return tuple(sorted({entry.namespace for entry in serving}))
+
+
+def serving_namespaces(
+    serving: Sequence[ServingSettings],
+    *,
+    cluster: ClusterHandle,
+    custom_metrics: CustomMetricsHandle,
+    parent: pulumi.Resource,
+) -> dict[str, k8s.core.v1.Namespace]:
+    """Declare the namespaces of ``serving`` as children of ``parent`` and return them by name.
+
+    They depend on the custom metrics API, so that a destroy deletes them while it is still served: Kubernetes never finishes deleting a
+    namespace while an APIService is registered that nobody answers for.
+    """
+    return {
+        name: k8s.core.v1.Namespace(
+            name,
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=name, labels={**labels(_COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted"}
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=parent,
+                provider=cluster.provider,
+                depends_on=custom_metrics.ready.apply(lambda _: list[pulumi.Input[pulumi.Resource]]()),
+            ),
+        )
+        for name in namespace_names(serving)
+    }

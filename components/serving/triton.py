@@ -1,0 +1,134 @@
+"""One Triton deployment: our chart with values made from the settings, and the Secret that it reads its bucket with.
+
+Makes no namespace (`namespaces.py`: several deployments may share one) and no metric (the adapter's rules are made from the same
+description as the autoscaler here, `scaling.py`, but belong to the adapter's release).
+
+The Secret is made here and not by the chart: as a resource of its own its values stay Pulumi secrets, encrypted in the state, where
+values of a chart would mark every object of it as secret, and a Helm release would keep them readable.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.handles import ServingHandle
+from components.naming import labels, type_token
+from components.serving.values import COMPONENT, chart_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from components.handles import ClusterHandle, CustomMetricsHandle, MetricsHandle, RepositoryHandle
+    from components.settings.serving import ServingSettings
+
+CHART: Final = "./charts/triton"
+"""Relative to the project: an absolute path would make a state that differs from machine to machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TritonArgs:
+    """What Triton needs."""
+
+    cluster: ClusterHandle
+    repository: RepositoryHandle
+    metrics: MetricsHandle
+    """Brings the PodMonitor's kind; nothing of it goes into the values."""
+    custom_metrics: CustomMetricsHandle
+    """Serves what the autoscaler reads."""
+    settings: ServingSettings
+    namespace: k8s.core.v1.Namespace
+    """The namespace named in the settings."""
+    service_account_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """What binds the pods' service account to a cloud identity, such as ``eks.amazonaws.com/role-arn``."""
+
+
+def unknown_models(settings: ServingSettings, repository: Sequence[str]) -> str | None:
+    """Return what is wrong when ``settings`` name models that the ``repository`` has not; None when all is well."""
+    missing = sorted(set(settings.models or ()) - set(repository))
+    if not missing:
+        return None
+    return (
+        f"triton-fleet:serving: {settings.name} names models {', '.join(missing)}, which the repository does not have "
+        f"(it has {', '.join(sorted(repository)) or 'none'}): Triton would not start. Correct `models` or add them to the repository."
+    )
+
+
+class Triton(pulumi.ComponentResource):
+    """Triton, its Service and what scales it."""
+
+    handle: ServingHandle
+
+    def __init__(self, name: str, args: TritonArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(type_token("serving", "Triton"), name, None, opts)
+        settings = args.settings
+        problem = unknown_models(settings, args.repository.models)
+        if problem is not None:
+            raise ValueError(problem)
+        secret = self._credentials(name, args)
+        values = pulumi.Output.all(
+            url=args.repository.url,
+            release=args.repository.digest,
+            secret=None if secret is None else secret.metadata.name,
+            annotations=dict(args.service_account_annotations),
+        ).apply(lambda known: _values(settings, args.repository.region, known))
+        chart = k8s.helm.v4.Chart(
+            name,
+            k8s.helm.v4.ChartArgs(chart=CHART, name=settings.name, namespace=args.namespace.metadata.name, values=values),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                provider=args.cluster.provider,
+                # Gone before the operator and the adapter are: they still tear down what hangs on the PodMonitor and the autoscaler.
+                depends_on=pulumi.Output.all(args.metrics.url, args.custom_metrics.ready).apply(
+                    lambda _: [args.namespace, *([] if secret is None else [secret])]
+                ),
+            ),
+        )
+        # The chart's URN is given out when all of its objects are ready, and it is known in a preview, unlike its list of objects.
+        self.handle = ServingHandle(
+            name=settings.name,
+            namespace=settings.namespace,
+            service=chart.urn.apply(lambda _: f"{settings.name}.{settings.namespace}.svc.cluster.local"),
+        )
+        self.register_outputs({"service": self.handle.service})
+
+    def _credentials(self, name: str, args: TritonArgs) -> k8s.core.v1.Secret | None:
+        """Declare the Secret with static credentials, if the repository needs one.
+
+        Immutable and named by Pulumi: other credentials are another Secret under another name, so that the pod template changes with them
+        and the rollout can be rolled back.
+        """
+        if args.repository.credentials is None:
+            return None
+        return k8s.core.v1.Secret(
+            f"{name}-credentials",
+            metadata=k8s.meta.v1.ObjectMetaArgs(namespace=args.namespace.metadata.name, labels=labels(COMPONENT, args.settings.name)),
+            immutable=True,
+            # Already encoded: stringData is write-only, and what can't be read back can't be compared.
+            data=_secret(args.repository.credentials.apply(_encoded)),
+            opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
+        )
+
+
+def _secret(value: pulumi.Output[dict[str, str]]) -> pulumi.Output[dict[str, str]]:
+    """Mark ``value`` as a secret, whether or not whoever made it did."""
+    return pulumi.Output.all(value, pulumi.Output.secret("")).apply(lambda both: dict(both[0]))
+
+
+def _encoded(credentials: Mapping[str, str]) -> dict[str, str]:
+    return {key: base64.b64encode(value.encode()).decode() for key, value in credentials.items()}
+
+
+def _values(settings: ServingSettings, region: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    return chart_values(
+        settings,
+        url=known["url"],
+        release=known["release"],
+        region=region,
+        credentials_secret=known["secret"],
+        service_account_annotations=known["annotations"],
+    ).dump()
