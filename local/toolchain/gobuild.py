@@ -1,0 +1,221 @@
+"""Tools built from Go modules: what works where only a module proxy is in reach.
+
+Each unit has a module of its own in ``go/<unit>`` whose go.mod pins its versions and whose go.sum pins the digest of every module. All
+builds share the user's own Go build cache, so that what one unit has compiled the next one need not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local.toolchain.errors import SourceUnavailableError, ToolchainError, disk_full, tail
+from local.toolchain.process import Running, run
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Sequence
+
+    from local.toolchain.manifest import GoBuild
+
+MODULES: Final = Path(__file__).parent / "go"
+_VERSION: Final = re.compile(r"go(?P<major>\d+)\.(?P<minor>\d+)(?:\.(?P<patch>\d+))?")
+_SWITCHES: Final = (1, 21, 0)
+"""From this version on, a Go command fetches another one when told to."""
+_NETWORK: Final = re.compile(
+    r"no such host|connection refused|i/o timeout|network is unreachable|proxyconnect|TLS handshake timeout|x509:|context deadline exceeded"
+    r"|50[234] |407 |403 Forbidden",
+)
+
+
+class GoBuilder:
+    """Builds units.
+
+    Args:
+        official: gives the ``go`` of the official release, from the cache or downloaded, or raises `SourceUnavailableError`.
+        modules: folder of the units' modules.
+    """
+
+    def __init__(self, official: Callable[[], Path], modules: Path = MODULES) -> None:
+        self._official = official
+        self._modules = modules
+        self._go: tuple[str, dict[str, str]] | None = None
+        self._find = threading.Lock()
+
+    def digest(self, build: GoBuild) -> str:
+        """Return what identifies the result: digests of go.mod and go.sum and the recipe."""
+        digest = hashlib.sha256()
+        for name in ("go.mod", "go.sum"):
+            path = self._modules / build.folder / name
+            if not path.is_file():
+                raise ToolchainError(f"{path} is missing: the pinned versions of {build.folder} are unknown. Restore it with git.")
+            digest.update(path.read_bytes())
+        files = [vars(file) for file in build.files]
+        digest.update(json.dumps([build.packages, build.ldflags, files], sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def build(self, build: GoBuild, folder: Path, scratch: Path) -> None:
+        """Build a unit's programs into ``folder``; ``scratch`` is for what the compiler leaves behind.
+
+        Raises:
+            SourceUnavailableError: no module proxy in reach, or it lacks a module.
+            ToolchainError: no Go or one that is too old, a full disk, or a compiler error.
+        """
+        go, env = self.command()
+        env = {**env, "GOTMPDIR": str(scratch)}
+        out = scratch / "out"
+        out.mkdir()
+        done = run(
+            [go, "build", *_FLAGS, "-ldflags", build.ldflags, "-o", f"{out}{os.sep}", *build.packages],
+            env=env,
+            cwd=self._modules / build.folder,
+        )
+        if done.returncode:
+            raise self._explain(done, build.folder, env)
+        for package, place in build.packages.items():
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (out / package.rpartition("/")[2]).rename(folder / place)
+        for module in {file.module for file in build.files}:
+            where = self._module_folder(module, build.folder, go, env)
+            for file in build.files:
+                if file.module == module:
+                    target = folder / file.to
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(where / file.path, target)
+                    target.chmod(file.mode)
+
+    def prefetch(self, builds: Sequence[GoBuild]) -> Prefetch:
+        """Start to download the modules of ``builds``, one after another, while something else is compiled."""
+        return Prefetch(self, builds)
+
+    def command(self) -> tuple[str, dict[str, str]]:
+        """Return a Go command that is new enough, and the environment to run it in.
+
+        Raises:
+            ToolchainError: there is none, and none can be downloaded.
+        """
+        with self._find:
+            if self._go is None:
+                self._go = self._find_go()
+            return self._go
+
+    # ------------------------------------------------------------------ how
+    def _find_go(self) -> tuple[str, dict[str, str]]:
+        required = self._required()
+        named = ".".join(str(part) for part in required)
+        env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GO111MODULE": "on"}
+        found = shutil.which("go")
+        seen = "no `go` is on PATH"
+        if found is not None:
+            version, toolchain = self._version(found, env)
+            if version >= required:
+                return found, env
+            seen = f"{found} is Go {'.'.join(str(part) for part in version)}"
+            if version >= _SWITCHES and toolchain != "local":
+                other = {**env, "GOTOOLCHAIN": f"go{named}"}
+                if self._version(found, other)[0] >= required:
+                    return found, other
+        try:
+            return str(self._official()), env
+        except SourceUnavailableError as error:
+            raise ToolchainError(
+                f"Go {named} or newer is needed to build tools from their modules, but {seen}, "
+                f"and the official release can't be had: {error}. Install Go "
+                "(https://go.dev/doc/install) and put it on PATH, then run again."
+            ) from error
+
+    def _required(self) -> tuple[int, int, int]:
+        versions = [
+            match.groups()
+            for path in sorted(self._modules.glob("*/go.mod"))
+            if (match := re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?$", path.read_text(), re.MULTILINE))
+        ]
+        return max(((int(a), int(b), int(c or 0)) for a, b, c in versions), default=_SWITCHES)
+
+    def _version(self, go: str, env: dict[str, str]) -> tuple[tuple[int, int, int], str]:
+        done = run([go, "env", "GOVERSION", "GOTOOLCHAIN"], env=env, cwd=Path("/"))
+        match = _VERSION.search(done.stdout)
+        if done.returncode or match is None:
+            return (0, 0, 0), ""
+        lines = done.stdout.splitlines()
+        return (int(match["major"]), int(match["minor"]), int(match["patch"] or 0)), lines[1] if len(lines) > 1 else ""
+
+    def _module_folder(self, module: str, unit: str, go: str, env: dict[str, str]) -> Path:
+        done = run([go, "list", "-mod=readonly", "-m", "-json", module], env=env, cwd=self._modules / unit)
+        if done.returncode:
+            raise self._explain(done, unit, env)
+        described: dict[str, str] = json.loads(done.stdout)
+        if "Dir" not in described:
+            # `go mod download MODULE@VERSION` names the folder and, unlike the form without an argument, leaves go.sum alone.
+            done = run([go, "mod", "download", "-json", f"{module}@{described['Version']}"], env=env, cwd=self._modules / unit)
+            if done.returncode:
+                raise self._explain(done, unit, env)
+            described = json.loads(done.stdout)
+        return Path(described["Dir"])
+
+    def _explain(self, done: subprocess.CompletedProcess[str], unit: str, env: dict[str, str]) -> ToolchainError:
+        text = f"{done.stderr}\n{done.stdout}"
+        if "no space left on device" in text or "disk quota exceeded" in text:
+            cache = run([self.command()[0], "env", "GOCACHE", "GOMODCACHE"], env=env).stdout.split()
+            return disk_full(f"building {unit}", Path(env.get("GOTMPDIR", "/tmp")), *(Path(folder) for folder in cache))  # noqa: S108
+        if "requires go >=" in text or "go.mod requires go" in text:
+            return ToolchainError(
+                f"The Go on this machine is too old to build {unit}. Install a newer one (https://go.dev/doc/install) or unset "
+                f"GOTOOLCHAIN=local so that Go fetches what it needs, then run again. It said:\n{tail(text, 4)}"
+            )
+        if _NETWORK.search(text):
+            return SourceUnavailableError(
+                f"{unit} can't be built: its Go modules can't be downloaded. Check the network, the proxy settings and GOPROXY "
+                f"(`go env GOPROXY`), then run again: what is there already is kept. Go said:\n{tail(text, 6)}"
+            )
+        return ToolchainError(
+            f"{unit} can't be built. Try `go clean -cache` if the build cache may be damaged; otherwise this is a fault of the "
+            f"pinned modules, please report it with these lines. Go said:\n{tail(text)}"
+        )
+
+
+_FLAGS: Final = ("-mod=readonly", "-buildvcs=false", "-trimpath")
+
+
+class Prefetch:
+    """A download of modules that goes on beside a build; whatever fails in it, the build itself will meet and explain."""
+
+    def __init__(self, builder: GoBuilder, builds: Sequence[GoBuild]) -> None:
+        self._builder = builder
+        self._builds = list(builds)
+        self._running: Running | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._fetch, name="module-downloads", daemon=True)
+        self._thread.start()
+
+    def _fetch(self) -> None:
+        with contextlib.suppress(ToolchainError, OSError):
+            go, env = self._builder.command()
+            for build in self._builds:
+                with self._lock:
+                    if self._stopped:
+                        return
+                    # `go list -deps` fetches what the build will read and nothing else, and leaves go.sum alone;
+                    # `go mod download` does neither.
+                    self._running = Running(
+                        [go, "list", "-mod=readonly", "-deps", *build.packages],
+                        env=env,
+                        cwd=self._builder._modules / build.folder,  # noqa: SLF001 (same module)
+                    )
+                self._running.finish()
+
+    def stop(self) -> None:
+        """End it, whether it is done or not."""
+        with self._lock:
+            self._stopped = True
+            if self._running is not None:
+                self._running.end()
+        self._thread.join(timeout=10)

