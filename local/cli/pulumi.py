@@ -176,8 +176,7 @@ class Pulumi:
         """
         if reporter.is_terminal:
             with reporter.hidden():
-                process = subprocess.Popen(self._command(arguments), cwd=self.project, env=dict(self.environment))
-                return _wait(process)
+                return _wait(subprocess.Popen(self._command(arguments), cwd=self.project, env=dict(self.environment)))
         process = subprocess.Popen(
             [*self._command(arguments), "--non-interactive", "--suppress-progress", "--color", "never"],
             cwd=self.project,

@@ -1,0 +1,75 @@
+"""`KUBE_CONTEXT=name`: the dev stack on a cluster of the user's own, without the embedded platform.
+
+Pulumi.dev.yaml stays as it is: what differs is written into a stack file of the instance's own, given to Pulumi with ``--config-file``.
+(`pulumi up -c` was refused: it writes into the stack file of the checkout.)
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from components.versions import TRITON_IMAGE
+from local.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NEEDS: Final = """\
+A cluster of your own (make up KUBE_CONTEXT={context}) needs:
+  - a context of that name in your kubeconfig, with the right to make namespaces, CRDs and an APIService;
+  - 1 node that takes x86-64 images, 4 GiB of memory and 30 GiB of disk (Triton's image is large), and a way out to nvcr.io, quay.io and
+    the chart repositories of prometheus-community and NVIDIA;
+  - a bucket for the models, made by you: BUCKET=name, and S3_ENDPOINT=http://host:port when it is not on AWS (as pods reach it; set
+    AWS_ENDPOINT_URL_S3 too when this machine reaches it under another name);
+  - AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for it in the environment: they go into a Secret, because such a cluster has no identity of
+    its own towards the bucket.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnCluster:
+    """What the user said about the cluster and its bucket."""
+
+    context: str
+    bucket: str
+    endpoint: str | None
+
+    @classmethod
+    def from_environment(cls, context: str, environ: Mapping[str, str]) -> OwnCluster:
+        """Read BUCKET, S3_ENDPOINT and the keys. Raises CommandError that says all that is needed and what lacks."""
+        lacks = [name for name in ("BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not environ.get(name, "").strip()]
+        if lacks:
+            message = f"{NEEDS.format(context=context)}Not set: {', '.join(lacks)}."
+            raise CommandError(message)
+        return cls(context=context, bucket=environ["BUCKET"].strip(), endpoint=environ.get("S3_ENDPOINT", "").strip() or None)
+
+
+def stack_file(dev: Mapping[str, Any], cluster: OwnCluster) -> dict[str, Any]:
+    """The dev stack's file, changed to run on ``cluster``: its context and bucket, the publishers' charts and images, no NodePorts."""
+    file: dict[str, Any] = copy.deepcopy(dict(dev))
+    config = file["config"]
+    config["triton-fleet:cluster"] = {"provider": "existing", "context": cluster.context}
+    config["triton-fleet:charts"] = {"source": "upstream"}
+    repository = config["triton-fleet:repository"]
+    repository["bucket"] = cluster.bucket
+    repository.pop("clusterEndpoint", None)
+    if cluster.endpoint is not None:
+        repository["clusterEndpoint"] = cluster.endpoint
+    config.get("triton-fleet:prometheus", {}).pop("nodePort", None)
+    for entry in config["triton-fleet:serving"]:
+        entry["image"] = TRITON_IMAGE
+        entry["service"] = {"type": "ClusterIP"}
+        entry["startupBudget"] = "30m"
+    return file
+
+
+def write_stack_file(source: Path, target: Path, cluster: OwnCluster) -> None:
+    """Write the changed copy of ``source`` to ``target``."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(stack_file(yaml.safe_load(source.read_text(encoding="utf-8")), cluster), sort_keys=False)
+    target.write_text(f"# Made by `make up KUBE_CONTEXT={cluster.context}` from Pulumi.dev.yaml; edit that one.\n{text}", encoding="utf-8")

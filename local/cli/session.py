@@ -1,0 +1,129 @@
+"""What one command works on: instance, ports, folders, and whether the cluster is the embedded platform or one of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local import paths
+from local.cli.errors import CommandError
+from local.cli.pulumi import PASSPHRASE, STACK, Pulumi
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.platform import PlatformConfig
+    from local.toolchain import Toolchain
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+OWN_CLUSTER_TOOLS: Final = ("pulumi", "pulumi-language-python-exec", "pulumi-resource-pulumi-python", "helm", "kubectl")
+"""What a cluster of the user's own takes; the embedded platform takes all tools."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One instance of the dev stack."""
+
+    instance: str
+    port_offset: int
+    kube_context: str | None
+    environ: Mapping[str, str]
+    project: Path = PROJECT
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, *, instance: str | None = None, offset: int | None = None
+    ) -> Session:
+        """Read TRITON_FLEET_INSTANCE, TRITON_FLEET_PORT_OFFSET and KUBE_CONTEXT; arguments win.
+
+        A cluster of one's own is an instance of its own, named after the context: its stack must never be taken for the embedded one's.
+
+        Raises:
+            CommandError: a value that can't be used.
+        """
+        context = environ.get("KUBE_CONTEXT", "").strip() or None
+        name = instance or environ.get("TRITON_FLEET_INSTANCE", "").strip()
+        if not name:
+            name = paths.DEFAULT_INSTANCE if context is None else f"k-{hashlib.sha256(context.encode()).hexdigest()[:10]}"
+        text = environ.get("TRITON_FLEET_PORT_OFFSET", "").strip() or "0"
+        if offset is None and re.fullmatch(r"-?\d+", text) is None:
+            message = f"TRITON_FLEET_PORT_OFFSET is {text!r}, not a whole number: no port can be computed. Unset it or set e.g. 100."
+            raise CommandError(message)
+        try:
+            paths.check_instance(name)
+        except paths.InstanceNameError as error:
+            raise CommandError(str(error)) from None
+        return cls(instance=name, port_offset=int(text) if offset is None else offset, kube_context=context, environ=dict(environ))
+
+    @property
+    def state(self) -> Path:
+        """The instance's folder."""
+        return paths.state_root(self.instance)
+
+    @property
+    def cache(self) -> Path:
+        """The cache of tools and images."""
+        return paths.cache_root()
+
+    @property
+    def bin(self) -> Path:
+        """Folder of the CLI and its companions, first on PATH."""
+        return self.state / "bin"
+
+    @property
+    def pulumi_home(self) -> Path:
+        """PULUMI_HOME: plugins and the selected stack."""
+        return self.state / "pulumi"
+
+    @property
+    def backend(self) -> Path:
+        """Folder of the file backend."""
+        return self.state / "backend"
+
+    @property
+    def platform_config(self) -> PlatformConfig:
+        """The embedded platform's configuration of this instance."""
+        from local.platform import PlatformConfig  # noqa: PLC0415 (a cluster of one's own never loads the platform)
+
+        return PlatformConfig(instance=self.instance, port_offset=self.port_offset)
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """Name to URL on this machine: apiserver, object-store, triton-http, triton-grpc, prometheus."""
+        return self.platform_config.endpoints
+
+    def added_environment(self, toolchain: Toolchain, platform_environment: Mapping[str, str]) -> dict[str, str]:
+        """The variables, PATH among them, that make plain pulumi, kubectl and helm work on this instance."""
+        search = [str(self.bin), str(toolchain.bin_dir()), str(Path(sys.executable).parent)]
+        rest = [entry for entry in self.environ.get("PATH", "").split(os.pathsep) if entry and entry not in search]
+        return {
+            "PATH": os.pathsep.join([*search, *rest]),
+            "PULUMI_HOME": str(self.pulumi_home),
+            "PULUMI_BACKEND_URL": f"file://{self.backend}",
+            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "TRITON_FLEET_INSTANCE": self.instance,
+            "TRITON_FLEET_PORT_OFFSET": str(self.port_offset),
+            **platform_environment,
+        }
+
+    def pulumi(self, cli: Path, added: Mapping[str, str]) -> Pulumi:
+        """Pulumi on this instance's stack."""
+        return Pulumi(
+            cli=cli,
+            project=self.project,
+            environment={**self.environ, **added},
+            backend=self.backend,
+            stack=STACK,
+            config_file=self.config_file if self.kube_context is not None else None,
+        )
+
+    @property
+    def config_file(self) -> Path:
+        """The stack file for a cluster of one's own, made from Pulumi.dev.yaml: the one in the checkout is never edited."""
+        return self.state / "Pulumi.dev.yaml"

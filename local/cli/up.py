@@ -1,0 +1,333 @@
+"""`up`: from a fresh machine to a Triton that has answered, in steps that each can be interrupted and run again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local.cli import kubernetes_plugin, own_cluster, verify
+from local.cli.errors import CommandError
+from local.cli.pulumi import Pulumi, assemble
+from local.cli.session import OWN_CLUSTER_TOOLS, Session
+from local.progress import duration
+from local.toolchain import Toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from local.images import ImageFile
+    from local.platform import Platform
+    from local.progress import TerminalReporter
+
+CHECK: Final = "checking the machine"
+TOOLS: Final = "tools"
+IMAGES: Final = "container images"
+PLATFORM: Final = "platform: a Kubernetes node and an object store"
+STACK: Final = "Pulumi: state, plugins, stack"
+UP: Final = "pulumi up"
+SERVING: Final = "Triton loads its models"
+INFERENCE: Final = "inferences with known answers"
+METRIC: Final = "the autoscaler's metric"
+
+NAMESPACE: Final = "triton"
+METRIC_NAME: Final = "avg_time_queue_us"
+_FIRST_UP_S: Final = 110.0
+_UNCHANGED_UP_S: Final = 10.0
+_SERVING_BUDGET_S: Final = 300.0
+_METRIC_BUDGET_S: Final = 120.0
+_OWN_CLUSTER_BUDGET_S: Final = 1800.0
+
+
+@contextlib.contextmanager
+def exclusive(session: Session) -> Generator[None]:
+    """Hold the instance: one `up`, `destroy`, `down` or `clean` at a time. Raises CommandError when another one holds it."""
+    session.state.mkdir(parents=True, exist_ok=True)
+    with (session.state / "command.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            message = f"Instance {session.instance} is being changed by {holder}: wait for it to end, or end it and run this again."
+            raise CommandError(message) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield
+
+
+def toolchain_of(session: Session, reporter: TerminalReporter) -> Toolchain:
+    """The tools, found on the PATH that the user came with."""
+    return Toolchain(session.cache, reporter, path=session.environ.get("PATH", os.defpath))
+
+
+def platform_of(session: Session, toolchain: Toolchain, images: Sequence[ImageFile] = ()) -> Platform:
+    """The embedded platform of this instance."""
+    from local.platform import Platform  # noqa: PLC0415 (a cluster of one's own never loads it)
+
+    return Platform(session.platform_config, toolchain, images)
+
+
+def own_environment(session: Session) -> dict[str, str]:
+    """What kubectl and helm need to use the user's context."""
+    return {"KUBE_CONTEXT": session.kube_context or "", "HELM_KUBECONTEXT": session.kube_context or ""}
+
+
+def kubectl(pulumi: Pulumi, session: Session, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run kubectl on the instance's cluster."""
+    context = ["--context", session.kube_context] if session.kube_context is not None else []
+    command = [program(pulumi, "kubectl"), *context, *arguments]
+    return subprocess.run(command, env=dict(pulumi.environment), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def program(pulumi: Pulumi, name: str) -> str:
+    """Where ``name`` is on Pulumi's PATH: `subprocess` itself would look on this process's. Raises CommandError when it is nowhere."""
+    found = shutil.which(name, path=pulumi.environment.get("PATH"))
+    if found is None:
+        message = f"{name} is not on PATH: it can't be asked about the cluster. Run `make up`, which gets it."
+        raise CommandError(message)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """Where Triton is, as this machine reaches it."""
+
+    http: str
+    grpc: str
+
+
+def up(session: Session, reporter: TerminalReporter) -> None:
+    """Bring the instance up and prove that it serves.
+
+    Raises:
+        CommandError, PlatformError, ToolchainError: with the remedy.
+    """
+    with exclusive(session):
+        if session.kube_context is None:
+            _up_embedded(session, reporter)
+        else:
+            _up_own(session, reporter)
+
+
+# ------------------------------------------------------------------ the embedded platform
+def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
+    from local import images  # noqa: PLC0415 (not needed on a cluster of one's own)
+
+    toolchain = toolchain_of(session, reporter)
+    platform = platform_of(session, toolchain)
+    again = (session.backend / ".pulumi" / "stacks").exists()
+    tools_s, images_s = toolchain.estimate_s(), images.estimate_s(toolchain, session.cache)
+    plan = [
+        (CHECK, 1.0),
+        (TOOLS, tools_s),
+        (IMAGES, images_s),
+        (PLATFORM, platform.estimate_s()),
+        (STACK, 3.0 if again else 8.0),
+        (UP, _UNCHANGED_UP_S if again else _FIRST_UP_S),
+        (SERVING, 1.0 if again else 15.0),
+        (INFERENCE, 2.0),
+        (METRIC, 1.0 if again else 20.0),
+    ]
+    reporter.begin(f"Triton Fleet, instance {session.instance}, on this machine", plan)
+    with reporter.step(CHECK):
+        require(platform)
+    with reporter.step(TOOLS):
+        toolchain.ensure()
+    with reporter.step(IMAGES):
+        built = images.build_all(toolchain, session.cache, reporter)
+    platform = platform_of(session, toolchain, built)
+    with reporter.step(PLATFORM):
+        platform.start(reporter)
+    with reporter.step(STACK):
+        added = session.added_environment(toolchain, platform.environment())
+        pulumi, plugin = prepare(session, toolchain, added, reporter)
+    with reporter.step(UP):
+        deploy(pulumi, reporter)
+    urls = session.endpoints
+    endpoints = Endpoints(http=urls["triton-http"], grpc=urls["triton-grpc"])
+    checked = prove(session, pulumi, endpoints, reporter, _SERVING_BUDGET_S)
+    summary(session, pulumi, plugin, endpoints, checked, took_s=reporter.elapsed())
+
+
+def require(platform: Platform) -> None:
+    """Raise CommandError with everything that keeps this machine from running the platform, and the way around it."""
+    from local.platform.errors import OWN_CLUSTER_HINT  # noqa: PLC0415
+
+    failed = [check for check in platform.preflight() if check.required and not check.ok]
+    if failed:
+        lines = [f"  - {check.name}: {check.detail}{f' {check.remedy}' if check.remedy else ''}" for check in failed]
+        message = "This machine can't run the embedded platform:\n" + "\n".join(lines) + f"\n{OWN_CLUSTER_HINT}"
+        raise CommandError(message)
+
+
+# ------------------------------------------------------------------ a cluster of the user's own
+def _up_own(session: Session, reporter: TerminalReporter) -> None:
+    assert session.kube_context is not None  # noqa: S101 (the caller looked)
+    toolchain = toolchain_of(session, reporter)
+    plan = [
+        (CHECK, 2.0),
+        (TOOLS, toolchain.estimate_s(*OWN_CLUSTER_TOOLS)),
+        (STACK, 8.0),
+        (UP, 600.0),
+        (SERVING, 60.0),
+        (INFERENCE, 2.0),
+        (METRIC, 20.0),
+    ]
+    reporter.begin(f"Triton Fleet, instance {session.instance}, on your cluster {session.kube_context}", plan)
+    with reporter.step(CHECK):
+        cluster = own_cluster.OwnCluster.from_environment(session.kube_context, session.environ)
+        own_cluster.write_stack_file(session.project / "Pulumi.dev.yaml", session.config_file, cluster)
+    with reporter.step(TOOLS):
+        toolchain.ensure(*OWN_CLUSTER_TOOLS)
+    with reporter.step(STACK):
+        added = session.added_environment(toolchain, own_environment(session))
+        if cluster.endpoint is not None and not session.environ.get("AWS_ENDPOINT_URL_S3"):
+            added["AWS_ENDPOINT_URL_S3"] = cluster.endpoint
+        pulumi, plugin = prepare(session, toolchain, added, reporter)
+        answer = kubectl(pulumi, session, "version", "--request-timeout=10s")
+        if answer.returncode:
+            message = (
+                f"Context {session.kube_context} does not answer: {answer.stderr.strip()}. "
+                f"`kubectl --context {session.kube_context} version` must work first."
+            )
+            raise CommandError(message)
+    with reporter.step(UP):
+        deploy(pulumi, reporter)
+    with forwarded(session, pulumi) as endpoints:
+        checked = prove(session, pulumi, endpoints, reporter, _OWN_CLUSTER_BUDGET_S)
+    summary(session, pulumi, plugin, None, checked, took_s=reporter.elapsed())
+
+
+@contextlib.contextmanager
+def forwarded(session: Session, pulumi: Pulumi) -> Generator[Endpoints]:
+    """Triton's Service on ports of loopback for as long as the context lasts (kubectl port-forward)."""
+    http, grpc = 18000 + session.port_offset, 18001 + session.port_offset
+    context = ["--context", session.kube_context] if session.kube_context is not None else []
+    command = [
+        program(pulumi, "kubectl"),
+        *context,
+        "--namespace",
+        NAMESPACE,
+        "port-forward",
+        "service/triton",
+        f"{http}:8000",
+        f"{grpc}:8001",
+    ]
+    process = subprocess.Popen(command, env=dict(pulumi.environment), stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    try:
+        yield Endpoints(http=f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+# ------------------------------------------------------------------ what both have in common
+def prepare(
+    session: Session, toolchain: Toolchain, added: Mapping[str, str], reporter: TerminalReporter
+) -> tuple[Pulumi, kubernetes_plugin.Installed]:
+    """Pulumi with its companions, its plugin, its backend, its stack, healed of what an earlier kill left."""
+    cli = assemble(session.bin, toolchain, Path(sys.executable))
+    session.pulumi_home.mkdir(parents=True, exist_ok=True)
+    pulumi = session.pulumi(cli, added)
+    plugin = kubernetes_plugin.ensure(pulumi, session.pulumi_home, reporter)
+    pulumi.select()
+    pulumi.heal(reporter)
+    return pulumi, plugin
+
+
+def deploy(pulumi: Pulumi, reporter: TerminalReporter) -> None:
+    """`pulumi up`. Raises CommandError when it fails; its own output has said why."""
+    # A preview before would double the time and nobody looks at it: `pulumi preview` is there for who wants one.
+    code = pulumi.show(reporter, "up", "--yes", "--skip-preview", "--stack", pulumi.stack)
+    if code:
+        message = (
+            f"`pulumi up` ended with exit code {code}; its messages are above. `make up` again goes on where it stopped; "
+            'eval "$(make -s env)" and `kubectl get events -A --sort-by=.lastTimestamp` show what the cluster says.'
+        )
+        raise CommandError(message)
+
+
+def prove(session: Session, pulumi: Pulumi, endpoints: Endpoints, reporter: TerminalReporter, budget_s: float) -> list[str]:
+    """Wait until Triton serves, ask it, and wait for the metric that scales it; returns what was seen, a line each."""
+    with reporter.step(SERVING):
+        remedy = 'See eval "$(make -s env)"; kubectl describe pods -n triton; kubectl logs -n triton -l app.kubernetes.io/name=triton.'
+        verify.wait(lambda: verify.readiness(endpoints.http), budget_s, f"Model {verify.MODEL} at {endpoints.http}", remedy)
+    with reporter.step(INFERENCE):
+        over_http = verify.infer_http(endpoints.http)
+        over_grpc = verify.infer_grpc(endpoints.grpc)
+    began = time.monotonic()
+    with reporter.step(METRIC):
+        values: list[tuple[str, str]] = []
+
+        def lacks() -> str | None:
+            answer = kubectl(pulumi, session, "get", "--raw", verify.custom_metric_path(NAMESPACE, METRIC_NAME))
+            if answer.returncode:
+                return answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else f"kubectl ended with {answer.returncode}"
+            values[:] = verify.metric_values(answer.stdout)
+            return None if values else "the adapter knows no pod that has it"
+
+        remedy = (
+            "See kubectl get apiservice v1beta1.custom.metrics.k8s.io and "
+            "kubectl logs -n monitoring -l app.kubernetes.io/name=prometheus-adapter."
+        )
+        verify.wait(lacks, _METRIC_BUDGET_S, f"Custom metric {METRIC_NAME}", remedy)
+    pods = ", ".join(f"{pod} {value}" for pod, value in values)
+    return [
+        f"HTTP inference in {over_http.seconds * 1000:.0f} ms: {over_http.text}",
+        f"gRPC inference in {over_grpc.seconds * 1000:.0f} ms: {over_grpc.text}",
+        f"{METRIC_NAME} on custom.metrics.k8s.io, {time.monotonic() - began:.0f} s after the inferences: {pods}",
+    ]
+
+
+def summary(
+    session: Session,
+    pulumi: Pulumi,
+    plugin: kubernetes_plugin.Installed,
+    endpoints: Endpoints | None,
+    checked: Sequence[str],
+    *,
+    took_s: float,
+) -> None:
+    """Say where everything is and what to type next."""
+    lines = ["", f"Triton serves. It took {duration(took_s)}.", "", "  Checked"]
+    lines += [f"    {line}" for line in checked]
+    lines += ["", "  Where"]
+    if endpoints is not None:
+        urls = session.endpoints
+        lines += [
+            f"    Triton HTTP    {endpoints.http}/v2/models/{verify.MODEL}",
+            f"    Triton gRPC    {endpoints.grpc}",
+            f"    Prometheus     {urls['prometheus']}",
+            f"    object store   {urls['object-store']} (S3, bucket models)",
+            f"    Kubernetes     KUBECONFIG={pulumi.environment['KUBECONFIG']}",
+        ]
+    else:
+        lines += [f"    Kubernetes     context {session.kube_context}, Service triton in namespace {NAMESPACE} (ports 8000, 8001, 8002)"]
+    lines += [
+        f"    Pulumi         stack {pulumi.stack}, state in {session.backend}",
+        f"    plugin         kubernetes v{plugin.version}, {kubernetes_plugin.ORIGIN[plugin.kind]}",
+        "",
+        "  Next",
+        "    make load                  a minute of traffic: the replicas rise and fall",
+        '    eval "$(make -s env)"      then pulumi preview, pulumi stack output, kubectl get pods -A, helm list -A',
+    ]
+    if endpoints is not None:
+        lines += [f"    curl -s {endpoints.http}/v2/models/{verify.MODEL}/config"]
+    lines += ["    make status, make doctor   what runs, what this machine has", "    make destroy, make down    take it all away", ""]
+    print("\n".join(lines), flush=True)
+
+
+def exports(added: Mapping[str, str]) -> str:
+    """Shell lines that set ``added``."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in added.items())
