@@ -1,9 +1,14 @@
-"""Names and labels, in one place: logical names and type tokens are an interface (a rename needs an alias and a line in docs/upgrading.md)."""
+"""Names and labels, in one place.
+
+Logical names and type tokens are an interface: a rename needs an alias and a line in docs/upgrading.md.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
+PROJECT: Final = "triton-fleet"
+"""Name of the Pulumi project: namespace of its configuration keys and first part of its type tokens."""
 MANAGED_BY: Final = "triton-fleet"
 MONITORING_NAMESPACE: Final = "monitoring"
 DCGM_NAMESPACE: Final = "dcgm"
@@ -14,7 +19,7 @@ DCGM_RELEASE: Final = "dcgm-exporter"
 
 def type_token(room: str, kind: str) -> str:
     """Pulumi type token of a component, such as ``triton-fleet:cluster:ExistingCluster``."""
-    return f"triton-fleet:{room}:{kind}"
+    return f"{PROJECT}:{room}:{kind}"
 
 
 def labels(component: str, instance: str) -> dict[str, str]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections import Counter
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, model_validator
 
 from components.settings.addons import AdapterSettings, ChartSettings, DcgmSettings, PrometheusSettings
-from components.settings.base import Model
+from components.settings.base import Model, Problem, Problems
 from components.settings.cluster import ClusterSettings, ExistingClusterSettings
 from components.settings.repository import RepositorySettings
 from components.settings.serving import ServingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from components.settings.base import FieldPath
 
 __all__ = ["Settings"]
 
@@ -23,3 +31,74 @@ class Settings(Model):
     dcgm: DcgmSettings = DcgmSettings()
     adapter: AdapterSettings = AdapterSettings()
     serving: tuple[ServingSettings, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics()]
+        if problems:
+            raise Problems(*problems)
+        return self
+
+    def _names(self) -> Iterator[Problem]:
+        seen: dict[str, int] = {}
+        for index, entry in enumerate(self.serving):
+            first = seen.setdefault(entry.name, index)
+            if first != index:
+                yield Problem(
+                    at=("serving", index, "name"),
+                    text=f"({entry.name}) is serving[{first}]'s name too: one would overwrite the other. "
+                    "Give each deployment a name of its own.",
+                    also=(("serving", first, "name"),),
+                )
+
+    def _models(self) -> Iterator[Problem]:
+        if self.repository.models is None:
+            return  # every sub-folder: known once the folder is scanned
+        for index, entry in enumerate(self.serving):
+            missing = [name for name in entry.models or () if name not in self.repository.models]
+            if missing:
+                yield Problem(
+                    at=("serving", index, "models"),
+                    text=f"names {', '.join(missing)}, absent from repository.models: Triton would not start. "
+                    "Add them there, or leave them out here.",
+                    also=(("repository", "models"),),
+                )
+
+    def _node_ports(self) -> Iterator[Problem]:
+        ports: list[tuple[FieldPath, int | None]] = [(("prometheus", "node_port"), self.prometheus.node_port)]
+        for index, entry in enumerate(self.serving):
+            ports.append((("serving", index, "service", "http_node_port"), entry.service.http_node_port))
+            ports.append((("serving", index, "service", "grpc_node_port"), entry.service.grpc_node_port))
+        taken = Counter(port for _, port in ports if port is not None)
+        first: dict[int, FieldPath] = {}
+        for path, port in ports:
+            if port is None or taken[port] == 1:
+                continue
+            if path != first.setdefault(port, path):
+                yield Problem(
+                    at=path,
+                    text=f"({port}) is the node port of another Service of this stack: Kubernetes would refuse the second. "
+                    "Give it another port.",
+                    also=(first[port],),
+                )
+
+    def _gpu_metrics(self) -> Iterator[Problem]:
+        for index, entry in enumerate(self.serving):
+            for position, metric in enumerate(entry.scaling.metrics):
+                if metric.kind != "gpuUtilization":
+                    continue
+                at = ("serving", index, "scaling", "metrics", position)
+                if not self.dcgm.enabled:
+                    yield Problem(
+                        at=at,
+                        text="is gpuUtilization but dcgm.enabled is false: nothing would measure it and the autoscaler would hold still. "
+                        "Enable dcgm or scale by queueTime.",
+                        also=(("dcgm", "enabled"),),
+                    )
+                if entry.resources.gpu_resource != "nvidia.com/gpu":
+                    yield Problem(
+                        at=at,
+                        text=f"is gpuUtilization but resources.gpuResource is {entry.resources.gpu_resource}: on a shared or sliced GPU "
+                        "the figure is the whole device's, or none. Scale by queueTime or pendingRequests.",
+                        also=(("serving", index, "resources", "gpu_resource"),),
+                    )

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.settings.base import Duration, Model, Quantity
+from components.settings.base import Duration, Model, Problem, Problems, Quantity
 
 
 class ChartSettings(Model):
@@ -17,16 +17,18 @@ class ChartSettings(Model):
     """``oci``: registry path such as ``oci://registry.example.com/charts``. ``folder``: path with one folder or .tgz a chart."""
 
     @model_validator(mode="after")
-    def _location_fits_source(self) -> Self:
+    def _location_as_the_source_needs_it(self) -> Self:
+        text = None
         if self.source == "upstream" and self.location is not None:
-            message = f"location ({self.location}) is read only by source oci or folder: name one of them as source, or drop location"
-            raise ValueError(message)
-        if self.source == "oci" and not (self.location or "").startswith("oci://"):
-            message = f"source oci needs a location like oci://registry.example.com/charts, not {self.location!r}: no chart could be pulled"
-            raise ValueError(message)
-        if self.source == "folder" and not self.location:
-            message = "source folder needs a location: the path of the folder that holds the charts"
-            raise ValueError(message)
+            text = f"({self.location}) would be ignored: source is upstream, the publishers' own repositories. Set source to oci or folder."
+        elif self.source != "upstream" and not self.location:
+            text = f"is missing: charts.source is {self.source}, so there is nowhere to take charts from. Add the location."
+        elif self.source == "oci" and self.location is not None and not self.location.startswith("oci://"):
+            text = (
+                f"({self.location}) is no OCI registry path: Helm would look for a folder. Write it as oci://registry.example.com/charts."
+            )
+        if text is not None:
+            raise Problems(Problem(at=("location",), text=text, also=(("source",),)))
         return self
 
 

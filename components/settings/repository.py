@@ -2,11 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from ipaddress import ip_address
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, model_validator
 
-from components.settings.base import Model
+from components.settings.base import Model, Problem, Problems
+
+_BUCKET: Final = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
+_PREFIX_SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+_BUCKET_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
+_BUCKET_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+
+def _is_ip_address(value: str) -> bool:
+    try:
+        ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_bucket(value: str) -> str:
+    """S3's rules for names of general purpose buckets (Amazon S3 user guide, "Bucket naming rules")."""
+    reserved = value.startswith(_BUCKET_PREFIXES) or value.endswith(_BUCKET_SUFFIXES)
+    if _BUCKET.match(value) is None or ".." in value or _is_ip_address(value) or reserved:
+        message = (
+            "is no bucket name: S3 would refuse it. Use 3 to 63 lower-case letters, digits, dots and hyphens, a letter or digit at both "
+            "ends, "
+            "no IP address, none of the prefixes and endings that S3 keeps for itself."
+        )
+        raise ValueError(message)
+    return value
+
+
+def _check_prefix(value: str) -> str:
+    if not all(_PREFIX_SEGMENT.match(segment) for segment in value.split("/")):
+        message = (
+            "is no key prefix: releases would land at keys that Triton does not find. "
+            "Use letters, digits, dots, hyphens and underscores, with single slashes between and none at either end."
+        )
+        raise ValueError(message)
+    return value
+
+
+def _check_endpoint(value: str) -> str:
+    message = "is no endpoint: no request could be sent there. Write scheme, host and port and nothing else, like https://storage.example.com:9000."
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        raise ValueError(message) from None
+    if not usable or url.path or url.query or url.fragment or url.username is not None or value != value.strip():
+        raise ValueError(message)
+    return value
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether the host of an endpoint URL names the machine that asks."""
+    host = urlsplit(endpoint).hostname or ""
+    return host == "localhost" or host.endswith(".localhost") or (_is_ip_address(host) and ip_address(host).is_loopback)
+
+
+BucketName = Annotated[str, AfterValidator(_check_bucket)]
+"""Name of an S3 bucket."""
+
+KeyPrefix = Annotated[str, AfterValidator(_check_prefix)]
+"""Key prefix in a bucket, without slashes at its ends."""
+
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
+"""``http://`` or ``https://``, host and, where it is not the scheme's own, port."""
 
 
 class RepositorySettings(Model):
@@ -17,16 +84,52 @@ class RepositorySettings(Model):
     models: tuple[str, ...] | None = None
     """Names of the models to upload; None means every sub-folder of ``source``."""
     store: Literal["s3"] = "s3"
-    bucket: str = Field(min_length=3, max_length=63)
-    prefix: str = "models"
+    bucket: BucketName
+    """Name of the bucket that holds the releases."""
+    prefix: KeyPrefix = "models"
     """Key prefix below which releases are written; no leading or trailing slash."""
     create_bucket: bool = False
     """True: the bucket is made by the stack and destroyed with it. False: it must exist."""
     region: str = "us-east-1"
-    endpoint: str | None = None
+    endpoint: Endpoint | None = None
     """URL of an S3-compatible store as the uploading machine reaches it; None means AWS, or AWS_ENDPOINT_URL_S3 when set."""
-    cluster_endpoint: str | None = None
+    cluster_endpoint: Endpoint | None = None
     """URL of the same store as pods reach it; None means ``endpoint``, or AWS itself."""
     credentials: Literal["serviceAccount", "environment"] = "serviceAccount"
     """How Triton reads the bucket. ``serviceAccount``: by the identity of its Kubernetes service account. ``environment``: a Secret
     filled with the keys that the AWS default chain finds where Pulumi runs."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        problems = []
+        if self.models is not None:
+            if not self.models:
+                problems.append(
+                    Problem(at=("models",), text="is an empty list: there would be nothing to serve. Name a model, or leave the key out.")
+                )
+            problems.extend(
+                Problem(
+                    at=("models",), text=f"names {name} {self.models.count(name)} times: one of them would be meant otherwise. Keep one."
+                )
+                for name in sorted({name for name in self.models if self.models.count(name) > 1})
+            )
+        if self.endpoint is not None and is_loopback(self.endpoint) and self.cluster_endpoint is None:
+            problems.append(
+                Problem(
+                    at=("endpoint",),
+                    text=f"({self.endpoint}) is this machine's loopback: pods would look for the store inside themselves. "
+                    "Set clusterEndpoint to the store's address as pods see it.",
+                    also=(("cluster_endpoint",),),
+                )
+            )
+        if self.cluster_endpoint is not None and is_loopback(self.cluster_endpoint):
+            problems.append(
+                Problem(
+                    at=("cluster_endpoint",),
+                    text=f"({self.cluster_endpoint}) is loopback: pods would look for the store inside themselves. "
+                    "Write the store's address as pods see it.",
+                )
+            )
+        if problems:
+            raise Problems(*problems)
+        return self

@@ -1,0 +1,12 @@
+"""The Pulumi program: read the stack's settings, build the fleet, export what it offers."""
+
+from pathlib import Path
+
+import pulumi
+
+from components.fleet import TritonFleet, TritonFleetArgs
+from components.settings.load import load
+
+fleet = TritonFleet("fleet", TritonFleetArgs(settings=load(), project_dir=Path(__file__).parent))
+for key, value in fleet.exports.items():
+    pulumi.export(key, value)

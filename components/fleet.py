@@ -1,0 +1,114 @@
+"""TritonFleet: the wiring of all rooms. The one place that names providers, and the one that knows who hands what to whom.
+
+settings -> cluster -+- repository ------------------+
+                     +- prometheus -+- dcgm          +-> triton (one a serving entry) -> exports
+                     |              +- adapter ------+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from components.addons.adapter import PrometheusAdapter, PrometheusAdapterArgs
+from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
+from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
+from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
+from components.errors import Checked, FleetError, raise_all
+from components.naming import type_token
+from components.repository.s3 import ModelRepository, ModelRepositoryArgs
+from components.repository.scan import scan
+from components.serving.namespaces import serving_namespaces
+from components.serving.scaling import adapter_rules
+from components.serving.triton import Triton, TritonArgs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from components.repository.scan import Plan
+    from components.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TritonFleetArgs:
+    """Arguments of `TritonFleet`."""
+
+    settings: Settings
+    project_dir: Path
+    """Folder of Pulumi.yaml: relative paths in the settings start there."""
+
+
+class TritonFleet(pulumi.ComponentResource):
+    """Everything of one stack. Raises FleetError, with all that is wrong, before any resource is registered."""
+
+    exports: dict[str, pulumi.Input[object]]
+    """Stack outputs, by name."""
+
+    def __init__(self, name: str, args: TritonFleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        settings = args.settings
+        access = Checked(lambda: find(settings.cluster))
+        plan = Checked(lambda: _plan(settings, args.project_dir))
+        raise_all([access, plan])
+
+        super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        cluster = ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access.value), child).handle
+        repository = ModelRepository("repository", ModelRepositoryArgs(settings=settings.repository, plan=plan.value), child).handle
+        metrics = PrometheusStack(
+            "prometheus",
+            PrometheusStackArgs(
+                cluster=cluster, settings=settings.prometheus, charts=settings.charts, scrape_jobs=scrape_jobs(settings.dcgm)
+            ),
+            child,
+        ).handle
+        if settings.dcgm.enabled:
+            DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster, metrics=metrics, settings=settings.dcgm, charts=settings.charts), child)
+        custom_metrics = PrometheusAdapter(
+            "adapter",
+            PrometheusAdapterArgs(
+                cluster=cluster, metrics=metrics, settings=settings.adapter, charts=settings.charts, rules=adapter_rules(settings.serving)
+            ),
+            child,
+        ).handle
+        namespaces = serving_namespaces(settings.serving, cluster=cluster, custom_metrics=custom_metrics, parent=self)
+        serving = [
+            Triton(
+                entry.name,
+                TritonArgs(
+                    cluster=cluster,
+                    repository=repository,
+                    metrics=metrics,
+                    custom_metrics=custom_metrics,
+                    settings=entry,
+                    namespace=namespaces[entry.namespace],
+                ),
+                child,
+            ).handle
+            for entry in settings.serving
+        ]
+
+        self.exports = {
+            "cluster": cluster.name,
+            "repository": {"url": repository.url, "digest": repository.digest, "models": list(repository.models)},
+            "prometheus": pulumi.Output.concat(metrics.url, ":", str(metrics.port)),
+            "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
+        }
+        self.register_outputs(self.exports)
+
+
+def _plan(settings: Settings, project_dir: Path) -> Plan:
+    """Scan the models, and see that each deployment's are among them (where the settings name none, only the folder tells)."""
+    plan = scan(project_dir / settings.repository.source, settings.repository.models)
+    problems = [
+        f"triton-fleet:serving[{index}].models names {model}, absent from {settings.repository.source}: Triton would not start. "
+        f"Add the model or leave it out. There: {', '.join(plan.models)}."
+        for index, entry in enumerate(settings.serving)
+        for model in entry.models or ()
+        if model not in plan.models
+    ]
+    if problems:
+        raise FleetError(*problems)
+    return plan

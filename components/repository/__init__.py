@@ -1,0 +1,1 @@
+"""Model releases: a folder of models, checked, in an object store."""
