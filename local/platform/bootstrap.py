@@ -1,0 +1,193 @@
+"""What a fresh API needs before a stack can use it: the administrators' binding and cluster DNS. Applied anew at every start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from local.platform import config
+from local.platform.pki import ADMIN_GROUP
+
+if TYPE_CHECKING:
+    from local.platform.api import Api
+
+COREDNS: Final = "coredns"
+_NAMESPACE: Final = "kube-system"
+_LABELS: Final = {"k8s-app": "kube-dns", "app.kubernetes.io/name": COREDNS, "app.kubernetes.io/managed-by": "triton-fleet-platform"}
+_SELECTOR: Final = {"k8s-app": "kube-dns"}
+
+COREFILE: Final = f"""{config.DOMAIN}:53 in-addr.arpa:53 ip6.arpa:53 {{
+    errors
+    health {{
+        lameduck 2s
+    }}
+    ready
+    kubernetes {config.DOMAIN} in-addr.arpa ip6.arpa {{
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }}
+    prometheus :9153
+    cache 30 {{
+        disable denial {config.DOMAIN}
+    }}
+    loadbalance
+}}
+.:53 {{
+    errors
+    template ANY ANY {{
+        rcode NXDOMAIN
+    }}
+}}
+"""
+"""The node has no way out, so every name outside the cluster is answered with NXDOMAIN at once; forwarding would only time out.
+Denials are not cached: a Service that was just made must be found by whoever asked a moment too early."""
+
+
+def administrators() -> dict[str, Any]:
+    """The binding that makes the administrator's certificate one."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": ADMIN_GROUP},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": ADMIN_GROUP}],
+    }
+
+
+def dns(image: str = config.COREDNS_IMAGE) -> list[tuple[str, dict[str, Any]]]:
+    """CoreDNS as (API path, object), in the order in which they are applied."""
+    core, rbac = f"/api/v1/namespaces/{_NAMESPACE}", "/apis/rbac.authorization.k8s.io/v1"
+
+    def meta(name: str, *, namespaced: bool = True) -> dict[str, Any]:
+        return {"name": name, "labels": dict(_LABELS)} | ({"namespace": _NAMESPACE} if namespaced else {})
+
+    role = f"system:{COREDNS}"
+    return [
+        (
+            f"{core}/serviceaccounts/{COREDNS}",
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(COREDNS)},
+        ),
+        (
+            f"{rbac}/clusterroles/{role}",
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRole",
+                "metadata": meta(role, namespaced=False),
+                "rules": [
+                    {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+                    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+                ],
+            },
+        ),
+        (
+            f"{rbac}/clusterrolebindings/{role}",
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": meta(role, namespaced=False),
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"kind": "ServiceAccount", "name": COREDNS, "namespace": _NAMESPACE}],
+            },
+        ),
+        (
+            f"{core}/configmaps/{COREDNS}",
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta(COREDNS), "data": {"Corefile": COREFILE}},
+        ),
+        (
+            f"{core}/services/kube-dns",
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": meta("kube-dns"),
+                "spec": {
+                    "selector": _SELECTOR,
+                    "clusterIP": config.DNS_IP,
+                    "ports": [
+                        {"name": "dns", "port": 53, "protocol": "UDP"},
+                        {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+                        {"name": "metrics", "port": 9153, "protocol": "TCP"},
+                    ],
+                },
+            },
+        ),
+        (
+            f"/apis/apps/v1/namespaces/{_NAMESPACE}/deployments/{COREDNS}",
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta(COREDNS), "spec": _deployment(image)},
+        ),
+    ]
+
+
+def _deployment(image: str) -> dict[str, Any]:
+    return {
+        "replicas": 1,
+        "selector": {"matchLabels": _SELECTOR},
+        "template": {
+            "metadata": {"labels": dict(_LABELS)},
+            "spec": {
+                "serviceAccountName": COREDNS,
+                "priorityClassName": "system-cluster-critical",
+                "dnsPolicy": "Default",
+                "terminationGracePeriodSeconds": 5,
+                "containers": [
+                    {
+                        "name": COREDNS,
+                        "image": image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "args": ["-conf", "/etc/coredns/Corefile"],
+                        "resources": {"requests": {"cpu": "20m", "memory": "40Mi"}, "limits": {"memory": "170Mi"}},
+                        "ports": [
+                            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+                            {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
+                        ],
+                        "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "initialDelaySeconds": 30, "failureThreshold": 5},
+                        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 2},
+                        "securityContext": {
+                            "allowPrivilegeEscalation": False,
+                            "readOnlyRootFilesystem": True,
+                            "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+                        },
+                        "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
+                    }
+                ],
+                "volumes": [{"name": "config", "configMap": {"name": COREDNS, "items": [{"key": "Corefile", "path": "Corefile"}]}}],
+            },
+        },
+    }
+
+
+def apply_administrators(api: Api) -> None:
+    """Give the administrators' group its power.
+
+    Raises:
+        ApiError: refused or unreachable.
+    """
+    item = administrators()
+    api.apply(f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{item['metadata']['name']}", item)
+
+
+def apply_dns(api: Api) -> None:
+    """Apply CoreDNS.
+
+    Raises:
+        ApiError: refused or unreachable.
+    """
+    for path, item in dns():
+        api.apply(path, item)
+
+
+def dns_available(api: Api) -> bool:
+    """Whether CoreDNS answers with its current template."""
+    deployment = api.get(f"/apis/apps/v1/namespaces/{_NAMESPACE}/deployments/{COREDNS}")
+    if deployment is None:
+        return False
+    status = deployment.get("status", {})
+    current = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    return bool(current and status.get("updatedReplicas", 0) >= 1 and status.get("availableReplicas", 0) >= 1)
+
+
+def node_ready(api: Api) -> bool:
+    """Whether the one node says Ready."""
+    node = api.get(f"/api/v1/nodes/{config.NODE_NAME}")
+    conditions = [] if node is None else node.get("status", {}).get("conditions", [])
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)

@@ -1,0 +1,144 @@
+"""Which process the node is, so surely that no stranger with the same number is ever signalled.
+
+A process id alone says nothing after a crash or a reboot. The record holds the boot, the start time and the namespaces as well, and signals
+go through a pidfd that is opened first and checked afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_START_TIME_FIELD = 19  # of /proc/PID/stat, counted after the closing parenthesis; clock ticks since boot (field 22 in proc(5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRecord:
+    """The node's PID 1 as the machine sees it, and what it was started with."""
+
+    pid: int
+    start_time: int
+    boot_id: str
+    namespaces: dict[str, int]
+    """``pid``, ``mnt`` and ``net`` to inode number."""
+    port_offset: int
+    control_plane_only: bool
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> NodeRecord | None:
+        """The record in ``path``; None when there is none or it makes no sense."""
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**data)
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def boot_id() -> str:
+    """Differs after every reboot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def start_time(pid: int) -> int | None:
+    """When ``pid`` started, in clock ticks since boot; None when there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[_START_TIME_FIELD])
+
+
+def namespaces(pid: int) -> dict[str, int]:
+    """Inode numbers of the namespaces that make a node.
+
+    Raises:
+        OSError: no such process, or not ours to look at.
+    """
+    return {kind: Path(f"/proc/{pid}/ns/{kind}").stat().st_ino for kind in ("pid", "mnt", "net")}
+
+
+def record(pid: int, *, port_offset: int, control_plane_only: bool) -> NodeRecord:
+    """The record of the running process ``pid``.
+
+    Raises:
+        ProcessLookupError: it is gone.
+    """
+    started = start_time(pid)
+    if started is None:
+        raise ProcessLookupError(pid)
+    return NodeRecord(
+        pid=pid,
+        start_time=started,
+        boot_id=boot_id(),
+        namespaces=namespaces(pid),
+        port_offset=port_offset,
+        control_plane_only=control_plane_only,
+    )
+
+
+def is_alive(node: NodeRecord) -> bool:
+    """Whether the very process of the record still runs (a zombie does not)."""
+    if node.boot_id != boot_id() or start_time(node.pid) != node.start_time:
+        return False
+    try:
+        return namespaces(node.pid) == node.namespaces
+    except OSError:
+        return False
+
+
+def send(node: NodeRecord, number: signal.Signals) -> bool:
+    """Signal the node; False when it is gone. Never reaches another process."""
+    try:
+        descriptor = os.pidfd_open(node.pid)
+    except OSError:
+        return False
+    try:
+        if not is_alive(node):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, number)
+            return True
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def wait_gone(node: NodeRecord, timeout_s: float) -> bool:
+    """Wait until the node has ended. True when it has."""
+    try:
+        descriptor = os.pidfd_open(node.pid)
+    except OSError:
+        return True
+    try:
+        if not is_alive(node):
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+    finally:
+        os.close(descriptor)
+
+
+def inhabitants(node: NodeRecord) -> dict[int, int]:
+    """Processes in the node's PID namespace: number inside to number on the machine. Empty when none is left."""
+    found: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if (entry / "ns" / "pid").stat().st_ino != node.namespaces["pid"]:
+                continue
+            lines = (entry / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+            numbers = next(line for line in lines if line.startswith("NSpid:")).split()[1:]
+            found[int(numbers[-1])] = int(entry.name)
+    return found

@@ -1,0 +1,257 @@
+"""Whether this machine can run the embedded platform: one line a need, with the remedy. Changes nothing that stays.
+
+What needs namespaces is tried in a child process with namespaces of its own, which end with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from local.platform import cgroups, libc, sockets
+from local.platform.objectstore import has_extended_attributes
+
+if TYPE_CHECKING:
+    from local.platform.config import PlatformConfig
+
+NEEDED_MEMORY: Final = 3 * 1024**3
+"""Bytes available: the platform at rest takes under 3 GiB with the dev stack."""
+NEEDED_DISK: Final = 6 * 1024**3
+"""Bytes free in the state folder: unpacked images, etcd, models."""
+_CAPABILITIES: Final = {
+    "CAP_SYS_ADMIN": 21,
+    "CAP_NET_ADMIN": 12,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_SETUID": 6,
+    "CAP_MKNOD": 27,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One need."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found."""
+    remedy: str = ""
+    required: bool = True
+    """False: something is slower or lesser without it, but works."""
+
+    def __str__(self) -> str:
+        mark = "ok  " if self.ok else ("FAIL" if self.required else "note")
+        return f"{mark} {self.name}: {self.detail}" + ("" if self.ok or not self.remedy else f". {self.remedy}")
+
+
+def repository_root() -> Path:
+    """The folder that holds ``local``."""
+    return Path(__file__).resolve().parents[2]
+
+
+def child_environment() -> dict[str, str]:
+    """What a Python process of the platform gets: our modules and nothing of the caller's."""
+    return {
+        "PYTHONPATH": str(repository_root()),
+        "PATH": os.defpath + ":/usr/sbin:/sbin",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def existing_parent(path: Path) -> Path:
+    """``path``, or the nearest folder above it that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def probe(state: Path) -> dict[str, str]:
+    """Try namespaces, bridge and overlay in a child. Name to error text, empty where it works."""
+    done = subprocess.run(
+        [sys.executable, "-m", "local.platform.preflight", str(existing_parent(state))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=child_environment(),
+        cwd="/",
+    )
+    try:
+        answer: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return {"namespaces": done.stderr.strip()[-300:] or f"the probe ended with {done.returncode}"}
+    return answer
+
+
+def _probe_here(state: str) -> dict[str, str]:
+    """In the child: what works."""
+    from local.platform import network  # noqa: PLC0415 - only the child needs it
+
+    answer: dict[str, str] = {}
+
+    def attempt(name: str, action: Any) -> None:
+        try:
+            action()
+            answer[name] = ""
+        except OSError as error:
+            answer[name] = str(error)
+
+    attempt("namespaces", lambda: libc.unshare(libc.NODE_NAMESPACES))
+    if answer["namespaces"]:
+        return answer
+    attempt("private mounts", lambda: libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE))
+    attempt("bridge", network.set_up)
+    if not Path("/proc/sys/net/bridge").exists():
+        answer["bridge netfilter"] = "no /proc/sys/net/bridge"
+    if not Path("/proc/sys/net/ipv4/ip_forward").exists():
+        answer["bridge"] = answer["bridge"] or "no IPv4 forwarding"
+
+    def overlay() -> None:
+        with tempfile.TemporaryDirectory(dir=state, prefix=".triton-fleet-probe-") as folder:
+            for name in ("lower", "upper", "work", "merged"):
+                (Path(folder) / name).mkdir()
+            options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
+            libc.mount("overlay", f"{folder}/merged", "overlay", options=options)
+            libc.unmount(f"{folder}/merged")
+
+    attempt("overlay", overlay)
+    return answer
+
+
+def _available_memory() -> int:
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _missing_capabilities() -> list[str]:
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+            return [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
+    return list(_CAPABILITIES)
+
+
+def check(config: PlatformConfig, *, running: bool = False) -> list[Check]:
+    """Every need of ``config``, the cheap ones first. ``running``: its ports are its own, so they are not looked at."""
+    if sys.platform != "linux":
+        return [Check(name="Linux", ok=False, detail=f"this is {sys.platform}", remedy="Namespaces and control groups are Linux's")]
+    checks = [Check(name="Linux", ok=True, detail=f"kernel {os.uname().release}")]
+    lacking = _missing_capabilities()
+    if os.geteuid() != 0 or lacking:
+        detail = f"running as uid {os.geteuid()}" + (f", without {', '.join(lacking)}" if lacking else "")
+        checks.append(
+            Check(name="root", ok=False, detail=detail, remedy="Run as root (sudo -E make up), or in a container started with --privileged")
+        )
+        return checks
+    checks.append(Check(name="root", ok=True, detail="with the needed capabilities"))
+    tried = probe(config.state)
+    explain = {
+        "namespaces": "Allow namespaces (a container needs --privileged)",
+        "private mounts": "Allow mounts (a container needs --privileged)",
+        "bridge": "Load the module: modprobe bridge",
+        "bridge netfilter": "Load the module, or Services are not reached from pods behind them: modprobe br_netfilter",
+    }
+    bad = {name: text for name, text in tried.items() if text}
+    checks += [Check(name=name, ok=False, detail=bad[name], remedy=remedy) for name, remedy in explain.items() if name in bad]
+    if not any(name in bad for name in explain):
+        checks.append(Check(name="namespaces", ok=True, detail="mount, PID, network with a bridge, UTS and IPC"))
+    checks += [*_control_groups(), *_resources(config), *_state(config, tried.get("overlay", "not tried"))]
+    for tool in () if config.control_plane_only else ("nsenter", "mount", "umount"):
+        if shutil.which(tool, path=child_environment()["PATH"]) is None:
+            checks.append(Check(name=tool, ok=False, detail="not found", remedy="Install util-linux and mount"))
+    if not running:
+        checks += _ports(config)
+    return checks
+
+
+def _control_groups() -> list[Check]:
+    hierarchies = cgroups.detect()
+    version = "version 2" if hierarchies.unified is not None else "version 1"
+    missing = sorted(cgroups.NEEDED - hierarchies.controllers)
+    if missing:
+        remedy = "Enable them at boot (cgroup_enable=memory) or mount /sys/fs/cgroup"
+        return [Check(name="control groups", ok=False, detail=f"{version} without {', '.join(missing)}", remedy=remedy)]
+    sealed = [str(folder) for folder in hierarchies.folders if not os.access(folder, os.W_OK)]
+    if sealed:
+        remedy = "Remount it writable (a container needs --privileged)"
+        return [Check(name="control groups", ok=False, detail=f"{sealed[0]} is read-only", remedy=remedy)]
+    return [Check(name="control groups", ok=True, detail=f"{version} with {', '.join(sorted(hierarchies.controllers))}")]
+
+
+def _resources(config: PlatformConfig) -> list[Check]:
+    gib = 1024**3
+    memory, disk = _available_memory(), shutil.disk_usage(existing_parent(config.state)).free
+    needed_memory = NEEDED_MEMORY if not config.control_plane_only else gib
+    needed_disk = NEEDED_DISK if not config.control_plane_only else gib
+    return [
+        Check(
+            name="memory",
+            ok=memory >= needed_memory,
+            detail=f"{memory / gib:.1f} GiB available, {needed_memory / gib:.0f} GiB wanted",
+            remedy="Close something, or some pods may be ended for want of memory",
+            required=False,
+        ),
+        Check(
+            name="disk",
+            ok=disk >= needed_disk,
+            detail=f"{disk / gib:.1f} GiB free for {config.state}, {needed_disk / gib:.0f} GiB needed",
+            remedy="Free some, or set TRITON_FLEET_HOME to a folder on a larger disk",
+        ),
+    ]
+
+
+def _state(config: PlatformConfig, overlay: str) -> list[Check]:
+    if config.control_plane_only:
+        return []
+    folder = existing_parent(config.state)
+    return [
+        Check(
+            name="overlay file system",
+            ok=not overlay,
+            detail=overlay or f"on {folder}",
+            remedy="Images are copied for each container instead: slow and large. Set TRITON_FLEET_HOME to a folder on ext4 or xfs",
+            required=False,
+        ),
+        Check(
+            name="extended attributes",
+            ok=has_extended_attributes(folder),
+            detail=f"on {folder}",
+            remedy="The object store keeps metadata in files beside instead",
+            required=False,
+        ),
+    ]
+
+
+def _ports(config: PlatformConfig) -> list[Check]:
+    problems = []
+    for forward in config.forwards:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", forward.port))
+                listener.listen(1)
+            except OSError as error:
+                problems.append(sockets.describe(forward, error))
+    ports = ", ".join(str(forward.port) for forward in config.forwards)
+    if problems:
+        return [Check(name="port", ok=False, detail=problem) for problem in problems]
+    return [Check(name="ports", ok=True, detail=f"{ports} on 127.0.0.1 are free")]
+
+
+def failures(checks: list[Check]) -> list[Check]:
+    """The checks without which nothing starts."""
+    return [item for item in checks if item.required and not item.ok]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_probe_here(sys.argv[1])) + "\n")
