@@ -49,7 +49,7 @@ _OWN_CLUSTER_BUDGET_S: Final = 1800.0
 
 @contextlib.contextmanager
 def exclusive(session: Session) -> Generator[None]:
-    """Hold the instance: one `up`, `destroy`, `down` or `clean` at a time. Raises CommandError when another one holds it."""
+    """Hold the instance: one `up`, `load`, `destroy`, `down` or `clean` at a time. Raises CommandError when another one holds it."""
     session.state.mkdir(parents=True, exist_ok=True)
     with (session.state / "command.lock").open("a+") as file:
         try:
