@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import time
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ def build_all(tools: Tools, cache_root: Path, reporter: Reporter, names: Sequenc
     Raises:
         ImageError: an unknown name, an input that can't be used, or a full disk.
     """
-    return [_build(recipe, tools, cache_root / "images", reporter) for recipe in _chosen(names)]
+    remembering = _Remembering(tools)
+    return [_build(recipe, remembering, cache_root / "images", reporter) for recipe in _chosen(names)]
 
 
 def estimate_s(tools: Tools, cache_root: Path, names: Sequence[str] | None = None) -> float:
@@ -65,7 +67,25 @@ def estimate_s(tools: Tools, cache_root: Path, names: Sequence[str] | None = Non
     del tools  # the protocol of estimates: what is there already needs no toolchain
     folder = cache_root / "images"
     missing = [recipe for recipe in _chosen(names) if not any(folder.glob(f"{_file_stem(recipe)}-*.tar"))]
-    return sum(1.0 + recipe.mebibytes / _MEBIBYTES_PER_S for recipe in missing)
+    return sum((1.0 + recipe.mebibytes / _MEBIBYTES_PER_S for recipe in missing), 0.0)
+
+
+class _Remembering:
+    """The toolchain, asked for each thing once: several images share packages."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.ensure = tools.ensure
+        self.path = tools.path
+        self._tools = tools
+        self._debs: dict[tuple[str, ...], list[Path]] = {}
+
+    def debs(self, *packages: str) -> list[Path]:
+        if packages not in self._debs:
+            self._debs[packages] = self._tools.debs(*packages)
+        return self._debs[packages]
+
+    def wheel(self, name: str, version: str, python: str = "3.11") -> Path:
+        return self._tools.wheel(name, version, python)
 
 
 def _chosen(names: Sequence[str] | None) -> list[Recipe]:
@@ -79,9 +99,8 @@ def _chosen(names: Sequence[str] | None) -> list[Recipe]:
 
 
 def _build(recipe: Recipe, tools: Tools, folder: Path, reporter: Reporter) -> ImageFile:
-    tools_needed = recipe.tools
-    if tools_needed:
-        tools.ensure(*tools_needed)
+    if recipe.tools:
+        tools.ensure(*recipe.tools)
     plans = recipe.layers(tools)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,8 +117,9 @@ def _build(recipe: Recipe, tools: Tools, folder: Path, reporter: Reporter) -> Im
         if error.errno in _FULL:
             free = shutil.disk_usage(folder).free / 1024**2 if folder.exists() else 0.0
             raise ImageError(
-                f"Image {recipe.name} could not be written to {folder}: the disk is full ({free:.0f} MiB free, about {recipe.mebibytes} needed). "
-                "What was half done has been removed. Free some space or set TRITON_FLEET_CACHE to a folder on another disk, then run again."
+                f"Image {recipe.name} could not be written to {folder}: the disk is full ({free:.0f} MiB free, about "
+                f"{recipe.mebibytes} MiB needed). What was half done has been removed. Free some space, or set TRITON_FLEET_CACHE to a "
+                "folder on another disk, then run again."
             ) from error
         raise
     return ImageFile(name=recipe.reference, path=path, digest=digest)
@@ -122,7 +142,11 @@ def _make(recipe: Recipe, plans: Sequence[LayerPlan], path: Path, record: Path, 
     try:
         with staged.open("wb") as stream:
             digest = write_image(
-                stream, reference=recipe.reference, layers=[plan.make() for plan in plans], config=recipe.config, architecture=architecture()
+                stream,
+                reference=recipe.reference,
+                layers=[plan.make() for plan in plans],
+                config=recipe.config,
+                architecture=architecture(),
             )
             stream.flush()
             os.fsync(stream.fileno())
@@ -154,11 +178,12 @@ def _file_stem(recipe: Recipe) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------- what decides
 def _key(recipe: Recipe, plans: Sequence[LayerPlan], folder: Path) -> str:
-    """Return a digest of everything that the image is made from: the inputs' content, the configuration and the code that puts them together."""
+    """Return a digest of all that the image is made from: the inputs' content, the configuration, the code that puts them together."""
     digests = _Digests(folder / ".digests.json")
     parts = {
         "code": _code(),
         "architecture": architecture(),
+        "python": platform.python_version(),  # it makes the bytecode that some images hold
         "reference": recipe.reference,
         "config": repr(recipe.config),
         "layers": [{"name": plan.name, "inputs": [[path.name, digests.of(path)] for path in plan.inputs]} for plan in plans],

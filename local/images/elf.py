@@ -1,4 +1,4 @@
-"""The little of ELF that tells whether a program will start in an image: which libraries it asks for, and whether it needs a loader at all."""
+"""The little of ELF that tells whether a program will start in an image: which libraries it asks for, whether it needs a loader."""
 
 from __future__ import annotations
 

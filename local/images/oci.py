@@ -1,8 +1,8 @@
 """Writes an OCI image layout as one tar, the form that `ctr images import`, `skopeo` and `docker load` read.
 
-Layers are uncompressed: they are made and imported on the same machine, where reading more bytes from a page cache costs less than inflating
-them on two cores. The archive is written in one pass: a blob's name is its digest, known only when its last byte is out, so its tar header
-is left blank and filled in afterwards.
+Layers are uncompressed: they are made and imported on the same machine, where reading more bytes from a page cache costs less than
+inflating them on two cores. The archive is written in one pass: a blob's name is its digest, known only when its last byte is out, so its
+tar header is left blank and filled in afterwards.
 """
 
 from __future__ import annotations

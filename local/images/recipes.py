@@ -6,6 +6,7 @@ The functions run only when an image must be made.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from local.images import elf
 from local.images.errors import ImageError
 from local.images.oci import ImageConfig
-from local.images.packages import add_deb, add_wheel, missing_libraries, package_name
+from local.images.packages import add_deb, add_wheel, compile_python, missing_libraries, package_name
 from local.images.tree import Tree
 
 if TYPE_CHECKING:
@@ -28,18 +29,20 @@ TRITON_WHEEL: Final = ("nvidia-pytriton", "0.7.0")
 NUMPY_WHEEL: Final = ("numpy", "1.26.4")
 """Below 2: the Python backend of Triton 2.51 was built against numpy 1 and answers with broken tensors on numpy 2."""
 
-_CURL_FREE_TOOLS: Final = (
-    "sh", "ls", "cat", "cp", "rm", "mkdir", "ln", "env", "id", "ps", "kill", "sleep", "date", "head", "tail", "grep", "sed", "tr", "wc", "find", "sort",
-    "test", "true", "false", "echo", "printf", "touch", "chmod", "df", "du", "free", "top", "nproc", "hostname", "nslookup", "wget", "nc", "vi", "tar",
-    "basename", "dirname", "readlink", "mktemp", "uname", "which", "xargs", "stat", "seq", "timeout", "md5sum", "sha256sum", "dd", "mount", "netstat",
+_APPLETS: Final = (
+    "sh", "ls", "cat", "cp", "rm", "mkdir", "ln", "env", "id", "ps", "kill", "sleep", "date", "head", "tail", "grep", "sed", "tr",
+    "wc", "find", "sort", "test", "true", "false", "echo", "printf", "touch", "chmod", "df", "du", "free", "top", "nproc",
+    "hostname", "nslookup", "wget", "nc", "vi", "tar", "basename", "dirname", "readlink", "mktemp", "uname", "which", "xargs",
+    "stat", "seq", "timeout", "md5sum", "sha256sum", "dd", "mount", "netstat",
 )  # fmt: skip
 """Applets of busybox that get a name of their own in images with a shell: enough to look around in a pod."""
 _NOT_IN_IMAGES: Final = frozenset(
     {
-        "adduser", "base-files", "base-passwd", "bash", "busybox-static", "ca-certificates", "coreutils", "debconf", "debianutils", "diffutils", "dpkg", "findutils",
-        "gcc-12-base", "gcc-13-base", "gcc-14-base", "grep", "gzip", "init-system-helpers", "libacl1", "libattr1", "libgmp10", "libpam-modules",
-        "libpam-modules-bin", "libpam-runtime", "libpam0g", "libpcre2-8-0", "libselinux1", "libsemanage-common", "libsemanage2", "libsepol2", "libmd0", "libaudit1",
-        "libaudit-common", "libcap-ng0", "login", "openssl", "passwd", "perl-base", "sed", "tar", "tzdata", "ncurses-base", "ncurses-bin", "util-linux",
+        "adduser", "base-files", "base-passwd", "bash", "busybox-static", "ca-certificates", "coreutils", "debconf", "debianutils",
+        "diffutils", "dpkg", "findutils", "grep", "gzip", "init-system-helpers", "libacl1",
+        "libattr1", "libgmp10", "libpam-modules", "libpam-modules-bin", "libpam-runtime", "libpam0g", "libpcre2-8-0", "libselinux1",
+        "libsemanage-common", "libsemanage2", "libsepol2", "libmd0", "libaudit1", "libaudit-common", "libcap-ng0", "login", "mawk",
+        "openssl", "passwd", "perl-base", "sed", "tar", "tzdata", "ncurses-base", "ncurses-bin", "util-linux",
     }
 )  # fmt: skip
 """What packages depend on for their installation scripts, which never run here; or what is added by hand below."""
@@ -114,11 +117,11 @@ def _certificates(tree: Tree, debs: Sequence[Path]) -> None:
             add_deb(unpacked, deb)
     certificates = [unpacked.read(path) for path, entry in unpacked.items() if path.endswith(".crt") and entry.data is not None]
     if not certificates:
-        raise ImageError("The package ca-certificates holds no certificate: programs in the images could verify nobody. Remove its .deb and run again.")
+        raise ImageError(
+            "The package ca-certificates holds no certificate: programs in the images could verify nobody. Remove its .deb and run again."
+        )
     bundle = b"".join(certificate.rstrip(b"\n") + b"\n" for certificate in certificates)
-    for path in ("etc/ssl/certs/ca-certificates.crt", "etc/pki/tls/certs/ca-bundle.crt"):
-        # The second is where the S3 and GCS clients inside tritonserver look: they were built on a Red Hat system.
-        tree.file(path, bundle)
+    tree.file("etc/ssl/certs/ca-certificates.crt", bundle)  # where Go programs and the curl inside tritonserver look
 
 
 def _busybox(tree: Tree, debs: Sequence[Path], applets: Sequence[str]) -> None:
@@ -169,7 +172,9 @@ def require_static(path: Path) -> None:
     except ValueError:
         parsed = None
     if parsed is None:
-        raise ImageError(f"{path} is no ELF program: an image can't run it. Remove it (or take it off PATH) and run again to have it built.")
+        raise ImageError(
+            f"{path} is no ELF program: an image can't run it. Remove it (or take it off PATH) and run again to have it built."
+        )
     if parsed.interpreter:
         raise ImageError(
             f"{path} is dynamically linked: its image has no C library and the program would not start there. "
@@ -204,13 +209,14 @@ def _pause_layers(tools: Tools) -> list[LayerPlan]:
 
 # ---------------------------------------------------------------------------------------------------------------- Python and Triton
 def _python_debs(tools: Tools) -> tuple[str, list[Path]]:
-    """Return the Python version that this machine's distribution packages, and the packages of its runtime, of a shell and of certificates."""
+    """Return the version of the distribution's Python, and the packages of its runtime, of a shell and of certificates."""
     first = tools.debs("libpython3-stdlib")
     versions = {match[1] for deb in first if (match := _PYTHON_LIBRARY.fullmatch(package_name(deb)))}
     if len(versions) != 1:
         raise ImageError(
             f"The distribution's Python could not be told from its packages (found {', '.join(sorted(versions)) or 'none'}): "
-            "the images that need Python can't be made. Use Debian 12, Ubuntu 22.04 or 24.04, or a cluster of your own with `make up KUBE_CONTEXT=...`."
+            "the images that need Python can't be made. Use Debian 12, Ubuntu 22.04 or 24.04, "
+            "or a cluster of your own with `make up KUBE_CONTEXT=...`."
         )
     version = versions.pop()
     debs = tools.debs(f"python{version}-minimal", f"libpython{version}", "libstdc++6", "bash", "busybox-static", "ca-certificates")
@@ -219,26 +225,35 @@ def _python_debs(tools: Tools) -> tuple[str, list[Path]]:
 
 def _python_layer(version: str, debs: Sequence[Path]) -> LayerPlan:
     """Debian's Python with its standard library, C++ runtime, bash (the Python backend starts each model by it), busybox, certificates."""
+    inputs = tuple(debs)
+    return LayerPlan(name=f"python {version}", inputs=inputs, make=lambda: _python_tree(version, inputs))
 
-    def make() -> Tree:
-        tree = Tree()
-        tree.merge_links()
-        for deb in debs:
-            if package_name(deb) not in _NOT_IN_IMAGES or package_name(deb) == "bash":
-                add_deb(tree, deb, keep=_keep_of_python)
-        tree.remove("usr/sbin/nologin")
-        tree.link("usr/bin/python3", f"python{version}")
-        _busybox(tree, debs, _CURL_FREE_TOOLS)
-        _certificates(tree, debs)
-        _accounts(tree, user="triton-server", number=1000)
-        tree.file("etc/os-release", 'NAME="Triton Fleet"\nID=triton-fleet\nPRETTY_NAME="Triton Fleet image from distribution packages"\n')
-        return tree
 
-    return LayerPlan(name=f"python {version}", inputs=tuple(debs), make=make)
+@functools.lru_cache(maxsize=1)
+def _python_tree(version: str, debs: tuple[Path, ...]) -> Tree:
+    """Return the tree of `_python_layer`; two images share it, nobody may change it."""
+    tree = Tree()
+    tree.merge_links()
+    for deb in debs:
+        if package_name(deb) not in _NOT_IN_IMAGES or package_name(deb) == "bash":
+            add_deb(tree, deb, keep=_keep_of_python)
+    for path in ("usr/bin/bashbug", "usr/bin/clear_console", "usr/bin/rbash"):
+        tree.remove(path)
+    tree.link("usr/bin/python3", f"python{version}")
+    compile_python(tree, version, (f"usr/lib/python{version}/",))
+    _busybox(tree, debs, _APPLETS)
+    _certificates(tree, debs)
+    _accounts(tree, user="triton-server", number=1000)
+    tree.file("etc/os-release", 'NAME="Triton Fleet"\nID=triton-fleet\nPRETTY_NAME="Triton Fleet image from distribution packages"\n')
+    return tree
 
 
 def _keep_of_python(path: str) -> bool:
-    return not (_NO_USE_PYTHON.search(path) or "/gconv/" in path or "/perl" in path or path.startswith(("etc/init", "usr/share/python3/", "usr/share/binfmts/")))
+    return not (
+        _NO_USE_PYTHON.search(path)
+        or "/gconv/" in path
+        or path.startswith(("etc/init", "usr/lib/binfmt.d/", "usr/share/python3/", "usr/share/binfmts/"))
+    )
 
 
 def _triton_layers(tools: Tools) -> list[LayerPlan]:
@@ -251,17 +266,25 @@ def _triton_layers(tools: Tools) -> list[LayerPlan]:
         tree = Tree()
         add_wheel(tree, numpy, lambda name: None if _NO_USE_NUMPY.search(name) else f"usr/lib/python3/dist-packages/{name}")
         add_wheel(tree, triton, lambda name: triton_place(name, version), executable=lambda path: path.endswith(("/tritonserver", "_stub")))
+        compile_python(tree, version, ("usr/lib/python3/dist-packages/", "opt/tritonserver/backends/"))
         stub = "opt/tritonserver/backends/python/triton_python_backend_stub"
         if stub not in tree:
             raise ImageError(
                 f"{triton.name} brings no Python backend for Python {version}, this distribution's: Triton could load no model of ours. "
                 "Use Debian 12, Ubuntu 22.04 or 24.04, or a cluster of your own with `make up KUBE_CONTEXT=...`."
             )
-        tree.file("opt/nvidia/nvidia_entrypoint.sh", '#!/bin/sh\n# Same place as in NVIDIA\'s image; theirs prints a banner first.\nexec "$@"\n', 0o755)
+        tree.file(
+            "opt/nvidia/nvidia_entrypoint.sh",
+            '#!/bin/sh\n# Same place as in NVIDIA\'s image; theirs prints a banner first.\nexec "$@"\n',
+            0o755,
+        )
         missing = missing_libraries([base.make(), tree])
         if missing:
             wants = "; ".join(f"{library} (for {', '.join(sorted(users)[:2])})" for library, users in sorted(missing.items()))
-            raise ImageError(f"Image tritonserver would lack {wants}: Triton would not start. The distribution's packages have changed; please report this.")
+            raise ImageError(
+                f"Image tritonserver would lack {wants}: Triton would not start. "
+                "The distribution's packages have changed; please report this."
+            )
         return tree
 
     return [base, LayerPlan(name=f"triton {version}", inputs=(*debs, triton, numpy), make=make)]
@@ -335,7 +358,7 @@ RECIPES: Final[tuple[Recipe, ...]] = (
                 "LD_LIBRARY_PATH": "/opt/tritonserver/lib",
                 "TRITON_SERVER_VERSION": "2.51.0",
                 "NVIDIA_TRITON_SERVER_VERSION": "24.10",
-                # One thread a model is what the sample models need; OpenBLAS would start one a processor of the machine, whatever the pod's limit.
+                # OpenBLAS would start one thread a processor of the machine in every model's process, whatever the pod's limit.
                 "OPENBLAS_NUM_THREADS": "1",
                 **_TEXT,
             },
@@ -366,7 +389,9 @@ RECIPES: Final[tuple[Recipe, ...]] = (
         name="prometheus-operator:v0.85.0",
         tools=("prometheus-operator",),
         layers=_program("prometheus-operator", "bin/operator"),
-        config=ImageConfig(entrypoint=("/bin/operator",), user="65534", environment={"PATH": _PATH}, title="prometheus-operator", version="0.85.0"),
+        config=ImageConfig(
+            entrypoint=("/bin/operator",), user="65534", environment={"PATH": _PATH}, title="prometheus-operator", version="0.85.0"
+        ),
         mebibytes=60,
     ),
     Recipe(
@@ -374,7 +399,11 @@ RECIPES: Final[tuple[Recipe, ...]] = (
         tools=("prometheus-config-reloader",),
         layers=_program("prometheus-config-reloader", "bin/prometheus-config-reloader"),
         config=ImageConfig(
-            entrypoint=("/bin/prometheus-config-reloader",), user="65534", environment={"PATH": _PATH}, title="prometheus-config-reloader", version="0.85.0"
+            entrypoint=("/bin/prometheus-config-reloader",),
+            user="65534",
+            environment={"PATH": _PATH},
+            title="prometheus-config-reloader",
+            version="0.85.0",
         ),
         mebibytes=40,
     ),
@@ -392,7 +421,7 @@ RECIPES: Final[tuple[Recipe, ...]] = (
         layers=_exporter_layers,
         config=ImageConfig(
             entrypoint=("/usr/local/dcgm/dcgm-exporter-entrypoint.sh",),
-            environment={"PATH": _PATH, "PYTHONDONTWRITEBYTECODE": "1", **_TEXT},
+            environment={"PATH": _PATH, **_TEXT},
             ports=(9400,),
             title="dcgm-exporter stand-in",
             version="stand-in",
@@ -411,5 +440,8 @@ def architecture(machine: str | None = None) -> str:
     name = machine or os.uname().machine
     known = {"x86_64": "amd64", "aarch64": "arm64"}
     if name not in known:
-        raise ImageError(f"Images can't be made for {name}: Triton is built for x86_64 and aarch64. Use a cluster of your own: `make up KUBE_CONTEXT=...`.")
+        raise ImageError(
+            f"Images can't be made for {name}: Triton is built for x86_64 and aarch64. "
+            "Use a cluster of your own: `make up KUBE_CONTEXT=...`."
+        )
     return known[name]

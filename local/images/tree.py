@@ -10,11 +10,11 @@ import io
 import posixpath
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _MERGED: Final = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})
 """Folders of / that are links into /usr in every Debian and Ubuntu of these years; packages still name files through them."""

@@ -16,6 +16,8 @@ class TritonPythonModel:
         try:
             upper = [text.decode("utf-8").upper().encode("utf-8") for text in texts.ravel()]
         except UnicodeDecodeError as error:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"upper: INPUT is not UTF-8 ({error.reason} at byte {error.start})"))
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(f"upper: INPUT is not UTF-8 ({error.reason} at byte {error.start})")
+            )
         output = np.array(upper, dtype=np.object_).reshape(texts.shape)
         return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor("OUTPUT", output)])

@@ -38,7 +38,9 @@ def make_portable(model: dict[str, Any]) -> None:
     parameters = model["learner"]["learner_model_param"]
     scores = {float(text) for text in str(parameters["base_score"]).strip("[]").split(",")}
     if len(scores) != 1:
-        raise ValueError(f"base_score differs from class to class ({parameters['base_score']}): one number can't hold it. Train with base_score=0.5.")
+        raise ValueError(
+            f"base_score differs from class to class ({parameters['base_score']}): one number can't hold it. Train with base_score=0.5."
+        )
     parameters["base_score"] = f"{scores.pop():E}"
     categories = model["learner"]["gradient_booster"]["model"].pop("cats", {})
     if categories.get("enc"):
@@ -52,8 +54,14 @@ def train() -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
     features, classes = dataset()
     booster = xgboost.train(
         {
-            "objective": "multi:softprob", "num_class": CLASSES, "max_depth": 4, "eta": 0.3, "tree_method": "hist", "nthread": 1,
-            "seed": 0, "base_score": 0.5,
+            "objective": "multi:softprob",
+            "num_class": CLASSES,
+            "max_depth": 4,
+            "eta": 0.3,
+            "tree_method": "hist",
+            "nthread": 1,
+            "seed": 0,
+            "base_score": 0.5,
         },
         xgboost.DMatrix(features, label=classes),
         num_boost_round=12,
