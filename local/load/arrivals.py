@@ -32,7 +32,8 @@ def phases(*, base_rps: float, surge_rps: float, seconds: float) -> tuple[Phase,
         ValueError: a rate or the time is not above 0, or the surge is below the base.
     """
     if not (base_rps > 0 and seconds > 0 and surge_rps >= base_rps):
-        message = f"base {base_rps:g}/s, surge {surge_rps:g}/s, {seconds:g} s: rates and time must be above 0 and the surge no smaller than the base"
+        asked = f"base {base_rps:g}/s, surge {surge_rps:g}/s, {seconds:g} s"
+        message = f"{asked}: rates and time must be above 0 and the surge no smaller than the base"
         raise ValueError(message)
     return (
         Phase(name="base", seconds=seconds / 6, rps=base_rps),

@@ -1,4 +1,4 @@
-"""`load`: base, surge, base; then a trickle while the replicas go back to the minimum, so that a request lost on the way down is seen too."""
+"""`load`: base, surge, base; then a trickle while the replicas go back to the minimum, so that a request lost on the way down shows too."""
 
 from __future__ import annotations
 
@@ -243,8 +243,8 @@ def _target(session: Session, reporter: TerminalReporter, plan: Plan) -> tuple[s
         base, prometheus = plan.url or session.endpoints["triton-http"], session.endpoints["prometheus"]
     elif plan.url is None:
         message = (
-            "On a cluster of your own `make load` needs URL=http://host:port of Triton as this machine reaches it, through a Service (a NodePort or "
-            "a LoadBalancer): a port-forward would send all of it to one pod, and no other would ever get any."
+            "On a cluster of your own `make load` needs URL=http://host:port of Triton as this machine reaches it, through a Service "
+            "(NodePort or LoadBalancer): a port-forward would send all of it to one pod, and no other would ever get any."
         )
         raise CommandError(message)
     else:
@@ -283,7 +283,7 @@ def _write(session: Session, run: _Run, summary: Summary) -> None:
 def _verdict(summary: Summary, plan: Plan) -> int:
     print(
         f"\n  requests  {summary.requests}, failed {summary.failed}\n"
-        f"  latency   p50 {summary.p50_ms:.0f} ms, p99 {summary.p99_ms:.0f} ms, longest {summary.max_ms:.0f} ms (from when a request was due)\n"
+        f"  latency   p50 {summary.p50_ms:.0f} ms, p99 {summary.p99_ms:.0f} ms, longest {summary.max_ms:.0f} ms (from when it was due)\n"
         f"  replicas  {summary.replicas_before} -> {summary.replicas_peak} -> {summary.replicas_after}"
         + (f"; the first further one ready {summary.first_rise_s:.0f} s into the surge" if summary.first_rise_s is not None else "")
         + (f"; back at {summary.minimum} {summary.back_at_minimum_s:.0f} s after it" if summary.back_at_minimum_s is not None else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 import urllib.parse
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from local.cli.verify import get
 from local.load.client import MODEL
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping
 
 QUEUE_TIME: Final = (
@@ -65,7 +65,7 @@ def find_scale(hpas: Mapping[str, Any], deployments: Mapping[str, Any], deployme
         if (target.get("kind"), target.get("name")) != ("Deployment", deployment):
             continue
         status = hpa.get("status", {})
-        own = next((one for one in deployments.get("items", []) if one["metadata"]["name"] == deployment), {})
+        own: Mapping[str, Any] = next((one for one in deployments.get("items", []) if one["metadata"]["name"] == deployment), {})
         return Scale(
             current=int(status.get("currentReplicas") or 0),
             desired=int(status.get("desiredReplicas") or 0),
