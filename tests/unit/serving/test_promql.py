@@ -1,0 +1,189 @@
+"""The queries that the adapter sends, asked of Prometheus' own engine (promtool), over series that Triton and DCGM would write."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from components.serving.scaling import adapter_metrics
+from components.settings.serving import ServingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+SCRAPE = 5
+QUEUE, PENDING, GPU = adapter_metrics([ServingSettings(image="registry.example/triton:1", scrape_interval=SCRAPE)])
+NOW = 300
+"""Seconds at which all queries are asked."""
+
+
+def rendered(query: str, series: str, group: str, **labels: str) -> str:
+    """Fill in the adapter's template as it does: several names of a resource become one regular expression."""
+    matchers = ",".join(f'{name}{"=~" if "|" in value else "="}"{value}"' for name, value in labels.items())
+    filled = query.replace("<<.Series>>", series).replace("<<.LabelMatchers>>", matchers).replace("<<.GroupBy>>", group)
+    assert "<<" not in filled
+    return filled
+
+
+def counter(steps: Iterable[float], start: float = 0) -> str:
+    """Samples of a counter that rises by ``steps``, one a scrape."""
+    return " ".join(f"{value:g}" for value in itertools.accumulate(steps, initial=start))
+
+
+def every_scrape(step: float) -> str:
+    return counter([step] * (NOW // SCRAPE))
+
+
+@dataclass
+class Prometheus:
+    """Series, and what a query over them must answer."""
+
+    promtool: Path
+    folder: Path
+    series: list[dict[str, str]] = field(default_factory=list)
+
+    def triton(self, pod: str, model: str, *, queue_us: str, success: str) -> None:
+        labels = f'namespace="triton",pod="{pod}",model="{model}",version="1"'
+        self.series.append({"series": f"nv_inference_queue_duration_us{{{labels}}}", "values": queue_us})
+        self.series.append({"series": f"nv_inference_request_success{{{labels}}}", "values": success})
+
+    def gauge(self, name: str, values: str, **labels: str) -> None:
+        inner = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        self.series.append({"series": f"{name}{{{inner}}}", "values": values})
+
+    def check(self, query: str, expected: dict[str, float], label: str = "pod") -> None:
+        samples: list[dict[str, Any]] = [{"labels": f'{{{label}="{name}"}}', "value": value} for name, value in expected.items()]
+        test = {
+            "interval": f"{SCRAPE}s",
+            "input_series": self.series,
+            "promql_expr_test": [{"expr": query, "eval_time": f"{NOW}s", "exp_samples": samples}],
+        }
+        path = self.folder / "test.yaml"
+        path.write_text(yaml.safe_dump({"rule_files": [], "evaluation_interval": f"{SCRAPE}s", "fuzzy_compare": True, "tests": [test]}))
+        done = subprocess.run([self.promtool, "test", "rules", path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def queue_time(self, expected: dict[str, float]) -> None:
+        pods = "|".join(expected)
+        self.check(rendered(QUEUE.query, QUEUE.series, "pod", namespace="triton", pod=pods), expected)
+
+
+@pytest.fixture
+def prometheus(promtool: Path, tmp_path: Path) -> Prometheus:
+    return Prometheus(promtool, tmp_path)
+
+
+@pytest.mark.parametrize("per_scrape", [5000, 5], ids=["1000 a second", "1 a second"])
+def test_queue_time_is_the_mean_over_requests(prometheus: Prometheus, per_scrape: int) -> None:
+    prometheus.triton("a", "m", queue_us=every_scrape(250 * per_scrape), success=every_scrape(per_scrape))
+    prometheus.queue_time({"a": 250})
+
+
+def test_queue_time_of_one_request_in_ten_seconds(prometheus: Prometheus) -> None:
+    steps = list(itertools.islice(itertools.cycle([0, 1]), NOW // SCRAPE))
+    prometheus.triton("a", "m", queue_us=counter(7000 * step for step in steps), success=counter(steps))
+    prometheus.queue_time({"a": 7000})
+
+
+@pytest.mark.parametrize("window", [15.0, 60.0, 600.0])
+def test_a_single_request_in_the_window_is_not_clamped_away(prometheus: Prometheus, window: float) -> None:
+    settings = ServingSettings.model_validate({"image": "x", "scrapeInterval": 3.0, "scaling": {"window": window}})
+    steps = [0] * (NOW // SCRAPE)
+    steps[-2] = 1
+    prometheus.triton("a", "m", queue_us=counter(90_000 * step for step in steps), success=counter(steps))
+    queue, _, _ = adapter_metrics([settings])
+    prometheus.check(rendered(queue.query, queue.series, "pod", namespace="triton", pod="a"), {"a": 90_000})
+
+
+def test_idle_models_do_not_dilute_a_busy_one(prometheus: Prometheus) -> None:
+    """A mean of ratios a model would say 100: a fifth of what each request waits."""
+    prometheus.triton("a", "busy", queue_us=every_scrape(500 * 100), success=every_scrape(100))
+    for model in ("idle1", "idle2", "idle3", "idle4"):
+        prometheus.triton("a", model, queue_us=every_scrape(0), success=every_scrape(0))
+    prometheus.queue_time({"a": 500})
+
+
+def test_models_weigh_by_their_requests(prometheus: Prometheus) -> None:
+    prometheus.triton("a", "slow", queue_us=every_scrape(1 * 9000), success=every_scrape(1))
+    prometheus.triton("a", "fast", queue_us=every_scrape(9 * 100), success=every_scrape(9))
+    prometheus.queue_time({"a": (9000 + 900) / 10})
+
+
+def test_pods_are_told_apart_and_one_without_traffic_gives_zero(prometheus: Prometheus) -> None:
+    prometheus.triton("a", "m", queue_us=every_scrape(1000), success=every_scrape(10))
+    prometheus.triton("b", "m", queue_us=every_scrape(0), success=every_scrape(0))
+    prometheus.triton("elsewhere", "m", queue_us=every_scrape(5), success=every_scrape(5))
+    prometheus.queue_time({"a": 100, "b": 0})
+
+
+def test_a_pod_that_was_scraped_once_gives_zero_and_not_nothing(prometheus: Prometheus) -> None:
+    first = " ".join(["_"] * (NOW // SCRAPE) + ["0"])
+    prometheus.triton("a", "m", queue_us=every_scrape(1000), success=every_scrape(10))
+    prometheus.triton("new", "m", queue_us=first, success=first)
+    prometheus.queue_time({"a": 100, "new": 0})
+
+
+def test_a_restart_of_the_container_is_no_jump(prometheus: Prometheus) -> None:
+    before, after = [10.0] * (NOW // SCRAPE - 5), [10.0] * 4
+    success = f"{counter(before)} {counter(after)}"
+    queue = f"{counter(3000 * step for step in before)} {counter(3000 * step for step in after)}"
+    prometheus.triton("a", "m", queue_us=queue, success=success)
+    prometheus.queue_time({"a": 3000})
+
+
+def test_no_division_by_zero_when_nothing_finishes(prometheus: Prometheus) -> None:
+    """The queue's counter without a finished request is not seen in Triton; +Inf would scale to the minimum, so it is tried anyway."""
+    prometheus.triton("a", "m", queue_us=every_scrape(0), success=every_scrape(0))
+    prometheus.triton("b", "m", queue_us=every_scrape(50), success=every_scrape(0))
+    prometheus.queue_time({"a": 0, "b": 50 / SCRAPE / 0.001})
+
+
+def test_a_pod_whose_series_ended_is_not_reported(prometheus: Prometheus) -> None:
+    gone = counter([10.0] * (NOW // SCRAPE - 30)) + " stale" + " _" * 29
+    prometheus.triton("gone", "m", queue_us=gone, success=gone)
+    prometheus.check(rendered(QUEUE.query, QUEUE.series, "pod", namespace="triton", pod="gone"), {})
+
+
+def test_pending_requests_are_summed_over_models_and_averaged_over_the_window(prometheus: Prometheus) -> None:
+    assert "[15s]" in PENDING.query
+    quiet = "0 " * (NOW // SCRAPE - 2)
+    prometheus.gauge(PENDING.series, quiet + "30 60 0", namespace="triton", pod="a", model="m1")
+    prometheus.gauge(PENDING.series, quiet + "3 3 3", namespace="triton", pod="a", model="m2")
+    prometheus.gauge(PENDING.series, quiet + "0 0 0", namespace="triton", pod="b", model="m1")
+    prometheus.check(rendered(PENDING.query, PENDING.series, "pod", namespace="triton", pod="a|b"), {"a": 33, "b": 0})
+
+
+def test_gpu_utilisation_is_a_mean_over_the_gpus_of_one_deployment(prometheus: Prometheus) -> None:
+    steady = "x".join(["{0}+0", str(NOW // SCRAPE)])
+    owners = [("triton", "fil", 50), ("triton", "fil", 90), ("triton", "bert", 10), ("other", "fil", 100)]
+    for gpu, (namespace, container, value) in enumerate(owners):
+        labels = {"namespace": namespace, "container": container, "pod": f"p{gpu}", "service": "dcgm-exporter", "gpu": str(gpu)}
+        prometheus.gauge(GPU.series, steady.format(value), **labels)
+    query = rendered(GPU.query, GPU.series, "service", namespace="triton", service="dcgm-exporter", container="fil")
+    prometheus.check(query, {"dcgm-exporter": 70}, label="service")
+
+
+def test_the_rules_as_recording_rules_pass_promtools_check(promtool: Path, tmp_path: Path) -> None:
+    groups = [
+        {
+            "name": "as-rules",
+            "rules": [
+                {
+                    "record": f"check:{re.sub(r'[^a-z]', '_', metric.name.lower())}",
+                    "expr": rendered(metric.query, metric.series, "pod", pod="a|b"),
+                }
+                for metric in (QUEUE, PENDING, GPU)
+            ],
+        }
+    ]
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump({"groups": groups}))
+    done = subprocess.run([promtool, "check", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

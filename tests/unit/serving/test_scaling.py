@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.serving.quantities import prometheus_duration, quantity, whole_seconds
+from components.serving.scaling import adapter_metrics, adapter_rules, hpa_behavior, hpa_metrics
+from components.settings.serving import (
+    GpuUtilizationMetric,
+    Metric,
+    PendingRequestsMetric,
+    QueueTimeMetric,
+    ScalingSettings,
+    ServingSettings,
+)
+
+IMAGE = "registry.example/triton:1"
+ALL_KINDS: tuple[Metric, ...] = (
+    QueueTimeMetric(kind="queueTime", target=0.01),
+    PendingRequestsMetric(kind="pendingRequests", target=16),
+    GpuUtilizationMetric(kind="gpuUtilization", target=80),
+)
+
+
+def serving(**fields: Any) -> ServingSettings:
+    return ServingSettings.model_validate({"image": IMAGE, **fields})
+
+
+def windows(query: str) -> set[str]:
+    return set(re.findall(r"\[(\w+)\]", query))
+
+
+def test_the_names_of_the_references_are_served() -> None:
+    assert [rule["name"]["as"] for rule in adapter_rules([serving()])] == [
+        "avg_time_queue_us",
+        "nv_inference_pending_request_count",
+        "DCGM_FI_DEV_GPU_UTIL",
+    ]
+
+
+def test_an_autoscaler_reads_only_what_a_rule_serves() -> None:
+    served = {rule["name"]["as"]: rule["resources"]["overrides"] for rule in adapter_rules([serving()])}
+    for metric in hpa_metrics(ScalingSettings(metrics=ALL_KINDS), container="triton"):
+        source = metric["pods"] if metric["type"] == "Pods" else metric["object"]
+        resource = "pod" if metric["type"] == "Pods" else source["describedObject"]["kind"].lower()
+        assert {"resource": resource} in served[source["metric"]["name"]].values()
+        assert {"resource": "namespace"} in served[source["metric"]["name"]].values()
+
+
+def test_rules_do_not_depend_on_the_order_or_number_of_deployments() -> None:
+    entries = [serving(name=name, scaling={"window": window}) for name, window in (("a", "30s"), ("b", "2m"), ("c", "60s"))]
+    expected = adapter_rules(entries)
+    assert all(adapter_rules(order) == expected for order in itertools.permutations(entries))
+    assert len(expected) == len(adapter_rules(entries[:1]))
+
+
+def test_deployments_share_the_longest_window() -> None:
+    queue, _, _ = adapter_metrics([serving(scaling={"window": "30s"}), serving(name="slow", scaling={"window": "2m"})])
+    assert windows(queue.query) == {"120s"}
+
+
+@pytest.mark.parametrize(("scrape", "window"), [("1s", "15s"), ("5s", "15s"), ("10s", "30s"), ("2500ms", "15s"), ("5500ms", "16500ms")])
+def test_pending_requests_are_averaged_over_three_scrapes_and_no_less_than_a_sync_period(scrape: str, window: str) -> None:
+    _, pending, _ = adapter_metrics([serving(scrapeInterval=scrape)])
+    assert windows(pending.query) == {window}
+
+
+def test_no_deployment_is_refused() -> None:
+    with pytest.raises(ValueError, match="no deployment to scale"):
+        adapter_rules([])
+
+
+def test_every_query_is_grouped_and_matched_by_what_the_adapter_was_asked_for() -> None:
+    for rule in adapter_rules([serving()]):
+        query = rule["metricsQuery"]
+        assert set(re.findall(r"<<(.*?)>>", query)) <= {".Series", ".LabelMatchers", ".GroupBy"}
+        assert query.count("by (<<.GroupBy>>)") == len(re.findall(r"\b(?:sum|avg)\(", query)), "an ungrouped sum would mix pods"
+        assert len(re.findall(r"\{<<\.LabelMatchers>>\}", query)) == len(re.findall(r"\{", query)), "an unmatched selector reads every pod"
+        assert re.fullmatch(rule["name"]["matches"], rule["seriesQuery"].split("{")[0])
+
+
+def test_queue_time_as_reference_003_has_it() -> None:
+    (metric,) = hpa_metrics(ScalingSettings(metrics=(QueueTimeMetric(kind="queueTime", target=0.01),)), container="speech")
+    assert metric == {
+        "type": "Pods",
+        "pods": {"metric": {"name": "avg_time_queue_us"}, "target": {"type": "AverageValue", "averageValue": "10k"}},
+    }
+
+
+def test_gpu_utilisation_as_reference_000_has_it_and_told_apart_by_container() -> None:
+    (metric,) = hpa_metrics(ScalingSettings(metrics=(GpuUtilizationMetric(kind="gpuUtilization", target=80),)), container="fil")
+    assert metric == {
+        "type": "Object",
+        "object": {
+            "metric": {"name": "DCGM_FI_DEV_GPU_UTIL", "selector": {"matchLabels": {"container": "fil"}}},
+            "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "dcgm-exporter"},
+            "target": {"type": "Value", "value": "80"},
+        },
+    }
+
+
+@given(st.floats(min_value=1e-6, max_value=60))
+def test_queue_targets_are_whole_microseconds(seconds: float) -> None:
+    (metric,) = hpa_metrics(ScalingSettings(metrics=(QueueTimeMetric(kind="queueTime", target=seconds),)), container="triton")
+    text = metric["pods"]["target"]["averageValue"]
+    assert re.fullmatch(r"[1-9]\d*[kMG]?", text)
+    assert value_of(text) == pytest.approx(seconds * 1e6, abs=0.5)
+
+
+def test_behaviour_states_what_kubernetes_would_default() -> None:
+    behaviour = hpa_behavior(ScalingSettings(scale_down_stabilization=60, scale_down_pods_per_minute=4))
+    for direction in behaviour.values():
+        assert set(direction) == {"stabilizationWindowSeconds", "selectPolicy", "policies"}
+    assert behaviour["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert behaviour["scaleDown"] == {
+        "stabilizationWindowSeconds": 60,
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}],
+    }
+
+
+def value_of(text: str) -> float:
+    """Read a quantity, by the definition of its suffixes."""
+    number, suffix = re.fullmatch(r"(\d+)(m|k|M|G)?", text).groups()  # type: ignore[union-attr]
+    return int(number) * {None: 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}[suffix]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (50_000, "50k"),
+        (16, "16"),
+        (0.5, "500m"),
+        (1.0, "1"),
+        (1500, "1500"),
+        (1_000_000, "1M"),
+        (2e9, "2G"),
+        (0.001, "1m"),
+        (10.25, "10250m"),
+    ],
+)
+def test_quantities_are_canonical(value: float, text: str) -> None:
+    assert quantity(value) == text
+
+
+@given(st.floats(min_value=0.001, max_value=1e9))
+def test_quantities_read_back(value: float) -> None:
+    assert value_of(quantity(value)) == pytest.approx(value, abs=0.0005 + 1e-12 * value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.0001, math.inf, math.nan])
+def test_what_is_no_target_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"at least 0\.001"):
+        quantity(value)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(60, "60s"), (5.0, "5s"), (2.5, "2500ms"), (0.0001, "1ms")])
+def test_durations(seconds: float, text: str) -> None:
+    assert prometheus_duration(seconds) == text
+
+
+def test_budgets_are_rounded_up() -> None:
+    assert whole_seconds(4.2) == 5
+    assert whole_seconds(5.0) == 5

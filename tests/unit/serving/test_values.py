@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from components.serving.namespaces import namespace_names
+from components.serving.scaling import hpa_behavior, hpa_metrics
+from components.serving.triton import unknown_models
+from components.serving.values import Values, chart_values, rollout_deadline, schema
+from components.settings.serving import OWNED_FLAGS, ServingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHART = Path(__file__).resolve().parents[3] / "charts" / "triton"
+IMAGE = "registry.example/triton:1"
+
+
+def serving(**fields: Any) -> ServingSettings:
+    return ServingSettings.model_validate({"image": IMAGE, **fields})
+
+
+def values(settings: ServingSettings, url: str = "s3://bucket/models/abc", secret: str | None = None) -> dict[str, Any]:
+    return chart_values(
+        settings, url=url, release="abc", region="eu-west-1", credentials_secret=secret, service_account_annotations={"role": "reader"}
+    ).dump()
+
+
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if node.get("type") == "object":
+            yield node
+        for child in node.values():
+            yield from objects(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from objects(child)
+
+
+def test_the_chart_carries_the_schema_that_the_models_give() -> None:
+    assert (CHART / "values.schema.json").read_text() == schema(), (
+        "run `python -m components.serving.values > charts/triton/values.schema.json`"
+    )
+
+
+def test_the_charts_own_defaults_are_the_models_defaults() -> None:
+    assert yaml.safe_load((CHART / "values.yaml").read_text()) == Values().dump()
+
+
+def test_the_schema_is_draft_7_and_refuses_unknown_keys_everywhere() -> None:
+    document = json.loads(schema())
+    jsonschema.Draft7Validator.check_schema(document)
+    for node in objects(document):
+        if "properties" in node:
+            assert node["additionalProperties"] is False, node
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"resources": {"gpus": 0}},
+        {"models": ["a"], "resources": {"gpus": 2, "gpuResource": "nvidia.com/mig-1g.10gb"}},
+        {"scaling": {"metrics": [{"kind": "gpuUtilization", "target": 80}]}},
+        {"service": {"type": "NodePort", "httpNodePort": 30800, "grpcNodePort": 30801, "annotations": {"a": "b"}}},
+        {"drain": {"preStop": 0, "exitTimeout": "1s"}, "runAsUser": 0, "extraArgs": ["--metrics-interval-ms=500"], "env": {"A": "b"}},
+    ],
+)
+def test_what_settings_give_is_valid_and_plain(fields: dict[str, Any]) -> None:
+    dumped = values(serving(**fields))
+    jsonschema.Draft7Validator(json.loads(schema())).validate(json.loads(json.dumps(dumped)))
+    assert Values.model_validate(dumped).dump() == dumped
+
+
+def test_scaling_reaches_the_chart_as_it_was_decided() -> None:
+    settings = serving(
+        scaling={
+            "minReplicas": 2,
+            "maxReplicas": 7,
+            "metrics": [
+                {"kind": "queueTime", "target": "10ms"},
+                {"kind": "pendingRequests", "target": 2.5},
+                {"kind": "gpuUtilization", "target": 80},
+            ],
+        }
+    )
+    autoscaling = values(settings)["autoscaling"]
+    assert autoscaling["metrics"] == hpa_metrics(settings.scaling, container="triton")
+    assert autoscaling["behavior"] == hpa_behavior(settings.scaling)
+    assert (autoscaling["minReplicas"], autoscaling["maxReplicas"]) == (2, 7)
+
+
+def test_seconds_are_rounded_up() -> None:
+    drain = values(serving(drain={"preStop": "4200ms", "exitTimeout": "20500ms"}))["drain"]
+    assert (drain["preStopSeconds"], drain["exitTimeoutSeconds"]) == (5, 21)
+
+
+def test_the_engine_waits_for_as_long_as_a_rollout_may_take() -> None:
+    settings = serving(startupBudget="30m")
+    assert values(settings)["deploymentAnnotations"] == {"pulumi.com/timeoutSeconds": str(rollout_deadline(settings))}
+    assert rollout_deadline(settings) >= 1800 + 7 * 60, "models, and a new GPU node before them"
+
+
+@pytest.mark.parametrize(("url", "region"), [("s3://bucket/p", "eu-west-1"), ("s3://http://h:1/b/p", "eu-west-1"), ("gs://bucket/p", "")])
+def test_only_s3_has_a_region(url: str, region: str) -> None:
+    assert values(serving(), url=url)["modelRepository"]["region"] == region
+
+
+def test_a_load_balancer_keeps_metrics_inside() -> None:
+    assert values(serving(service={"type": "LoadBalancer"}))["service"]["exposeMetrics"] is False
+    assert values(serving())["service"]["exposeMetrics"] is True
+
+
+def test_credentials_and_identity() -> None:
+    assert values(serving(), secret="s-1")["modelRepository"]["credentialsSecret"] == "s-1"
+    assert values(serving())["modelRepository"]["credentialsSecret"] == ""
+    assert values(serving())["serviceAccount"]["annotations"] == {"role": "reader"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"scaling": {"minReplicas": 5, "maxReplicas": 4}}, r"min_replicas \(5\) is above maxReplicas \(4\).*raise maxReplicas"),
+        ({"scaling": {"metrics": []}}, "at least 1 item"),
+        ({"scaling": {"metrics": [{"kind": "queueTime", "target": 1}] * 2}}, "metrics.1 is queueTime again.*Keep one"),
+        ({"scaling": {"window": "10s"}}, r"window \(10 s\) is shorter than 4 scrapes.*Raise it to 20s or lower scrapeInterval"),
+        ({"scaling": {"window": "11m"}}, "less than or equal to 600"),
+        (
+            {"resources": {"gpus": 0}, "scaling": {"metrics": [{"kind": "gpuUtilization", "target": 80}]}},
+            "gpuUtilization but resources.gpus is 0",
+        ),
+        ({"models": []}, "models is an empty list.*leave the key out"),
+        (
+            {"extraArgs": ["--log-info=false", "--exit-timeout-secs=1"]},
+            r"extra_args.1 \(--exit-timeout-secs\) is a flag that the chart computes",
+        ),
+        ({"service": {"httpNodePort": 30800}}, r"http_node_port \(30800\) would be ignored.*Set type to NodePort"),
+        ({"service": {"type": "NodePort", "httpNodePort": 30800, "grpcNodePort": 30800}}, r"grpc_node_port \(30800\) is httpNodePort too"),
+        ({"service": {"type": "NodePort", "httpNodePort": 80}}, "greater than or equal to 30000"),
+        ({"replicas": 3}, "Extra inputs are not permitted"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_with_the_remedy(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        serving(**fields)
+
+
+def test_every_flag_that_the_template_writes_is_owned() -> None:
+    template = (CHART / "templates" / "deployment.yaml").read_text()
+    written = set(re.findall(r"(?:- |printf \")(--[a-z-]+)=", template))
+    assert len(written) == 11
+    assert written <= OWNED_FLAGS
+
+
+def test_models_that_the_repository_lacks_are_named() -> None:
+    problem = unknown_models(serving(models=["a", "b", "c"]), ("b", "z"))
+    assert problem is not None
+    assert "names models a, c" in problem
+    assert "it has b, z" in problem
+    assert unknown_models(serving(models=["b"]), ("b", "z")) is None
+    assert unknown_models(serving(), ()) is None
+
+
+def test_one_namespace_a_distinct_name_whatever_the_order() -> None:
+    entries = [serving(name="a", namespace="x"), serving(name="b", namespace="w"), serving(name="c", namespace="x")]
+    assert namespace_names(entries) == namespace_names(entries[::-1]) == ("w", "x")
+
+
+def test_what_decides_values_knows_no_engine() -> None:
+    """The pure half of the room stays importable, and testable, without Pulumi."""
+    room = CHART.parents[1] / "components" / "serving"
+    for module in ("quantities", "scaling", "values"):
+        tree = ast.parse((room / f"{module}.py").read_text())
+        imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+        imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not {name for name in imported if name.startswith("pulumi")}
