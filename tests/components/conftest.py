@@ -1,0 +1,71 @@
+"""The engine's side of a program, played by the SDK's mocks, with what mocks alone don't show: who depends on whom."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Mocks(pulumi.runtime.Mocks):
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        return f"{args.name}-id", dict(args.inputs)
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        raise AssertionError(args.token)
+
+
+@contextmanager
+def event_loop() -> Iterator[None]:
+    """Give this thread an event loop and close it: the SDK makes one where it finds none, and leaves it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class Recorder(MockMonitor):
+    """Keeps what a program registers, by logical name."""
+
+    def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
+        super().__init__(mocks)
+        self.requests: dict[str, Any] = {}
+        """The requests as the engine would get them."""
+        self.inputs: dict[str, dict[str, Any]] = {}
+        """What the mocks answered: the inputs, as a rule."""
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (gRPC method name)
+        with event_loop():
+            answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        self.requests[request.name] = request
+        if request.type != "pulumi:pulumi:Stack":
+            self.inputs[request.name] = self.resources[answer.urn].state
+        return answer
+
+    def of_type(self, typ: str) -> set[str]:
+        return {name for name, request in self.requests.items() if request.type == typ}
+
+    def dependencies(self, name: str) -> set[str]:
+        """Logical names of what ``name`` waits for, be it by depends_on or by an output among its inputs."""
+        return {urn.rsplit("::", 1)[-1] for urn in self.requests[name].dependencies}
+
+
+@pytest.fixture
+async def recorder() -> Recorder:
+    """A fresh stack under mocks, in the event loop of the test."""
+    ROOT.set(None)
+    mocks = Mocks()
+    monitor = Recorder(mocks)
+    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)
+    return monitor
