@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from components.errors import FleetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mypy_boto3_s3.client import S3Client
+
+R = TypeVar("R")
 
 PARALLEL: Final = 16
 """Requests in flight at once. Small files wait for round trips, not for bandwidth; 16 keeps a 100 ms store at 160 files a second."""
 
-_ATTEMPTS: Final = 9
-"""Of each request. botocore's ``standard`` mode waits up to 1, 2, 4, 8, 16, 20 ... seconds between them (half of that on average): a store
-that restarts within about a minute goes unnoticed, one that stays away is told after one or two."""
+_ATTEMPTS: Final = 4
+"""Of each request, by botocore, within about a second: for what passes at once. `patiently` waits for what takes longer."""
+
+PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Between attempts at a whole transfer: a store that restarts within a minute goes unnoticed, one that stays away is told after it."""
+
+SHORT_PAUSES_S: Final = (1.0, 2.0, 4.0)
+"""The same for a question in a preview, where somebody sits and waits."""
 
 _CONNECT_S: Final = 5
 _READ_S: Final = 60
 _KEY: Final = "triton-fleet:repository"
+
+
+class StoreUnreachableError(FleetError):
+    """The store does not answer, or answers that it can't at the moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +98,9 @@ def explained(location: Location) -> Iterator[None]:
     except S3UploadFailedError as error:
         # boto3 wraps what happened and drops its type; its cause is the real one.
         cause = error.__context__ if isinstance(error.__context__, exceptions.ClientError) else None
-        raise FleetError(_client_error(cause, location) if cause is not None else _other(error, location)) from None
+        raise _client_error(cause, location) if cause is not None else FleetError(_other(error, location)) from None
     except exceptions.ClientError as error:
-        raise FleetError(_client_error(error, location)) from None
+        raise _client_error(error, location) from None
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.TokenRetrievalError) as error:
         raise FleetError(
             f"{_KEY}: no usable AWS credentials where Pulumi runs ({error}): bucket {location.bucket} can't be reached. "
@@ -96,14 +108,23 @@ def explained(location: Location) -> Iterator[None]:
             "the embedded store."
         ) from None
     except (exceptions.HTTPClientError, exceptions.EndpointConnectionError, exceptions.ConnectionError) as error:
-        raise FleetError(
-            f"{_KEY}: the object store at {location.describe()} does not answer after {_ATTEMPTS} attempts ({error}): bucket "
-            f"{location.bucket} is as it "
-            "was, and what had arrived is kept. Start the store (make up) or fix the endpoint, then run again: only what is missing is "
-            "sent."
-        ) from None
+        raise StoreUnreachableError(_unreachable(location, str(error))) from None
     except exceptions.BotoCoreError as error:
         raise FleetError(_other(error, location)) from None
+
+
+def patiently(work: Callable[[], R], pauses_s: Sequence[float] = PAUSES_S) -> R:
+    """Result of ``work``, which is begun anew after each pause (seconds) while the store is unreachable. It must be safe to repeat.
+
+    Raises:
+        StoreUnreachableError: When it still is after the last pause.
+    """
+    for pause in pauses_s:
+        try:
+            return work()
+        except StoreUnreachableError:
+            time.sleep(pause)
+    return work()
 
 
 def no_such_bucket(location: Location) -> str:
@@ -115,12 +136,14 @@ def no_such_bucket(location: Location) -> str:
     )
 
 
-def _client_error(error: Exception, location: Location) -> str:
+def _client_error(error: Exception, location: Location) -> FleetError:
     name, number = code(error), status(error)
     if name == "NoSuchBucket":
-        return no_such_bucket(location)
+        return FleetError(no_such_bucket(location))
+    if number >= 500:  # noqa: PLR2004  # HTTP: the server's own failures
+        return StoreUnreachableError(_unreachable(location, str(error)))
     if name in {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}:
-        return (
+        return FleetError(
             f"{_KEY}: {location.describe()} does not know the credentials that Pulumi runs with ({name}): nothing was uploaded. "
             "Renew them (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the profile)."
         )
@@ -130,17 +153,25 @@ def _client_error(error: Exception, location: Location) -> str:
         "AuthorizationHeaderMalformed",
         "IllegalLocationConstraintException",
     }:
-        return (
+        return FleetError(
             f"{_KEY}.region ({location.region}) is not the region of bucket {location.bucket}: S3 sends requests away. "
             "Write the bucket's own region."
         )
     if number == 403:  # noqa: PLR2004  # HTTP's own number
-        return (
+        return FleetError(
             f"{_KEY}.bucket ({location.bucket}) can't be used with the credentials that Pulumi runs with ({name}): nothing was uploaded. "
             "Allow them s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject below the prefix; "
             "or it is somebody else's bucket: choose another name."
         )
-    return _other(error, location)
+    return FleetError(_other(error, location))
+
+
+def _unreachable(location: Location, reason: str) -> str:
+    return (
+        f"{_KEY}: the object store at {location.describe()} does not answer ({reason}): what had arrived in bucket {location.bucket} is "
+        f"kept. "
+        "Start the store (make up) or fix the endpoint, then run again: only what is missing is sent."
+    )
 
 
 def _other(error: Exception, location: Location) -> str:

@@ -220,8 +220,8 @@ class ReleaseProvider(ResourceProvider):
         location = _location(news)
         problem = None
         try:
-            with store.explained(location):
-                problem = None if _bucket_exists(store.connect(location), location) else store.no_such_bucket(location)
+            exists = store.patiently(lambda: _bucket_is_there(location), store.SHORT_PAUSES_S)
+            problem = None if exists else store.no_such_bucket(location)
         except FleetError as error:
             problem = str(error)
         return CheckResult(news, [] if problem is None else [CheckFailure("bucket", problem)])
@@ -268,10 +268,8 @@ class ReleaseProvider(ResourceProvider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Withdraw. A bucket that is gone took the release with it."""
         release = _release(_props)
-        with store.explained(release.location):
-            if not _bucket_exists(release.client, release.location):
-                return
-        release.withdraw(str(_props["token"]))
+        if store.patiently(lambda: _bucket_is_there(release.location)):
+            store.patiently(lambda: release.withdraw(str(_props["token"])))
 
 
 class BucketProvider(ResourceProvider):
@@ -317,9 +315,7 @@ class BucketProvider(ResourceProvider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """See whether it is still there."""
         location = _location(props)
-        with store.explained(location):
-            exists = _bucket_exists(store.connect(location), location)
-        return ReadResult(id_, props) if exists else ReadResult("", {})
+        return ReadResult(id_, props) if _bucket_is_there(location) else ReadResult("", {})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Nothing to do but to remember the new address."""
@@ -351,7 +347,8 @@ def _publish(props: dict[str, Any], token: str) -> None:
             f"published is not what "
             "was announced. Run again."
         )
-    _release(props).publish(plan, token)
+    release = _release(props)
+    store.patiently(lambda: release.publish(plan, token))
 
 
 def _outputs(props: dict[str, Any], token: str) -> dict[str, Any]:
@@ -366,6 +363,12 @@ def _release(props: dict[str, Any]) -> Release:
     location = _location(props)
     keys = ReleaseKeys(prefix=props["prefix"], digest=props["digest"], owner=props["owner"])
     return Release(store.connect(location), location, keys)
+
+
+def _bucket_is_there(location: Location) -> bool:
+    client = store.connect(location)
+    with store.explained(location):
+        return _bucket_exists(client, location)
 
 
 def _bucket_exists(client: S3Client, location: Location) -> bool:
