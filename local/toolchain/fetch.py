@@ -6,45 +6,76 @@ import contextlib
 import gzip
 import hashlib
 import http.client
+import json
 import re
 import tarfile
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Final
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from local.toolchain.errors import ChecksumError, SourceUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
+    from pathlib import Path
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """For a name server and a connection; a publisher that takes longer counts as out of reach."""
 READ_TIMEOUT_S: Final = 30.0
 """Longest silence in the middle of a download."""
 _CHUNK: Final = 1 << 20
-_MAX_CHECKSUM_FILE: Final = 4 << 20
+_MAX_SMALL_FILE: Final = 4 << 20
 _ATTEMPTS: Final = 2
 _DIGEST: Final = re.compile(r"^(?:[0-9a-fA-F]{64}|[0-9a-fA-F]{128})$")
 _SHA256_LENGTH: Final = 64
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
+_UNAUTHORIZED: Final = 401
+_INDEXES: Final = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_MANIFESTS: Final = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+
+
+class _TransientError(SourceUnavailableError):
+    """May go well the next time, unlike a missing file or a host out of reach."""
 
 
 class Fetcher:
-    """Fetches files, and remembers which hosts can't be reached so that only the first attempt at each costs time."""
+    """Fetches files, and remembers which hosts can't be reached so that only the first attempt at each costs time.
+
+    Args:
+        connect_timeout_s: longest wait for a host's name and a connection to it.
+        read_timeout_s: longest silence within an answer.
+    """
 
     def __init__(self, connect_timeout_s: float = CONNECT_TIMEOUT_S, read_timeout_s: float = READ_TIMEOUT_S) -> None:
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._unreachable: dict[str, str] = {}
+        self._answered: set[str] = set()
+        self._tokens: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
 
-    def reachable(self, url: str) -> bool:
-        """Tell whether the host of ``url`` has not been found out of reach in this run."""
+    def stop(self, *, stopping: bool = True) -> None:
+        """Make running downloads end at their next chunk (for an interruption), or, with ``False``, allow new ones."""
+        if stopping:
+            self._stopping.set()
+        else:
+            self._stopping.clear()
+
+    def in_reach(self, urls: Iterable[str]) -> set[str]:
+        """Return those of ``urls`` whose hosts answer at all; each host is asked once in a run, all at the same time."""
+        urls = set(urls)
         with self._lock:
-            return _host(url) not in self._unreachable
+            unknown = {_host(url): url for url in urls if _host(url) not in self._unreachable and _host(url) not in self._answered}
+        if unknown:
+            with ThreadPoolExecutor(len(unknown), thread_name_prefix="reach") as pool:
+                list(pool.map(self._ask, unknown.values()))
+        with self._lock:
+            return {url for url in urls if _host(url) not in self._unreachable}
 
     def verified(self, url: str, checksums: str, folder: Path) -> Path:
         """Download ``url`` into ``folder`` and return the file, which is what the file at ``checksums`` says it is.
@@ -55,8 +86,49 @@ class Fetcher:
             OSError: it can't be written, as when the disk is full.
         """
         name = PurePosixPath(urllib.parse.urlsplit(url).path).name
-        expected = _digest_for(name, self._small(checksums), checksums)
-        target = folder / name
+        expected = _digest_for(name, self._small(checksums).decode(errors="replace"), checksums)
+        return self._twice(url, folder / name, expected)
+
+    def image_layers(self, image: str, architecture: str, folder: Path) -> Generator[Path]:
+        """Yield the layers of a container image, topmost first, each downloaded into ``folder`` and verified by its digest.
+
+        Args:
+            image: registry, repository and tag, as in ``quay.io/a/b:v1``; a registry on loopback may have ``http://`` in front.
+            architecture: as in Go, ``amd64``.
+            folder: where layers go; the caller may remove each before it asks for the next.
+
+        Raises:
+            SourceUnavailableError: the registry is out of reach or has no such image for Linux on this architecture.
+            ChecksumError: a layer or manifest differs from its digest (twice).
+            OSError: a layer can't be written.
+        """
+        scheme, address = image.split("://", 1) if "://" in image else ("https", image)
+        host, _, rest = address.partition("/")
+        repository, _, tag = rest.rpartition(":")
+        base = f"{scheme}://{host}/v2/{repository}"
+        accept = ", ".join([*_INDEXES, *_MANIFESTS])
+        manifest = self._json(f"{base}/manifests/{tag}", accept)
+        if manifest.get("mediaType") in _INDEXES or "manifests" in manifest:
+            digests = [
+                entry["digest"]
+                for entry in manifest["manifests"]
+                if entry.get("platform", {}).get("os") == "linux" and entry["platform"].get("architecture") == architecture
+            ]
+            if not digests:
+                raise SourceUnavailableError(f"{image} is not published for Linux on {architecture}")
+            manifest = self._json(f"{base}/manifests/{digests[0]}", accept, digest=digests[0])
+        for layer in reversed(manifest["layers"]):
+            algorithm, _, expected = str(layer["digest"]).partition(":")
+            if algorithm != "sha256":
+                raise SourceUnavailableError(f"{image} has a layer with an unknown kind of digest, {algorithm}")
+            yield self._twice(f"{base}/blobs/{layer['digest']}", folder / expected, expected)
+
+    # ------------------------------------------------------------------ how
+    def _ask(self, url: str) -> None:
+        with contextlib.suppress(SourceUnavailableError), self._open(url, method="HEAD"):
+            pass
+
+    def _twice(self, url: str, target: Path, expected: str) -> Path:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._download(url, target, expected)
@@ -69,7 +141,6 @@ class Fetcher:
                 break
         return target
 
-    # ------------------------------------------------------------------ how
     def _download(self, url: str, target: Path, expected: str) -> None:
         digest = hashlib.sha256() if len(expected) == _SHA256_LENGTH else hashlib.sha512()
         received = 0
@@ -86,24 +157,37 @@ class Fetcher:
                 f"{url} has checksum {digest.hexdigest()[:16]}..., but its publisher says {expected[:16]}...; it was not used"
             )
 
-    def _small(self, url: str) -> str:
-        with self._open(url) as response:
-            text = b""
+    def _small(self, url: str, accept: str | None = None) -> bytes:
+        with self._open(url, accept=accept) as response:
+            content = b""
             while chunk := self._read(response, url):
-                text += chunk
-                if len(text) > _MAX_CHECKSUM_FILE:
-                    raise SourceUnavailableError(f"{url} is no checksum file: it has more than {_MAX_CHECKSUM_FILE >> 20} MiB")
-        return text.decode(errors="replace")
+                content += chunk
+                if len(content) > _MAX_SMALL_FILE:
+                    raise SourceUnavailableError(f"{url} is not what it should be: it has more than {_MAX_SMALL_FILE >> 20} MiB")
+        return content
 
-    @staticmethod
-    def _read(response: http.client.HTTPResponse, url: str) -> bytes:
+    def _json(self, url: str, accept: str, digest: str | None = None) -> dict[str, Any]:
+        content = self._small(url, accept)
+        if digest is not None and f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+            raise ChecksumError(f"{url} is not the manifest that its index names; it was not used")
+        try:
+            loaded = json.loads(content)
+        except ValueError as error:
+            raise SourceUnavailableError(f"{url} answered something that is not JSON") from error
+        if not isinstance(loaded, dict):
+            raise SourceUnavailableError(f"{url} answered something that is not a manifest")
+        return loaded
+
+    def _read(self, response: http.client.HTTPResponse, url: str) -> bytes:
+        if self._stopping.is_set():
+            raise SourceUnavailableError(f"{url} was given up")
         try:
             return response.read(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
             raise _TransientError(f"{url} broke off: {error or type(error).__name__}") from error
 
     @contextlib.contextmanager
-    def _open(self, url: str) -> Generator[http.client.HTTPResponse]:
+    def _open(self, url: str, *, accept: str | None = None, method: str = "GET") -> Generator[http.client.HTTPResponse]:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
             raise SourceUnavailableError(f"{url} is not https, so what it gives can't be trusted")
@@ -112,11 +196,12 @@ class Fetcher:
             known = self._unreachable.get(host)
         if known is not None:
             raise SourceUnavailableError(f"{host} is out of reach ({known})")
-        request = urllib.request.Request(url, headers={"User-Agent": "triton-fleet-toolchain"})  # noqa: S310 (scheme is checked above)
         try:
-            response = urllib.request.urlopen(request, timeout=self._connect_timeout_s)  # noqa: S310 (scheme is checked above)
+            response = self._request(url, accept, method)
         except urllib.error.HTTPError as error:
             error.close()
+            with self._lock:
+                self._answered.add(host)
             raise SourceUnavailableError(f"{url} answered {error.code} {error.reason}") from error
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
@@ -124,12 +209,39 @@ class Fetcher:
                 self._unreachable[host] = reason
             raise SourceUnavailableError(f"{host} is out of reach ({reason})") from error
         with response:
+            with self._lock:
+                self._answered.add(host)
             _set_timeout(response, self._read_timeout_s)
             yield response
 
+    def _request(self, url: str, accept: str | None, method: str) -> http.client.HTTPResponse:
+        try:
+            return self._send(url, accept, method)
+        except urllib.error.HTTPError as error:
+            challenge = error.headers.get("WWW-Authenticate", "")
+            if error.code != _UNAUTHORIZED or not challenge.lower().startswith("bearer ") or method != "GET":
+                raise
+            error.close()
+        # A registry that gives everyone a token, but wants to be asked for one.
+        fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        query = urllib.parse.urlencode({key: fields[key] for key in ("service", "scope") if key in fields})
+        answer = self._json(f"{fields.get('realm', '')}?{query}", "application/json")
+        with self._lock:
+            self._tokens[_repository(url)] = str(answer.get("token") or answer.get("access_token") or "")
+        return self._send(url, accept, method)
 
-class _TransientError(SourceUnavailableError):
-    pass
+    def _send(self, url: str, accept: str | None, method: str) -> http.client.HTTPResponse:
+        request = urllib.request.Request(  # noqa: S310 (the scheme was checked by _open)
+            url, headers={"User-Agent": "triton-fleet-toolchain", **({"Accept": accept} if accept else {})}, method=method
+        )
+        with self._lock:
+            token = self._tokens.get(_repository(url))
+        if token:
+            request.add_unredirected_header("Authorization", f"Bearer {token}")  # the storage behind a registry refuses a stranger's token
+        response = urllib.request.urlopen(request, timeout=self._connect_timeout_s)  # noqa: S310 (the scheme was checked by _open)
+        if not isinstance(response, http.client.HTTPResponse):
+            raise SourceUnavailableError(f"{url} was redirected to something that is not HTTP")
+        return response
 
 
 def _set_timeout(response: http.client.HTTPResponse, seconds: float) -> None:
@@ -141,6 +253,10 @@ def _set_timeout(response: http.client.HTTPResponse, seconds: float) -> None:
 
 def _host(url: str) -> str:
     return urllib.parse.urlsplit(url).netloc.lower()
+
+
+def _repository(url: str) -> str:
+    return re.split(r"/(?:manifests|blobs)/", url)[0]
 
 
 def _digest_for(name: str, text: str, where: str) -> str:
@@ -155,8 +271,8 @@ def _digest_for(name: str, text: str, where: str) -> str:
     raise SourceUnavailableError(f"{where} has no SHA-256 or SHA-512 digest of {name}")
 
 
-def extract(archive: Path, files: Mapping[str, str], folder: Path) -> None:
-    """Take files out of a verified tar archive.
+def extract(archive: Path, files: Mapping[str, str], folder: Path) -> set[str]:
+    """Take files out of a verified tar archive, and return the names of those that it does not have.
 
     Args:
         archive: a tar file, compressed or not.
@@ -165,7 +281,7 @@ def extract(archive: Path, files: Mapping[str, str], folder: Path) -> None:
         folder: where the unit is made.
 
     Raises:
-        SourceUnavailableError: the archive lacks one of them or can't be read.
+        SourceUnavailableError: the archive can't be read.
         OSError: a file can't be written.
     """
     missing = {name for name in files if not name.startswith("*")}
@@ -173,7 +289,7 @@ def extract(archive: Path, files: Mapping[str, str], folder: Path) -> None:
         with tarfile.open(archive) as tar:
             if "**" in files:
                 tar.extractall(folder / files["**"], filter="data")
-                return
+                return missing
             for member in tar:
                 base = PurePosixPath(member.name).name
                 place = files.get(base, f"{files['*']}{base}" if "*" in files else None)
@@ -183,14 +299,9 @@ def extract(archive: Path, files: Mapping[str, str], folder: Path) -> None:
                 if source is not None:
                     write(source, folder / place, mode=0o755 if member.mode & 0o100 else 0o644)
                     missing.discard(base)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
         raise SourceUnavailableError(f"{archive.name} can't be unpacked: {error}") from error
-    except OSError as error:
-        if not isinstance(error, gzip.BadGzipFile):
-            raise
-        raise SourceUnavailableError(f"{archive.name} can't be unpacked: {error}") from error
-    if missing:
-        raise SourceUnavailableError(f"{archive.name} has no {', '.join(sorted(missing))}")
+    return missing
 
 
 def write(source: IO[bytes], target: Path, mode: int) -> None:

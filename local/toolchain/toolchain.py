@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import shlex
 import shutil
 import threading
@@ -25,7 +26,7 @@ from local.toolchain.debian import Apt, unpack
 from local.toolchain.errors import SourceUnavailableError, ToolchainError
 from local.toolchain.fetch import Fetcher, extract, write
 from local.toolchain.gobuild import GoBuilder
-from local.toolchain.manifest import UNITS, WHEEL_PINS, DebianFiles, GoBuild, OnPath, Release, Tool, Unit, WheelFile
+from local.toolchain.manifest import UNITS, WHEEL_PINS, DebianFiles, GoBuild, ImageRelease, OnPath, Tool, Unit, WheelFile
 from local.toolchain.process import run
 from local.toolchain.store import Store
 from local.toolchain.wheels import Wheels
@@ -109,10 +110,15 @@ class Toolchain:
             ToolchainError: one can't be had; the message names it, why each way failed, and the remedy.
         """
         wanted = self._wanted(names)
-        missing = [unit for unit in wanted if self._locate(unit) is None]
-        if missing:
-            self._get(missing)
-        self._link(wanted)
+        try:
+            missing = [unit for unit in wanted if self._locate(unit) is None]
+            if missing:
+                self._get(missing)
+            self._link(wanted)
+        except OSError as error:
+            raise ToolchainError(
+                f"Tools can't be kept in {self._store.root}: {error}. Make that folder writable, or set TRITON_FLEET_CACHE, then run again."
+            ) from error
 
     def path(self, name: str) -> Path:
         """Return where the tool ``name`` is: a program, or a folder for ``cni-plugins`` and ``iptables``.
@@ -137,8 +143,31 @@ class Toolchain:
         return self._refused.get(unit.name)
 
     def estimate_s(self, *names: str) -> float:
-        """Return how many seconds `ensure` takes at worst, when all that is missing has to be built; 0 when nothing is missing."""
-        return sum(self._estimate_build(unit) for unit in self._wanted(names) if self._locate(unit) is None)
+        """Return how many seconds `ensure` is expected to take; 0 when nothing is missing.
+
+        Release hosts are asked whether they answer, all at once and only for what is missing: seconds at most, a moment as a rule.
+        """
+        missing = [unit for unit in self._wanted(names) if self._locate(unit) is None]
+        with contextlib.suppress(SourceUnavailableError):
+            self._fetcher.in_reach(address for unit in missing for address in _addresses(unit))
+        download = [unit for unit in missing if self._downloadable(unit)]
+        build = [unit for unit in missing if unit not in download]
+        size_mb = sum(release.size_mb for unit in download for release in unit.releases)
+        return size_mb / _DOWNLOAD_MB_PER_S + sum(self._estimate_build(unit) for unit in build)
+
+    def describe(self) -> list[tuple[str, str, str, str]]:
+        """Return a line for each tool: its name, the pinned version, where it is (``path``, ``cache`` or ``missing``), and a detail."""
+        lines = []
+        for unit in self._units:
+            located = None if unit.internal else self._locate(unit)
+            for tool in () if unit.internal else unit.tools:
+                version = "the distribution's" if unit.version == "debian" else unit.version
+                state = "missing" if located is None else "path" if located.origin == "path" else "cache"
+                how = {"path": "found on PATH", "release": "its publisher's release", "package": "from a package", "build": "built here"}
+                detail = "`make up` gets it" if located is None else f"{how[located.origin]}, {located.tool(tool)}"
+                refused = self._refused.get(unit.name)
+                lines.append((tool.name, version, state, f"{detail} ({refused})" if refused else detail))
+        return lines
 
     def bin_dir(self) -> Path:
         """Return the folder with a link for each tool that was made available, to be put in front of PATH."""
@@ -260,7 +289,9 @@ class Toolchain:
             self._announce(rest, failures)
         packaged = [unit for unit in rest if not isinstance(unit.otherwise, GoBuild)]
         built = [unit for unit in rest if isinstance(unit.otherwise, GoBuild)]
-        prefetch = self._go.prefetch([unit.otherwise for unit in built if isinstance(unit.otherwise, GoBuild)]) if built else None
+        # The first build fetches its own modules at once; those after it find theirs there.
+        ahead = [unit.otherwise for unit in built[1:] if isinstance(unit.otherwise, GoBuild)]
+        prefetch = self._go.prefetch(ahead) if ahead else None
         try:
             for unit in [*packaged, *built]:
                 with self._reporter.step(self._describe(unit), self._estimate_build(unit)):
@@ -287,6 +318,7 @@ class Toolchain:
             return []
         size_mb = sum(release.size_mb for unit in units for release in unit.releases)
         left: list[Unit] = []
+        self._fetcher.stop(stopping=False)
         with (
             self._reporter.step(f"release downloads of {_listed([unit.name for unit in units])}", size_mb / _DOWNLOAD_MB_PER_S),
             ThreadPoolExecutor(_PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool,
@@ -302,6 +334,7 @@ class Toolchain:
                 except ToolchainError as error:  # a full disk: no other way would do better
                     fatal = fatal or error
                 except BaseException:
+                    self._fetcher.stop()
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
             if fatal is not None:
@@ -351,16 +384,30 @@ class Toolchain:
             raise SourceUnavailableError(f"{unit.name} has no other source than its publisher's release")
 
     def _from_release(self, unit: Unit, tree: Path, scratch: Path) -> None:
+        names = _placeholders(unit)
         for release in unit.releases:
-            names = _placeholders(release, unit)
+            if isinstance(release, ImageRelease):
+                self._from_image(release, names, tree, scratch)
+                continue
             url = release.url.format_map(names)
             file = self._fetcher.verified(url, release.checksums.format_map(names), scratch)
             if release.to:
                 with file.open("rb") as stream:
                     write(stream, tree / release.to, mode=0o755)
-            else:
-                extract(file, release.files, tree)
+            elif lacking := extract(file, release.files, tree):
+                raise SourceUnavailableError(f"{url} has no {_listed(sorted(lacking))} in it")
             file.unlink()
+
+    def _from_image(self, release: ImageRelease, names: dict[str, str], tree: Path, scratch: Path) -> None:
+        image = release.image.format_map(names)
+        files = dict(release.files)
+        for layer in self._fetcher.image_layers(image, names["arch"], scratch):
+            lacking = extract(layer, files, tree)
+            layer.unlink()
+            files = {name: place for name, place in files.items() if name in lacking}
+            if not files:
+                return
+        raise SourceUnavailableError(f"{image} has no {_listed(sorted(files))} in it")
 
     def _from_packages(self, unit: Unit, recipe: DebianFiles, tree: Path, scratch: Path) -> None:
         unpack(self._apt.exact(*recipe.packages), scratch)
@@ -371,11 +418,11 @@ class Toolchain:
             _wrap(unit, recipe, tree, self._home(unit, "package") / "root")
             return
         for source, place in recipe.files.items():
+            if not (scratch / source).exists():
+                raise SourceUnavailableError(f"The packages {_listed(recipe.packages)} of this distribution have no {source}")
             for file in sorted((scratch / source).iterdir()) if source.endswith("/") else [scratch / source]:
                 target = tree / place / file.name if place.endswith("/") else tree / place
                 target.parent.mkdir(parents=True, exist_ok=True)
-                if not file.exists():
-                    raise SourceUnavailableError(f"The packages {_listed(recipe.packages)} of this release have no {source}")
                 shutil.copy2(file, target)
 
     def _official_go(self) -> Path:
@@ -400,17 +447,9 @@ class Toolchain:
                 if link.is_symlink() and link.readlink() == target:
                     continue
                 folder.mkdir(parents=True, exist_ok=True)
-                temporary = folder / f".{name}.{os.getpid()}"
-                with contextlib.suppress(FileNotFoundError):
-                    temporary.unlink()
-                try:
-                    temporary.symlink_to(target)
-                    temporary.replace(link)
-                except OSError as error:
-                    raise ToolchainError(
-                        f"{link} can't be made ({error.strerror}), so {name} would not be found on PATH. "
-                        "Free disk space or make the folder writable (or set TRITON_FLEET_CACHE), then run again."
-                    ) from error
+                temporary = folder / f".{name}.{secrets.token_hex(4)}"
+                temporary.symlink_to(target)
+                temporary.replace(link)
 
     def _links(self, located: Located) -> Iterable[tuple[str, Path]]:
         for tool in located.unit.tools:
@@ -423,6 +462,13 @@ class Toolchain:
         for candidate in (extra, located.root / "bin" / "pulumi-language-python"):
             if located.unit.name == "pulumi" and candidate.exists():
                 yield candidate.name, candidate
+
+    def _downloadable(self, unit: Unit) -> bool:
+        try:
+            addresses = set(_addresses(unit))
+        except SourceUnavailableError:
+            return False
+        return bool(addresses) and self._fetcher.in_reach(addresses) == addresses
 
     # ------------------------------------------------------------------ words and numbers
     def _describe(self, unit: Unit) -> str:
@@ -449,13 +495,20 @@ def _other_origin(unit: Unit) -> Origin:
     return "build" if isinstance(unit.otherwise, GoBuild) else "package"
 
 
-def _placeholders(release: Release, unit: Unit) -> dict[str, str]:
+def _placeholders(unit: Unit) -> dict[str, str]:
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise SourceUnavailableError(f"no release of {unit.name} for {machine} is known")
     arch, cpu, x64 = _ARCHITECTURES[machine]
-    version = release.version or unit.release_version or unit.version
+    version = unit.release_version or unit.version
     return {"version": version, "number": version.removeprefix("v"), "arch": arch, "cpu": cpu, "x64": x64}
+
+
+def _addresses(unit: Unit) -> list[str]:
+    """Return an address on each host that the unit's releases come from."""
+    names = _placeholders(unit)
+    addresses = [release.image if isinstance(release, ImageRelease) else release.checksums for release in unit.releases]
+    return [(address if "://" in address else f"https://{address}").format_map(names) for address in addresses]
 
 
 def _from_wheel(wheel: Path, recipe: WheelFile, tree: Path) -> None:
