@@ -76,6 +76,8 @@ class StackLock:
         """Whether the process that took the lock is gone. A lock of another machine is never called stale."""
         if self.host != socket.gethostname():
             return False
+        if self.pid <= 0:
+            return True
         try:
             name = (Path("/proc") / str(self.pid) / "comm").read_text(encoding="utf-8").strip()
         except OSError:
@@ -102,7 +104,7 @@ def locks(backend: Path, stack: str = STACK) -> list[StackLock]:
             said = json.loads(file.read_text(encoding="utf-8"))
             found.append(StackLock(file=file, pid=int(said["pid"]), host=str(said["hostname"])))
         except (OSError, ValueError, KeyError, TypeError):
-            found.append(StackLock(file=file, pid=-1, host=socket.gethostname()))
+            found.append(StackLock(file=file, pid=0, host=socket.gethostname()))
     return found
 
 

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.cli import pulumi
+from local.plugins import language_python
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def put_lock(backend: Path, *, pid: int, host: str | None = None, name: str = "a") -> Path:
+    folder = backend / ".pulumi" / "locks" / "organization" / "triton-fleet" / "dev"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps({"pid": pid, "username": "u", "hostname": host or socket.gethostname(), "timestamp": "x"}))
+    return file
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_no_locks_where_there_is_no_backend(tmp_path: Path) -> None:
+    assert pulumi.locks(tmp_path) == []
+
+
+def test_a_dead_holder_is_stale(tmp_path: Path) -> None:
+    put_lock(tmp_path, pid=dead_pid())
+    assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+
+
+def test_a_number_that_went_to_another_program_is_stale(tmp_path: Path) -> None:
+    put_lock(tmp_path, pid=os.getpid())  # pytest, no pulumi
+    assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+
+
+def test_a_lock_of_another_machine_is_left_alone(tmp_path: Path) -> None:
+    put_lock(tmp_path, pid=dead_pid(), host="elsewhere")
+    assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [False]
+
+
+def test_half_written_lock_counts_as_stale(tmp_path: Path) -> None:
+    put_lock(tmp_path, pid=1).write_text('{"pid": 1')
+    assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+
+
+def test_locks_of_other_stacks_are_not_ours(tmp_path: Path) -> None:
+    put_lock(tmp_path, pid=1)
+    assert pulumi.locks(tmp_path, stack="prod") == []
+
+
+def deployment(*pending: dict[str, Any]) -> dict[str, Any]:
+    return {"version": 3, "deployment": {"resources": [{"urn": "urn:x"}], "pending_operations": list(pending)}}
+
+
+def test_pending_operations_are_taken_out_and_named() -> None:
+    release = {"urn": "urn:pulumi:dev::triton-fleet::t$kubernetes:helm.sh/v3:Release::kps", "inputs": {"name": "kps", "namespace": "m"}}
+    cleared, operations = pulumi.without_pending(deployment({"type": "creating", "resource": release}))
+    assert cleared == {"version": 3, "deployment": {"resources": [{"urn": "urn:x"}]}}
+    assert [(one.kind, one.name, one.inputs["namespace"]) for one in operations] == [("creating", "kps", "m")]
+
+
+def test_nothing_pending() -> None:
+    assert pulumi.without_pending({"version": 3, "deployment": {"resources": []}}) == ({"version": 3, "deployment": {"resources": []}}, [])
+    assert pulumi.without_pending({"version": 3, "deployment": None}) == ({"version": 3, "deployment": {}}, [])
+
+
+class FakeToolchain:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        for name in ("pulumi", *pulumi.COMPANIONS):
+            (folder / name).write_text(f"#!/bin/sh\necho {name}\n")
+            (folder / name).chmod(0o755)
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+
+def test_assembled_cli_has_its_companions_and_our_language_host_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    tools = FakeToolchain(tmp_path / "tools")
+    cli = pulumi.assemble(tmp_path / "bin", tools, Path(sys.executable))  # type: ignore[arg-type]
+    assert cli == tmp_path / "bin" / "pulumi"
+    assert sorted(path.name for path in cli.parent.iterdir()) == sorted(["pulumi", *pulumi.COMPANIONS, language_python.NAME])
+    assert not cli.is_symlink()
+    assert cli.samefile(tools.path("pulumi"))
+    assert language_python.is_ours(cli.parent / language_python.NAME)
+    before = {path: path.stat().st_mtime_ns for path in cli.parent.iterdir()}
+    pulumi.assemble(tmp_path / "bin", tools, Path(sys.executable))  # type: ignore[arg-type]
+    assert {path: path.stat().st_mtime_ns for path in cli.parent.iterdir()} == before
+
+
+def test_a_new_cli_replaces_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    old = FakeToolchain(tmp_path / "old")
+    pulumi.assemble(tmp_path / "bin", old, Path(sys.executable))  # type: ignore[arg-type]
+    new = FakeToolchain(tmp_path / "new")
+    (new.folder / "pulumi").write_text("#!/bin/sh\necho newer than before\n")
+    cli = pulumi.assemble(tmp_path / "bin", new, Path(sys.executable))  # type: ignore[arg-type]
+    assert cli.samefile(new.path("pulumi"))
+
+
+def test_an_official_installation_is_used_as_it_is(tmp_path: Path) -> None:
+    tools = FakeToolchain(tmp_path / "tools")
+    host = tools.folder / language_python.NAME
+    host.write_bytes(b"\x7fELF")
+    host.chmod(0o755)
+    assert pulumi.assemble(tmp_path / "bin", tools, Path(sys.executable)) == tools.path("pulumi")  # type: ignore[arg-type]
+    assert not (tmp_path / "bin").exists()
