@@ -1,0 +1,383 @@
+"""The Kubernetes API over HTTPS: requests, and which resource a kind is.
+
+Threads share one client: connections are pooled and kept, discovery is read once per group and version and again where a kind is missing (a
+CustomResourceDefinition may have just come). urllib3 and no Kubernetes library: the objects stay plain dicts, and nothing is imported that takes
+half a second to load.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import urllib3
+
+from local.plugins.kubernetes.naming import Kind, split_api_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.plugins.kubernetes.kubeconfig import Access, Credentials
+
+Object = dict[str, Any]
+
+_CONNECT_TIMEOUT_S = 10.0
+_READ_TIMEOUT_S = 60.0  # the API server itself ends a request after 60 s
+_POOL_SIZE = 64  # connections kept; Pulumi works on up to 4 x cores resources at once, Construct on more
+_SAFE_RETRIES = 3
+_USER_AGENT = "pulumi-kubernetes/4.34.2 (triton-fleet)"
+
+APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+
+
+class Unreachable(Exception):  # noqa: N818  # a state of the world, not a mistake of the caller
+    """No answer from the API server."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One reason of a refusal: which field, why, in the API server's words."""
+
+    field: str
+    reason: str
+    message: str
+
+
+class ApiError(Exception):
+    """The API server refused."""
+
+    def __init__(self, status: int, reason: str, message: str, causes: tuple[Cause, ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.causes = causes
+
+    @property
+    def not_found(self) -> bool:
+        """The object (or its namespace) is not there."""
+        return self.status == 404  # noqa: PLR2004  # HTTP's own number
+
+    @property
+    def namespace_missing(self) -> bool:
+        """The namespace that the object goes into is not there."""
+        return self.not_found and self.message.startswith("namespaces ")
+
+    @property
+    def already_exists(self) -> bool:
+        """An object of this name is there."""
+        return self.reason == "AlreadyExists"
+
+    @property
+    def conflict(self) -> bool:
+        """Somebody else changed or owns it."""
+        return self.reason == "Conflict"
+
+    @property
+    def invalid(self) -> bool:
+        """The object does not pass validation."""
+        return self.reason == "Invalid"
+
+    @property
+    def forbidden(self) -> bool:
+        """We may not, or an admission plugin says no."""
+        return self.reason == "Forbidden"
+
+
+class NoSuchKind(Exception):  # noqa: N818
+    """The API server serves no such kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(f'no matches for kind "{kind.kind}" in version "{kind.api_version}"')
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Where a kind is served."""
+
+    group: str
+    version: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """The URL path of a collection or of one object."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        middle = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
+        return f"{root}{middle}/{self.plural}" + (f"/{quote(name, safe=':')}" if name else "")
+
+
+@dataclass
+class Warnings:
+    """What the API server had to say beside its answer (HTTP `Warning` headers)."""
+
+    messages: list[str] = field(default_factory=list)
+
+
+class Client:
+    """The API of one cluster."""
+
+    def __init__(self, access: Access, *, timeout_s: float | None = None) -> None:
+        self._access = access
+        self._read_timeout_s = timeout_s or _READ_TIMEOUT_S
+        self._lock = threading.Lock()
+        self._pools: dict[Credentials | None, urllib3.PoolManager] = {}
+        self._discovery: dict[str, dict[str, Resource] | None] = {}
+        self._version: dict[str, Any] | None = None
+
+    # --- requests
+
+    def request(  # noqa: C901  # retry rules in one place
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        warnings: Warnings | None = None,
+        connect_timeout_s: float = _CONNECT_TIMEOUT_S,
+        text: bool = False,
+    ) -> Any:
+        """One call.
+
+        Args:
+            method: HTTP method.
+            path: URL path, starting with a slash.
+            query: URL parameters.
+            body: What is sent, as JSON (which the apply patch type takes too: it is YAML).
+            content_type: Of the body.
+            warnings: Gets what the server warns of.
+            connect_timeout_s: For the connection alone.
+            text: The answer is text (logs), not JSON.
+
+        Raises:
+            ApiError: The server refused.
+            Unreachable: There was no answer.
+        """
+        url = f"{self._access.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body).encode()
+        refreshed = False
+        attempt = 0
+        while True:
+            attempt += 1
+            credentials = self._access.credentials()
+            headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
+            if data is not None:
+                headers["Content-Type"] = content_type
+            if credentials.authorization:
+                headers["Authorization"] = credentials.authorization
+            try:
+                answer = self._pool(credentials).request(
+                    method,
+                    url,
+                    body=data,
+                    headers=headers,
+                    timeout=urllib3.Timeout(connect=connect_timeout_s, read=self._read_timeout_s),
+                    retries=False,
+                )
+            except urllib3.exceptions.HTTPError as error:
+                # Reads may be asked again. A write may have been done although its answer was lost; only a refused connection is certain.
+                if attempt < _SAFE_RETRIES and (method == "GET" or isinstance(error, urllib3.exceptions.NewConnectionError)):
+                    threading.Event().wait(0.2 * attempt)
+                    continue
+                raise Unreachable(f"{self._access.server} does not answer: {_plain(error)}") from error
+            if answer.status == 401 and self._access.plugin is not None and not refreshed:  # noqa: PLR2004
+                refreshed = True
+                self._access.forget()
+                continue
+            if answer.status == 429 and attempt <= _SAFE_RETRIES * 3:  # noqa: PLR2004
+                threading.Event().wait(min(float(answer.headers.get("Retry-After", "1")), 5.0))
+                continue
+            if warnings is not None:
+                warnings.messages += [_warning_text(item) for item in answer.headers.getlist("Warning")]
+            if answer.status >= 400:  # noqa: PLR2004
+                raise _api_error(answer.status, answer.data)
+            if text:
+                return answer.data.decode(errors="replace")
+            try:
+                return json.loads(answer.data) if answer.data else {}
+            except ValueError as error:
+                raise Unreachable(f"{self._access.server}{path} answered with something that is not JSON; is it a Kubernetes API?") from error
+
+    def _pool(self, credentials: Credentials) -> urllib3.PoolManager:
+        key = credentials if credentials.certificate else None
+        with self._lock:
+            pool = self._pools.get(key)
+            if pool is None:
+                pool = self._pools[key] = self._make_pool(credentials)
+            return pool
+
+    def _make_pool(self, credentials: Credentials) -> urllib3.PoolManager:
+        context = ssl.create_default_context(cadata=self._access.ca.decode() if self._access.ca else None)
+        if self._access.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if credentials.certificate and credentials.key:
+            # ssl only loads certificates from files; these live for a moment, readable by us alone.
+            with tempfile.NamedTemporaryFile() as certificate, tempfile.NamedTemporaryFile() as key:
+                certificate.write(credentials.certificate)
+                key.write(credentials.key)
+                certificate.flush()
+                key.flush()
+                context.load_cert_chain(certificate.name, key.name)
+        options: dict[str, Any] = {"num_pools": 4, "maxsize": _POOL_SIZE, "ssl_context": context}
+        if self._access.tls_server_name:
+            options["server_hostname"] = self._access.tls_server_name
+            options["assert_hostname"] = self._access.tls_server_name
+        if self._access.insecure:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        if self._access.proxy:
+            return urllib3.ProxyManager(self._access.proxy, **options)
+        return urllib3.PoolManager(**options)
+
+    # --- discovery
+
+    def version(self) -> dict[str, Any]:
+        """The server's version; asked once. Doubles as the check that it can be reached.
+
+        Raises:
+            ApiError: It refuses us.
+            Unreachable: It does not answer.
+        """
+        if self._version is None:
+            self._version = self.request("GET", "/version")
+        return self._version
+
+    def resource(self, kind: Kind) -> Resource:
+        """Where a kind is served.
+
+        Raises:
+            NoSuchKind: Nowhere (yet).
+            ApiError, Unreachable: The server can't be asked.
+        """
+        group, version = split_api_version(kind.api_version)
+        key = f"{group}/{version}"
+        with self._lock:
+            served = self._discovery.get(key)
+        if not served or kind.kind not in served:
+            served = self._discover(group, version)
+            with self._lock:
+                self._discovery[key] = served
+        if not served or kind.kind not in served:
+            raise NoSuchKind(kind)
+        return served[kind.kind]
+
+    def forget_discovery(self) -> None:
+        """Ask again: kinds came or went."""
+        with self._lock:
+            self._discovery.clear()
+
+    def _discover(self, group: str, version: str) -> dict[str, Resource] | None:
+        try:
+            listing = self.request("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
+        except ApiError as error:
+            # 503: an aggregated API whose server is away. For us, the kind is not to be had now.
+            if error.status in {404, 503}:
+                return None
+            raise
+        return {
+            item["kind"]: Resource(item.get("group") or group, item.get("version") or version, item["name"], item["namespaced"])
+            for item in listing.get("resources") or []
+            if "/" not in item["name"]
+        }
+
+    # --- objects
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object."""
+        result: Object = self.request("GET", self.resource(kind).path(namespace, name))
+        return result
+
+    def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+        """Objects of a namespace (empty: of all), filtered by selectors."""
+        query = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+        result = self.request("GET", self.resource(kind).path(namespace), query=query)
+        items: list[Object] = result.get("items") or []
+        for item in items:
+            item.setdefault("apiVersion", kind.api_version)
+            item.setdefault("kind", kind.kind)
+        return items
+
+    def create(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False, warnings: Warnings | None = None) -> Object:
+        """Make an object that must not exist."""
+        query = {"fieldManager": manager, "fieldValidation": "Warn"} | ({"dryRun": "All"} if dry_run else {})
+        resource = self.resource(kind)
+        result: Object = self.request("POST", resource.path(_namespace(obj)), query=query, body=_scoped(resource, obj), warnings=warnings)
+        return result
+
+    def apply(
+        self, kind: Kind, obj: Object, *, manager: str, force: bool = False, dry_run: bool = False, warnings: Warnings | None = None
+    ) -> Object:
+        """Server-side apply."""
+        query = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Warn"} | ({"dryRun": "All"} if dry_run else {})
+        resource = self.resource(kind)
+        path = resource.path(_namespace(obj), obj["metadata"]["name"])
+        result: Object = self.request("PATCH", path, query=query, body=_scoped(resource, obj), content_type=APPLY, warnings=warnings)
+        return result
+
+    def patch(self, kind: Kind, namespace: str, name: str, operations: list[Object]) -> Object:
+        """A JSON patch."""
+        path = self.resource(kind).path(namespace, name)
+        result: Object = self.request("PATCH", path, body=operations, content_type=JSON_PATCH)
+        return result
+
+    def replace(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False, warnings: Warnings | None = None) -> Object:
+        """Put an object in place of what is there (used with server-side apply turned off)."""
+        query = {"fieldManager": manager, "fieldValidation": "Warn"} | ({"dryRun": "All"} if dry_run else {})
+        path = self.resource(kind).path(_namespace(obj), obj["metadata"]["name"])
+        result: Object = self.request("PUT", path, query=query, body=obj, warnings=warnings)
+        return result
+
+    def delete(self, kind: Kind, namespace: str, name: str, *, propagation: str) -> Object:
+        """Ask for an object's end; it may take longer than this call."""
+        path = self.resource(kind).path(namespace, name)
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        result: Object = self.request("DELETE", path, body=body)
+        return result
+
+    def log_tail(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool) -> str:
+        """The end of a container's log."""
+        query = {"container": container, "tailLines": str(lines)} | ({"previous": "true"} if previous else {})
+        result: str = self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/log", query=query, text=True)
+        return result
+
+
+def _namespace(obj: Object) -> str:
+    return str((obj.get("metadata") or {}).get("namespace") or "")
+
+
+def _scoped(resource: Resource, obj: Object) -> Object:
+    """The object as it may be sent: a cluster-scoped one with a namespace (charts write them) would be refused."""
+    metadata = obj.get("metadata") or {}
+    if resource.namespaced or "namespace" not in metadata:
+        return obj
+    return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "namespace"}}
+
+
+def _api_error(status: int, data: bytes) -> ApiError:
+    try:
+        answer = json.loads(data)
+        details = answer.get("details") or {}
+        causes = tuple(Cause(c.get("field", ""), c.get("reason", ""), c.get("message", "")) for c in details.get("causes") or [])
+        return ApiError(status, answer.get("reason") or "", answer.get("message") or f"HTTP {status}", causes)
+    except (ValueError, AttributeError):
+        return ApiError(status, "", data.decode(errors="replace").strip() or f"HTTP {status}")
+
+
+def _warning_text(header: str) -> str:
+    # 299 - "unknown field \"spec.foo\""
+    _, _, quoted = header.partition('"')
+    return quoted.rstrip('"').replace('\\"', '"') or header
+
+
+def _plain(error: Exception) -> str:
+    text = str(error)
+    return text.rsplit(": ", 1)[-1] if "NewConnectionError" in text or "HTTPSConnection" in text else text

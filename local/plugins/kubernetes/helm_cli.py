@@ -1,0 +1,351 @@
+"""The `helm` program: its arguments (pure) and running it.
+
+Helm 4 and Helm 3 are both understood; they differ in the names of a few flags. Values go in through stdin, so that a secret is never on a
+command line or in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.plugins.kubernetes import manifests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from local.plugins.kubernetes.config import Config
+
+DEFAULT_TIMEOUT_S = 300
+_TERM_GRACE_S = 20.0  # Helm marks the release as failed when it is asked to stop; give it the time to write that
+_QUERY_TIMEOUT_S = 120.0
+_HELM_4 = 4
+# An update that is killed must not leave a Helm at work: prctl(2) PR_SET_PDEATHSIG, set by a Python that then becomes Helm. A preexec_fn was
+# refused: it runs between fork and exec in a copy of a process with gRPC's threads, and crashed there.
+_DYING_WITH_PARENT = (
+    sys.executable,
+    "-I",
+    "-S",
+    "-c",
+    f"import ctypes, os, sys; ctypes.CDLL(None).prctl(1, {signal.SIGTERM:d}); os.execv(sys.argv[1], sys.argv[1:])",
+)
+
+
+class HelmError(Exception):
+    """Helm said no; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a chart comes from."""
+
+    chart: str
+    version: str = ""
+    repo: str = ""
+    devel: bool = False
+    verify: bool = False
+    keyring: str = ""
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    plain_http: bool = False
+    dependency_update: bool = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The chart's folder, if it is one on this machine."""
+        path = Path(self.chart)
+        return path if not self.repo and (path / "Chart.yaml").is_file() else None
+
+    @property
+    def archive(self) -> Path | None:
+        """The chart's archive, if it is one on this machine."""
+        path = Path(self.chart)
+        return path if not self.repo and path.is_file() else None
+
+    def arguments(self) -> list[str]:
+        """The chart and how to find it. A password is not here: it goes by the environment of a registry login or by stdin only where Helm can."""
+        args = [self.chart]
+        for flag, value in (
+            ("--version", self.version if self.folder is None and self.archive is None else ""),
+            ("--repo", self.repo),
+            ("--keyring", self.keyring if self.verify else ""),
+            ("--username", self.username),
+            ("--password", self.password),
+            ("--ca-file", self.ca_file),
+            ("--cert-file", self.cert_file),
+            ("--key-file", self.key_file),
+        ):
+            if value:
+                args += [flag, value]
+        for flag, on in (("--devel", self.devel and not self.version), ("--verify", self.verify), ("--plain-http", self.plain_http)):
+            if on:
+                args.append(flag)
+        return args
+
+
+@dataclass(frozen=True)
+class Action:
+    """What install and upgrade share."""
+
+    name: str
+    namespace: str
+    where: Location
+    timeout_s: int = DEFAULT_TIMEOUT_S
+    wait: bool = True
+    wait_for_jobs: bool = False
+    atomic: bool = False
+    skip_crds: bool = False
+    no_hooks: bool = False
+    create_namespace: bool = False
+    description: str = ""
+    render_subchart_notes: bool = False
+    disable_openapi_validation: bool = False
+    replace: bool = False
+    take_ownership: bool = False
+    postrender: str = ""
+    force: bool = False
+    reset_values: bool = False
+    reuse_values: bool = False
+    cleanup_on_fail: bool = False
+    max_history: int | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+def install_arguments(action: Action, major: int) -> list[str]:
+    """`helm install`."""
+    args = ["install", action.name, *action.where.arguments(), *_common(action, major)]
+    return args + (["--replace"] if action.replace else [])
+
+
+def upgrade_arguments(action: Action, major: int) -> list[str]:
+    """`helm upgrade`."""
+    args = ["upgrade", action.name, *action.where.arguments(), *_common(action, major)]
+    for flag, on in (
+        ("--force-replace" if major >= _HELM_4 else "--force", action.force),
+        ("--reset-values", action.reset_values),
+        ("--reuse-values", action.reuse_values and not action.reset_values),
+        ("--cleanup-on-fail", action.cleanup_on_fail),
+    ):
+        if on:
+            args.append(flag)
+    # The official provider keeps every revision unless it is told otherwise (Helm's own default is 10).
+    return [*args, "--history-max", str(action.max_history or 0)]
+
+
+def _common(action: Action, major: int) -> list[str]:
+    args = ["--namespace", action.namespace, "--timeout", f"{action.timeout_s}s", "--output", "json", "--values", "-"]
+    if action.atomic:
+        args.append("--rollback-on-failure" if major >= _HELM_4 else "--atomic")
+    if action.wait or action.atomic:
+        args.append("--wait=watcher" if major >= _HELM_4 else "--wait")
+        if action.wait_for_jobs:
+            args.append("--wait-for-jobs")
+    for flag, on in (
+        ("--skip-crds", action.skip_crds),
+        ("--no-hooks", action.no_hooks),
+        ("--create-namespace", action.create_namespace),
+        ("--render-subchart-notes", action.render_subchart_notes),
+        ("--disable-openapi-validation", action.disable_openapi_validation),
+        ("--take-ownership", action.take_ownership),
+        ("--dependency-update", action.where.dependency_update),
+    ):
+        if on:
+            args.append(flag)
+    if action.description:
+        args += ["--description", action.description]
+    if action.postrender:
+        args += ["--post-renderer", action.postrender]
+    if action.labels:
+        args += ["--labels", ",".join(f"{key}={value}" for key, value in action.labels)]
+    return args
+
+
+def uninstall_arguments(name: str, namespace: str, *, wait: bool, timeout_s: int, major: int) -> list[str]:
+    """`helm uninstall`; a release that is gone already is no error."""
+    args = ["uninstall", name, "--namespace", namespace, "--ignore-not-found"]
+    if wait:
+        args += ["--wait=watcher" if major >= _HELM_4 else "--wait", "--timeout", f"{timeout_s}s"]
+    return args
+
+
+def template_arguments(  # noqa: PLR0917
+    name: str, namespace: str, where: Location, *, include_crds: bool, kube_version: str, api_versions: Sequence[str], online: bool
+) -> list[str]:
+    """`helm template`, as `helm.v4.Chart` uses it: no hooks, no schema of the cluster, `lookup` answered by the cluster where there is one."""
+    args = ["template", name, *where.arguments(), "--no-hooks", "--values", "-"]
+    if namespace:
+        args += ["--namespace", namespace]
+    if include_crds:
+        args.append("--include-crds")
+    if where.dependency_update:
+        args.append("--dependency-update")
+    if kube_version:
+        args += ["--kube-version", kube_version]
+    for version in api_versions:
+        args += ["--api-versions", version]
+    return [*args, "--dry-run=server" if online else "--dry-run=client"]
+
+
+@dataclass
+class Helm:
+    """A `helm` that talks to the provider's cluster."""
+
+    config: Config
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    _program: str | None = None
+    _major: int | None = None
+    _kubeconfig: str | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def program(self) -> str:
+        """The program's path.
+
+        Raises:
+            HelmError: There is none.
+        """
+        if self._program is None:
+            found = shutil.which("helm")
+            if found is None:
+                raise HelmError("no `helm` on PATH: charts can't be rendered or released. Install Helm 4, or run `eval \"$(make -s env)\"` first")
+            self._program = found
+        return self._program
+
+    @property
+    def major(self) -> int:
+        """Helm's major version."""
+        if self._major is None:
+            answer = self.run(["version", "--template", "{{.Version}}"], timeout_s=_QUERY_TIMEOUT_S)
+            match = re.search(r"v(\d+)\.", answer)
+            self._major = int(match.group(1)) if match else _HELM_4
+        return self._major
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point Helm at the cluster and at its own settings."""
+        settings = self.config.helm
+        env = {**os.environ, "HELM_DRIVER": settings.driver}
+        for key, value in (
+            ("HELM_PLUGINS", settings.plugins_path),
+            ("HELM_REGISTRY_CONFIG", settings.registry_config_path),
+            ("HELM_REPOSITORY_CONFIG", settings.repository_config_path),
+            ("HELM_REPOSITORY_CACHE", settings.repository_cache),
+            ("HELM_KUBECONTEXT", self.config.context),
+            ("KUBECONFIG", self._kubeconfig_path()),
+        ):
+            if value:
+                env[key] = value
+        return env
+
+    def _kubeconfig_path(self) -> str:
+        from local.plugins.kubernetes.kubeconfig import paths_from  # noqa: PLC0415
+
+        text = self.config.kubeconfig
+        if not text or paths_from(text):
+            return os.pathsep.join(map(str, paths_from(text)))
+        with self._lock:
+            if self._kubeconfig is None:
+                # The contents were handed over: Helm wants a file. 0600, and gone with the process (`close`).
+                handle, self._kubeconfig = tempfile.mkstemp(prefix="pulumi-kubernetes-", suffix=".kubeconfig")
+                with os.fdopen(handle, "w") as file:
+                    file.write(text)
+            return self._kubeconfig
+
+    def close(self) -> None:
+        """Remove what `environment` wrote."""
+        with self._lock:
+            if self._kubeconfig is not None:
+                Path(self._kubeconfig).unlink(missing_ok=True)
+                self._kubeconfig = None
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        values: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> str:
+        """Run Helm and return what it printed.
+
+        Args:
+            arguments: Of the command.
+            values: Chart values, sent as the file `-`.
+            timeout_s: A bound for commands that have none of their own.
+            progress: Called about once a second while Helm works.
+
+        Raises:
+            HelmError: It failed, was cancelled, or took too long.
+        """
+        process = subprocess.Popen(
+            [*_DYING_WITH_PARENT, self.program, *arguments],
+            stdin=subprocess.PIPE if values is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment(),
+            start_new_session=True,
+        )
+        # JSON is YAML, and has none of YAML's surprises for strings such as "no" or "1e3".
+        sent = manifests.dump(values).encode() if values is not None else None
+        done: list[tuple[bytes, bytes]] = []
+        talker = threading.Thread(target=lambda: done.append(process.communicate(sent)), daemon=True)
+        talker.start()
+        started = time.monotonic()
+        stopped = ""
+        while talker.is_alive():
+            talker.join(0.05 if time.monotonic() - started < 1 else 0.5)
+            if self.cancelled.is_set():
+                stopped = "cancelled"
+            elif timeout_s is not None and time.monotonic() - started > timeout_s:
+                stopped = f"no end after {timeout_s:.0f} s"
+            if stopped:
+                _stop(process, talker)
+                break
+            if progress is not None:
+                progress(f"{arguments[0]}: {time.monotonic() - started:.0f} s")
+        talker.join()
+        out, err = done[0] if done else (b"", b"")
+        if stopped:
+            raise HelmError(f"helm {arguments[0]}: {stopped}")
+        if process.returncode:
+            raise HelmError(_said(err.decode(errors="replace")) or f"helm {arguments[0]} ended with exit code {process.returncode}")
+        return out.decode()
+
+    def query(self, arguments: Sequence[str]) -> Any:
+        """Run a quick command and parse its JSON."""
+        return json.loads(self.run([*arguments, "--output", "json"], timeout_s=_QUERY_TIMEOUT_S) or "null")
+
+
+def _stop(process: subprocess.Popen[bytes], talker: threading.Thread) -> None:
+    process.terminate()
+    talker.join(_TERM_GRACE_S)
+    if talker.is_alive():
+        process.kill()
+        talker.join()
+
+
+_NOISE = re.compile(r"^(level=|WARNING:|I\d{4} |W\d{4} |time=)")
+
+
+def _said(text: str) -> str:
+    """Helm's error without the log lines around it."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
+    if errors:
+        start = next(i for i, line in enumerate(lines) if line.startswith("Error: "))
+        return "\n".join(line.removeprefix("Error: ") for line in lines[start:])
+    return "\n".join(line for line in lines if not _NOISE.match(line)) or "\n".join(lines)

@@ -1,0 +1,460 @@
+"""`kubernetes:helm.sh/v3:Release`: a release made by real Helm.
+
+The state is the official provider's: the release's settings, `status`, `resourceNames`, and the inputs as a secret under `__inputs`. What ours
+does beyond it: a chart that is a folder carries a checksum in its inputs, so that an edited template shows as a change; and a release that a
+killed update left half made is taken up again, known by a label that names the resource.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from local.plugins.kubernetes import await_, diff, manifests, naming
+from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
+from local.plugins.kubernetes.helm_cli import (
+    DEFAULT_TIMEOUT_S,
+    Action,
+    Helm,
+    HelmError,
+    Location,
+    install_arguments,
+    uninstall_arguments,
+    upgrade_arguments,
+)
+from local.plugins.kubernetes.provider import INPUTS, CheckResult, DiffResult, InitFailed, Provider, ProviderError, ReadResult
+from local.plugins.kubernetes.properties import UNKNOWN, Asset, Props, Secret, has_unknown, keep_secret, reveal, without_none
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CHECKSUM = "checksum"  # a deprecated input of the official provider, which it leaves out of its comparison
+OWNER_LABEL = "pulumi.com.owner"  # on Helm's own record of a release; Helm takes no slash in a label's name here
+_NOT_INPUTS = ("status", "resourceNames", "compat", "manifest")
+_IDENTITY = tuple(diff.parse_path(name) for name in ("name", "namespace"))
+_POD_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "Pod"})
+_REASONS = 6
+
+
+@dataclass(frozen=True)
+class Found:
+    """A release as Helm knows it."""
+
+    name: str
+    namespace: str
+    status: str
+    revision: int
+    chart: str
+    version: str
+    app_version: str
+    manifest: str
+    labels: dict[str, str]
+    values: dict[str, Any]
+
+    @property
+    def pending(self) -> bool:
+        """Helm was at work on it when it last wrote, and may have been killed."""
+        return self.status.startswith("pending-") or self.status == "uninstalling"
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Chart values as Helm merges files: mappings key by key, all else replaced; a null stays, it takes a default away."""
+    result = dict(base)
+    for key, value in over.items():
+        result[key] = merge(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+    return result
+
+
+def chart_values(inputs: Props) -> dict[str, Any]:
+    """The values of a release: its files in order, then `values`. Assets become their text.
+
+    Raises:
+        ProviderError: A file can't be read or is not a mapping.
+    """
+    values: dict[str, Any] = {}
+    for item in reveal(inputs.get("valueYamlFiles")) or []:
+        if not isinstance(item, Asset):
+            raise ProviderError(f"unsupported type for 'valueYamlFiles' arg: {type(item).__name__}; use a FileAsset or a StringAsset")
+        try:
+            parsed = yaml.safe_load(item.read()) or {}
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ProviderError(f"valueYamlFiles: {error}") from error
+        if not isinstance(parsed, dict):
+            raise ProviderError("valueYamlFiles: a file of values must be a mapping")
+        values = merge(values, parsed)
+    return merge(values, _plain_values(reveal(inputs.get("values")) or {}))
+
+
+def _plain_values(value: Any) -> Any:
+    if isinstance(value, Asset):
+        return value.read().decode()
+    if isinstance(value, dict):
+        return {key: _plain_values(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain_values(item) for item in value]
+    return value
+
+
+def location(inputs: Props) -> Location:
+    """Where the chart of a release comes from."""
+    plain = reveal(inputs)
+    repository = plain.get("repositoryOpts") or {}
+    return Location(
+        chart=str(plain.get("chart") or ""),
+        version=str(plain.get("version") or ""),
+        repo=str(repository.get("repo") or ""),
+        devel=bool(plain.get("devel")),
+        verify=bool(plain.get("verify")),
+        keyring=str(plain.get("keyring") or ""),
+        username=str(repository.get("username") or ""),
+        password=str(repository.get("password") or ""),
+        ca_file=str(repository.get("caFile") or ""),
+        cert_file=str(repository.get("certFile") or ""),
+        key_file=str(repository.get("keyFile") or ""),
+        dependency_update=bool(plain.get("dependencyUpdate")),
+    )
+
+
+def action(inputs: Props, urn: str) -> Action:
+    """What Helm is asked to do for a release."""
+    plain = reveal(inputs)
+    skip_await = bool(plain.get("skipAwait"))
+    return Action(
+        name=plain["name"],
+        namespace=plain["namespace"],
+        where=location(inputs),
+        timeout_s=int(plain.get("timeout") or DEFAULT_TIMEOUT_S),
+        wait=not skip_await,
+        wait_for_jobs=bool(plain.get("waitForJobs")) and not skip_await,
+        atomic=bool(plain.get("atomic")),
+        skip_crds=bool(plain.get("skipCrds")),
+        no_hooks=bool(plain.get("disableWebhooks")),
+        create_namespace=bool(plain.get("createNamespace")),
+        description=str(plain.get("description") or ""),
+        render_subchart_notes=bool(plain.get("renderSubchartNotes")),
+        disable_openapi_validation=bool(plain.get("disableOpenapiValidation")),
+        replace=bool(plain.get("replace")),
+        take_ownership=bool(plain.get("takeOwnership")),
+        postrender=str(plain.get("postrender") or ""),
+        force=bool(plain.get("forceUpdate")),
+        reset_values=bool(plain.get("resetValues")),
+        reuse_values=bool(plain.get("reuseValues")),
+        cleanup_on_fail=bool(plain.get("cleanupOnFail")),
+        max_history=plain.get("maxHistory"),
+        labels=((OWNER_LABEL, owner(urn)),),
+    )
+
+
+def owner(urn: str) -> str:
+    """What names a resource in a label."""
+    return hashlib.sha256(urn.encode()).hexdigest()[:16]
+
+
+def folder_checksum(folder: Path) -> str:
+    """The content of a chart's folder as one number: every file's path and bytes, in order; not times, not modes."""
+    digest = hashlib.sha256()
+    for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+        name = path.relative_to(folder).as_posix()
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+class Releases:
+    """Helm releases of one provider."""
+
+    def __init__(self, provider: Provider, helm: Helm) -> None:
+        self._provider = provider
+        self._helm = helm
+        self._versions: dict[Location, str] = {}
+
+    # --- check and diff
+
+    def check(self, urn: str, olds: Props, news: Props) -> CheckResult:
+        """The inputs with name, namespace, timeout and the chart's exact version."""
+        inputs = {key: value for key, value in news.items() if key not in _NOT_INPUTS and value is not None}
+        if not inputs.get("name"):
+            inputs["name"] = olds.get("name") or naming.unique_name(naming.urn_name(urn), b"")
+        if not inputs.get("namespace"):
+            inputs["namespace"] = self._provider.default_namespace
+        if not inputs.get("skipAwait") and "timeout" not in inputs:
+            inputs["timeout"] = DEFAULT_TIMEOUT_S
+        if inputs.get("verify") is True and not inputs.get("keyring"):
+            inputs["keyring"] = str(Path("~/.gnupg/pubring.gpg").expanduser())
+        # Unset switches are not said, so that a state of the official provider compares as equal.
+        for key in [key for key, value in inputs.items() if value is False or value in ("", {}, [])]:
+            del inputs[key]
+        if has_unknown(inputs.get("chart")) or has_unknown(inputs.get("version")) or has_unknown(inputs.get("repositoryOpts")):
+            return CheckResult(inputs)
+        where = location(inputs)
+        try:
+            inputs["version"] = self._chart_version(where)
+            if where.folder is not None:
+                inputs[CHECKSUM] = folder_checksum(where.folder)
+        except (HelmError, OSError) as error:
+            return CheckResult(inputs, (("chart", f"{error}; check the chart name and repository configuration."),))
+        return CheckResult(inputs)
+
+    def _chart_version(self, where: Location) -> str:
+        if where.folder is not None:
+            metadata = yaml.safe_load((where.folder / "Chart.yaml").read_text()) or {}
+            return str(metadata.get("version", ""))
+        if where not in self._versions:
+            answer = self._helm.run(["show", "chart", *where.arguments()], timeout_s=120)
+            self._versions[where] = str((yaml.safe_load(answer) or {}).get("version", ""))
+        return self._versions[where]
+
+    def diff(self, olds: Props, old_inputs: Props, news: Props, ignored: Sequence[str]) -> DiffResult:
+        """What an upgrade would change. Only a new name or namespace is another release."""
+        recorded = reveal(old_inputs) or reveal(olds.get(INPUTS)) or {}
+        old, new = (without_none({key: value for key, value in reveal(side).items() if key not in _NOT_INPUTS}) for side in (recorded, news))
+        if CHECKSUM not in old:  # a state of the official provider, which keeps none
+            new.pop(CHECKSUM, None)
+        details = diff.detailed(old, new, _IDENTITY, [diff.parse_path(path) for path in ignored])
+        status = reveal(olds.get("status"))
+        if isinstance(status, dict) and status.get("status") not in (None, "deployed") and not details:
+            # Found by a refresh: somebody's `helm rollback` or a failed upgrade. The next update deploys what the program says.
+            details = {("status",): diff.Difference(diff.Change.UPDATE)}
+        return DiffResult(details)
+
+    # --- the release itself
+
+    def create(self, urn: str, news: Props, *, preview: bool) -> tuple[str, Props]:
+        """Install a release and wait for it.
+
+        Raises:
+            ProviderError: It was not installed.
+            InitFailed: It was, and does not work.
+        """
+        if preview:
+            return "", self._previewed(news)
+        self._reach("create")
+        what = action(news, urn)
+        values = chart_values(news)
+        try:
+            found = self._find(what.name, what.namespace)
+            if found is None or found.status == "uninstalled":
+                self._run(urn, install_arguments(what, self._helm.major), values)
+            else:
+                self._take_up(urn, found, what, values)
+            return f"{what.namespace}/{what.name}", self._state(news, self._expect(what))
+        except HelmError as error:
+            raise self._failure(urn, what, news, error, "was created, but failed to initialize completely") from error
+
+    def _take_up(self, urn: str, found: Found, what: Action, values: dict[str, Any]) -> None:
+        """Go on with a release that an interrupted or failed update of this resource left."""
+        if found.labels.get(OWNER_LABEL) != owner(urn):
+            raise ProviderError(
+                f"Helm release {found.namespace}/{found.name} (status {found.status}, revision {found.revision}) exists already and was not made by "
+                "this resource: cannot re-use a name that is still in use. Choose another name, `pulumi import` the release, or `helm uninstall` it"
+            )
+        self._provider.log.info(urn, f"taking up Helm release {found.name}, left {found.status} by an interrupted update")
+        self._upgrade(urn, found, what, values)
+
+    def _upgrade(self, urn: str, found: Found, what: Action, values: dict[str, Any]) -> None:
+        if found.pending:
+            found = self._unlock(urn, found, what)
+        if found.status in ("gone", "uninstalled"):
+            self._run(urn, install_arguments(what, self._helm.major), values)
+        else:
+            self._run(urn, upgrade_arguments(what, self._helm.major), values)
+
+    def _unlock(self, urn: str, found: Found, what: Action) -> Found:
+        """Free a release that a killed Helm left pending: back to what was deployed last, or away if nothing ever was."""
+        history = self._helm.query(["history", found.name, "--namespace", found.namespace]) or []
+        deployed = [item["revision"] for item in history if item["status"] in ("deployed", "superseded")]
+        self._provider.log.warn(urn, f"Helm release {found.name} was left {found.status} by an interrupted operation; repairing it")
+        if deployed:
+            self._run(urn, ["rollback", found.name, str(max(deployed)), "--namespace", found.namespace, "--timeout", f"{what.timeout_s}s"], None)
+            return self._find(found.name, found.namespace) or found
+        arguments = uninstall_arguments(found.name, found.namespace, wait=True, timeout_s=what.timeout_s, major=self._helm.major)
+        self._run(urn, arguments, None)
+        return Found(**{**found.__dict__, "status": "gone"})
+
+    def update(self, urn: str, olds: Props, news: Props, *, preview: bool) -> Props:
+        """Upgrade a release and wait for it.
+
+        Raises:
+            ProviderError: Nothing was changed.
+            InitFailed: The upgrade was made, and does not work (or was rolled back).
+        """
+        if preview:
+            return self._previewed(news)
+        self._reach("update")
+        what = action(news, urn)
+        values = chart_values(news)
+        try:
+            found = self._find(what.name, what.namespace)
+            if found is None:
+                self._provider.log.warn(urn, f"Helm release {what.namespace}/{what.name} was uninstalled by somebody else; installing it again")
+                self._run(urn, install_arguments(what, self._helm.major), values)
+            else:
+                self._upgrade(urn, found, what, values)
+            return self._state(news, self._expect(what))
+        except HelmError as error:
+            raise self._failure(urn, what, news, error, "failed to initialize completely") from error
+
+    def read(self, resource_id: str, olds: Props, old_inputs: Props) -> ReadResult:
+        """A release as it is now; an empty result if it is gone.
+
+        Raises:
+            ProviderError: Helm can't be asked.
+        """
+        namespace, name = naming.parse_id(resource_id)
+        self._reach("read")
+        namespace = namespace or self._provider.default_namespace
+        try:
+            found = self._find(name, namespace)
+        except HelmError as error:
+            raise ProviderError(f"failed to read Helm release {resource_id}: {error}") from error
+        if found is None or found.status == "uninstalled":
+            return ReadResult()
+        inputs = copy.deepcopy(old_inputs) if old_inputs else reveal(olds.get(INPUTS)) or _imported(found)
+        if inputs.get("version") and found.version and not has_unknown(inputs["version"]):
+            inputs["version"] = found.version  # somebody upgraded it: the next update goes back
+        return ReadResult(resource_id, self._state(inputs, found), inputs)
+
+    def delete(self, urn: str, resource_id: str, olds: Props) -> None:
+        """Uninstall a release and wait until its objects are gone.
+
+        Raises:
+            ProviderError: It is still there.
+        """
+        if self._provider.client is None:
+            raise ProviderError(f"can't delete Helm Release with unreachable cluster. Reason: {self._provider.unreachable!r}")
+        plain = reveal(olds)
+        namespace, name = naming.parse_id(resource_id)
+        wait = bool(plain.get("atomic")) or not plain.get("skipAwait")
+        timeout = int(plain.get("timeout") or DEFAULT_TIMEOUT_S)
+        try:
+            said = self._run(urn, uninstall_arguments(name, namespace, wait=wait, timeout_s=timeout, major=self._helm.major), None)
+        except HelmError as error:
+            raise ProviderError(f"Helm release {resource_id} was not uninstalled: {error}") from error
+        kept = "\n".join(line for line in said.splitlines() if line.strip() and not line.startswith("release "))
+        if kept:
+            self._provider.log.info(urn, f"Helm uninstall returned information: {kept}")
+
+    # --- parts
+
+    def _reach(self, verb: str) -> None:
+        if self._provider.client is None:
+            raise ProviderError(f"can't {verb} Helm Release with unreachable cluster: {self._provider.unreachable}")
+
+    def _run(self, urn: str, arguments: list[str], values: dict[str, Any] | None) -> str:
+        status: Callable[[str], None] = lambda text: self._provider.log.status(urn, f"helm {text}")  # noqa: E731  # bound to the resource
+        try:
+            return self._helm.run(arguments, values=values, progress=status)
+        finally:
+            self._provider.log.status(urn, "")
+
+    def _find(self, name: str, namespace: str) -> Found | None:
+        try:
+            answer = self._helm.query(["status", name, "--namespace", namespace])
+            metadata = self._helm.query(["get", "metadata", name, "--namespace", namespace])
+        except HelmError as error:
+            if "not found" in str(error):
+                return None
+            raise
+        info, chart = answer.get("info") or {}, (answer.get("chart") or {}).get("metadata") or {}
+        labels = {str(key): str(value) for key, value in (answer.get("labels") or metadata.get("labels") or {}).items()}
+        return Found(
+            name=str(answer.get("name") or name),
+            namespace=str(answer.get("namespace") or namespace),
+            status=str(info.get("status") or metadata.get("status") or ""),
+            revision=int(answer.get("version") or metadata.get("revision") or 0),
+            chart=str(metadata.get("chart") or chart.get("name") or ""),
+            version=str(metadata.get("version") or chart.get("version") or ""),
+            app_version=str(metadata.get("appVersion") or chart.get("appVersion") or ""),
+            manifest=str(answer.get("manifest") or ""),
+            labels=labels,
+            values=answer.get("config") or {},
+        )
+
+    def _expect(self, what: Action) -> Found:
+        found = self._find(what.name, what.namespace)
+        if found is None:
+            raise HelmError(f"release {what.namespace}/{what.name} is gone although Helm said it was made")
+        return found
+
+    def _failure(self, urn: str, what: Action, news: Props, error: HelmError, text: str) -> Exception:
+        """The exception for a failed Helm: with state if there is a release, and with what its pods say."""
+        resource_id = f"{what.namespace}/{what.name}"
+        try:
+            found = self._find(what.name, what.namespace)
+        except HelmError:
+            found = None
+        reasons = self._pod_reasons(found) if found else []
+        listed = "".join(f"\n  - {reason}" for reason in reasons)
+        if found is None or (found.labels.get(OWNER_LABEL) != owner(urn) and found.revision == 1):
+            hint = " The release was removed again, as `atomic` asks." if what.atomic else ""
+            return ProviderError(f"Helm release {resource_id!r} was not made: {error}.{hint}{listed}")
+        return InitFailed(
+            f"Helm release {resource_id!r} {text}. Use Helm CLI to investigate (`helm status -n {what.namespace} {what.name}`): {error}{listed}",
+            resource_id=resource_id,
+            state=self._state(news, found),
+            reasons=[str(error), *reasons],
+        )
+
+    def _pod_reasons(self, found: Found) -> list[str]:
+        client = self._provider.client
+        if client is None:
+            return []
+        reasons: list[str] = []
+        try:
+            objects = manifests.expand(manifests.load(found.manifest))
+        except manifests.ManifestError:
+            return []
+        for obj in objects:
+            kind = naming.kind_of(obj)
+            if kind.kind not in _POD_KINDS:
+                continue
+            space = (obj.get("metadata") or {}).get("namespace") or found.namespace
+            try:
+                live = client.get(kind, space, obj["metadata"]["name"])
+                verdict = await_.judge(live, client)
+            except (ApiError, NoSuchKind, Unreachable, KeyError):
+                continue
+            if verdict.state is not await_.State.READY:
+                reasons += [f"{kind.kind} {space}/{obj['metadata']['name']}: {verdict.message}", *await_.pod_reasons(live, client, logs=True)]
+        return reasons[:_REASONS]
+
+    @staticmethod
+    def _state(inputs: Props, found: Found) -> Props:
+        plain = reveal(inputs)
+        state = {key: value for key, value in plain.items() if key not in (*_NOT_INPUTS, CHECKSUM)}
+        state |= {
+            "name": found.name,
+            "namespace": found.namespace,
+            "version": found.version or plain.get("version", ""),
+            "resourceNames": manifests.resource_names(found.manifest),
+            "status": {
+                "name": found.name,
+                "namespace": found.namespace,
+                "revision": found.revision,
+                "status": found.status,
+                "chart": found.chart,
+                "version": found.version,
+                "appVersion": found.app_version,
+            },
+        }
+        return {**keep_secret(state, inputs), INPUTS: Secret(plain)}
+
+    @staticmethod
+    def _previewed(news: Props) -> Props:
+        shown = {key: value for key, value in news.items() if key != CHECKSUM}
+        return {**shown, INPUTS: Secret(reveal(news)), "resourceNames": UNKNOWN, "status": UNKNOWN}
+
+
+def _imported(found: Found) -> Props:
+    """Inputs for a release that was not made by Pulumi. Helm does not keep where a chart came from: the program must say it."""
+    inputs: Props = {"name": found.name, "namespace": found.namespace, "chart": found.chart, "version": found.version, "timeout": DEFAULT_TIMEOUT_S}
+    if found.values:
+        inputs["values"] = json.loads(json.dumps(found.values))
+    return inputs

@@ -1,0 +1,42 @@
+"""The protocol's modules without the SDK: `import pulumi` takes most of a second, and only components need it.
+
+`light_packages` puts empty packages in the place of `pulumi`, `pulumi.runtime` and `pulumi.runtime.proto`, so that the protocol's modules in them
+can be imported; `whole_packages` takes the empty ones away again and imports the SDK. The protocol's modules stay: a message class must not
+exist twice.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import threading
+import types
+from pathlib import Path
+
+_EMPTY: dict[str, types.ModuleType] = {}
+_lock = threading.Lock()
+
+
+def light_packages() -> None:
+    """Make the protocol's modules importable quickly. Does nothing where the SDK is loaded already."""
+    if "pulumi" in sys.modules:
+        return
+    spec = importlib.util.find_spec("pulumi")
+    if spec is None or spec.origin is None:
+        sys.exit("pulumi-resource-kubernetes: the Python that runs the plugin has no `pulumi` package; run `make doctor`")
+    root = Path(spec.origin).parent
+    for name, folder in (("pulumi", root), ("pulumi.runtime", root / "runtime"), ("pulumi.runtime.proto", root / "runtime" / "proto")):
+        module = types.ModuleType(name)
+        module.__path__ = [str(folder)]
+        sys.modules[name] = _EMPTY[name] = module
+
+
+def whole_packages() -> None:
+    """Import the SDK itself, once."""
+    with _lock:
+        for name, module in list(_EMPTY.items()):
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+        _EMPTY.clear()
+        importlib.import_module("pulumi")

@@ -1,0 +1,67 @@
+"""Messages to the engine: a line for the user, or a status beside the resource that the next one overwrites."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+
+class Log(Protocol):
+    """Where messages go."""
+
+    def info(self, urn: str, text: str) -> None:
+        """Say something that stays."""
+
+    def warn(self, urn: str, text: str) -> None:
+        """Say something that stays and should be looked at."""
+
+    def error(self, urn: str, text: str) -> None:
+        """Say what went wrong."""
+
+    def status(self, urn: str, text: str) -> None:
+        """Show progress; an empty text clears it."""
+
+
+class EngineLog:
+    """The engine's Log call. A message that can't be delivered is dropped: the engine is gone, and so is whoever would read it."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._stub: Any = None
+        self._lock = threading.Lock()
+        self._last: dict[str, str] = {}
+
+    def info(self, urn: str, text: str) -> None:
+        """See `Log`."""
+        self._send(1, urn, text, ephemeral=False)
+
+    def warn(self, urn: str, text: str) -> None:
+        """See `Log`."""
+        self._send(2, urn, text, ephemeral=False)
+
+    def error(self, urn: str, text: str) -> None:
+        """See `Log`."""
+        self._send(3, urn, text, ephemeral=False)
+
+    def status(self, urn: str, text: str) -> None:
+        """See `Log`."""
+        with self._lock:
+            if self._last.get(urn, "") == text:
+                return
+            self._last[urn] = text
+        self._send(1, urn, text, ephemeral=True)
+
+    def _send(self, severity: int, urn: str, text: str, *, ephemeral: bool) -> None:
+        if not self._address:
+            return
+        import grpc  # noqa: PLC0415  # not needed by the pure modules and their tests
+        from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc  # noqa: PLC0415
+
+        with self._lock:
+            if self._stub is None:
+                self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(self._address))
+        request = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, streamId=0, ephemeral=ephemeral)
+        try:
+            self._stub.Log(request, timeout=10)
+        except grpc.RpcError:
+            return

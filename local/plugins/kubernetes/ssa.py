@@ -1,0 +1,97 @@
+"""Server-side apply: who owns what, and what to say when somebody else does."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from local.plugins.kubernetes.client import ApiError, Object
+
+# Managers whose fields become ours at the first apply, so that what leaves the program leaves the object: kubectl's, and those that the official
+# provider creates objects with.
+_TAKEN_OVER = frozenset({"before-first-apply", "pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes"})
+
+
+def takes_over(entry: Object, manager: str) -> bool:
+    """Whether a `managedFields` entry becomes part of ours."""
+    if entry.get("subresource"):
+        return False
+    name, operation = entry.get("manager", ""), entry.get("operation")
+    if name.startswith("kubectl"):
+        return True
+    return operation == "Update" and (name in _TAKEN_OVER or name == manager)
+
+
+def migrate(live: Object, manager: str) -> list[Object] | None:
+    """A JSON patch that hands the fields of earlier managers to `manager`'s apply entry; None if there is nothing to hand over."""
+    entries: list[Object] = (live.get("metadata") or {}).get("managedFields") or []
+    taken = [entry for entry in entries if takes_over(entry, manager)]
+    if not taken:
+        return None
+    kept = [entry for entry in entries if not takes_over(entry, manager)]
+    ours = next((entry for entry in kept if _is_apply(entry, manager)), None)
+    merged = copy.deepcopy(ours) if ours else {**copy.deepcopy(taken[0]), "manager": manager, "operation": "Apply", "fieldsV1": {}}
+    for entry in taken:
+        merged["fieldsV1"] = _union(merged.get("fieldsV1") or {}, entry.get("fieldsV1") or {})
+    result = [entry for entry in kept if entry is not ours] + [merged]
+    return [
+        {"op": "replace", "path": "/metadata/managedFields", "value": result},
+        # Refused if the object changed since it was read.
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
+    ]
+
+
+def _is_apply(entry: Object, manager: str) -> bool:
+    return entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
+
+
+def _union(left: Object, right: Object) -> Object:
+    result = dict(left)
+    for key, value in right.items():
+        result[key] = _union(result[key], value) if key in result else value
+    return result
+
+
+def made_by(live: Object, manager: str) -> bool:
+    """Whether `manager` has fields in an object: it made it or applied to it."""
+    return any(entry.get("manager") == manager for entry in (live.get("metadata") or {}).get("managedFields") or [])
+
+
+def owned_by_others(live: Object, manager: str, path: Iterable[str | int]) -> bool:
+    """Whether a field (a path of keys, no list items) is managed by somebody else, and not by us."""
+    ours = theirs = False
+    keys = [f"f:{part}" for part in path]
+    for entry in (live.get("metadata") or {}).get("managedFields") or []:
+        node: Any = entry.get("fieldsV1") or {}
+        for key in keys:
+            node = node.get(key) if isinstance(node, dict) else None
+            if node is None:
+                break
+        else:
+            if entry.get("manager") == manager:
+                ours = True
+            else:
+                theirs = True
+    return theirs and not ours
+
+
+def relinquish(obj: Object) -> Object:
+    """What to apply to give up all fields: the bare identity."""
+    metadata = obj.get("metadata") or {}
+    identity = {key: metadata[key] for key in ("name", "namespace") if metadata.get(key)}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": identity}
+
+
+def conflict_message(error: ApiError, what: str, manager: str) -> str:
+    """A conflict, with the fields, their owners and the ways out."""
+    fields = [f"  - {cause.field}: {cause.message}" for cause in error.causes if cause.reason == "FieldManagerConflict"]
+    listed = "\n".join(fields) if fields else f"  - {error.message}"
+    return (
+        f"server-side apply field conflict detected: {what} as field manager {manager!r}. Nothing was changed. Other managers own these fields:\n"
+        f"{listed}\n"
+        "Remedies: leave the fields out of the program (or list them in the ignore_changes option) if the other manager is right; "
+        'set the annotation pulumi.com/patchForce: "true" on the resource (or enablePatchForce on the provider) to take them over.'
+    )
