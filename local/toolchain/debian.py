@@ -30,6 +30,7 @@ _LISTS_FRESH_S: Final = 24 * 3600.0
 _PRINTED: Final = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+)(?: SHA256:(?P<sha256>[0-9a-f]{64}))?\s*$", re.MULTILINE)
 _DISK_FULL: Final = "No space left on device"
 _ETC: Final = Path("/etc")
+_CLOSURE: Final = ("install", "-y", "--no-install-recommends")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,11 @@ class Apt:
             SourceUnavailableError: no apt, an unknown package, or no package server in reach.
             ToolchainError: the disk ran full.
         """
-        return self._get(("install", "-y", "--no-install-recommends"), packages)
+        return self._get(_CLOSURE, packages)
+
+    def remembers(self, *packages: str) -> bool:
+        """Tell whether `closure` of the same packages answers at once, from the cache."""
+        return self._recorded(self._record(_CLOSURE, sorted(set(packages)))) is not None
 
     def exact(self, *packages: str) -> list[Path]:
         """Return the files of ``packages`` alone, without what they depend on. Raises as `closure` does."""
@@ -80,13 +85,15 @@ class Apt:
                     "The embedded platform takes a few programs from packages of Debian 12 or newer, or Ubuntu 22.04 or newer: "
                     "run there, or use a cluster of your own with `make up KUBE_CONTEXT=...`."
                 )
-        release = _release(self._etc)
+        record = self._record(action, wanted)
         with self._store.lock("debian-packages"):
-            record = self._packages / f"{action[0]}-{_key(release, *wanted)}.json"
             known = self._recorded(record)
             if known is None:
-                known = self._fetch(action, wanted, release, record)
+                known = self._fetch(action, wanted, record)
         return [self._packages / package.file for package in known]
+
+    def _record(self, action: Sequence[str], wanted: list[str]) -> Path:
+        return self._packages / f"{action[0]}-{_key(_release(self._etc), *wanted)}.json"
 
     def _recorded(self, record: Path) -> list[_Package] | None:
         try:
@@ -96,8 +103,8 @@ class Apt:
         whole = all((path := self._packages / p.file).is_file() and path.stat().st_size == p.size for p in packages)
         return packages if whole and packages else None
 
-    def _fetch(self, action: Sequence[str], wanted: list[str], release: str, record: Path) -> list[_Package]:
-        home = self._store.root / "apt" / _key(release)
+    def _fetch(self, action: Sequence[str], wanted: list[str], record: Path) -> list[_Package]:
+        home = self._store.root / "apt" / _key(_release(self._etc))
         env = self._configure(home)
         stamp = home / "lists-fetched"
         fresh = stamp.is_file() and time.time() - stamp.stat().st_mtime < _LISTS_FRESH_S

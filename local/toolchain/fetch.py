@@ -10,10 +10,10 @@ import json
 import re
 import tarfile
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -67,13 +67,25 @@ class Fetcher:
             self._stopping.clear()
 
     def in_reach(self, urls: Iterable[str]) -> set[str]:
-        """Return those of ``urls`` whose hosts answer at all; each host is asked once in a run, all at the same time."""
+        """Return those of ``urls`` whose hosts answer at all; each host is asked once in a run, all at the same time.
+
+        It takes little longer than the connection timeout, whatever the network does: a name server that swallows questions, or a host with
+        many addresses that all swallow connections, is given up as a whole.
+        """
         urls = set(urls)
         with self._lock:
             unknown = {_host(url): url for url in urls if _host(url) not in self._unreachable and _host(url) not in self._answered}
-        if unknown:
-            with ThreadPoolExecutor(len(unknown), thread_name_prefix="reach") as pool:
-                list(pool.map(self._ask, unknown.values()))
+        threads = {
+            host: threading.Thread(target=self._ask, args=(url,), name=f"reach-{host}", daemon=True) for host, url in unknown.items()
+        }
+        deadline = time.monotonic() + self._connect_timeout_s
+        for thread in threads.values():
+            thread.start()
+        for host, thread in threads.items():
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                with self._lock:
+                    self._unreachable.setdefault(host, f"no answer within {self._connect_timeout_s:g} s")
         with self._lock:
             return {url for url in urls if _host(url) not in self._unreachable}
 

@@ -110,7 +110,10 @@ class GoBuilder:
     def _find_go(self) -> tuple[str, dict[str, str]]:
         required = self._required()
         named = ".".join(str(part) for part in required)
-        env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GO111MODULE": "on"}
+        # What a developer may have set for work of their own must not change what is built here.
+        env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GO111MODULE": "on", "GOOS": "linux"}
+        if os.uname().machine in _GOARCH:
+            env["GOARCH"] = _GOARCH[os.uname().machine]
         found = shutil.which("go")
         seen = "no `go` is on PATH"
         if found is not None:
@@ -181,6 +184,7 @@ class GoBuilder:
         )
 
 
+_GOARCH: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _FLAGS: Final = ("-mod=readonly", "-buildvcs=false", "-trimpath")
 
 

@@ -445,6 +445,7 @@ PROMETHEUS: Final = Unit(
     otherwise=GoBuild(
         folder="prometheus",
         packages={f"github.com/prometheus/prometheus/cmd/{name}": f"bin/{name}" for name in ("prometheus", "promtool")},
+        ldflags="-s -w -X github.com/prometheus/common/version.Version=3.15.0",
         build_s=308,
         fetch_s=30,
     ),
@@ -471,6 +472,7 @@ PROMETHEUS_OPERATOR: Final = Unit(
             "github.com/prometheus-operator/prometheus-operator/cmd/operator": "bin/prometheus-operator",
             "github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader": "bin/prometheus-config-reloader",
         },
+        ldflags="-s -w -X github.com/prometheus/common/version.Version=0.85.0",
         build_s=111,
         fetch_s=15,
     ),

@@ -42,10 +42,14 @@ class Running:
             start_new_session=True,
         )
 
-    def finish(self) -> subprocess.CompletedProcess[str]:
-        """Wait for the end; an interruption (Ctrl-C) ends the program first and goes on up."""
+    def finish(self, timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Wait for the end; an interruption (Ctrl-C) or the end of ``timeout_s`` ends the program first.
+
+        Raises:
+            TimeoutExpired: of `subprocess`, after ``timeout_s`` seconds.
+        """
         try:
-            stdout, stderr = self._process.communicate()
+            stdout, stderr = self._process.communicate(timeout=timeout_s)
         except BaseException:
             self.end()
             raise
@@ -63,6 +67,8 @@ class Running:
             self._process.wait()
 
 
-def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` to its end and return what it printed; the exit status is the caller's to judge."""
-    return Running(command, env=os.environ if env is None else env, cwd=cwd).finish()
+def run(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` to its end and return what it printed; the exit status is the caller's to judge. Raises as `Running.finish` does."""
+    return Running(command, env=os.environ if env is None else env, cwd=cwd).finish(timeout_s)

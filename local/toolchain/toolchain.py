@@ -14,6 +14,7 @@ import re
 import secrets
 import shlex
 import shutil
+import subprocess
 import threading
 import time
 import zipfile
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 Origin = Literal["path", "release", "package", "build"]
 """How a tool was come by: a good version on PATH, its publisher's release, a package or wheel, a build from Go modules."""
 
+_VERSION_TIMEOUT_S: Final = 20.0
 _PARALLEL_DOWNLOADS: Final = 4
 _MEASURED_CPUS: Final = 2
 _DOWNLOAD_MB_PER_S: Final = 8.0
@@ -148,8 +150,7 @@ class Toolchain:
         Release hosts are asked whether they answer, all at once and only for what is missing: seconds at most, a moment as a rule.
         """
         missing = [unit for unit in self._wanted(names) if self._locate(unit) is None]
-        with contextlib.suppress(SourceUnavailableError):
-            self._fetcher.in_reach(address for unit in missing for address in _addresses(unit))
+        self._ask_hosts(missing)
         download = [unit for unit in missing if self._downloadable(unit)]
         build = [unit for unit in missing if unit not in download]
         size_mb = sum(release.size_mb for unit in download for release in unit.releases)
@@ -185,6 +186,8 @@ class Toolchain:
         Raises:
             ToolchainError: no apt, an unknown package, no package server in reach, or a full disk.
         """
+        if self._apt.remembers(*packages):
+            return self._apt.closure(*packages)
         with self._reporter.step(f"packages: {_listed(packages)}", _PACKAGE_S + _FRESH_INDEX_S):
             return self._apt.closure(*packages)
 
@@ -194,6 +197,8 @@ class Toolchain:
         Raises:
             ToolchainError: no pip, no such wheel, no index in reach, another file than the pinned one, or a full disk.
         """
+        if self._wheels.remembers(name, version, python):
+            return self._wheels.get(name, version, python)
         with self._reporter.step(f"wheel: {name} {version}", _PACKAGE_S):
             return self._wheels.get(name, version, python)
 
@@ -237,9 +242,11 @@ class Toolchain:
     @staticmethod
     def _unfit(program: str, check: OnPath) -> str | None:
         try:
-            printed = run([program, *check.arguments])
+            printed = run([program, *check.arguments], env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}, timeout_s=_VERSION_TIMEOUT_S)
         except OSError as error:
             return f"{program} can't be run: {error.strerror}"
+        except subprocess.TimeoutExpired:
+            return f"{program} does not say its version within {_VERSION_TIMEOUT_S:g} s"
         match = re.search(check.version, f"{printed.stdout}\n{printed.stderr}")
         if match is None:
             return f"{program} does not say its version"
@@ -316,11 +323,14 @@ class Toolchain:
         """Download what can be, and return what could not."""
         if not units:
             return []
-        size_mb = sum(release.size_mb for unit in units for release in unit.releases)
         left: list[Unit] = []
         self._fetcher.stop(stopping=False)
+        self._ask_hosts(units)
+        hopeful = [unit for unit in units if self._downloadable(unit)]
+        size_mb = sum(release.size_mb for unit in hopeful for release in unit.releases)
+        name = f"release downloads of {_listed([unit.name for unit in hopeful])}"
         with (
-            self._reporter.step(f"release downloads of {_listed([unit.name for unit in units])}", size_mb / _DOWNLOAD_MB_PER_S),
+            self._reporter.step(name, size_mb / _DOWNLOAD_MB_PER_S) if hopeful else contextlib.nullcontext(),
             ThreadPoolExecutor(_PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool,
         ):
             futures = {unit.name: pool.submit(self._make, unit, "release") for unit in units}
@@ -462,6 +472,11 @@ class Toolchain:
         for candidate in (extra, located.root / "bin" / "pulumi-language-python"):
             if located.unit.name == "pulumi" and candidate.exists():
                 yield candidate.name, candidate
+
+    def _ask_hosts(self, units: list[Unit]) -> None:
+        """Find out which release hosts answer, all at once: those that do not cost one timeout together."""
+        with contextlib.suppress(SourceUnavailableError):
+            self._fetcher.in_reach(address for unit in units for address in _addresses(unit))
 
     def _downloadable(self, unit: Unit) -> bool:
         try:

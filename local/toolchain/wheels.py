@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from local.toolchain.errors import ChecksumError, SourceUnavailableError, disk_full, tail
@@ -14,8 +15,6 @@ from local.toolchain.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
-
     from local.toolchain.store import Store
 
 _NEWEST_GLIBC_MINOR: Final = 41
@@ -43,15 +42,19 @@ class Wheels:
             ChecksumError: the index has another file under that name than the one that is pinned.
             ToolchainError: the disk ran full.
         """
-        machine = os.uname().machine
-        normal = re.sub(r"[-_.]+", "-", name).lower()
-        folder = self._store.downloads / "wheels" / f"{normal}-{version}-cp{python.replace('.', '')}-{machine}"
+        normal = _normal(name)
+        folder = self._folder(name, version, python)
         with self._store.lock(f"wheel-{normal}"):
-            found = sorted(folder.glob("*.whl"))
-            if not found:
-                self._download(normal, version, python, machine, folder)
-                found = sorted(folder.glob("*.whl"))
-        return found[0]
+            if not self.remembers(name, version, python):
+                self._download(normal, version, python, os.uname().machine, folder)
+        return next(folder.glob("*.whl"))
+
+    def remembers(self, name: str, version: str, python: str = "3.11") -> bool:
+        """Tell whether `get` of the same wheel answers at once, from the cache."""
+        return any(self._folder(name, version, python).glob("*.whl"))
+
+    def _folder(self, name: str, version: str, python: str) -> Path:
+        return self._store.downloads / "wheels" / f"{_normal(name)}-{version}-cp{python.replace('.', '')}-{os.uname().machine}"
 
     def _download(self, name: str, version: str, python: str, machine: str, folder: Path) -> None:
         with self._store.staging(f"wheel-{name}") as staging:
@@ -97,6 +100,10 @@ class Wheels:
             )
 
 
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _platforms(machine: str) -> list[str]:
     newest_first = [f"manylinux_2_{minor}_{machine}" for minor in range(_NEWEST_GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)]
     return [*newest_first, f"manylinux2014_{machine}", f"manylinux2010_{machine}", f"manylinux1_{machine}", f"linux_{machine}", "any"]
@@ -109,9 +116,9 @@ def _pip(store: Store) -> list[str]:
         if run([*command, "--version"]).returncode == 0:
             return command
     own = store.root / "pip" / f"cp{sys.version_info.major}{sys.version_info.minor}"
-    python = own / "bin" / "python"
-    if not python.is_file():
-        with store.lock("pip"):
+    command = [str(own / "bin" / "python"), "-m", "pip"]
+    with store.lock("pip"):
+        if not Path(command[0]).is_file() or run([*command, "--version"]).returncode:  # the second: one that was interrupted
             done = run([sys.executable, "-m", "venv", "--clear", str(own)])
             if done.returncode:
                 raise SourceUnavailableError(
@@ -119,4 +126,4 @@ def _pip(store: Store) -> list[str]:
                     f"Install pip for {sys.executable} (on Debian: apt-get install python3-pip), then run again. It said:\n"
                     f"{tail(done.stderr or done.stdout)}"
                 )
-    return [str(python), "-m", "pip"]
+    return command

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,6 +127,22 @@ def test_an_unreachable_host_is_remembered(fetcher: Fetcher, closed_port: str, t
 
 def test_in_reach_tells_hosts_apart(server: Any, fetcher: Fetcher, closed_port: str) -> None:
     assert fetcher.in_reach([f"{server.url}/anything", closed_port]) == {f"{server.url}/anything"}
+
+
+def test_a_name_server_that_swallows_questions_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def swallow(*_: object, **__: object) -> list[object]:
+        over.wait(30)
+        raise OSError("gave up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", swallow)
+    fetcher = Fetcher(connect_timeout_s=0.05)
+    addresses = {f"https://host-{number}.invalid/x" for number in range(5)}
+    assert fetcher.in_reach(addresses) == set()
+    with pytest.raises(SourceUnavailableError, match=r"out of reach \(no answer within 0\.05 s\)"):
+        fetcher.verified("https://host-1.invalid/x", "https://host-1.invalid/x.sha256", tmp_path)
+    over.set()
 
 
 def test_a_server_that_falls_silent_is_given_up(server: Any, tmp_path: Path) -> None:

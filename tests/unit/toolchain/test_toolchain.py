@@ -397,6 +397,15 @@ def test_the_estimate_knows_what_is_in_reach(bench: Any) -> None:
     bench.server.close = lambda: None
 
 
+def test_no_step_is_shown_for_downloads_that_can_not_be(bench: Any) -> None:
+    unit = bench.program_unit()
+    bench.server.close()
+    bench.server.close = lambda: None
+    with pytest.raises(ToolchainError):
+        bench.toolchain(unit).ensure()
+    assert not any(name.startswith("release downloads") for name, _ in bench.recorder.steps)
+
+
 @needs_go
 def test_the_cache_key_follows_the_pinned_modules_but_not_estimates(bench: Any) -> None:
     build = bench.go_unit()

@@ -61,3 +61,25 @@ def test_a_full_disk_is_told(tmp_path: Path, pip: Path) -> None:
     pip.write_text("#!/bin/sh\necho 'ERROR: [Errno 28] No space left on device' >&2\nexit 1\n")
     with pytest.raises(ToolchainError, match="The disk is full"):
         made(tmp_path).get("thing", "1.0")
+
+
+def test_an_environment_without_pip_gets_one_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "fake"
+    folder.mkdir()
+    python = folder / "python"
+    # `-m pip` fails; `-m venv --clear DIR` makes a folder with a python in it, for which it does not.
+    python.write_text(
+        """#!/bin/sh
+[ "$2" = pip ] && exit 1
+mkdir -p "$4/bin" && printf '#!/bin/sh\\nexit 0\\n' > "$4/bin/python" && chmod +x "$4/bin/python"
+"""
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    store = Store(tmp_path / "cache", lambda _: None)
+    command = wheels._pip(store)
+    assert command[0].startswith(str(tmp_path / "cache"))
+    python.unlink()
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    assert wheels._pip(store) == command
