@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings"]
 
+_SHORTEST_STARTUP_S: Final = 10
+"""tritonserver itself takes some seconds before it looks at the first model; a probe asks every few seconds."""
+
+_LONGEST_DRAIN_S: Final = 3600
+"""What managed node groups wait at most before they end a node (GKE: "respects PodDisruptionBudget and graceful termination for up to one
+hour")."""
+
 
 class Settings(Model):
     """Everything that a stack file says, in one frozen tree."""
@@ -34,7 +41,7 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics()]
+        problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
         if problems:
             raise Problems(*problems)
         return self
@@ -74,12 +81,13 @@ class Settings(Model):
         for path, port in ports:
             if port is None or taken[port] == 1:
                 continue
-            if path != first.setdefault(port, path):
+            other = first.setdefault(port, path)
+            if path != other and path[:2] != other[:2]:  # within one Service the entry itself has told
                 yield Problem(
                     at=path,
                     text=f"({port}) is the node port of another Service of this stack: Kubernetes would refuse the second. "
                     "Give it another port.",
-                    also=(first[port],),
+                    also=(other,),
                 )
 
     def _gpu_metrics(self) -> Iterator[Problem]:
@@ -102,3 +110,21 @@ class Settings(Model):
                         "the figure is the whole device's, or none. Scale by queueTime or pendingRequests.",
                         also=(("serving", index, "resources", "gpu_resource"),),
                     )
+
+    def _patience(self) -> Iterator[Problem]:
+        for index, entry in enumerate(self.serving):
+            if entry.startup_budget < _SHORTEST_STARTUP_S:
+                yield Problem(
+                    at=("serving", index, "startup_budget"),
+                    text=f"({entry.startup_budget:g} s) is below {_SHORTEST_STARTUP_S} s: pods would be killed while they load, "
+                    "again and again. "
+                    "Raise it to the longest time that loading may take.",
+                )
+            drain = entry.drain.pre_stop + entry.drain.exit_timeout
+            if drain > _LONGEST_DRAIN_S:
+                yield Problem(
+                    at=("serving", index, "drain"),
+                    text=f"takes {drain:g} s (preStop and exitTimeout), more than {_LONGEST_DRAIN_S} s: nodes are taken away "
+                    "before it ends and "
+                    "requests are lost after all. Shorten one of them.",
+                )

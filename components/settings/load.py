@@ -22,7 +22,7 @@ from components.settings import Settings
 from components.settings.base import Model, Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -79,8 +79,7 @@ def parse(raw: Mapping[str, object], *, problems: Iterable[str] = ()) -> Setting
         except ValidationError as error:
             details = error.errors(include_url=False)
         before = (len(found), len(removed))
-        for detail in details:
-            _note(detail, rest, removed, found)
+        removed |= {path for detail in details for path in _note(detail, rest, removed, found)}
         for path in sorted(removed, key=len, reverse=True):
             _take_out(rest, path)
         if (len(found), len(removed)) == before:
@@ -106,9 +105,11 @@ def _decode(text: str) -> object:
         return text
 
 
-def _note(detail: ErrorDetails, raw: dict[str, Any], removed: set[FieldPath], found: dict[str, None]) -> None:
-    """Add what ``detail`` says to ``found`` and the values to take out before the next round to ``removed``."""
+def _note(detail: ErrorDetails, raw: dict[str, Any], removed: set[FieldPath], found: dict[str, None]) -> Iterator[FieldPath]:
+    """Add what ``detail`` says to ``found``, and give the values to take out before the next round."""
     path, owner = _resolve(detail["loc"], raw)
+    if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
+        return  # pydantic counts readable entries only, and the others are told one by one
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, Problems):
         for problem in cause.problems:
@@ -116,16 +117,21 @@ def _note(detail: ErrorDetails, raw: dict[str, Any], removed: set[FieldPath], fo
             read = [at, *(path + tuple(to_camel(step) if isinstance(step, str) else step for step in other) for other in problem.also)]
             if not any(_within(value, gone) or _within(gone, value) for value in read for gone in removed):
                 found[f"{render(at)} {problem.text}"] = None
+            yield _without_position(at)
         return
     if any(_within(path, gone) for gone in removed):
         return
     if detail["type"] == "value_error" and _is_model_level(detail, raw, path):
         if not any(_within(gone, path) for gone in removed):
             found[f"{render(path)}: {cause}"] = None
-        return
-    found[_message(detail, path, owner)] = None
-    # A list's element can't be taken out without moving its neighbours: the list goes.
-    removed.add(path[:-1] if path and isinstance(path[-1], int) else path)
+    else:
+        found[_message(detail, path, owner)] = None
+    yield _without_position(path)
+
+
+def _without_position(path: FieldPath) -> FieldPath:
+    """The list of an element: one element can't be taken out without moving its neighbours, so the list goes."""
+    return path[:-1] if path and isinstance(path[-1], int) else path
 
 
 def _is_model_level(detail: ErrorDetails, raw: dict[str, Any], path: FieldPath) -> bool:
@@ -282,4 +288,5 @@ def _suggest(path: FieldPath, owner: type[Model] | None) -> str:
     names = sorted(field.alias or name for name, field in (owner or Settings).model_fields.items())
     wrong = str(path[-1])
     close = difflib.get_close_matches(wrong, names, n=1) or difflib.get_close_matches(to_camel(wrong), names, n=1)
+    close = close or [name for name in names if len(wrong) > 1 and wrong.lower() in name.lower()]
     return f"Did you mean {close[0]}?" if close else f"Known there: {', '.join(names)}."
