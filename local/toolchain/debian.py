@@ -251,14 +251,14 @@ def _sources(etc: Path) -> dict[str, str]:
     Third parties' sources are left out: they could replace a package by one of theirs, and one that is out of reach would fail the update.
     """
     codename = _os_release(etc).get("VERSION_CODENAME", "")
-    suites = {codename, f"{codename}-updates", f"{codename}-security"}
+    suites = {f"{base}{pocket}" for base in (codename, "stable") for pocket in ("", "-updates", "-security")}
     kept: dict[str, str] = {}
     files = [etc / "apt" / "sources.list", *sorted((etc / "apt" / "sources.list.d").glob("*"))]
     for number, path in enumerate(files):
         if not path.is_file():
             continue
         if path.suffix == ".sources":
-            stanzas = [stanza for stanza in re.split(r"\n\s*\n", path.read_text()) if _own_stanza(stanza, suites)]
+            stanzas = [own for stanza in re.split(r"\n\s*\n", path.read_text()) if (own := _own_stanza(stanza, suites))]
             if stanzas:
                 kept[f"{number:02}.sources"] = "\n\n".join(stanzas) + "\n"
         elif path.suffix == ".list":
@@ -273,19 +273,23 @@ def _sources(etc: Path) -> dict[str, str]:
     return kept
 
 
-def _own_stanza(stanza: str, suites: set[str]) -> bool:
-    fields: dict[str, list[str]] = {}
+def _own_stanza(stanza: str, suites: set[str]) -> str:
+    """Return ``stanza`` with the distribution's own suites only (backports are others' choice), or nothing when it has none of them."""
+    raw: dict[str, list[str]] = {}
+    name = ""
     for line in stanza.splitlines():
-        name, colon, value = line.partition(":")
-        if colon and not line.startswith(("#", " ", "\t")):
-            fields[name.strip().lower()] = value.split()
-    return (
-        "deb" in fields.get("types", [])
-        and fields.get("enabled", ["yes"]) != ["no"]
-        and bool(fields.get("suites"))
-        and set(fields["suites"]) <= suites
-        and "main" in fields.get("components", [])
-    )
+        if line.startswith("#"):
+            continue
+        if not line.startswith((" ", "\t")):  # else it goes on with the field before
+            name = line.partition(":")[0].strip().lower()
+            raw[name] = []
+        raw.setdefault(name, []).append(line)
+    values = {name: " ".join(lines).partition(":")[2].split() for name, lines in raw.items()}
+    own = [suite for suite in values.get("suites", []) if suite in suites]
+    if not own or "deb" not in values.get("types", []) or "main" not in values.get("components", []) or values.get("enabled") == ["no"]:
+        return ""
+    raw |= {"types": ["Types: deb"], "suites": [f"Suites: {' '.join(own)}"]}
+    return "\n".join(line for lines in raw.values() for line in lines)
 
 
 def _own_line(line: str, suites: set[str]) -> bool:

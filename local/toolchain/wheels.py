@@ -15,6 +15,7 @@ from local.toolchain.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from local.toolchain.store import Store
 
 _NEWEST_GLIBC_MINOR: Final = 41

@@ -14,10 +14,11 @@ from local.toolchain.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEB822 = """Types: deb
+DEB822 = """Types: deb deb-src
 # a comment
 URIs: http://mirror.example/debian
-Suites: bookworm bookworm-updates
+Suites: bookworm
+ bookworm-updates bookworm-backports
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -114,6 +115,8 @@ def test_a_closure_is_fetched_verified_and_remembered(tmp_path: Path, etc: Path,
         assert kept in sources
     for dropped in ("third.example", "off.example", "src.example", "other.example", "cloud.example"):
         assert dropped not in sources
+    assert "Types: deb\n" in sources
+    assert "Suites: bookworm bookworm-updates\n" in sources
 
 
 def test_a_file_that_vanished_is_fetched_again(tmp_path: Path, etc: Path, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
