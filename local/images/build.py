@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from local.images import oci, recipes
 from local.images.errors import ImageError
-from local.images.oci import write_image
-from local.images.recipes import RECIPES, LayerPlan, Recipe, Tools, architecture
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from local.images.recipes import LayerPlan, Recipe, Tools
     from local.progress import Reporter
 
 _MEBIBYTES_PER_S: Final = 120.0
@@ -90,8 +90,8 @@ class _Remembering:
 
 def _chosen(names: Sequence[str] | None) -> list[Recipe]:
     if names is None:
-        return list(RECIPES)
-    known = {recipe.name: recipe for recipe in RECIPES}
+        return list(recipes.RECIPES)
+    known = {recipe.name: recipe for recipe in recipes.RECIPES}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ImageError(f"No recipe makes the image {', '.join(unknown)}. There are: {', '.join(known)}.")
@@ -141,12 +141,12 @@ def _make(recipe: Recipe, plans: Sequence[LayerPlan], path: Path, record: Path, 
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with staged.open("wb") as stream:
-            digest = write_image(
+            digest = oci.write_image(
                 stream,
                 reference=recipe.reference,
                 layers=[plan.make() for plan in plans],
                 config=recipe.config,
-                architecture=architecture(),
+                architecture=recipes.architecture(),
             )
             stream.flush()
             os.fsync(stream.fileno())
@@ -182,7 +182,7 @@ def _key(recipe: Recipe, plans: Sequence[LayerPlan], folder: Path) -> str:
     digests = _Digests(folder / ".digests.json")
     parts = {
         "code": _code(),
-        "architecture": architecture(),
+        "architecture": recipes.architecture(),
         "python": platform.python_version(),  # it makes the bytecode that some images hold
         "reference": recipe.reference,
         "config": repr(recipe.config),

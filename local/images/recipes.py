@@ -198,9 +198,9 @@ def _pause_layers(tools: Tools) -> list[LayerPlan]:
 
     def make() -> Tree:
         tree = Tree()
+        tree.merge_links()
         _accounts(tree, user="nonroot", number=65534)
         _busybox(tree, debs, ("sh", "sleep"))
-        tree.link("bin", "usr/bin")
         tree.file("pause", _PAUSE, 0o755)
         return tree
 

@@ -36,12 +36,13 @@ class Tree:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._merged: frozenset[str] = frozenset()
 
     def __contains__(self, path: str) -> bool:
-        return _real(path) in self._entries
+        return self._real(path) in self._entries
 
     def __getitem__(self, path: str) -> Entry:
-        return self._entries[_real(path)]
+        return self._entries[self._real(path)]
 
     def items(self) -> Iterator[tuple[str, Entry]]:
         """Paths and entries in the order in which they are written: sorted, so parents come before what they hold."""
@@ -61,12 +62,13 @@ class Tree:
 
     def remove(self, path: str) -> None:
         """Take out a path and all below it; one that is not there is no error."""
-        real = _real(path)
+        real = self._real(path)
         for known in [known for known in self._entries if known == real or known.startswith(real + "/")]:
             del self._entries[known]
 
     def merge_links(self) -> None:
-        """Add the links of / into /usr, through which programs name their interpreter and their loader."""
+        """Add the links of / into /usr, through which programs name their interpreter and loader; what is added later follows them."""
+        self._merged = _MERGED
         for name in ("bin", "sbin", "lib", "lib64"):
             self._entries[name] = Entry(mode=0o777, target=f"usr/{name}")
             self.folder(f"usr/{name}")
@@ -78,8 +80,13 @@ class Tree:
             raise IsADirectoryError(path)
         return data if isinstance(data, bytes) else data.read_bytes()
 
+    def _real(self, path: str) -> str:
+        clean = posixpath.normpath("/" + path).strip("/")
+        first, slash, rest = clean.partition("/")
+        return f"usr/{first}/{rest}" if slash and first in self._merged else clean
+
     def _put(self, path: str, entry: Entry) -> None:
-        real = _real(path)
+        real = self._real(path)
         if not real:
             return
         parent = posixpath.dirname(real)
@@ -110,9 +117,3 @@ class Tree:
                         info.size = source.seek(0, io.SEEK_END)
                         source.seek(0)
                         tar.addfile(info, source)
-
-
-def _real(path: str) -> str:
-    clean = posixpath.normpath("/" + path).strip("/")
-    first, slash, rest = clean.partition("/")
-    return f"usr/{first}/{rest}" if slash and first in _MERGED else clean

@@ -1,0 +1,122 @@
+"""A real tritonserver with the sample models, from the image that the embedded platform runs."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.images import box, build_all
+from local.paths import cache_root
+from local.progress import SilentReporter
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Generator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from local.toolchain import Toolchain
+
+CPU_MODELS = ("add_sub", "busy", "pipeline", "upper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A tritonserver on loopback."""
+
+    process: subprocess.Popen[bytes]
+    http: str
+    grpc: str
+    metrics_url: str
+    log: Path
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(self.metrics_url, timeout=10) as response:  # noqa: S310 - loopback
+            text: str = response.read().decode()
+        return text
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.http}/v2/health/ready", timeout=10) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@pytest.fixture(scope="session")
+def triton_box(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> box.Box:
+    """The image's file system."""
+    if sys.platform != "linux":
+        pytest.skip("tritonserver runs on Linux only")
+    if reason := box.unusable():
+        pytest.skip(reason)
+    (image,) = build_all(toolchain, cache_root(), SilentReporter(), ["tritonserver:2.51.0-cpu"])
+    return box.unpack(image.path, tmp_path_factory.mktemp("image") / "root", mounts=["/models"])
+
+
+def _ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+@pytest.fixture(scope="session")
+def start_triton(triton_box: box.Box, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Server]]:
+    """Start a tritonserver and wait until it is ready; as the chart runs it: user 1000, read-only root."""
+
+    @contextlib.contextmanager
+    def start(
+        repository: str, *, models: Path | None = None, environment: Mapping[str, str] | None = None, wait: bool = True
+    ) -> Generator[Server]:
+        http, grpc, metrics = _ports(3)
+        log = tmp_path_factory.mktemp("log") / "triton.log"
+        arguments = ["tritonserver", f"--model-repository={repository}"]
+        for name, port in (("http", http), ("grpc", grpc), ("metrics", metrics)):
+            arguments += [f"--{name}-address=127.0.0.1", f"--{name}-port={port}"]
+        mounts = {"/models": models} if models else {}
+        with log.open("wb") as stream, triton_box.run(arguments, output=stream, environment=environment, mounts=mounts) as process:
+            server = Server(
+                process=process,
+                http=f"127.0.0.1:{http}",
+                grpc=f"127.0.0.1:{grpc}",
+                metrics_url=f"http://127.0.0.1:{metrics}/metrics",
+                log=log,
+            )
+            deadline = time.monotonic() + 120
+            while wait and not server.ready():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, f"not ready in two minutes\n{log.read_text()}"
+                time.sleep(0.1)
+            yield server
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def cpu_models(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the models that run without a GPU."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in CPU_MODELS:
+        shutil.copytree(project / "models" / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # the server runs as another user
+    folder.parent.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def triton(start_triton: Callable[..., AbstractContextManager[Server]], cpu_models: Path) -> Generator[Server]:
+    """One server for all tests that only ask."""
+    with start_triton("/models", models=cpu_models) as server:
+        yield server
