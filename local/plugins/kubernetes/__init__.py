@@ -1,10 +1,10 @@
 """A Pulumi `kubernetes` resource provider, for machines where the official plugin can't be had.
 
-It serves Pulumi's provider protocol and gives the results of the official provider 4.34.2 for what this project uses: every kind of object by
-server-side apply, Helm releases by real Helm, charts and manifests as components. docs/plugin.md says what it does otherwise.
+It serves Pulumi's provider protocol and gives the results of the official provider 4.34.2 for what this project uses: every kind of
+object by server-side apply, Helm releases by real Helm, charts and manifests as components. docs/plugin.md says what it does otherwise.
 
-`official_available` tells whether it is needed, `write_launcher` makes the executable that `pulumi plugin install --file` takes, `install` does
-both.
+`official_available` tells whether it is needed, `write_launcher` makes the executable that `pulumi plugin install --file` takes,
+`install` does both.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def write_launcher(folder: Path, *, python: Path | None = None) -> Path:
     atomically, and only when it would change.
 
     Args:
-        folder: Where to put `pulumi-resource-kubernetes`; made if it is missing. Outside the checkout: the file names paths of this machine.
+        folder: Where to put `pulumi-resource-kubernetes`; made if it is missing. Outside the checkout: the file names paths of this
+            machine.
         python: The interpreter with the project's packages; the running one by default.
     """
     main = Path(__file__).resolve().parent / "__main__.py"
@@ -93,7 +94,11 @@ def install(pulumi: Path, pulumi_home: Path, folder: Path, *, environment: Mappi
     if not installed.is_file() or installed.read_bytes() != launcher.read_bytes():
         subprocess.run(
             [str(pulumi), "plugin", "install", "resource", "kubernetes", f"v{VERSION}", "--reinstall", "--file", str(launcher)],
-            env={**(os.environ if environment is None else environment), "PULUMI_HOME": str(pulumi_home), "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            env={
+                **(os.environ if environment is None else environment),
+                "PULUMI_HOME": str(pulumi_home),
+                "PULUMI_SKIP_UPDATE_CHECK": "true",
+            },
             check=True,
             capture_output=True,
             text=True,

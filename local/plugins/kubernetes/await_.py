@@ -1,8 +1,8 @@
 """When is an object ready: one pure judgement a kind, and the loop that asks again.
 
-A judgement looks at the object as it is now (and, through `Cluster`, at what belongs to it) and says ready, waiting with what is missing, or
-failed. The rules are those of `kubectl rollout status` and of the official provider. The loop polls: one GET every second or less, over a kept
-connection, and no informers to keep in step.
+A judgement looks at the object as it is now (and, through `Cluster`, at what belongs to it) and says ready, waiting with what is missing,
+or failed. The rules are those of `kubectl rollout status` and of the official provider. The loop polls: one GET every second or less,
+over a kept connection, and no informers to keep in step.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 600.0  # the official provider's
 _POLL_FIRST_S, _POLL_MOST_S, _POLL_GROWTH = 0.1, 1.0, 1.5
+_QUIET_S = 1.0  # what is over sooner needs no progress
 _LOG_LINES = 20
 _PODS_NAMED = 3  # in a message; the others say the same
 _UNREACHABLE_PATIENCE_S = 60.0  # an API server that restarts is back by then
@@ -140,14 +141,16 @@ def _selector(labels: Any) -> str:
 # --- judgements
 
 
-def deployment(obj: Object, _: Cluster) -> Verdict:
+def deployment(obj: Object, _: Cluster) -> Verdict:  # noqa: PLR0911  # one return a finding
     """The new ReplicaSet has all its pods available and the old ones are gone."""
     if not _observed(obj):
         return waiting("the controller has not seen the change yet")
     status, wanted = obj.get("status") or {}, int(obj["spec"].get("replicas", 1))
     progressing = condition(obj, "Progressing")
     if progressing.get("reason") == "ProgressDeadlineExceeded":
-        return failed(f"the rollout made no progress in {obj['spec'].get('progressDeadlineSeconds', 600)} s: {progressing.get('message', '')}")
+        return failed(
+            f"the rollout made no progress in {obj['spec'].get('progressDeadlineSeconds', 600)} s: {progressing.get('message', '')}"
+        )
     failure = condition(obj, "ReplicaFailure")
     if failure.get("status") == "True":
         return waiting(f"pods can't be created: {_said(failure)}")
@@ -197,7 +200,9 @@ def daemon_set(obj: Object, _: Cluster) -> Verdict:
     if not _observed(obj):
         return waiting("the controller has not seen the change yet")
     status = obj.get("status") or {}
-    desired, updated, available = (int(status.get(key) or 0) for key in ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable"))
+    desired, updated, available = (
+        int(status.get(key) or 0) for key in ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable")
+    )
     if (obj["spec"].get("updateStrategy") or {}).get("type") != "OnDelete" and updated < desired:
         return waiting(f"{updated} of {desired} pods updated")
     return READY if available >= desired else waiting(f"{available} of {desired} pods available")
@@ -420,7 +425,7 @@ def pod_reasons(obj: Object, cluster: Cluster, *, logs: bool = False) -> list[st
         pods = pods_of(obj, cluster)
     except (ApiError, NoSuchKind, Unreachable):
         return []
-    lines = []
+    lines: list[str] = []
     for item in pods:
         troubles = pod_troubles(item)
         if troubles and len(lines) < _PODS_NAMED:
@@ -471,7 +476,7 @@ def timeout_of(custom_s: float, inputs: Object) -> float:
     return float(text) if text.isdigit() else DEFAULT_TIMEOUT_S
 
 
-def wait_ready(
+def wait_ready(  # noqa: C901, PLR0912  # one loop, with every way out of it
     obj: Object,
     inputs: Object,
     cluster: Cluster,
@@ -523,7 +528,8 @@ def wait_ready(
             break
         if now - looked > _POLL_MOST_S * 3 and now - started > _POLL_MOST_S:
             looked, reasons = now, pod_reasons(live, cluster)
-        status(f"{verdict.message}{' (' + reasons[0] + ')' if reasons else ''}")
+        if now - started > _QUIET_S:
+            status(f"{verdict.message}{' (' + reasons[0] + ')' if reasons else ''}")
         if cancelled.wait(min(pause, max(0.0, timeout_s - (now - started)))):
             raise Cancelled(f"cancelled while waiting for {kind.kind} {object_id(live)}: {verdict.message}")
         pause = min(pause * _POLL_GROWTH, _POLL_MOST_S)
@@ -537,7 +543,9 @@ def wait_ready(
             if kind.kind in ("Job", "Pod") and ((live.get("spec") or {}).get("ttlSecondsAfterFinished") is not None):
                 status("")
                 return live  # cleaned up after it finished
-            raise NotReady(f"{kind.kind} {object_id(live)} was deleted while waiting for it", ["it was deleted by somebody else"], live) from error
+            raise NotReady(
+                f"{kind.kind} {object_id(live)} was deleted while waiting for it", ["it was deleted by somebody else"], live
+            ) from error
     details = pod_reasons(live, cluster, logs=True) + _events(live, cluster)
     if verdict.state is State.FAILED:
         raise NotReady(f"{kind.kind} {object_id(live)} failed: {verdict.message}", [verdict.message, *details], live)
@@ -548,7 +556,7 @@ def wait_ready(
     )
 
 
-def wait_gone(
+def wait_gone(  # noqa: C901  # one loop, with every way out of it
     obj: Object,
     cluster: Cluster,
     *,
@@ -586,9 +594,12 @@ def wait_gone(
         now = time.monotonic()
         if now - started >= timeout_s:
             raise NotReady(
-                f"{kind.kind} {object_id(live)} is still there {timeout_s:.0f} s after its deletion was asked for: {'; '.join(holding)}", holding, live
+                f"{kind.kind} {object_id(live)} is still there {timeout_s:.0f} s after its deletion was asked for: {'; '.join(holding)}",
+                holding,
+                live,
             )
-        status("waiting for deletion: " + "; ".join(holding))
+        if now - started > _QUIET_S:
+            status("waiting for deletion: " + "; ".join(holding))
         if cancelled.wait(min(pause, timeout_s - (now - started))):
             raise Cancelled(f"cancelled while waiting for the deletion of {kind.kind} {object_id(live)}")
         pause = min(pause * _POLL_GROWTH, _POLL_MOST_S)
@@ -604,7 +615,7 @@ def what_holds(live: Object) -> list[str]:
         lines.append(f"finalizers {', '.join(own)} (whoever put them there must take them away)")
     if "foregroundDeletion" in finalizers:
         lines.append("the objects that it owns go first")
-    for item in (live.get("status") or {}).get("conditions") or []:
-        if kind_of(live).kind == "Namespace" and item.get("status") == "True" and item.get("message"):
-            lines.append(str(item["message"]))
+    if kind_of(live).kind == "Namespace":
+        conditions = (live.get("status") or {}).get("conditions") or []
+        lines += [str(item["message"]) for item in conditions if item.get("status") == "True" and item.get("message")]
     return lines or ["it is terminating"]

@@ -1,8 +1,8 @@
 """The Kubernetes API over HTTPS: requests, and which resource a kind is.
 
 Threads share one client: connections are pooled and kept, discovery is read once per group and version and again where a kind is missing (a
-CustomResourceDefinition may have just come). urllib3 and no Kubernetes library: the objects stay plain dicts, and nothing is imported that takes
-half a second to load.
+CustomResourceDefinition may have just come). urllib3 and no Kubernetes library: the objects stay plain dicts, and nothing is imported
+that takes half a second to load.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import urllib3
 from local.plugins.kubernetes.naming import Kind, split_api_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from local.plugins.kubernetes.kubeconfig import Access, Credentials
 
@@ -33,6 +33,7 @@ _SAFE_RETRIES = 3
 _USER_AGENT = "pulumi-kubernetes/4.34.2 (triton-fleet)"
 
 APPLY = "application/apply-patch+yaml"
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 JSON_PATCH = "application/json-patch+json"
 
 
@@ -142,6 +143,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
         warnings: Warnings | None = None,
         connect_timeout_s: float = _CONNECT_TIMEOUT_S,
         text: bool = False,
@@ -154,6 +156,7 @@ class Client:
             query: URL parameters.
             body: What is sent, as JSON (which the apply patch type takes too: it is YAML).
             content_type: Of the body.
+            accept: The forms of answer that are understood.
             warnings: Gets what the server warns of.
             connect_timeout_s: For the connection alone.
             text: The answer is text (logs), not JSON.
@@ -169,7 +172,7 @@ class Client:
         while True:
             attempt += 1
             credentials = self._access.credentials()
-            headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
+            headers = {"Accept": accept, "User-Agent": _USER_AGENT}
             if data is not None:
                 headers["Content-Type"] = content_type
             if credentials.authorization:
@@ -205,7 +208,9 @@ class Client:
             try:
                 return json.loads(answer.data) if answer.data else {}
             except ValueError as error:
-                raise Unreachable(f"{self._access.server}{path} answered with something that is not JSON; is it a Kubernetes API?") from error
+                raise Unreachable(
+                    f"{self._access.server}{path} answered with something that is not JSON; is it a Kubernetes API?"
+                ) from error
 
     def _pool(self, credentials: Credentials) -> urllib3.PoolManager:
         key = credentials if credentials.certificate else None
@@ -275,6 +280,21 @@ class Client:
         with self._lock:
             self._discovery.clear()
 
+    def api_versions(self) -> Sequence[str]:
+        """What a chart's `.Capabilities.APIVersions` knows: `apps/v1` and `apps/v1/Deployment`, of everything that is served."""
+        found = []
+        for root in ("/api", "/apis"):
+            listing = self.request("GET", root, accept=_AGGREGATED)
+            for group in listing.get("items") or []:
+                name = (group.get("metadata") or {}).get("name") or ""
+                for version in group.get("versions") or []:
+                    served = f"{name}/{version['version']}" if name else str(version["version"])
+                    found.append(served)
+                    found += [
+                        f"{served}/{item['responseKind']['kind']}" for item in version.get("resources") or [] if item.get("responseKind")
+                    ]
+        return sorted(set(found))
+
     def _discover(self, group: str, version: str) -> dict[str, Resource] | None:
         try:
             listing = self.request("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
@@ -323,7 +343,7 @@ class Client:
         result: Object = self.request("PATCH", path, query=query, body=_scoped(resource, obj), content_type=APPLY, warnings=warnings)
         return result
 
-    def patch(self, kind: Kind, namespace: str, name: str, operations: list[Object]) -> Object:
+    def patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Object]) -> Object:
         """A JSON patch."""
         path = self.resource(kind).path(namespace, name)
         result: Object = self.request("PATCH", path, body=operations, content_type=JSON_PATCH)

@@ -78,7 +78,8 @@ def parse(variables: Mapping[str, str], environment: Mapping[str, str] | None = 
 
     if text("renderYamlToDirectory"):
         raise ConfigError(
-            "provider option renderYamlToDirectory is not supported by the offline Kubernetes plugin; use the official plugin for rendering to files"
+            "provider option renderYamlToDirectory is not supported by the offline Kubernetes plugin; "
+            "use the official plugin for rendering to files"
         )
     client, helm = record("kubeClientSettings"), record("helmReleaseSettings")
     timeout = client.get("timeout") or env.get("PULUMI_K8S_CLIENT_TIMEOUT")
@@ -119,7 +120,8 @@ class ConfigDiff:
 def compare(olds: dict[str, Any], news: dict[str, Any]) -> ConfigDiff:
     """Whether a changed configuration still means the same cluster.
 
-    A kubeconfig has no identity; like the official provider, the active cluster's settings stand for it, `clusterIdentifier` wins where it is set.
+    A kubeconfig has no identity; like the official provider, the active cluster's settings stand for it, `clusterIdentifier` wins where
+    it is set.
     """
     keys = [key for key in dict.fromkeys([*olds, *news]) if reveal(olds.get(key)) != reveal(news.get(key))]
     changed = tuple(keys)

@@ -32,6 +32,8 @@ CHART, CONFIG_GROUP, CONFIG_FILE = "kubernetes:helm.sh/v4:Chart", "kubernetes:ya
 
 _RESOURCE_POLICY = "helm.sh/resource-policy"
 _GLOB = re.compile(r"(?:^|[^\\])[*?\[]")
+_LOOKUP = re.compile(rb"\{\{[^}]*\blookup\b")
+_UNKNOWN_KIND = "ensure CRDs are installed first"  # in Helm's words
 _RENDER_TIMEOUT_S = 300.0  # a chart from a repository is downloaded in it
 
 
@@ -49,14 +51,18 @@ class Components(PulumiProvider):
         self._provider = provider
         self._helm = helm
 
-    def construct(self, name: str, resource_type: str, inputs: Mapping[str, Any], options: pulumi.ResourceOptions | None = None) -> ConstructResult:
+    def construct(
+        self, name: str, resource_type: str, inputs: Mapping[str, Any], options: pulumi.ResourceOptions | None = None
+    ) -> ConstructResult:
         """Make the component; its objects follow when the inputs are known."""
         self._provider.reach()
         render = {CHART: self._chart, CONFIG_GROUP: self._group, CONFIG_FILE: self._file}.get(resource_type)
         if render is None:
-            raise ProviderError(f"unknown resource type {resource_type!r}: the offline Kubernetes plugin makes {CHART}, {CONFIG_GROUP}, {CONFIG_FILE}")
+            raise ProviderError(
+                f"unknown resource type {resource_type!r}: the offline Kubernetes plugin makes {CHART}, {CONFIG_GROUP}, {CONFIG_FILE}"
+            )
         component = Component(resource_type, name, None, options)
-        resources = pulumi.Output.from_input(asyncio.ensure_future(self._children(component, name, inputs, render)))
+        resources: pulumi.Output[Any] = pulumi.Output.from_input(asyncio.ensure_future(self._children(component, name, inputs, render)))
         return ConstructResult(component.urn, {"resources": resources})
 
     async def _children(
@@ -95,24 +101,30 @@ class Components(PulumiProvider):
             values = merge(values, next(iter(manifests.load(_text_of(item))), {}))
         values = merge(values, _without_assets(args.get("values") or {}))
         namespace = str(args.get("namespace") or "") or self._provider.default_namespace
-        arguments = template_arguments(
-            str(args.get("name") or name),
-            namespace,
-            where,
-            include_crds=not args.get("skipCrds"),
-            kube_version=str(client.version().get("gitVersion", "")),
-            api_versions=(),
-            online=True,
-        )
-        if args.get("postRenderer"):
-            post = args["postRenderer"]
-            arguments += ["--post-renderer", str(post["command"])]
-            for argument in post.get("args") or []:
-                arguments += ["--post-renderer-args", str(argument)]
+        post = args.get("postRenderer") or {}
+        extra = ["--post-renderer", str(post["command"])] if post else []
+        for argument in post.get("args") or []:
+            extra += ["--post-renderer-args", str(argument)]
+
+        def render(*, online: bool) -> str:
+            arguments = template_arguments(
+                str(args.get("name") or name),
+                namespace,
+                where,
+                include_crds=not args.get("skipCrds"),
+                kube_version=str(client.version().get("gitVersion", "")),
+                api_versions=client.api_versions(),
+                online=online,
+            )
+            return self._helm.run(arguments + extra, values=values, timeout_s=_RENDER_TIMEOUT_S)
+
         try:
-            text = self._helm.run(arguments, values=values, timeout_s=_RENDER_TIMEOUT_S)
+            # Only a chart that looks things up needs the cluster to render, and only without it can kinds be used that do not exist yet.
+            text = render(online=_looks_up(where.folder))
         except HelmError as error:
-            raise ProviderError(f"chart {where.chart!r} of {name!r} can't be rendered: {error}") from error
+            if _UNKNOWN_KIND not in str(error):
+                raise ProviderError(f"chart {where.chart!r} of {name!r} can't be rendered: {error}") from error
+            text = render(online=False)
         return self._normal(manifests.load(text), namespace)
 
     def _group(self, _: str, args: dict[str, Any]) -> list[Object]:
@@ -158,6 +170,10 @@ def register(component: pulumi.ComponentResource, objects: list[Object], prefix:
         token = f"kubernetes:{kind.group or 'core'}/{kind.version}:{kind.kind}"
         made[manifests.reference(obj)] = pulumi.CustomResource(token, f"{prefix}:{place}" if prefix else place, props, options)
     return list(made.values())
+
+
+def _looks_up(folder: Path | None) -> bool:
+    return folder is not None and any(_LOOKUP.search(path.read_bytes()) for path in folder.glob("**/templates/**/*") if path.is_file())
 
 
 def _read_files(name: str, *, with_glob: bool) -> list[Object]:

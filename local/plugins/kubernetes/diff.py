@@ -1,9 +1,9 @@
 """What changes, and what of it needs a new object. Pure.
 
-The inputs of the last update are compared with the new ones; what the cluster did to the object in between comes in through `refresh`, which
-`refreshed_inputs` maps back onto the inputs. So a field that the server writes otherwise than we do (a quantity of `1000m` read back as `1`, a
-false that it leaves out, `stringData`) never shows as a change, and somebody else's edit does after a refresh. The official provider compares
-with the pruned live object and a typed normal form; both see the same changes for what a program can write.
+The inputs of the last update are compared with the new ones; what the cluster did to the object in between comes in through `refresh`,
+which `refreshed_inputs` maps back onto the inputs. So a field that the server writes otherwise than we do (a quantity of `1000m` read
+back as `1`, a false that it leaves out, `stringData`) never shows as a change, and somebody else's edit does after a refresh. The
+official provider compares with the pruned live object and a typed normal form; both see the same changes for what a program can write.
 """
 
 from __future__ import annotations
@@ -93,22 +93,33 @@ def contains(outer: Path, inner: Path) -> bool:
 def look(value: Any, path: Path) -> Any:
     """What is at a path, or None."""
     for part in path:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        else:
+        if isinstance(value, list):
+            if not isinstance(part, int) or part >= len(value):
+                return None
+        elif not isinstance(value, dict) or part not in value:
             return None
+        value = value[part]  # type: ignore[index]  # an int for a list: asked in the line above
     return value
 
 
 # --- the normal form
 
-_READ_ONLY_METADATA = ("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields", "resourceVersion", "uid")
+_READ_ONLY_METADATA = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "uid",
+)
 
 
 def normalize(obj: Object) -> Object:
-    """A copy in which things that mean the same are written the same: no nulls, no read-only metadata, a Secret's stringData in its data."""
+    """A copy in which things that mean the same are written the same.
+
+    No nulls, no read-only metadata, a Secret's stringData in its data.
+    """
     result: Object = without_none(obj)
     metadata = result.get("metadata")
     if isinstance(metadata, dict):
@@ -185,7 +196,7 @@ def _is_quantity_place(path: Path) -> bool:
     return keys[-1] in _QUANTITY_KEYS or (len(keys) >= 2 and keys[-2] in _QUANTITY_MAPS)  # noqa: PLR2004
 
 
-def same(left: Any, right: Any, path: Path = ()) -> bool:
+def same(left: Any, right: Any, path: Path = ()) -> bool:  # noqa: PLR0911  # one return a type
     """Whether two values mean the same at this place."""
     if left is UNKNOWN or right is UNKNOWN:
         return False
@@ -206,7 +217,7 @@ def same(left: Any, right: Any, path: Path = ()) -> bool:
 # --- the difference
 
 
-def differences(old: Any, new: Any, path: Path = ()) -> dict[Path, Change]:
+def differences(old: Any, new: Any, path: Path = ()) -> dict[Path, Change]:  # noqa: C901  # one branch a type
     """The places at which two values differ, as deep as both have a structure.
 
     An empty mapping is not the same as none: `emptyDir: {}` and `podSelector: {}` say something.
@@ -246,33 +257,39 @@ _SELECTOR = ("spec.selector",)
 _POD = tuple(
     f"spec.{name}"
     for name in (
-        "affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy", "enableServiceLinks", "hostAliases", "hostIPC", "hostNetwork",
-        "hostPID", "hostname", "imagePullSecrets", "nodeName", "nodeSelector", "overhead", "preemptionPolicy", "priority", "priorityClassName",
-        "readinessGates", "restartPolicy", "runtimeClassName", "schedulerName", "securityContext", "serviceAccount", "serviceAccountName",
-        "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds", "volumes",
+        "affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy", "enableServiceLinks", "hostAliases", "hostIPC",
+        "hostNetwork", "hostPID", "hostname", "imagePullSecrets", "nodeName", "nodeSelector", "overhead", "preemptionPolicy", "priority",
+        "priorityClassName", "readinessGates", "restartPolicy", "runtimeClassName", "schedulerName", "securityContext",
+        "serviceAccount", "serviceAccountName", "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds", "volumes",
     )
 ) + tuple(
     f"spec.{containers}[*].{name}"
     for containers in ("containers", "initContainers")
     for name in (
         "args", "command", "env", "image", "imagePullPolicy", "lifecycle", "livenessProbe", "ports", "readinessProbe", "resources",
-        "securityContext", "stdin", "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices", "volumeMounts",
-        "workingDir",
+        "securityContext", "stdin", "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices",
+        "volumeMounts", "workingDir",
     )
 )  # fmt: skip
 _VOLUME_SOURCES = tuple(
     f"spec.{name}"
     for name in (
-        "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker", "gcePersistentDisk",
-        "glusterfs", "hostPath", "iscsi", "local", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO", "storageos",
-        "vsphereVolume",
+        "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker",
+        "gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "local", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd",
+        "scaleIO", "storageos", "vsphereVolume",
     )
 )  # fmt: skip
 # The official provider's list. What is missing from it and yet immutable is found by the dry-run (`immutable_paths`).
 _FORCE_NEW: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "DaemonSet"): _SELECTOR,
     ("apps", "Deployment"): _SELECTOR,
-    ("apps", "StatefulSet"): (*_SELECTOR, "spec.podManagementPolicy", "spec.revisionHistoryLimit", "spec.serviceName", "spec.volumeClaimTemplates"),
+    ("apps", "StatefulSet"): (
+        *_SELECTOR,
+        "spec.podManagementPolicy",
+        "spec.revisionHistoryLimit",
+        "spec.serviceName",
+        "spec.volumeClaimTemplates",
+    ),
     ("", "PersistentVolume"): _VOLUME_SOURCES,
     ("", "PersistentVolumeClaim"): (*_SELECTOR, "spec.accessModes", "spec.storageClassName", "spec.volumeName"),
     ("", "Pod"): _POD,
@@ -310,7 +327,11 @@ def needs_replacement(path: Path, old: Any, new: Any, rules: Iterable[Path]) -> 
             return True
         # A whole parent came or went: does it bring the property?
         inner = rule[len(path) :]
-        if contains(path, rule) and "*" not in inner and (look(look(old, path), inner) is not None or look(look(new, path), inner) is not None):
+        if (
+            contains(path, rule)
+            and "*" not in inner
+            and (look(look(old, path), inner) is not None or look(look(new, path), inner) is not None)
+        ):
             return True
     return False
 
@@ -331,7 +352,8 @@ _IMMUTABLE = re.compile(r"immutable|may not be changed|cannot be changed|updates
 def immutable_paths(causes: Sequence[Cause], found: Iterable[Path]) -> set[Path]:
     """Which changes the API server refused because the field can't be changed (HTTP 422 of a dry-run).
 
-    Only what it calls immutable counts: any other complaint is an error in the program, and a new object would not cure it. A claim that may not
+    Only what it calls immutable counts: any other complaint is an error in the program, and a new object would not cure it. A claim that
+    may not
     shrink is such an error too: replacing it would throw its data away.
     """
     refused = [parse_path(cause.field) for cause in causes if _IMMUTABLE.search(cause.message)]
@@ -356,8 +378,8 @@ def refreshed_inputs(inputs: Any, recorded: Any, live: Any, path: Path = ()) -> 
         path: Where we are in it.
 
     Returns:
-        The inputs, in which only those values changed that differ between `recorded` and `live`: drift. What the server never repeats (write-only
-        fields, values that it leaves out) stays as it was asked for.
+        The inputs, in which only those values changed that differ between `recorded` and `live`: drift. What the server never repeats
+        (write-only fields, values that it leaves out) stays as it was asked for.
     """
     if inputs is UNKNOWN:
         return live
@@ -376,7 +398,8 @@ def refreshed_inputs(inputs: Any, recorded: Any, live: Any, path: Path = ()) -> 
         before_items = recorded if isinstance(recorded, list) else []
         if len(inputs) == len(live):
             return [
-                refreshed_inputs(item, before_items[i] if i < len(before_items) else None, live[i], (*path, i)) for i, item in enumerate(inputs)
+                refreshed_inputs(item, before_items[i] if i < len(before_items) else None, live[i], (*path, i))
+                for i, item in enumerate(inputs)
             ]
         return [prune(item, inputs[i]) if i < len(inputs) else item for i, item in enumerate(live)]
     return live

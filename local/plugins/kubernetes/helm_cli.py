@@ -6,7 +6,6 @@ command line or in a file.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -32,8 +31,8 @@ DEFAULT_TIMEOUT_S = 300
 _TERM_GRACE_S = 20.0  # Helm marks the release as failed when it is asked to stop; give it the time to write that
 _QUERY_TIMEOUT_S = 120.0
 _HELM_4 = 4
-# An update that is killed must not leave a Helm at work: prctl(2) PR_SET_PDEATHSIG, set by a Python that then becomes Helm. A preexec_fn was
-# refused: it runs between fork and exec in a copy of a process with gRPC's threads, and crashed there.
+# An update that is killed must not leave a Helm at work: prctl(2) PR_SET_PDEATHSIG, set by a Python that then becomes Helm. A preexec_fn
+# was refused: it runs between fork and exec in a copy of a process with gRPC's threads, and crashed there.
 _DYING_WITH_PARENT = (
     sys.executable,
     "-I",
@@ -78,7 +77,7 @@ class Location:
         return path if not self.repo and path.is_file() else None
 
     def arguments(self) -> list[str]:
-        """The chart and how to find it. A password is not here: it goes by the environment of a registry login or by stdin only where Helm can."""
+        """The chart and how to find it. Helm takes a repository's password nowhere else than here."""
         args = [self.chart]
         for flag, value in (
             ("--version", self.version if self.folder is None and self.archive is None else ""),
@@ -183,10 +182,20 @@ def uninstall_arguments(name: str, namespace: str, *, wait: bool, timeout_s: int
     return args
 
 
-def template_arguments(  # noqa: PLR0917
+def template_arguments(
     name: str, namespace: str, where: Location, *, include_crds: bool, kube_version: str, api_versions: Sequence[str], online: bool
 ) -> list[str]:
-    """`helm template`, as `helm.v4.Chart` uses it: no hooks, no schema of the cluster, `lookup` answered by the cluster where there is one."""
+    """`helm template`, as `helm.v4.Chart` uses it: no hooks, no schema of the cluster.
+
+    Args:
+        name: The release's name in the templates.
+        namespace: The release's namespace in the templates.
+        where: The chart.
+        include_crds: Whether what is in the chart's `crds/` comes too.
+        kube_version: `.Capabilities.KubeVersion`; empty to let Helm say.
+        api_versions: `.Capabilities.APIVersions` beside Helm's own list.
+        online: Let Helm ask the cluster, which answers `lookup`. Helm then refuses a chart with objects of kinds that do not exist yet.
+    """
     args = ["template", name, *where.arguments(), "--no-hooks", "--values", "-"]
     if namespace:
         args += ["--namespace", namespace]
@@ -196,8 +205,8 @@ def template_arguments(  # noqa: PLR0917
         args.append("--dependency-update")
     if kube_version:
         args += ["--kube-version", kube_version]
-    for version in api_versions:
-        args += ["--api-versions", version]
+    if api_versions:
+        args += ["--api-versions", ",".join(api_versions)]
     return [*args, "--dry-run=server" if online else "--dry-run=client"]
 
 
@@ -222,7 +231,9 @@ class Helm:
         if self._program is None:
             found = shutil.which("helm")
             if found is None:
-                raise HelmError("no `helm` on PATH: charts can't be rendered or released. Install Helm 4, or run `eval \"$(make -s env)\"` first")
+                raise HelmError(
+                    'no `helm` on PATH: charts can\'t be rendered or released. Install Helm 4, or run `eval "$(make -s env)"` first'
+                )
             self._program = found
         return self._program
 
@@ -239,17 +250,15 @@ class Helm:
         """The variables that point Helm at the cluster and at its own settings."""
         settings = self.config.helm
         env = {**os.environ, "HELM_DRIVER": settings.driver}
-        for key, value in (
+        wanted = (
             ("HELM_PLUGINS", settings.plugins_path),
             ("HELM_REGISTRY_CONFIG", settings.registry_config_path),
             ("HELM_REPOSITORY_CONFIG", settings.repository_config_path),
             ("HELM_REPOSITORY_CACHE", settings.repository_cache),
             ("HELM_KUBECONTEXT", self.config.context),
             ("KUBECONFIG", self._kubeconfig_path()),
-        ):
-            if value:
-                env[key] = value
-        return env
+        )
+        return env | {key: value for key, value in wanted if value}
 
     def _kubeconfig_path(self) -> str:
         from local.plugins.kubernetes.kubeconfig import paths_from  # noqa: PLC0415

@@ -1,8 +1,9 @@
 """`kubernetes:helm.sh/v3:Release`: a release made by real Helm.
 
-The state is the official provider's: the release's settings, `status`, `resourceNames`, and the inputs as a secret under `__inputs`. What ours
-does beyond it: a chart that is a folder carries a checksum in its inputs, so that an edited template shows as a change; and a release that a
-killed update left half made is taken up again, known by a label that names the resource.
+The state is the official provider's: the release's settings, `status`, `resourceNames`, and the inputs as a secret under `__inputs`. What
+ours
+does beyond it: a chart that is a folder carries a checksum in its inputs, so that an edited template shows as a change; and a release
+that a killed update left half made is taken up again, known by a label that names the resource.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,11 +30,11 @@ from local.plugins.kubernetes.helm_cli import (
     uninstall_arguments,
     upgrade_arguments,
 )
-from local.plugins.kubernetes.provider import INPUTS, CheckResult, DiffResult, InitFailed, Provider, ProviderError, ReadResult
 from local.plugins.kubernetes.properties import UNKNOWN, Asset, Props, Secret, has_unknown, keep_secret, reveal, without_none
+from local.plugins.kubernetes.provider import INPUTS, CheckResult, DiffResult, InitFailed, Provider, ProviderError, ReadResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 CHECKSUM = "checksum"  # a deprecated input of the official provider, which it leaves out of its comparison
 OWNER_LABEL = "pulumi.com.owner"  # on Helm's own record of a release; Helm takes no slash in a label's name here
@@ -40,6 +42,7 @@ _NOT_INPUTS = ("status", "resourceNames", "compat", "manifest")
 _IDENTITY = tuple(diff.parse_path(name) for name in ("name", "namespace"))
 _POD_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "Pod"})
 _REASONS = 6
+_LOOK_EVERY_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,31 @@ def folder_checksum(folder: Path) -> str:
     return digest.hexdigest()
 
 
+class _Watch:
+    """Shows what Helm waits for: the pods of the namespace that are not ready, in their own words."""
+
+    def __init__(self, provider: Provider, urn: str, namespace: str) -> None:
+        self._provider = provider
+        self._urn = urn
+        self._namespace = namespace
+        self._looked = time.monotonic()
+        self.troubles: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        client = self._provider.client
+        if self._namespace and client is not None and time.monotonic() - self._looked > _LOOK_EVERY_S:
+            try:
+                pods = client.list(await_.POD, self._namespace)
+            except (ApiError, Unreachable, NoSuchKind):
+                pods = []
+            found = [(item, await_.pod_troubles(item)) for item in pods if not item["metadata"].get("deletionTimestamp")]
+            lines = [f"pod {naming.object_id(item)}: {'; '.join(troubles)}" for item, troubles in found if troubles]
+            if lines or pods:
+                self.troubles = lines[:_REASONS]
+            self._looked = time.monotonic()
+        self._provider.log.status(self._urn, f"helm {text}" + (f" ({self.troubles[0]})" if self.troubles else ""))
+
+
 class Releases:
     """Helm releases of one provider."""
 
@@ -214,7 +242,9 @@ class Releases:
     def diff(self, olds: Props, old_inputs: Props, news: Props, ignored: Sequence[str]) -> DiffResult:
         """What an upgrade would change. Only a new name or namespace is another release."""
         recorded = reveal(old_inputs) or reveal(olds.get(INPUTS)) or {}
-        old, new = (without_none({key: value for key, value in reveal(side).items() if key not in _NOT_INPUTS}) for side in (recorded, news))
+        old, new = (
+            without_none({key: value for key, value in reveal(side).items() if key not in _NOT_INPUTS}) for side in (recorded, news)
+        )
         if CHECKSUM not in old:  # a state of the official provider, which keeps none
             new.pop(CHECKSUM, None)
         details = diff.detailed(old, new, _IDENTITY, [diff.parse_path(path) for path in ignored])
@@ -252,8 +282,9 @@ class Releases:
         """Go on with a release that an interrupted or failed update of this resource left."""
         if found.labels.get(OWNER_LABEL) != owner(urn):
             raise ProviderError(
-                f"Helm release {found.namespace}/{found.name} (status {found.status}, revision {found.revision}) exists already and was not made by "
-                "this resource: cannot re-use a name that is still in use. Choose another name, `pulumi import` the release, or `helm uninstall` it"
+                f"Helm release {found.namespace}/{found.name} (status {found.status}, revision {found.revision}) exists already and "
+                "was not made by this resource: cannot re-use a name that is still in use. "
+                "Choose another name, `pulumi import` the release, or `helm uninstall` it"
             )
         self._provider.log.info(urn, f"taking up Helm release {found.name}, left {found.status} by an interrupted update")
         self._upgrade(urn, found, what, values)
@@ -270,9 +301,11 @@ class Releases:
         """Free a release that a killed Helm left pending: back to what was deployed last, or away if nothing ever was."""
         history = self._helm.query(["history", found.name, "--namespace", found.namespace]) or []
         deployed = [item["revision"] for item in history if item["status"] in ("deployed", "superseded")]
-        self._provider.log.warn(urn, f"Helm release {found.name} was left {found.status} by an interrupted operation; repairing it")
+        self._provider.log.warning(urn, f"Helm release {found.name} was left {found.status} by an interrupted operation; repairing it")
         if deployed:
-            self._run(urn, ["rollback", found.name, str(max(deployed)), "--namespace", found.namespace, "--timeout", f"{what.timeout_s}s"], None)
+            self._run(
+                urn, ["rollback", found.name, str(max(deployed)), "--namespace", found.namespace, "--timeout", f"{what.timeout_s}s"], None
+            )
             return self._find(found.name, found.namespace) or found
         arguments = uninstall_arguments(found.name, found.namespace, wait=True, timeout_s=what.timeout_s, major=self._helm.major)
         self._run(urn, arguments, None)
@@ -293,7 +326,9 @@ class Releases:
         try:
             found = self._find(what.name, what.namespace)
             if found is None:
-                self._provider.log.warn(urn, f"Helm release {what.namespace}/{what.name} was uninstalled by somebody else; installing it again")
+                self._provider.log.warning(
+                    urn, f"Helm release {what.namespace}/{what.name} was uninstalled by somebody else; installing it again"
+                )
                 self._run(urn, install_arguments(what, self._helm.major), values)
             else:
                 self._upgrade(urn, found, what, values)
@@ -348,9 +383,14 @@ class Releases:
             raise ProviderError(f"can't {verb} Helm Release with unreachable cluster: {self._provider.unreachable}")
 
     def _run(self, urn: str, arguments: list[str], values: dict[str, Any] | None) -> str:
-        status: Callable[[str], None] = lambda text: self._provider.log.status(urn, f"helm {text}")  # noqa: E731  # bound to the resource
+        watch = _Watch(self._provider, urn, arguments[arguments.index("--namespace") + 1] if values is not None else "")
         try:
-            return self._helm.run(arguments, values=values, progress=status)
+            return self._helm.run(arguments, values=values, progress=watch)
+        except HelmError as error:
+            if watch.troubles:
+                # An atomic release takes its pods away with it: what they said while they were there is the reason.
+                raise HelmError(str(error) + "".join(f"\n  - {line}" for line in watch.troubles)) from error
+            raise
         finally:
             self._provider.log.status(urn, "")
 
@@ -396,7 +436,8 @@ class Releases:
             hint = " The release was removed again, as `atomic` asks." if what.atomic else ""
             return ProviderError(f"Helm release {resource_id!r} was not made: {error}.{hint}{listed}")
         return InitFailed(
-            f"Helm release {resource_id!r} {text}. Use Helm CLI to investigate (`helm status -n {what.namespace} {what.name}`): {error}{listed}",
+            f"Helm release {resource_id!r} {text}. "
+            f"Use Helm CLI to investigate (`helm status -n {what.namespace} {what.name}`): {error}{listed}",
             resource_id=resource_id,
             state=self._state(news, found),
             reasons=[str(error), *reasons],
@@ -422,7 +463,10 @@ class Releases:
             except (ApiError, NoSuchKind, Unreachable, KeyError):
                 continue
             if verdict.state is not await_.State.READY:
-                reasons += [f"{kind.kind} {space}/{obj['metadata']['name']}: {verdict.message}", *await_.pod_reasons(live, client, logs=True)]
+                reasons += [
+                    f"{kind.kind} {space}/{obj['metadata']['name']}: {verdict.message}",
+                    *await_.pod_reasons(live, client, logs=True),
+                ]
         return reasons[:_REASONS]
 
     @staticmethod
@@ -454,7 +498,13 @@ class Releases:
 
 def _imported(found: Found) -> Props:
     """Inputs for a release that was not made by Pulumi. Helm does not keep where a chart came from: the program must say it."""
-    inputs: Props = {"name": found.name, "namespace": found.namespace, "chart": found.chart, "version": found.version, "timeout": DEFAULT_TIMEOUT_S}
+    inputs: Props = {
+        "name": found.name,
+        "namespace": found.namespace,
+        "chart": found.chart,
+        "version": found.version,
+        "timeout": DEFAULT_TIMEOUT_S,
+    }
     if found.values:
         inputs["values"] = json.loads(json.dumps(found.values))
     return inputs

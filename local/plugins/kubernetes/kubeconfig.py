@@ -1,8 +1,8 @@
 """Kubeconfig -> how to reach a cluster and who to be there.
 
-Reads a path, a list of paths (as KUBECONFIG holds them) or the contents; merges like kubectl: the first file that names a thing wins. Client
-certificates, tokens, basic authentication and exec plugins (`aws eks get-token`, `gke-gcloud-auth-plugin`) are supported; the auth-provider
-stanzas that Kubernetes dropped in 1.26 are not.
+Reads a path, a list of paths (as KUBECONFIG holds them) or the contents; merges like kubectl: the first file that names a thing wins.
+Client certificates, tokens, basic authentication and exec plugins (`aws eks get-token`, `gke-gcloud-auth-plugin`) are supported; the
+auth-provider stanzas that Kubernetes dropped in 1.26 are not.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class ExecPlugin:
             raise KubeconfigError(f"the kubeconfig's credential program {command!r} was not found. {self.install_hint}".strip()) from error
         except subprocess.CalledProcessError as error:
             said = error.stderr.decode(errors="replace").strip()
-            raise KubeconfigError(f"the kubeconfig's credential program {command!r} failed with exit code {error.returncode}: {said}") from error
+            raise KubeconfigError(
+                f"the kubeconfig's credential program {command!r} failed with exit code {error.returncode}: {said}"
+            ) from error
         except subprocess.TimeoutExpired as error:
             raise KubeconfigError(f"the kubeconfig's credential program {command!r} gave no answer in {_EXEC_TIMEOUT_S:.0f} s") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -163,7 +165,9 @@ def read(setting: str | None) -> dict[str, Any]:
             merged["current-context"] = config["current-context"]
     if not found:
         names = ", ".join(map(str, paths))
-        raise KubeconfigError(f"no kubeconfig at {names}. Set KUBECONFIG or the provider's `kubeconfig` to one, or start the cluster that writes it")
+        raise KubeconfigError(
+            f"no kubeconfig at {names}. Set KUBECONFIG or the provider's `kubeconfig` to one, or start the cluster that writes it"
+        )
     return merged
 
 

@@ -1,8 +1,8 @@
 """The protocol's modules without the SDK: `import pulumi` takes most of a second, and only components need it.
 
-`light_packages` puts empty packages in the place of `pulumi`, `pulumi.runtime` and `pulumi.runtime.proto`, so that the protocol's modules in them
-can be imported; `whole_packages` takes the empty ones away again and imports the SDK. The protocol's modules stay: a message class must not
-exist twice.
+`light_packages` puts empty packages in the place of `pulumi`, `pulumi.runtime` and `pulumi.runtime.proto`, so that the protocol's modules
+in them can be imported; `whole_packages` takes the empty ones away again and imports the SDK. The protocol's modules stay: a message
+class must not exist twice.
 """
 
 from __future__ import annotations

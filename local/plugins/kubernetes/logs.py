@@ -12,7 +12,7 @@ class Log(Protocol):
     def info(self, urn: str, text: str) -> None:
         """Say something that stays."""
 
-    def warn(self, urn: str, text: str) -> None:
+    def warning(self, urn: str, text: str) -> None:
         """Say something that stays and should be looked at."""
 
     def error(self, urn: str, text: str) -> None:
@@ -35,7 +35,7 @@ class EngineLog:
         """See `Log`."""
         self._send(1, urn, text, ephemeral=False)
 
-    def warn(self, urn: str, text: str) -> None:
+    def warning(self, urn: str, text: str) -> None:
         """See `Log`."""
         self._send(2, urn, text, ephemeral=False)
 
@@ -60,7 +60,9 @@ class EngineLog:
         with self._lock:
             if self._stub is None:
                 self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(self._address))
-        request = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, streamId=0, ephemeral=ephemeral)
+        request = engine_pb2.LogRequest(
+            severity=engine_pb2.LogSeverity.ValueType(severity), message=text, urn=urn, streamId=0, ephemeral=ephemeral
+        )
         try:
             self._stub.Log(request, timeout=10)
         except grpc.RpcError:

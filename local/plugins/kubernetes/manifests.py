@@ -32,6 +32,9 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+# `y` and `n` are booleans to Kubernetes and Helm (YAML 1.1 to the letter), strings to PyYAML.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
+_Loader.bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
 # YAML 1.2's exponents without a dot or sign (`1e3`) are numbers to Kubernetes, strings to PyYAML.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -47,7 +50,7 @@ def load(text: str) -> list[Object]:
         ManifestError: It is not YAML, or a document is no mapping.
     """
     try:
-        documents = list(yaml.load_all(text, Loader=_Loader))  # noqa: S506  # a SafeLoader
+        documents = list(yaml.load_all(text, Loader=_Loader))  # a SafeLoader
     except yaml.YAMLError as error:
         raise ManifestError(f"decoding YAML: {error}") from error
     for document in documents:
@@ -72,7 +75,9 @@ def expand(objects: Iterable[Object]) -> list[Object]:
     return result
 
 
-def normalize(objects: Iterable[Object], default_namespace: str, namespaced: Callable[[Kind, Sequence[Object]], bool | None]) -> list[Object]:
+def normalize(
+    objects: Iterable[Object], default_namespace: str, namespaced: Callable[[Kind, Sequence[Object]], bool | None]
+) -> list[Object]:
     """Single objects, each with a kind, a name and, where its kind has one, a namespace.
 
     Args:
@@ -124,8 +129,8 @@ def _explicit(obj: Object) -> list[Reference]:
             found.append((parts[0], "", parts[1], parts[2]))
         else:
             raise ManifestError(
-                f"{_DEPENDS_ON} of {kind_of(obj).kind} {obj['metadata']['name']}: {text!r} is not `<group>/namespaces/<namespace>/<kind>/<name>` "
-                "or `<group>/<kind>/<name>`"
+                f"{_DEPENDS_ON} of {kind_of(obj).kind} {obj['metadata']['name']}: {text!r} is not "
+                "`<group>/namespaces/<namespace>/<kind>/<name>` or `<group>/<kind>/<name>`"
             )
     return found
 
@@ -154,7 +159,9 @@ def ordered(objects: Sequence[Object]) -> list[tuple[Object, list[Object]]]:
             found.append(space)
         for wanted in _explicit(obj):
             if wanted not in by_reference:
-                raise ManifestError(f"{_DEPENDS_ON} of {kind.kind} {obj['metadata']['name']} names {'/'.join(wanted)}, which is not in this group")
+                raise ManifestError(
+                    f"{_DEPENDS_ON} of {kind.kind} {obj['metadata']['name']} names {'/'.join(wanted)}, which is not in this group"
+                )
             found.append(by_reference[wanted])
         needs[reference(obj)] = found
     result: list[tuple[Object, list[Object]]] = []

@@ -1,7 +1,8 @@
 """Names: auto-naming, resource ids, type tokens and kinds.
 
-Everything here is pure. The rules are those of the official provider: an object without `metadata.name` is called `<logical name>-<8 hex digits>`
-and carries the annotation `pulumi.com/autonamed`, an id is `namespace/name` or `name`, a type token is `kubernetes:<group>/<version>:<Kind>`.
+Everything here is pure. The rules are those of the official provider: an object without `metadata.name` is called `<logical name>-<8 hex
+digits>` and carries the annotation `pulumi.com/autonamed`, an id is `namespace/name` or `name`, a type token is
+`kubernetes:<group>/<version>:<Kind>`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def split_api_version(api_version: str) -> tuple[str, str]:
 
 def urn_type(urn: str) -> str:
     """The type token of a URN (its last one: a URN carries its parents' types too)."""
-    return urn.split("::")[2].split("$")[-1]
+    return urn.split("::")[2].rsplit("$", maxsplit=1)[-1]
 
 
 def urn_name(urn: str) -> str:
@@ -185,8 +186,8 @@ def adopt_name(new: dict[str, Any], old: dict[str, Any]) -> None:
 def field_manager(urn: str) -> str:
     """Who we are in `managedFields`: `pulumi-kubernetes-<8 hex digits>`.
 
-    The official provider draws the digits. Ours come from the URN, so that an object made by an `up` that was killed before it could write its
-    state is known as this very resource's own at the next `up`.
+    The official provider draws the digits. Ours come from the URN, so that an object made by an `up` that was killed before it could
+    write its state is known as this very resource's own at the next `up`.
     """
     return f"pulumi-kubernetes-{hashlib.sha256(urn.encode()).hexdigest()[:_RANDOM_DIGITS]}"
 

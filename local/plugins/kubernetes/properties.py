@@ -1,7 +1,8 @@
 """Property values: protobuf `Struct` <-> Python.
 
 Pulumi sends values that JSON does not know (secrets, values that are not known yet, assets, references to resources) as objects with a
-signature. Here they become `Secret`, `UNKNOWN`, `Asset` and `Archive`; everything else is a plain dict, list, str, int, float, bool or None.
+signature. Here they become `Secret`, `UNKNOWN`, `Asset` and `Archive`; everything else is a plain dict, list, str, int, float, bool or
+None.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Props: TypeAlias = dict[str, Any]
 
 # From the protocol (sdk/go/common/resource: sig.go, plugin/rpc.go).
 _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
-_SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"
+_SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # a signature, as its neighbours
 _ASSET: Final = "c44067f5952c0a294b673a41bacd8c17"
 _ARCHIVE: Final = "0def7320c3a5731c473e5ecbe6d01bc7"
 _RESOURCE: Final = "5cf8f73096256a8f31e491e813e4eb8e"
@@ -70,10 +71,10 @@ class _Unknown:
     def __bool__(self) -> bool:
         return True
 
-    def __copy__(self) -> _Unknown:  # noqa: PYI034
+    def __copy__(self) -> _Unknown:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Unknown:  # noqa: PYI034
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Unknown:
         return self
 
 
@@ -109,7 +110,9 @@ class Asset:
         if fields.get("path"):
             return Path(str(fields["path"])).read_bytes()
         if fields.get("uri"):
-            raise ValueError(f"asset {fields['uri']}: remote assets are not supported here; read the file in the program and pass a StringAsset")
+            raise ValueError(
+                f"asset {fields['uri']}: remote assets are not supported here; read the file in the program and pass a StringAsset"
+            )
         return b""
 
 
@@ -142,7 +145,7 @@ def _decode_value(value: struct_pb2.Value) -> Any:
             return None
 
 
-def _decode_struct(struct: struct_pb2.Struct) -> Any:
+def _decode_struct(struct: struct_pb2.Struct) -> Any:  # noqa: PLR0911  # one return a signature
     fields = struct.fields
     if _SIGNATURE not in fields:
         return decode(struct)

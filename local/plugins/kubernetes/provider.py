@@ -2,8 +2,8 @@
 
 Free of gRPC: values in, values out, errors as exceptions. Helm releases are in `helm_release`, components in `construct`.
 
-The state of an object is what the official provider keeps: the live object, with `__inputs`, `__initialApiVersion` and `__fieldManager` beside
-it. So either plugin goes on from the other's state.
+The state of an object is what the official provider keeps: the live object, with `__inputs`, `__initialApiVersion` and `__fieldManager`
+beside it. So either plugin goes on from the other's state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from local.plugins.kubernetes import await_, diff, kubeconfig, naming, ssa
+from local.plugins.kubernetes import await_, kubeconfig, naming, ssa
+from local.plugins.kubernetes import diff as diffs
 from local.plugins.kubernetes.client import ApiError, Client, NoSuchKind, Object, Unreachable, Warnings
 from local.plugins.kubernetes.config import Config
 from local.plugins.kubernetes.naming import Kind, kind_of
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
 INPUTS, INITIAL_API_VERSION, FIELD_MANAGER = "__inputs", "__initialApiVersion", "__fieldManager"
 _INTERNAL = (INPUTS, INITIAL_API_VERSION, FIELD_MANAGER)
-_CREATE_RETRIES = 5  # a namespace or a CustomResourceDefinition may be on its way; waits of 1, 2, 4, 8, 16 s in between
+# A namespace or a CustomResourceDefinition may be on its way: waits of 0.25, 0.5, 1, 2, 4, 8, 16 s, about as long as the official
+# provider's.
+_CREATE_RETRIES, _RETRY_FIRST_S = 7, 0.25
 _APPLY_RETRIES = 5  # somebody wrote between our read and our write
 
 _REMOVED_IN_DELETE = (
-    'configured Kubernetes cluster is unreachable. If the cluster was deleted, you can remove this resource from Pulumi state by rerunning '
+    "configured Kubernetes cluster is unreachable. If the cluster was deleted, you can remove this resource from Pulumi state by rerunning "
     'the operation with the PULUMI_K8S_DELETE_UNREACHABLE environment variable set to "true"'
 )
 _ALREADY_EXISTS = """
@@ -74,14 +77,14 @@ class CheckResult:
 class DiffResult:
     """What an update would change."""
 
-    details: dict[diff.Path, diff.Difference]
+    details: dict[diffs.Path, diffs.Difference]
     delete_first: bool = False
     extra_replaces: tuple[str, ...] = ()
 
     @property
     def replaces(self) -> list[str]:
         """The properties that need a new object, as the engine writes paths."""
-        return [diff.path_text(path) for path, item in self.details.items() if item.replace] + list(self.extra_replaces)
+        return [diffs.path_text(path) for path, item in self.details.items() if item.replace] + list(self.extra_replaces)
 
     @property
     def changed(self) -> bool:
@@ -184,7 +187,7 @@ class Provider:
 
     # --- check
 
-    def check(
+    def check(  # noqa: C901  # one rule after the other
         self, urn: str, olds: Props, news: Props, *, seed: bytes = b"", proposed_name: str = "", autoname_disabled: bool = False
     ) -> CheckResult:
         """The inputs with their name and namespace.
@@ -193,7 +196,7 @@ class Provider:
             ProviderError: The object can't be one.
         """
         if self.client is None and self.config.skip_update_unreachable:
-            self.log.warn(urn, "Cluster is unreachable but skipUpdateUnreachable flag is set to true, skipping...")
+            self.log.warning(urn, "Cluster is unreachable but skipUpdateUnreachable flag is set to true, skipping...")
             return CheckResult(olds)
         obj, old = to_object(news), to_object(olds)
         token = naming.urn_type(urn)
@@ -204,7 +207,9 @@ class Provider:
                 "and cannot be created directly. Use the underlying resource type instead"
             )
         if patch and not self.config.server_side_apply:
-            raise ProviderError("patch resources require Server-Side Apply mode, which is enabled using the `enableServerSideApply` Provider config")
+            raise ProviderError(
+                "patch resources require Server-Side Apply mode, which is enabled using the `enableServerSideApply` Provider config"
+            )
         if patch and not naming.is_named(obj):
             raise ProviderError("patch resources require the `.metadata.name` field to be set")
         self._warn_hooks(urn, obj)
@@ -231,10 +236,11 @@ class Provider:
         annotations = (obj.get("metadata") or {}).get("annotations") if isinstance(obj.get("metadata"), dict) else None
         hooks = [key for key in annotations or {} if isinstance(annotations, dict) and str(key).startswith("helm.sh/hook")]
         if hooks and "test" not in str(naming.annotation(obj, "helm.sh/hook")) and not self.config.suppress_helm_hook_warnings:
-            self.log.warn(
+            self.log.warning(
                 urn,
-                "This resource contains Helm hooks that are not currently supported by Pulumi. The resource will be created, but any hooks will "
-                "not be executed. This warning can be disabled by setting the PULUMI_K8S_SUPPRESS_HELM_HOOK_WARNINGS environment variable",
+                "This resource contains Helm hooks that are not currently supported by Pulumi. The resource will be created, but any "
+                "hooks will not be executed. This warning can be disabled by setting the "
+                "PULUMI_K8S_SUPPRESS_HELM_HOOK_WARNINGS environment variable",
             )
 
     # --- diff
@@ -242,8 +248,8 @@ class Provider:
     def diff(self, urn: str, olds: Props, old_inputs: Props, news: Props, ignored: Sequence[str] = ()) -> DiffResult:
         """What an update would change, and whether it needs a new object."""
         recorded_inputs, live = parse_state(olds)
-        old = diff.normalize(to_object(old_inputs) if old_inputs else recorded_inputs)
-        new = diff.normalize(to_object(news))
+        old = diffs.normalize(to_object(old_inputs) if old_inputs else recorded_inputs)
+        new = diffs.normalize(to_object(news))
         patch = naming.is_patch(urn, new)
         kind = kind_of(new)
         if self.is_namespaced(kind) is False:
@@ -256,8 +262,8 @@ class Provider:
         if naming.is_named(new) and live.get("metadata"):
             # A program may write down the name that was generated.
             naming.metadata_of(old)["name"] = live["metadata"].get("name", old["metadata"].get("name"))
-        rules = diff.force_new(new, self.config.mutability, patch=patch)
-        details = diff.detailed(old, new, rules, [diff.parse_path(path) for path in ignored])
+        rules = diffs.force_new(new, self.config.mutability, patch=patch)
+        details = diffs.detailed(old, new, rules, [diffs.parse_path(path) for path in ignored])
         if details and not any(item.replace for item in details.values()) and not patch:
             details = self._with_dry_run(details, urn, olds, new, ignored)
         extra = self._unready(urn, new, live)
@@ -273,8 +279,8 @@ class Provider:
         return DiffResult(details, delete_first, extra)
 
     def _with_dry_run(
-        self, details: dict[diff.Path, diff.Difference], urn: str, olds: Props, new: Object, ignored: Sequence[str]
-    ) -> dict[diff.Path, diff.Difference]:
+        self, details: dict[diffs.Path, diffs.Difference], urn: str, olds: Props, new: Object, ignored: Sequence[str]
+    ) -> dict[diffs.Path, diffs.Difference]:
         """Ask the API server whether it would take the change; what it calls immutable needs a new object."""
         if self.client is None or has_unknown(new) or not self.config.server_side_apply:
             return details
@@ -285,8 +291,8 @@ class Provider:
             self.client.apply(kind, obj, manager=self._manager(urn, olds, new), force=True, dry_run=True)
         except ApiError as error:
             if error.invalid or error.forbidden:
-                immutable = diff.immutable_paths(error.causes, details)
-                return {path: diff.Difference(item.change, path in immutable) for path, item in details.items()}
+                immutable = diffs.immutable_paths(error.causes, details)
+                return {path: diffs.Difference(item.change, path in immutable) for path, item in details.items()}
         except (Unreachable, NoSuchKind):
             return details
         return details
@@ -296,10 +302,10 @@ class Provider:
         if not naming.is_true(new, naming.REPLACE_UNREADY):
             return ()
         if kind_of(new).kind != "Job":
-            self.log.warn(urn, "replaceUnready annotation is not supported for this resource")
+            self.log.warning(urn, "replaceUnready annotation is not supported for this resource")
             return ()
         if self.client is None:
-            self.log.warn(urn, "Cluster is unreachable, skipping replaceUnready check")
+            self.log.warning(urn, "Cluster is unreachable, skipping replaceUnready check")
             return ()
         try:
             found = self.client.get(kind_of(new), live["metadata"].get("namespace", ""), live["metadata"]["name"])
@@ -331,8 +337,8 @@ class Provider:
             live = self._create(urn, inputs, manager, patch=patch, preview=preview)
         except NoSuchKind as error:
             raise ProviderError(
-                f"creation of resource {urn!r} with kind {error.kind} failed because the Kubernetes API server reported that the apiVersion "
-                f"for this resource does not exist. Verify that any required CRDs have been created: {error}"
+                f"creation of resource {urn!r} with kind {error.kind} failed because the Kubernetes API server reported that the "
+                f"apiVersion for this resource does not exist. Verify that any required CRDs have been created: {error}"
             ) from error
         except ApiError as error:
             if preview and (error.forbidden or error.namespace_missing or error.already_exists or "dry run" in error.message.lower()):
@@ -381,7 +387,7 @@ class Provider:
 
     def _retry_later(self, urn: str, attempt: int, error: Exception) -> None:
         self.log.status(urn, f"Retry #{attempt}; creation failed: {error}")
-        if self.cancelled.wait(2**attempt):
+        if self.cancelled.wait(_RETRY_FIRST_S * 2**attempt):
             raise ProviderError(f"cancelled; the last attempt failed: {error}") from error
 
     def _made_before(self, kind: Kind, obj: Object, manager: str) -> bool:
@@ -423,8 +429,8 @@ class Provider:
             live = self._update(urn, kind, obj, manager, ignored, preview=preview, warnings=warnings)
         except NoSuchKind as error:
             raise ProviderError(
-                f"update of resource {urn!r} failed because the Kubernetes API server reported that the apiVersion for this resource does not "
-                f"exist. Verify that any required CRDs have been created: {error}"
+                f"update of resource {urn!r} failed because the Kubernetes API server reported that the apiVersion for this resource does "
+                f"not exist. Verify that any required CRDs have been created: {error}"
             ) from error
         except ApiError as error:
             if preview and error.forbidden:
@@ -440,7 +446,7 @@ class Provider:
             return self._state(inputs, live, news, manager, initial)
         return self._await(urn, live, inputs, news, manager, timeout_s, "was updated, but", initial)
 
-    def _update(  # noqa: PLR0917  # the parts of one call
+    def _update(  # the parts of one call
         self, urn: str, kind: Kind, obj: Object, manager: str, ignored: Sequence[str], *, preview: bool, warnings: Warnings
     ) -> Object:
         client = self.reach()
@@ -452,7 +458,7 @@ class Provider:
             except ApiError as error:
                 if not error.not_found or naming.is_patch(urn, obj):
                     raise
-                self.log.warn(urn, "the object was deleted by somebody else; making it again")
+                self.log.warning(urn, "the object was deleted by somebody else; making it again")
                 return client.create(kind, obj, manager=manager, dry_run=preview, warnings=warnings)
             wanted = self._without_ignored(obj, live, ignored, manager)
             try:
@@ -477,9 +483,7 @@ class Provider:
     def _apply_over(self, urn: str, kind: Kind, obj: Object, manager: str, warnings: Warnings) -> Object:
         return self._update(urn, kind, obj, manager, (), preview=False, warnings=warnings)
 
-    def _apply(  # noqa: PLR0917
-        self, urn: str, kind: Kind, obj: Object, manager: str, *, force: bool, preview: bool, warnings: Warnings
-    ) -> Object:
+    def _apply(self, urn: str, kind: Kind, obj: Object, manager: str, *, force: bool, preview: bool, warnings: Warnings) -> Object:
         try:
             return self.reach().apply(kind, obj, manager=manager, force=force, dry_run=preview, warnings=warnings)
         except ApiError as error:
@@ -498,13 +502,13 @@ class Provider:
             return obj
         result = copy.deepcopy(obj)
         for text in ignored:
-            path = diff.parse_path(text)
+            path = diffs.parse_path(text)
             if not path or "*" in path or any(isinstance(part, int) for part in path):
                 continue  # the engine has put the old inputs there already
-            parent = diff.look(result, path[:-1])
+            parent = diffs.look(result, path[:-1])
             if not isinstance(parent, dict):
                 continue
-            found = diff.look(live, path)
+            found = diffs.look(live, path)
             if found is None or ssa.owned_by_others(live, manager, path):
                 parent.pop(path[-1], None)
             else:
@@ -545,7 +549,7 @@ class Provider:
             raise ProviderError(f"failed to read {kind.kind} {resource_id}: {error.message}") from error
         except Unreachable as error:
             raise ProviderError(f"failed to read {kind.kind} {resource_id}: {error}") from error
-        new_inputs: Object = _importable(live) if imported else diff.refreshed_inputs(inputs, recorded, live)
+        new_inputs: Object = _importable(live) if imported else diffs.refreshed_inputs(inputs, recorded, live)
         secrets = old_inputs or olds
         manager = self._manager(urn, olds, new_inputs)
         state = self._state(new_inputs, live, secrets, manager, olds.get(INITIAL_API_VERSION))
@@ -553,9 +557,7 @@ class Provider:
         self._check_health(live, inputs, resource_id, state, checked, imported=imported)
         return ReadResult(resource_id or naming.object_id(live), state, checked)
 
-    def _check_health(  # noqa: PLR0917
-        self, live: Object, inputs: Object, resource_id: str, state: Props, checked: Props, *, imported: bool
-    ) -> None:
+    def _check_health(self, live: Object, inputs: Object, resource_id: str, state: Props, checked: Props, *, imported: bool) -> None:
         """A refresh tells of what has failed for good. What is merely on its way (a rollout, an HPA at work) is no finding."""
         if imported or self.client is None or naming.is_true(inputs, naming.SKIP_AWAIT):
             return
@@ -573,7 +575,7 @@ class Provider:
             )
 
     def _read_unreachable(self, urn: str, resource_id: str, olds: Props, old_inputs: Props) -> ReadResult:
-        self.log.warn(urn, f"configured Kubernetes cluster is unreachable: {self.unreachable}")
+        self.log.warning(urn, f"configured Kubernetes cluster is unreachable: {self.unreachable}")
         if self.config.delete_unreachable:
             self.log.info(
                 urn,
@@ -584,20 +586,20 @@ class Provider:
         if self.config.skip_update_unreachable:
             return ReadResult(resource_id, olds, old_inputs)
         raise ProviderError(
-            "failed to read resource state due to unreachable cluster. If the cluster was deleted, you can remove this resource from Pulumi "
-            'state by rerunning the operation with the PULUMI_K8S_DELETE_UNREACHABLE environment variable set to "true"'
+            "failed to read resource state due to unreachable cluster. If the cluster was deleted, you can remove this resource from "
+            'Pulumi state by rerunning the operation with the PULUMI_K8S_DELETE_UNREACHABLE environment variable set to "true"'
         )
 
     # --- delete
 
-    def delete(self, urn: str, resource_id: str, olds: Props, *, timeout_s: float = 0) -> None:
+    def delete(self, urn: str, resource_id: str, olds: Props, *, timeout_s: float = 0) -> None:  # noqa: C901  # the ways it can end
         """Delete an object and wait until it is gone.
 
         Raises:
             ProviderError: It is still there.
         """
         if self.client is None:
-            self.log.warn(urn, f"configured Kubernetes cluster is unreachable: {self.unreachable}")
+            self.log.warning(urn, f"configured Kubernetes cluster is unreachable: {self.unreachable}")
             if self.config.delete_unreachable:
                 return
             raise ProviderError(_REMOVED_IN_DELETE)
@@ -659,7 +661,8 @@ class Provider:
         except await_.NotReady as error:
             reasons = "".join(f"\n  - {reason}" for reason in error.reasons)
             raise InitFailed(
-                f"resource {urn!r} {what} the Kubernetes API server reported that it failed to fully initialize or become live: {error}{reasons}",
+                f"resource {urn!r} {what} the Kubernetes API server reported that it failed to fully initialize or become live: "
+                f"{error}{reasons}",
                 resource_id=naming.object_id(error.live),
                 state=self._state(inputs, error.live, news, manager, initial),
                 reasons=[str(error), *error.reasons],
@@ -677,13 +680,17 @@ class Provider:
         if not self.config.server_side_apply:
             return "pulumi-kubernetes"
         recorded = olds.get(FIELD_MANAGER)
-        return naming.annotation(inputs, naming.PATCH_FIELD_MANAGER) or (recorded if isinstance(recorded, str) else "") or naming.field_manager(urn)
+        return (
+            naming.annotation(inputs, naming.PATCH_FIELD_MANAGER)
+            or (recorded if isinstance(recorded, str) else "")
+            or naming.field_manager(urn)
+        )
 
     def _say(self, urn: str, warnings: Warnings, *, preview: bool) -> None:
         if preview:
             return
         for text in dict.fromkeys(warnings.messages):
-            self.log.warn(urn, text)
+            self.log.warning(urn, text)
 
     @staticmethod
     def _state(inputs: Object, live: Object, secrets: Props, manager: str, initial: Any = None) -> Props:
@@ -706,7 +713,7 @@ def parse_state(state: Props) -> tuple[Object, Object]:
 
 
 def _is_secret(obj: Props) -> bool:
-    return reveal(obj.get("kind")) == "Secret" and reveal(obj.get("apiVersion")) == "v1"
+    return bool(reveal(obj.get("kind")) == "Secret" and reveal(obj.get("apiVersion")) == "v1")
 
 
 def _secret_data(obj: Props) -> Props:
@@ -748,7 +755,15 @@ def _overlay(live: Any, wanted: Any) -> Any:
 
 
 _SKIPPABLE_DELETIONS = frozenset(
-    {("", "Namespace"), ("", "Pod"), ("", "ReplicationController"), ("apps", "DaemonSet"), ("apps", "Deployment"), ("apps", "StatefulSet"), ("batch", "Job")}
+    {
+        ("", "Namespace"),
+        ("", "Pod"),
+        ("", "ReplicationController"),
+        ("apps", "DaemonSet"),
+        ("apps", "Deployment"),
+        ("apps", "StatefulSet"),
+        ("batch", "Job"),
+    }
 )
 
 

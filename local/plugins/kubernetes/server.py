@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
@@ -30,12 +30,13 @@ from local.plugins.kubernetes.light import whole_packages
 from local.plugins.kubernetes.logs import EngineLog
 from local.plugins.kubernetes.naming import RELEASE_TOKEN, urn_type
 from local.plugins.kubernetes.properties import decode, encode
-from local.plugins.kubernetes.provider import INPUTS, InitFailed, Provider, ProviderError
+from local.plugins.kubernetes.provider import InitFailed, Provider, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types know nothing of abort_with_status
 
 _THREADS = 128  # waits sleep in them; the engine's default parallelism is 4 x cores, and a user may ask for more
 _MAX_MESSAGE = 400 * 1024 * 1024  # bytes; the engine's own limit
@@ -44,10 +45,18 @@ _DRAIN_S = 0.2
 
 _KINDS = {Change.ADD: "ADD", Change.DELETE: "DELETE", Change.UPDATE: "UPDATE"}
 # What may go wrong in the world, as opposed to in this program.
-_EXPECTED = (ProviderError, ApiError, Unreachable, helm_cli.HelmError, kubeconfig.KubeconfigError, config.ConfigError, manifests.ManifestError)
+_EXPECTED = (
+    ProviderError,
+    ApiError,
+    Unreachable,
+    helm_cli.HelmError,
+    kubeconfig.KubeconfigError,
+    config.ConfigError,
+    manifests.ManifestError,
+)
 
 
-class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]  # generated, untyped
+class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     """One provider instance."""
 
     def __init__(self, engine_address: str) -> None:
@@ -62,7 +71,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
 
     # --- plumbing
 
-    async def _run(self, context: grpc.aio.ServicerContext, work: Callable[[], T]) -> T:
+    async def _run(self, context: Context, work: Callable[[], T]) -> T:
         """Run blocking work in a thread; turn what it raises into a status."""
         try:
             copied = contextvars.copy_context()
@@ -76,7 +85,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
         except Exception as error:
             trace = "".join(traceback.format_exception(error))
             print(trace, file=sys.stderr)  # reaches the user's screen as the plugin's own output
-            await context.abort(grpc.StatusCode.INTERNAL, f"a mistake in the offline Kubernetes plugin: {type(error).__name__}: {error}\n{trace}")
+            await context.abort(
+                grpc.StatusCode.INTERNAL, f"a mistake in the offline Kubernetes plugin: {type(error).__name__}: {error}\n{trace}"
+            )
             raise
 
     def close(self) -> None:
@@ -86,13 +97,15 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
 
     # --- the plugin itself
 
-    async def Handshake(self, request: Any, _: grpc.aio.ServicerContext) -> Any:
+    async def Handshake(self, request: Any, _: Context) -> Any:
+        """Say what we understand; the first call of a newer engine."""
         self._attach(request.engine_address)
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=True, accept_resources=False, accept_outputs=False, supports_autonaming_configuration=True
         )
 
-    async def Attach(self, request: Any, _: grpc.aio.ServicerContext) -> Any:
+    async def Attach(self, request: Any, _: Context) -> Any:
+        """Serve another engine (PULUMI_DEBUG_PROVIDERS)."""
         self._attach(request.address)
         return empty_pb2.Empty()
 
@@ -102,34 +115,42 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
             self._log = EngineLog(address)
             self._provider.log = self._log
 
-    async def GetPluginInfo(self, _: Any, __: grpc.aio.ServicerContext) -> Any:
+    async def GetPluginInfo(self, _: Any, __: Context) -> Any:
+        """Our version."""
         return plugin_pb2.PluginInfo(version=VERSION)
 
-    async def GetSchema(self, _: Any, __: grpc.aio.ServicerContext) -> Any:
-        # SDKs are generated from the official one and need none at run time; there is no other use of it here.
+    async def GetSchema(self, _: Any, __: Context) -> Any:
+        """No schema: SDKs are generated from the official one and need none at run time."""
         return provider_pb2.GetSchemaResponse(schema=f'{{"name": "kubernetes", "version": "{VERSION}"}}')
 
-    async def GetMapping(self, _: Any, __: grpc.aio.ServicerContext) -> Any:
+    async def GetMapping(self, _: Any, __: Context) -> Any:
+        """No conversions from other tools."""
         return provider_pb2.GetMappingResponse()
 
-    async def GetMappings(self, _: Any, __: grpc.aio.ServicerContext) -> Any:
+    async def GetMappings(self, _: Any, __: Context) -> Any:
+        """No conversions from other tools."""
         return provider_pb2.GetMappingsResponse()
 
-    async def Cancel(self, _: Any, __: grpc.aio.ServicerContext) -> Any:
+    async def Cancel(self, _: Any, __: Context) -> Any:
+        """The user asked to stop: end every wait."""
         self._provider.cancelled.set()
         return empty_pb2.Empty()
 
     # --- configuration
 
-    async def CheckConfig(self, request: Any, _: grpc.aio.ServicerContext) -> Any:
+    async def CheckConfig(self, request: Any, _: Context) -> Any:
+        """Every input of the provider is taken; what can't be used is refused by Configure."""
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    async def DiffConfig(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def DiffConfig(self, request: Any, context: Context) -> Any:
+        """Whether a changed configuration means another cluster."""
         found = await self._run(context, lambda: config.compare(decode(request.old_inputs or request.olds), decode(request.news)))
         changes = provider_pb2.DiffResponse.DIFF_SOME if found.changed else provider_pb2.DiffResponse.DIFF_NONE
         return provider_pb2.DiffResponse(changes=changes, diffs=found.changed, replaces=found.replaces)
 
-    async def Configure(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Configure(self, request: Any, context: Context) -> Any:
+        """Take the configuration."""
+
         def work() -> None:
             settings = config.parse(dict(request.variables))
             self._provider.configure(settings)
@@ -140,7 +161,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
 
     # --- functions
 
-    async def Invoke(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Invoke(self, request: Any, context: Context) -> Any:
+        """Functions."""
+
         def work() -> dict[str, Any]:
             args = decode(request.args)
             if request.tok == "kubernetes:yaml:decode":
@@ -151,14 +174,17 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
                     if space and isinstance(metadata, dict) and not metadata.get("namespace"):
                         metadata["namespace"] = space
                 return {"result": objects}
-            raise ProviderError(f"the offline Kubernetes plugin has no function {request.tok!r}; use yaml.v2 and helm.v4 resources in its place")
+            raise ProviderError(
+                f"the offline Kubernetes plugin has no function {request.tok!r}; use yaml.v2 and helm.v4 resources in its place"
+            )
 
         result = await self._run(context, work)
         response = provider_pb2.InvokeResponse()
         getattr(response, "return").CopyFrom(encode(result))
         return response
 
-    async def Construct(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Construct(self, request: Any, context: Context) -> Any:
+        """Make a component."""
         async with self._import_lock:
             if self._components is None:
                 self._components = await self._run(context, self._load_components)
@@ -182,7 +208,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
 
     # --- resources
 
-    async def Check(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Check(self, request: Any, context: Context) -> Any:
+        """Inputs as they will be used."""
+
         def work() -> Any:
             olds, news = decode(request.olds), decode(request.news)
             if urn_type(request.urn) == RELEASE_TOKEN:
@@ -202,7 +230,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
         failures = [provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in result.failures]
         return provider_pb2.CheckResponse(inputs=encode(result.inputs), failures=failures)
 
-    async def Diff(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Diff(self, request: Any, context: Context) -> Any:
+        """What an update would change."""
+
         def work() -> Any:
             olds, old_inputs, news = decode(request.olds), decode(request.old_inputs), decode(request.news)
             if urn_type(request.urn) == RELEASE_TOKEN:
@@ -223,7 +253,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
             hasDetailedDiff=True,
         )
 
-    async def Create(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Create(self, request: Any, context: Context) -> Any:
+        """Make a resource."""
+
         def work() -> tuple[str, Any]:
             news = decode(request.properties)
             if urn_type(request.urn) == RELEASE_TOKEN:
@@ -233,7 +265,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
         resource_id, state = await self._run(context, work)
         return provider_pb2.CreateResponse(id=resource_id, properties=encode(state))
 
-    async def Update(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Update(self, request: Any, context: Context) -> Any:
+        """Change a resource."""
+
         def work() -> Any:
             olds, news = decode(request.olds), decode(request.news)
             if urn_type(request.urn) == RELEASE_TOKEN:
@@ -244,7 +278,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
 
         return provider_pb2.UpdateResponse(properties=encode(await self._run(context, work)))
 
-    async def Read(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Read(self, request: Any, context: Context) -> Any:
+        """A resource as it is now."""
+
         def work() -> Any:
             olds, inputs = decode(request.properties), decode(request.inputs)
             if urn_type(request.urn) == RELEASE_TOKEN:
@@ -256,7 +292,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(id=result.resource_id, properties=encode(result.state), inputs=encode(result.inputs))
 
-    async def Delete(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def Delete(self, request: Any, context: Context) -> Any:
+        """End a resource."""
+
         def work() -> None:
             olds = decode(request.properties)
             if urn_type(request.urn) == RELEASE_TOKEN:
@@ -268,7 +306,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
         return empty_pb2.Empty()
 
 
-class _Status(grpc.Status):  # type: ignore[misc]  # untyped
+class _Status(grpc.Status):
     """A status with details, as grpc wants it."""
 
     def __init__(self, message: str, packed: bytes) -> None:
@@ -292,7 +330,8 @@ def _init_failed(error: InitFailed) -> _Status:
 def _end_with_engine(end: Callable[[], None]) -> None:
     """End when the engine is gone, however it went.
 
-    A killed engine can't say goodbye; a plugin that goes on would change the cluster under the next update. The engine holds our standard input
+    A killed engine can't say goodbye; a plugin that goes on would change the cluster under the next update. The engine holds our standard
+    input
     open: its end is the engine's. Where that is no pipe (a debugger's terminal) our parent is looked at.
     """
 

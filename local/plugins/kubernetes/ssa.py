@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from local.plugins.kubernetes.client import ApiError, Object
 
-# Managers whose fields become ours at the first apply, so that what leaves the program leaves the object: kubectl's, and those that the official
-# provider creates objects with.
+# Managers whose fields become ours at the first apply, so that what leaves the program leaves the object: kubectl's, and those that the
+# official provider creates objects with.
 _TAKEN_OVER = frozenset({"before-first-apply", "pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes"})
 
 
@@ -90,7 +90,8 @@ def conflict_message(error: ApiError, what: str, manager: str) -> str:
     fields = [f"  - {cause.field}: {cause.message}" for cause in error.causes if cause.reason == "FieldManagerConflict"]
     listed = "\n".join(fields) if fields else f"  - {error.message}"
     return (
-        f"server-side apply field conflict detected: {what} as field manager {manager!r}. Nothing was changed. Other managers own these fields:\n"
+        f"server-side apply field conflict detected: {what} as field manager {manager!r}. "
+        "Nothing was changed. Other managers own these fields:\n"
         f"{listed}\n"
         "Remedies: leave the fields out of the program (or list them in the ignore_changes option) if the other manager is right; "
         'set the annotation pulumi.com/patchForce: "true" on the resource (or enablePatchForce on the provider) to take them over.'
