@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from local.platform import config
@@ -176,18 +178,44 @@ def apply_dns(api: Api) -> None:
         api.apply(path, item)
 
 
-def dns_available(api: Api) -> bool:
-    """Whether CoreDNS answers with its current template."""
+def dns_available(api: Api, since: float) -> bool:
+    """Whether CoreDNS answers with its current template, in a container started at or after ``since`` (Unix time)."""
     deployment = api.get(f"/apis/apps/v1/namespaces/{_NAMESPACE}/deployments/{COREDNS}")
     if deployment is None:
         return False
     status = deployment.get("status", {})
     current = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    return bool(current and status.get("updatedReplicas", 0) >= 1 and status.get("availableReplicas", 0) >= 1)
+    if not current or status.get("updatedReplicas", 0) < 1 or status.get("availableReplicas", 0) < 1:
+        return False
+    pods = api.get(f"/api/v1/namespaces/{_NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns") or {}
+    return not any(stale_containers(pod, since) for pod in pods.get("items", []))
 
 
-def node_ready(api: Api) -> bool:
-    """Whether the one node says Ready."""
+def node_ready(api: Api, since: float) -> bool:
+    """Whether the one node says Ready, and has said so since ``since`` (Unix time): right after a start the API still holds old words."""
     node = api.get(f"/api/v1/nodes/{config.NODE_NAME}")
     conditions = [] if node is None else node.get("status", {}).get("conditions", [])
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    return any(
+        item["type"] == "Ready" and item["status"] == "True" and moment(item["lastHeartbeatTime"]) >= math.floor(since)
+        for item in conditions
+    )
+
+
+def pods_are_current(api: Api, since: float) -> bool:
+    """Whether the kubelet has looked at every pod since ``since``: none is said to run in a container of an earlier node."""
+    pods = api.get(f"/api/v1/pods?fieldSelector=spec.nodeName%3D{config.NODE_NAME}") or {}
+    return not any(stale_containers(pod, since) for pod in pods.get("items", []))
+
+
+def stale_containers(pod: dict[str, Any], since: float) -> list[str]:
+    """Names of the containers of ``pod`` that are said to run since before ``since``, when no container of today existed."""
+    return [
+        item["name"]
+        for item in pod.get("status", {}).get("containerStatuses", [])
+        if (running := item.get("state", {}).get("running")) and moment(running["startedAt"]) < math.floor(since)
+    ]
+
+
+def moment(text: str) -> float:
+    """Unix time of the API's ``2026-01-02T03:04:05Z``."""
+    return dt.datetime.fromisoformat(text).timestamp()

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def start_time(pid: int) -> int | None:
     except OSError:
         return None
     return int(text.rpartition(")")[2].split()[_START_TIME_FIELD])
+
+
+def started_at(node: NodeRecord) -> float:
+    """Unix time at which the node started, good to a tenth of a second."""
+    uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    return time.time() - uptime + node.start_time / os.sysconf("SC_CLK_TCK")
 
 
 def namespaces(pid: int) -> dict[str, int]:

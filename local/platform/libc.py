@@ -32,7 +32,7 @@ def _check(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Call unshare(2).
+    """Leave the given namespaces for new ones (man 2 unshare).
 
     Raises:
         OSError: not permitted, or not in this kernel.
@@ -41,7 +41,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """Call mount(2).
+    """Mount ``source`` on ``target`` (man 2 mount).
 
     Raises:
         OSError: it failed; the message names both ends.
@@ -51,7 +51,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 
 
 def unmount(target: str) -> None:
-    """Call umount2(2), lazily.
+    """Unmount lazily (man 2 umount2).
 
     Raises:
         OSError: nothing is mounted there.
@@ -61,7 +61,7 @@ def unmount(target: str) -> None:
 
 
 def sethostname(name: str) -> None:
-    """Call sethostname(2).
+    """Name this machine, or its UTS namespace (man 2 sethostname).
 
     Raises:
         OSError: not permitted.

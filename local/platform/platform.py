@@ -154,6 +154,7 @@ class Platform:
             self._wait(node, "every component", lambda: self.status().running)
 
     def _prepare_node(self, node: identity.NodeRecord, reporter: Reporter) -> None:
+        since = identity.started_at(node)
         self._wait(node, "containerd", lambda: self._component_ready("containerd"))
         self._load(node, [image.path for image in self._images], reporter)
         with_dns = settings.COREDNS_IMAGE in self._importer(node).present()
@@ -161,15 +162,17 @@ class Platform:
             if with_dns:
                 _retry(lambda: bootstrap.apply_dns(api))
             with reporter.step("wait for the node", 10):
-                self._wait(node, "the node", lambda: _quiet(lambda: bootstrap.node_ready(api)))
+                self._wait(node, "the node", lambda: _quiet(lambda: bootstrap.node_ready(api, since)))
                 self._wait(node, "the object store", self._object_store_ready)
                 keys = objectstore.ensure_keys(self.layout.object_store_keys)
                 objectstore.ensure_bucket(self.config.endpoints["object-store"], keys, settings.BUCKET)
             if with_dns:
                 with reporter.step("wait for cluster DNS", 10):
-                    self._wait(node, "cluster DNS", lambda: _quiet(lambda: bootstrap.dns_available(api)))
+                    self._wait(node, "cluster DNS", lambda: _quiet(lambda: bootstrap.dns_available(api, since)))
             else:
                 reporter.note(f"No cluster DNS: image {settings.COREDNS_IMAGE} is not there. Names of Services do not resolve in pods.")
+            with reporter.step("wait for the pods of the last run to be seen", 5):
+                self._wait(node, "the kubelet's look at every pod", lambda: _quiet(lambda: bootstrap.pods_are_current(api, since)))
 
     def _check_same(self, node: identity.NodeRecord) -> None:
         if (node.port_offset, node.control_plane_only) != (self.config.port_offset, self.config.control_plane_only):
@@ -187,7 +190,14 @@ class Platform:
             raise PlatformError(f"This machine can't run the embedded platform as it is:\n{lines}\n{OWN_CLUSTER_HINT}")
 
     def _launch(self) -> identity.NodeRecord:
-        self._clear_leftovers()
+        left = self._clear_leftovers()
+        if left:
+            msg = (
+                f"Instance {self.config.instance!r} can't start, something is in its place: {'; '.join(left)}. "
+                "If it belongs to an instance with another TRITON_FLEET_HOME, stop that one or set TRITON_FLEET_INSTANCE to another name; "
+                "else end these processes."
+            )
+            raise PlatformError(msg)
         self.layout.create()
         for stale in (self.layout.node_record, self.layout.status):
             stale.unlink(missing_ok=True)
@@ -412,7 +422,10 @@ class Platform:
                 raise PlatformError(f"The platform {self.config.instance!r} was stopped, but this is left: " + "; ".join(left))
 
     def _end(self, node: identity.NodeRecord) -> None:
-        if identity.send(node, signal.SIGTERM) and not identity.wait_gone(node, _STOP_TIMEOUT_S):
+        hung = self.status().phase == "hung"
+        if not hung and identity.send(node, signal.SIGTERM) and identity.wait_gone(node, _STOP_TIMEOUT_S):
+            return
+        if identity.is_alive(node):
             # The whole PID namespace goes with its process 1.
             identity.send(node, signal.SIGKILL)
             identity.wait_gone(node, 10)
@@ -423,7 +436,12 @@ class Platform:
         left: list[str] = []
         if node is not None and node.boot_id == identity.boot_id():
             left += _wait_empty(node)
-        left += [f"control group {folder}" for folder in cgroups.remove(cgroups.detect(), self.config.cgroup)]
+        hierarchies = cgroups.detect()
+        strangers = cgroups.processes(hierarchies, self.config.cgroup)
+        if strangers:
+            # A live instance of the same name with another state folder. Its groups may be empty for a moment: touch none.
+            return [*left, f"control group {self.config.cgroup}, in which processes run that are not this instance's: {sorted(strangers)}"]
+        left += [f"control group {folder}" for folder in cgroups.remove(hierarchies, self.config.cgroup)]
         mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
         left += [f"mount {path}" for path in mounted if Path(path).is_relative_to(self.layout.root)]
         if not left:
