@@ -113,13 +113,15 @@ def explained(location: Location) -> Iterator[None]:
         raise FleetError(_other(error, location)) from None
 
 
-def patiently(work: Callable[[], R], pauses_s: Sequence[float] = PAUSES_S) -> R:
-    """Result of ``work``, which is begun anew after each pause (seconds) while the store is unreachable. It must be safe to repeat.
+def patiently(work: Callable[[], R], pauses_s: Sequence[float] | None = None) -> R:
+    """Result of ``work``, which is begun anew after each pause (seconds; None: PAUSES_S) while the store is unreachable.
+
+    It must be safe to repeat.
 
     Raises:
         StoreUnreachableError: When it still is after the last pause.
     """
-    for pause in pauses_s:
+    for pause in PAUSES_S if pauses_s is None else pauses_s:
         try:
             return work()
         except StoreUnreachableError:

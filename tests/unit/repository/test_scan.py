@@ -1,0 +1,215 @@
+"""What a folder of models becomes, and which folders are refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from components.errors import FleetError
+from components.repository.scan import PLACEHOLDER, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[3]
+ENSEMBLE = 'name: "pipeline"\nplatform: "ensemble"\nensemble_scheduling { step [] }\n'
+
+
+def write(folder: Path, *files: str, content: str = "content") -> None:
+    for file in files:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if not file.endswith(".pbtxt") else 'backend: "python"\n', encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    models = tmp_path / "models"
+    write(models, "one/config.pbtxt", "one/1/model.py", "two/config.pbtxt", "two/1/model.py", "two/2/model.py")
+    return models
+
+
+def problems(folder: Path, *models: str) -> tuple[str, ...]:
+    with pytest.raises(FleetError) as caught:
+        scan(folder, models or None)
+    return caught.value.problems
+
+
+def test_the_projects_own_models_are_good() -> None:
+    plan = scan(ROOT / "models")
+    assert {"add_sub", "busy", "upper"} <= set(plan.models)
+
+
+def test_plan_of_a_folder(folder: Path) -> None:
+    plan = scan(folder)
+    assert [file.path for file in plan.files] == [
+        "one/1/model.py",
+        "one/config.pbtxt",
+        "two/1/model.py",
+        "two/2/model.py",
+        "two/config.pbtxt",
+    ]
+    assert list(plan.models) == ["one", "two"]
+    assert len(plan.digest) == 64
+    assert plan.size == sum(file.size for file in plan.files) > 0
+
+
+def test_only_named_models(folder: Path) -> None:
+    plan = scan(folder, ["two"])
+    assert list(plan.models) == ["two"]
+    assert plan.digest != scan(folder).digest
+    assert plan.models["two"] == scan(folder).models["two"]
+
+
+def test_digest_is_of_paths_and_contents_only(folder: Path, tmp_path: Path) -> None:
+    before = scan(folder)
+    other = tmp_path / "elsewhere"
+    shutil.copytree(folder, other)
+    os.utime(other / "one/1/model.py", (1, 1))
+    (other / "one/1/model.py").chmod(0o755)
+    write(other, "one/1/__pycache__/model.cpython-311.pyc", "one/.DS_Store", ".git/config")
+    assert scan(other).digest == before.digest
+    assert scan(folder, ["two", "one"]).digest == before.digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "one/1/model.py").write_text("contenT"),
+        lambda folder: (folder / "one/1/model.py").rename(folder / "one/1/other.py"),
+        lambda folder: write(folder, "one/1/more.txt", content=""),
+        lambda folder: (folder / "two/2").rename(folder / "two/3"),
+    ],
+)
+def test_digest_tells_every_change(folder: Path, change: Callable[[Path], object]) -> None:
+    before = scan(folder)
+    change(folder)
+    assert scan(folder).digest != before.digest
+
+
+def test_a_link_inside_is_followed(folder: Path) -> None:
+    (folder / "two/2/model.py").unlink()
+    (folder / "two/2/model.py").symlink_to(folder / "one/1/model.py")
+    assert "two/2/model.py" in [file.path for file in scan(folder).files]
+
+
+def test_an_empty_version_of_an_ensemble_becomes_an_object(folder: Path) -> None:
+    (folder / "pipeline/1").mkdir(parents=True)
+    (folder / "pipeline/1/.gitkeep").touch()
+    (folder / "pipeline/config.pbtxt").write_text(ENSEMBLE, encoding="utf-8")
+    plan = scan(folder, ["pipeline"])
+    (placeholder,) = [file for file in plan.files if file.source is None]
+    assert (placeholder.path, placeholder.size) == (f"pipeline/1/{PLACEHOLDER}", 0)
+
+
+def test_a_model_that_describes_itself_needs_no_config(folder: Path) -> None:
+    write(folder, "net/1/model.onnx")
+    assert "net" in scan(folder).models
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path / "nowhere")
+    assert problem.startswith(f"triton-fleet:repository.source ({tmp_path / 'nowhere'}) is no folder: there are no models to upload.")
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path)
+    assert "holds no model folder: there is nothing to serve" in problem
+
+
+def test_a_model_that_is_named_but_absent(folder: Path) -> None:
+    (problem,) = problems(folder, "one", "three")
+    assert problem.startswith("triton-fleet:repository.models names three")
+    assert "There: one, two." in problem
+
+
+def test_no_version_folder(folder: Path) -> None:
+    shutil.rmtree(folder / "one/1")
+    write(folder, "one/model.py", "one/01/model.py")  # Triton skips versions with a leading zero
+    (problem,) = problems(folder)
+    assert "models/one has no version folder: Triton would not serve one as meant. Put the model into" in problem
+
+
+def test_no_version_folder_of_an_ensemble(folder: Path) -> None:
+    (folder / "pipeline").mkdir()
+    (folder / "pipeline/config.pbtxt").write_text(ENSEMBLE, encoding="utf-8")
+    (problem,) = problems(folder)
+    assert "has no version folder (an ensemble needs an empty one too)" in problem
+
+
+def test_empty_version_of_another_kind(folder: Path) -> None:
+    (folder / "one/2").mkdir()
+    (problem,) = problems(folder)
+    assert "models/one/2 is an empty version" in problem
+
+
+def test_no_config_where_one_is_needed(folder: Path) -> None:
+    (folder / "one/config.pbtxt").unlink()
+    (problem,) = problems(folder)
+    assert "models/one has no config.pbtxt, and its backend can't do without" in problem
+
+
+def test_link_out_of_the_repository(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (folder / "one/1/weights").symlink_to(tmp_path / "secret")
+    (problem,) = problems(folder)
+    assert f"models/one/1/weights is a link out of the repository, to {tmp_path / 'secret'}" in problem
+
+
+def test_link_to_nothing_and_around(folder: Path) -> None:
+    (folder / "one/1/gone").symlink_to(folder / "one/1/nothing")
+    (folder / "two/1/loop").symlink_to(folder / "two")
+    found = problems(folder)
+    assert "models/one/1/gone is a link to nothing" in found[0]
+    assert "models/two/1/loop is a link to a folder around it" in found[1]
+
+
+def test_git_lfs_pointer(folder: Path) -> None:
+    (folder / "one/1/weights.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    (problem,) = problems(folder)
+    assert (
+        "models/one/1/weights.bin is a Git LFS pointer, not the model: Triton would not serve one as meant. Run `git lfs pull`." in problem
+    )
+
+
+@pytest.mark.parametrize("name", ["line\nbreak", "back\\slash", "bell\x07"])
+def test_names_that_stores_read_differently(folder: Path, name: str) -> None:
+    (folder / "one/1" / name).touch()
+    (problem,) = problems(folder)
+    assert "has a control character or backslash in its name" in problem
+
+
+def test_a_name_that_is_not_utf8(folder: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder / "one/1") + b"/bad\xff")).touch()
+    (problem,) = problems(folder)
+    assert "has a name that is not UTF-8" in problem
+    assert problem.encode()
+
+
+def test_a_model_name_that_labels_cannot_carry(folder: Path) -> None:
+    write(folder, "my model/config.pbtxt", "my model/1/model.py")
+    (problem,) = problems(folder)
+    assert "models/my model has a name that object keys, URLs or metric labels can't carry" in problem
+
+
+def test_a_path_that_is_too_long(folder: Path) -> None:
+    write(folder, "/".join(["one/1", *["d" * 200] * 4, "model.py"]))
+    (problem,) = problems(folder)
+    assert "has a path of" in problem
+
+
+def test_neither_file_nor_folder(folder: Path) -> None:
+    os.mkfifo(folder / "one/1/pipe")
+    (problem,) = problems(folder)
+    assert "models/one/1/pipe is neither a file nor a folder" in problem
+
+
+def test_all_problems_at_once(folder: Path) -> None:
+    (folder / "one/config.pbtxt").unlink()
+    shutil.rmtree(folder / "two")
+    (folder / "two").mkdir()
+    assert len(problems(folder, "one", "two", "three")) == 3

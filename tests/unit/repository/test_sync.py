@@ -1,0 +1,414 @@
+"""The transfer against an S3 server on loopback: what arrives, what is sent twice, what is taken away, and what is said on failure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import dill  # type: ignore[import-untyped]
+import pytest
+from moto.server import ThreadedMotoServer
+from pulumi.dynamic.dynamic import serialize_provider
+
+from components.errors import FleetError
+from components.repository import store, sync
+from components.repository.scan import scan
+from components.repository.store import Location
+from components.repository.sync import BucketProvider, ReleaseProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3.client import S3Client
+
+BUCKET = "models"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    monkeypatch.setattr(store, "PAUSES_S", ())
+    client = boto3.session.Session().client("s3", region_name="us-east-1", endpoint_url=server)
+    client.create_bucket(Bucket=BUCKET)
+    yield client
+    for bucket in client.list_buckets()["Buckets"]:
+        for key in keys(client, bucket["Name"]):
+            client.delete_object(Bucket=bucket["Name"], Key=key)
+        client.delete_bucket(Bucket=bucket["Name"])
+    client.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    models = tmp_path / "models"
+    for name in ("one", "two"):
+        (models / name / "1").mkdir(parents=True)
+        (models / name / "config.pbtxt").write_text('backend: "python"\n')
+        (models / name / "1" / "model.py").write_text(f"# {name}\n")
+    return models
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """S3 operations that change something, as `connect`ed clients send them."""
+    sent: list[str] = []
+    real = store.connect
+
+    def connect(location: Location) -> S3Client:
+        client = real(location)
+
+        def note(model: Any, params: Any, **_: Any) -> None:
+            if model.name not in {"HeadObject", "HeadBucket", "GetObject", "ListObjectsV2"}:
+                sent.append(f"{model.name} {params['url_path']}")
+
+        client.meta.events.register("before-call.s3", note)
+        return client
+
+    monkeypatch.setattr(store, "connect", connect)
+    return sent
+
+
+def keys(client: S3Client, bucket: str = BUCKET) -> list[str]:
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+
+def props(folder: Path, endpoint: str, **changes: Any) -> dict[str, Any]:
+    plan = scan(folder)
+    return {
+        "bucket": BUCKET,
+        "region": "us-east-1",
+        "endpoint": endpoint,
+        "prefix": "releases",
+        "digest": plan.digest,
+        "models": plan.models,
+        "source": str(folder),
+        "createBucket": False,
+        "owner": "organization.triton-fleet.dev.repository",
+        "url": "s3://x",
+        **changes,
+    }
+
+
+def create(inputs: dict[str, Any]) -> dict[str, Any]:
+    outputs = ReleaseProvider().create(inputs).outs
+    assert outputs is not None
+    return outputs
+
+
+def test_a_release_arrives_whole(s3: S3Client, server: str, folder: Path) -> None:
+    inputs = props(folder, server)
+    result = ReleaseProvider().create(inputs)
+    digest = inputs["digest"]
+    assert result.id == f"s3://models/releases/{digest}"
+    assert keys(s3) == [
+        f"releases/.manifests/{digest}.json",
+        f"releases/.owners/{digest}/organization.triton-fleet.dev.repository",
+        f"releases/{digest}/one/1/model.py",
+        f"releases/{digest}/one/config.pbtxt",
+        f"releases/{digest}/two/1/model.py",
+        f"releases/{digest}/two/config.pbtxt",
+    ]
+    assert s3.get_object(Bucket=BUCKET, Key=f"releases/{digest}/two/1/model.py")["Body"].read() == b"# two\n"
+    manifest = json.loads(s3.get_object(Bucket=BUCKET, Key=f"releases/.manifests/{digest}.json")["Body"].read())
+    assert manifest["models"] == inputs["models"]
+    assert [file["path"] for file in manifest["files"]] == ["one/1/model.py", "one/config.pbtxt", "two/1/model.py", "two/config.pbtxt"]
+
+
+def test_the_manifest_is_written_last(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
+    create(props(folder, server))
+    assert ".owners/" in requests[0]
+    assert ".manifests/" in requests[-1]
+
+
+def test_a_second_run_sends_no_model(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
+    inputs = props(folder, server)
+    create(inputs)
+    assert sum(f"releases/{inputs['digest']}/" in request for request in requests) == 4
+    requests.clear()
+    create(inputs)
+    assert [request for request in requests if f"releases/{inputs['digest']}/" in request] == []
+
+
+def test_a_run_after_a_kill_sends_what_is_missing_or_different(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
+    inputs = props(folder, server)
+    create(inputs)
+    root = f"releases/{inputs['digest']}/"
+    s3.delete_object(Bucket=BUCKET, Key=f"{root}one/config.pbtxt")
+    s3.put_object(Bucket=BUCKET, Key=f"{root}two/1/model.py", Body=b"# twO\n")  # same size, other content
+    requests.clear()
+    create(inputs)
+    assert sorted(request for request in requests if root in request) == [
+        f"PutObject /{root}one/config.pbtxt",
+        f"PutObject /{root}two/1/model.py",
+    ]
+    assert s3.get_object(Bucket=BUCKET, Key=f"{root}two/1/model.py")["Body"].read() == b"# two\n"
+
+
+def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]) -> None:
+    monkeypatch.setattr(sync, "_PART_BYTES", 5 << 20)
+    (folder / "one/1/weights").write_bytes(b"\x07" * (11 << 20))
+    inputs = props(folder, server)
+    create(inputs)
+    assert sum(request.startswith("UploadPart") for request in requests) == 3
+    head = s3.head_object(Bucket=BUCKET, Key=f"releases/{inputs['digest']}/one/1/weights")
+    assert head["ContentLength"] == 11 << 20
+
+
+def test_deletion_takes_only_what_was_uploaded(s3: S3Client, server: str, folder: Path) -> None:
+    outputs = create(props(folder, server))
+    foreign = [f"releases/{outputs['digest']}/one/1/notes.txt", "releases/other", "else"]
+    for key in foreign:
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"mine")
+    ReleaseProvider().delete("", outputs)
+    assert keys(s3) == sorted(foreign)
+
+
+def test_a_release_shared_by_two_stacks_goes_with_the_second(s3: S3Client, server: str, folder: Path) -> None:
+    first = create(props(folder, server, owner="first"))
+    second = create(props(folder, server, owner="second"))
+    ReleaseProvider().delete("", first)
+    assert ReleaseProvider().read("id", second).outs == {**second, "missing": []}
+    ReleaseProvider().delete("", second)
+    assert keys(s3) == []
+
+
+def test_a_late_deletion_leaves_the_same_release_published_anew(s3: S3Client, server: str, folder: Path) -> None:
+    """Models go A -> B -> A, and the first A's deletion was put off by a failed rollout of B."""
+    first = create(props(folder, server))
+    again = create(props(folder, server))
+    ReleaseProvider().delete("", first)
+    assert ReleaseProvider().read("id", again).outs == {**again, "missing": []}
+
+
+def test_deletion_from_a_bucket_that_is_gone(s3: S3Client, server: str, folder: Path) -> None:
+    outputs = create(props(folder, server))
+    ReleaseProvider().delete("", {**outputs, "bucket": "gone-already"})
+
+
+def test_refresh_notes_what_is_missing_and_an_update_mends_it(s3: S3Client, server: str, folder: Path) -> None:
+    inputs = props(folder, server)
+    outputs = create(inputs)
+    key = f"releases/{outputs['digest']}/one/1/model.py"
+    s3.delete_object(Bucket=BUCKET, Key=key)
+    seen = ReleaseProvider().read("id", outputs).outs
+    assert seen is not None
+    assert seen["missing"] == ["one/1/model.py"]
+    diff = ReleaseProvider().diff("id", seen, inputs)
+    assert (diff.changes, diff.replaces) == (True, [])
+    mended = ReleaseProvider().update("id", seen, inputs).outs
+    assert mended == outputs
+    assert key in keys(s3)
+
+
+def test_refresh_of_a_lost_manifest(s3: S3Client, server: str, folder: Path) -> None:
+    outputs = create(props(folder, server))
+    manifest = f"releases/.manifests/{outputs['digest']}.json"
+    s3.put_object(Bucket=BUCKET, Key=manifest, Body=b"{")
+    seen = ReleaseProvider().read("id", outputs).outs
+    assert seen is not None
+    assert seen["missing"] == [manifest]
+
+
+@pytest.mark.parametrize("bucket", [BUCKET, "gone-already"])
+def test_refresh_of_a_release_that_is_gone(s3: S3Client, server: str, folder: Path, bucket: str) -> None:
+    outputs = create(props(folder, server))
+    for key in keys(s3):
+        s3.delete_object(Bucket=BUCKET, Key=key)
+    assert not ReleaseProvider().read("id", {**outputs, "bucket": bucket}).id
+
+
+def test_unchanged_inputs_are_no_difference(s3: S3Client, server: str, folder: Path) -> None:
+    inputs = props(folder, server)
+    outputs = create(inputs)
+    diff = ReleaseProvider().diff("id", outputs, inputs)
+    assert (diff.changes, diff.replaces) == (False, [])
+    moved = ReleaseProvider().diff("id", outputs, {**inputs, "source": "elsewhere"})
+    assert moved.changes is False
+
+
+@pytest.mark.parametrize("key", ["bucket", "prefix", "digest"])
+def test_another_content_or_place_is_made_before_the_old_is_deleted(key: str) -> None:
+    olds = {"bucket": "a", "prefix": "b", "digest": "c"}
+    diff = ReleaseProvider().diff("id", olds, {**olds, key: "new"})
+    assert (diff.changes, diff.replaces, diff.delete_before_replace) == (True, [key], False)
+
+
+@pytest.mark.parametrize("key", ["region", "endpoint", "owner"])
+def test_another_way_to_the_same_place_is_never_a_replacement(key: str) -> None:
+    """A replacement would end with the deletion of the old release: the very objects of the new one."""
+    olds = {"bucket": "a", "prefix": "b", "digest": "c"}
+    diff = ReleaseProvider().diff("id", olds, {**olds, key: "new"})
+    assert (diff.changes, diff.replaces) == (True, [])
+
+
+def test_a_new_owner_takes_the_mark_over(s3: S3Client, server: str, folder: Path) -> None:
+    outputs = create(props(folder, server, owner="before"))
+    ReleaseProvider().update("id", outputs, props(folder, server, owner="after"))
+    assert [key for key in keys(s3) if ".owners/" in key] == [f"releases/.owners/{outputs['digest']}/after"]
+    assert len([key for key in keys(s3) if key.startswith(f"releases/{outputs['digest']}/")]) == 4
+
+
+def test_models_that_change_between_preview_and_upload(s3: S3Client, server: str, folder: Path) -> None:
+    inputs = props(folder, server)
+    (folder / "one/1/model.py").write_text("# changed\n")
+    with pytest.raises(FleetError, match=r"triton-fleet:repository\.source .* changed since this run began \(one\)"):
+        create(inputs)
+    assert keys(s3) == []
+
+
+def test_a_file_that_changes_while_it_is_sent(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = props(folder, server)
+    plan = scan(folder)
+    monkeypatch.setattr(sync, "scan", lambda *_: plan)
+    (folder / "one/1/model.py").write_text("# changed while it was sent\n")
+    with pytest.raises(FleetError, match=r"one/1/model\.py changed while it was sent: the release would be a mixture"):
+        create(inputs)
+    assert not [key for key in keys(s3) if ".manifests/" in key or key.endswith("one/1/model.py")]
+
+
+def test_check_tells_a_bucket_that_does_not_exist(s3: S3Client, server: str, folder: Path) -> None:
+    news = props(folder, server, bucket="not-there")
+    (failure,) = ReleaseProvider().check({}, news).failures
+    assert failure.property == "bucket"
+    assert failure.reason == (
+        f"triton-fleet:repository.bucket (not-there) does not exist at {server}: there is nowhere to put the models, nothing was uploaded. "
+        "Create it, correct the name or set createBucket: true."
+    )
+    assert ReleaseProvider().check({}, {**news, "createBucket": True}).failures == []
+
+
+def test_check_asks_nobody_about_a_release_that_is_published(folder: Path) -> None:
+    inputs = props(folder, "http://127.0.0.1:1")
+    assert ReleaseProvider().check(inputs, inputs).failures == []
+
+
+def test_upload_into_a_bucket_that_vanished(s3: S3Client, server: str, folder: Path) -> None:
+    with pytest.raises(FleetError, match=r"triton-fleet:repository\.bucket \(not-there\) does not exist"):
+        create(props(folder, server, bucket="not-there"))
+
+
+def test_a_store_that_stays_away(s3: S3Client, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(FleetError, match=r"does not answer .* Start the store .* only what is missing is sent"):
+            create(props(folder, endpoint))
+
+
+def test_a_store_that_comes_back(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+
+    def wait(pause: float) -> None:
+        tried.append(pause)
+
+    monkeypatch.setattr(time, "sleep", wait)
+    real = sync.Release.publish
+
+    def publish(self: sync.Release, *args: Any) -> None:
+        if len(tried) < 2:
+            raise store.StoreUnreachableError("down")
+        real(self, *args)
+
+    monkeypatch.setattr(sync.Release, "publish", publish)
+    monkeypatch.setattr(store, "PAUSES_S", (1.0, 2.0, 4.0))
+    create(props(folder, server))
+    assert tried == [1.0, 2.0]
+
+
+def test_no_credentials(server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(FleetError, match="no usable AWS credentials where Pulumi runs"):
+        create(props(folder, server))
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "says"),
+    [
+        ("InvalidAccessKeyId", 403, "does not know the credentials that Pulumi runs with (InvalidAccessKeyId)"),
+        ("AccessDenied", 403, "can't be used with the credentials that Pulumi runs with (AccessDenied)"),
+        ("PermanentRedirect", 301, "triton-fleet:repository.region (us-east-1) is not the region of bucket models"),
+        ("SlowDown", 503, "does not answer"),
+        ("InvalidRequest", 400, "refused a request on bucket models"),
+    ],
+)
+def test_what_the_store_refuses_is_said_in_words(name: str, status: int, says: str) -> None:
+    from botocore.exceptions import ClientError  # noqa: PLC0415 (as the program does it)
+
+    location = Location(bucket=BUCKET, region="us-east-1", endpoint=None)
+    with pytest.raises(FleetError) as caught, store.explained(location):
+        raise ClientError({"Error": {"Code": name}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")  # type: ignore[typeddict-item]
+    assert says in str(caught.value)
+
+
+def bucket_props(server: str, **changes: Any) -> dict[str, Any]:
+    return {"bucket": "own-bucket", "region": "us-east-1", "endpoint": server, **changes}
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+def test_a_bucket_of_the_stacks_own(s3: S3Client, server: str, region: str) -> None:
+    provider = BucketProvider()
+    inputs = bucket_props(server, region=region)
+    assert provider.create(inputs).id == "own-bucket"
+    assert provider.read("own-bucket", inputs).id == "own-bucket"
+    provider.create(inputs)  # a run was killed after it made the bucket
+    provider.delete("own-bucket", inputs)
+    assert not provider.read("own-bucket", inputs).id
+    provider.delete("own-bucket", inputs)
+
+
+def test_a_bucket_with_content_is_neither_taken_over_nor_deleted(s3: S3Client, server: str) -> None:
+    provider = BucketProvider()
+    inputs = bucket_props(server)
+    provider.create(inputs)
+    s3.put_object(Bucket="own-bucket", Key="mine", Body=b"")
+    with pytest.raises(FleetError, match="exists and holds objects: a bucket of the stack's own would be destroyed"):
+        provider.create(inputs)
+    with pytest.raises(FleetError, match="holds objects that this stack did not upload, such as mine: it was kept"):
+        provider.delete("own-bucket", inputs)
+    assert keys(s3, "own-bucket") == ["mine"]
+
+
+def test_bucket_diff() -> None:
+    olds = bucket_props("http://a")
+    assert BucketProvider().diff("", olds, olds).changes is False
+    assert BucketProvider().diff("", olds, {**olds, "bucket": "b"}).replaces == ["bucket"]
+    assert BucketProvider().diff("", olds, {**olds, "endpoint": "http://b"}).replaces == []
+
+
+@pytest.mark.parametrize("provider", [ReleaseProvider(), BucketProvider()])
+def test_the_state_carries_the_providers_name_and_no_code(provider: Any) -> None:
+    """Else every edit of the module would show as a change of every stack."""
+    pickled = base64.b64decode(serialize_provider(provider))
+    assert len(pickled) < 120
+    assert b"components.repository.sync" in pickled
+    assert type(dill.loads(pickled)) is type(provider)  # noqa: S301 (made two lines above)
+    assert provider.serialize_as_secret_always is False
+
+
+def test_the_digest_of_the_projects_models_survives_a_copy(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[3] / "models"
+    shutil.copytree(root, tmp_path / "models")
+    assert scan(tmp_path / "models").digest == scan(root).digest
