@@ -79,6 +79,9 @@ class DrainValues(Model):
     """--exit-timeout-secs: time for requests in flight after SIGTERM; idle keep-alive connections consume it too."""
     margin_seconds: int = Field(default=15, ge=1)
     """Time that the server itself needs to unload and end."""
+    recycle_grpc: bool = _DEFAULTS.drain.recycle_grpc
+    """Have gRPC clients reconnect every 0.6 of preStopSeconds, so that none is left on a pod when it ends. Not for sequence models whose
+    clients send a sequence as single calls: the next call may reach another pod."""
 
 
 class ProbeValues(Model):
@@ -401,6 +404,7 @@ def chart_values(
         drain=DrainValues(
             pre_stop_seconds=whole_seconds(settings.drain.pre_stop),
             exit_timeout_seconds=whole_seconds(settings.drain.exit_timeout),
+            recycle_grpc=settings.drain.recycle_grpc,
         ),
         probes=ProbesValues(startup_budget_seconds=whole_seconds(settings.startup_budget)),
         resources=ResourceValues(

@@ -19,6 +19,7 @@ OWNED_FLAGS: Final = frozenset(
         "--http-port",
         "--grpc-port",
         "--metrics-port",
+        "--grpc-max-connection-age",
         "--allow-http",
         "--allow-grpc",
         "--allow-metrics",
@@ -73,6 +74,9 @@ class DrainSettings(Model):
     """Seconds between the pod's removal from the endpoints and SIGTERM."""
     exit_timeout: Duration = Field(default=45.0, gt=0)
     """Triton's --exit-timeout-secs: time for requests in flight after SIGTERM."""
+    recycle_grpc: bool = True
+    """Ask gRPC clients to reconnect often enough (0.6 of pre_stop) that none is connected to a pod when it ends: Triton answers calls on
+    connections that are left with NOT_FOUND. False only for sequence models whose client sends a sequence as single calls."""
 
 
 class QueueTimeMetric(Model):

@@ -461,6 +461,21 @@ def test_the_grace_period_holds_the_whole_drain(rendered: Rendered) -> None:
     assert pod.termination_grace_period_seconds > pre_stop + int(triton.flag("exit-timeout-secs"))
 
 
+def test_grpc_connections_are_gone_before_the_server_is(rendered: Rendered) -> None:
+    triton = rendered[Deployment].triton
+    ages = [int(argument.split("=")[1]) for argument in triton.args if argument.startswith("--grpc-max-connection-age=")]
+    if triton.lifecycle is None:
+        assert not ages
+    else:
+        (age,) = ages
+        milliseconds = triton.lifecycle.pre_stop.sleep.seconds * 1000
+        assert age * 1.1 + 1000 < milliseconds, "gRPC's jitter, and a second for the endpoints to be known"
+
+
+def test_sequences_of_single_calls_can_keep_their_connection(chart: Chart) -> None:
+    assert not any("max-connection-age" in argument for argument in chart.settings(drain={"recycleGrpc": False})[Deployment].triton.args)
+
+
 def test_probes_leave_models_time_to_load_and_restart_only_what_hangs(rendered: Rendered, settings: ServingSettings) -> None:
     deployment = rendered[Deployment]
     startup, readiness, liveness = deployment.triton.startup_probe, deployment.triton.readiness_probe, deployment.triton.liveness_probe

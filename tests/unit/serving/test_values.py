@@ -156,7 +156,7 @@ def test_settings_that_cannot_work_are_refused_with_the_remedy(fields: dict[str,
 def test_every_flag_that_the_template_writes_is_owned() -> None:
     template = (CHART / "templates" / "deployment.yaml").read_text()
     written = set(re.findall(r"(?:- |printf \")(--[a-z-]+)=", template))
-    assert len(written) == 11
+    assert len(written) == 12
     assert written <= OWNED_FLAGS
 
 
