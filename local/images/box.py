@@ -128,7 +128,8 @@ def unpack(image: Path, folder: Path, mounts: Sequence[str] = ()) -> Box:
             folder.mkdir(parents=True)
             for layer in manifest["layers"]:
                 with archive.extractfile(_blob(layer["digest"])) or contextlib.nullcontext() as stream, tarfile.open(fileobj=stream) as tar:
-                    tar.extraction_filter = tarfile.fully_trusted_filter  # we made it
+                    if hasattr(tarfile, "fully_trusted_filter"):  # since 3.11.4; before, nothing is filtered
+                        tar.extraction_filter = tarfile.fully_trusted_filter  # we made it
                     tar.extractall(folder)  # noqa: S202
     except (OSError, KeyError, tarfile.TarError) as error:
         raise ImageError(f"{image} is no image of local/images ({error}). Remove it and run again to have it made.") from error
