@@ -106,6 +106,14 @@ class GoBuilder:
                 self._go = self._find_go()
             return self._go
 
+    def caches(self) -> list[Path]:
+        """Return where Go keeps what it has compiled and downloaded; nothing, when there is no Go yet."""
+        try:
+            go, env = self.command()
+        except ToolchainError:
+            return []
+        return [Path(line) for line in run([go, "env", "GOCACHE", "GOMODCACHE"], env=env, cwd=Path("/")).stdout.splitlines() if line]
+
     # ------------------------------------------------------------------ how
     def _find_go(self) -> tuple[str, dict[str, str]]:
         required = self._required()
@@ -166,8 +174,7 @@ class GoBuilder:
     def _explain(self, done: subprocess.CompletedProcess[str], unit: str, env: dict[str, str]) -> ToolchainError:
         text = f"{done.stderr}\n{done.stdout}"
         if "no space left on device" in text or "disk quota exceeded" in text:
-            cache = run([self.command()[0], "env", "GOCACHE", "GOMODCACHE"], env=env).stdout.split()
-            return disk_full(f"building {unit}", Path(env.get("GOTMPDIR", "/tmp")), *(Path(folder) for folder in cache))  # noqa: S108
+            return disk_full(f"building {unit}", *([Path(env["GOTMPDIR"])] if "GOTMPDIR" in env else []), *self.caches())
         if "requires go >=" in text or "go.mod requires go" in text:
             return ToolchainError(
                 f"The Go on this machine is too old to build {unit}. Install a newer one (https://go.dev/doc/install) or unset "

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal
 
 from local.toolchain.debian import Apt, unpack
-from local.toolchain.errors import SourceUnavailableError, ToolchainError
+from local.toolchain.errors import COLD_BUILD_GIB, SourceUnavailableError, ToolchainError, free_space
 from local.toolchain.fetch import Fetcher, extract, write
 from local.toolchain.gobuild import GoBuilder
 from local.toolchain.manifest import UNITS, WHEEL_PINS, DebianFiles, GoBuild, ImageRelease, OnPath, Tool, Unit, WheelFile
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Origin = Literal["path", "release", "package", "build"]
 """How a tool was come by: a good version on PATH, its publisher's release, a package or wheel, a build from Go modules."""
 
+_GIB: Final = 1024**3
 _VERSION_TIMEOUT_S: Final = 20.0
 _PARALLEL_DOWNLOADS: Final = 4
 _MEASURED_CPUS: Final = 2
@@ -294,6 +295,7 @@ class Toolchain:
         rest = [unit for unit in units if unit in rest or not unit.releases]
         if rest:
             self._announce(rest, failures)
+        self._warn_of_little_space(rest)
         packaged = [unit for unit in rest if not isinstance(unit.otherwise, GoBuild)]
         built = [unit for unit in rest if isinstance(unit.otherwise, GoBuild)]
         # The first build fetches its own modules at once; those after it find theirs there.
@@ -473,6 +475,18 @@ class Toolchain:
             if located.unit.name == "pulumi" and candidate.exists():
                 yield candidate.name, candidate
 
+    def _warn_of_little_space(self, units: list[Unit]) -> None:
+        """Say before a long build, not at its end, that it may not fit; a note only, as much of it may be in Go's caches already."""
+        share = sum(_build_s(unit) for unit in units) / (sum(_build_s(unit) for unit in self._units) or 1.0)
+        for folder in self._go.caches() if share else []:
+            free_gib = free_space(folder) / _GIB
+            if free_gib < COLD_BUILD_GIB * share:
+                self._reporter.note(
+                    f"{folder} has {free_gib:.1f} GiB free; if nothing of this was built before, about {COLD_BUILD_GIB * share:.0f} GiB are "
+                    "needed. Set GOCACHE and GOMODCACHE to put Go's caches elsewhere."
+                )
+                return
+
     def _ask_hosts(self, units: list[Unit]) -> None:
         """Find out which release hosts answer, all at once: those that do not cost one timeout together."""
         with contextlib.suppress(SourceUnavailableError):
@@ -500,6 +514,10 @@ class Toolchain:
         # The compiler uses every core for most of the time; linking, a tenth or so, does not scale.
         cpus = max(1, len(os.sched_getaffinity(0)))
         return recipe.build_s * (0.9 * _MEASURED_CPUS / cpus + 0.1) + (recipe.fetch_s if cpus > _MEASURED_CPUS else recipe.fetch_s / 2)
+
+
+def _build_s(unit: Unit) -> float:
+    return unit.otherwise.build_s if isinstance(unit.otherwise, GoBuild) else 0.0
 
 
 def _without_estimates(fields: dict[str, object]) -> dict[str, object]:

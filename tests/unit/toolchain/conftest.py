@@ -126,7 +126,7 @@ class Bench:
             self.recorder,
             units=units,
             path=str(self.path),
-            fetcher=Fetcher(connect_timeout_s=2, read_timeout_s=2),
+            fetcher=Fetcher(connect_timeout_s=30, read_timeout_s=30),
             modules=self.modules,
         )
 

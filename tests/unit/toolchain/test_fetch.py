@@ -23,7 +23,7 @@ CONTENT = b"a program" * 1000
 
 @pytest.fixture
 def fetcher() -> Fetcher:
-    return Fetcher(connect_timeout_s=2, read_timeout_s=1)
+    return Fetcher(connect_timeout_s=30, read_timeout_s=30)
 
 
 @pytest.fixture
@@ -156,12 +156,12 @@ def test_a_server_that_falls_silent_is_given_up(server: Any, tmp_path: Path) -> 
         request.wfile.write(CONTENT[:10])
         request.wfile.flush()
         told.append(1)
-        request.connection.settimeout(5)
+        request.connection.settimeout(30)
         request.rfile.read(1)  # until the other side gives up
         return True
 
     server.answers["/tool"] = stall
-    fetcher = Fetcher(connect_timeout_s=2, read_timeout_s=0.1)
+    fetcher = Fetcher(connect_timeout_s=30, read_timeout_s=0.1)
     with pytest.raises(SourceUnavailableError, match="broke off"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path)
     assert len(told) == 2

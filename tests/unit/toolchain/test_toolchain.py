@@ -407,6 +407,14 @@ def test_no_step_is_shown_for_downloads_that_can_not_be(bench: Any) -> None:
 
 
 @needs_go
+def test_little_space_is_said_before_a_build(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = Unit(name="widget", version="v1", tools=(Tool(name="widget", path="bin/widget"),), otherwise=bench.go_unit())
+    monkeypatch.setattr("local.toolchain.toolchain.free_space", lambda _: 3 << 30)
+    bench.toolchain(unit).ensure()
+    assert sum("3.0 GiB free" in note for note in bench.recorder.notes) == 1
+
+
+@needs_go
 def test_the_cache_key_follows_the_pinned_modules_but_not_estimates(bench: Any) -> None:
     build = bench.go_unit()
     unit = Unit(name="widget", version="v1", tools=(Tool(name="widget", path="bin/widget"),), otherwise=build)
