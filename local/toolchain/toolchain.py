@@ -482,7 +482,7 @@ class Toolchain:
             free_gib = free_space(folder) / _GIB
             if free_gib < COLD_BUILD_GIB * share:
                 self._reporter.note(
-                    f"{folder} has {free_gib:.1f} GiB free; if nothing of this was built before, about {COLD_BUILD_GIB * share:.0f} GiB are "
+                    f"{folder} has {free_gib:.1f} GiB free; if nothing was built before, about {COLD_BUILD_GIB * share:.0f} GiB are "
                     "needed. Set GOCACHE and GOMODCACHE to put Go's caches elsewhere."
                 )
                 return
