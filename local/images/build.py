@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MEBIBYTES_PER_S: Final = 120.0
 """How fast an image is made on two cores of 2023 and a plain disk, hashing and writing; for estimates only."""
-_KEEP_UNUSED_S: Final = 7 * 24 * 3600.0
+_KEEP_UNUSED_S: Final = 24 * 3600.0
 """Images of other inputs stay this long after their last use: a second checkout may be importing one."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -161,7 +161,7 @@ def _make(recipe: Recipe, plans: Sequence[LayerPlan], path: Path, record: Path, 
 
 
 def _prune(recipe: Recipe, folder: Path, current: Path) -> None:
-    """Remove, under the image's lock, what killed makers left and images that nobody has used for a week."""
+    """Remove, under the image's lock, what killed makers left and images that nobody has used for a day."""
     stem = _file_stem(recipe)
     for left in folder.glob(f".{stem}-*.tar.*"):
         left.unlink(missing_ok=True)
