@@ -15,6 +15,7 @@ import pulumi
 from components.addons.adapter import PrometheusAdapter, PrometheusAdapterArgs
 from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
 from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
+from components.addons.release import check_charts
 from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
 from components.errors import Checked, FleetError, raise_all
 from components.naming import type_token
@@ -23,12 +24,14 @@ from components.repository.scan import scan
 from components.serving.namespaces import serving_namespaces
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs
+from components.versions import DCGM_EXPORTER, KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from components.repository.scan import Plan
     from components.settings import Settings
+    from components.versions import ChartPin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,8 @@ class TritonFleet(pulumi.ComponentResource):
         settings = args.settings
         access = Checked(lambda: find(settings.cluster))
         plan = Checked(lambda: _plan(settings, args.project_dir))
-        raise_all([access, plan])
+        charts = Checked(lambda: check_charts(settings.charts, _chart_pins(settings)))
+        raise_all([access, plan, charts])
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
@@ -97,6 +101,11 @@ class TritonFleet(pulumi.ComponentResource):
             "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
         }
         self.register_outputs(self.exports)
+
+
+def _chart_pins(settings: Settings) -> tuple[ChartPin, ...]:
+    """Third-party charts that the stack installs."""
+    return (KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER, *((DCGM_EXPORTER,) if settings.dcgm.enabled else ()))
 
 
 def _plan(settings: Settings, project_dir: Path) -> Plan:

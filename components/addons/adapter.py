@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 
 from components import naming, versions
 from components.addons import release
+from components.errors import FleetError
 from components.handles import ClusterHandle, CustomMetricsHandle, MetricsHandle
 
 if TYPE_CHECKING:
@@ -66,14 +67,14 @@ def adapter_values(
 ) -> AdapterValues:
     """Decide the chart's values. ``rules`` are entries of the adapter's ``rules.custom``; ``url`` has no port.
 
-    Raises ValueError without rules: the chart then makes no APIService, and an HPA would wait for a metric that nobody serves.
+    Raises FleetError without rules: the chart then makes no APIService, and an HPA would wait for a metric that nobody serves.
     """
     if not rules:
         message = (
             "prometheus-adapter got no rules: custom.metrics.k8s.io would not be served and no HPA could scale."
             " Name at least one of triton-fleet:serving[*].scaling.metrics, or leave the adapter out."
         )
-        raise ValueError(message)
+        raise FleetError(message)
     # The adapter forgets a series that its last look, max-age back, didn't find. By default max-age is the relist interval itself, so that
     # one late scrape takes the metric away and the HPA reports it missing.
     max_age = max(_MAX_AGE_RELISTS * settings.relist_interval, _LEAST_MAX_AGE_SECONDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,9 +18,10 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from components import naming
+from components.errors import Checked, FleetError, raise_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from components.settings.addons import ChartSettings
     from components.versions import ChartPin
@@ -61,7 +63,7 @@ def chart_source(pin: ChartPin, charts: ChartSettings) -> ChartSource:
     """Say where the chart of ``pin`` comes from under ``charts``.
 
     A folder is looked at now: it may hold the chart unpacked (``NAME/Chart.yaml``) or packed (``NAME-VERSION.tgz``), and the path stays
-    as it was written, because an absolute one would make the state of two machines differ. Raises ValueError where it holds neither.
+    as it was written, because an absolute one would make the state of two machines differ. Raises FleetError where it holds neither.
     """
     if charts.source == "upstream":
         return ChartSource(chart=pin.name, version=pin.version, repository=pin.repository)
@@ -77,7 +79,12 @@ def chart_source(pin: ChartPin, charts: ChartSettings) -> ChartSource:
         f"triton-fleet:charts.location ({location}) holds neither {unpacked.name}/Chart.yaml nor {packed.name}: {pin.name} could not be"
         f" installed. Put the chart there (helm pull {pin.name} --repo {pin.repository} --version {pin.version}) or correct location."
     )
-    raise ValueError(message)
+    raise FleetError(message)
+
+
+def check_charts(charts: ChartSettings, pins: Iterable[ChartPin]) -> None:
+    """See that every chart of ``pins`` can be found under ``charts``. Raises FleetError with all that are missing from a folder."""
+    raise_all([Checked(partial(chart_source, pin, charts)) for pin in pins])
 
 
 def release(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import versions
-from components.addons.release import ChartSource, ChartValues, chart_source, duration
+from components.addons.release import ChartSource, ChartValues, chart_source, check_charts, duration
+from components.errors import FleetError
 from components.settings.addons import ChartSettings
 from components.settings.base import parse_duration
 
@@ -49,9 +50,20 @@ def test_a_relative_folder_stays_relative(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_older_packed_chart_is_not_taken_for_the_pin(tmp_path: Path) -> None:
     (tmp_path / "dcgm-exporter-4.1.3.tgz").touch()
     with pytest.raises(
-        ValueError, match=r"triton-fleet:charts\.location .* neither dcgm-exporter/Chart\.yaml nor dcgm-exporter-4\.8\.2\.tgz"
+        FleetError, match=r"triton-fleet:charts\.location .* neither dcgm-exporter/Chart\.yaml nor dcgm-exporter-4\.8\.2\.tgz"
     ):
         chart_source(PIN, ChartSettings(source="folder", location=str(tmp_path)))
+
+
+def test_all_missing_charts_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "dcgm-exporter-4.8.2.tgz").touch()
+    charts = ChartSettings(source="folder", location=str(tmp_path))
+    with pytest.raises(FleetError) as caught:
+        check_charts(charts, [versions.KUBE_PROMETHEUS_STACK, versions.DCGM_EXPORTER, versions.PROMETHEUS_ADAPTER])
+    assert [problem.split("; ")[0].split("neither ")[1].split("/")[0] for problem in caught.value.problems] == [
+        "kube-prometheus-stack",
+        "prometheus-adapter",
+    ]
 
 
 @pytest.mark.parametrize(

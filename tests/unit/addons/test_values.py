@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from components.addons.adapter import adapter_values
 from components.addons.dcgm import dcgm_values, scrape_jobs
 from components.addons.prometheus import prometheus_values, retention_size
+from components.errors import FleetError
 from components.settings.addons import AdapterSettings, DcgmSettings, PrometheusSettings
 
 RULE = {"seriesQuery": "up", "resources": {}, "metricsQuery": "sum(up) by (<<.GroupBy>>)"}
@@ -137,5 +138,5 @@ def test_a_late_scrape_does_not_take_the_metric_away(relist: float, max_age: str
 
 
 def test_an_adapter_without_rules_serves_nothing_and_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"custom\.metrics\.k8s\.io would not be served .* triton-fleet:serving"):
+    with pytest.raises(FleetError, match=r"custom\.metrics\.k8s\.io would not be served .* triton-fleet:serving"):
         adapter_values(AdapterSettings(), url="http://kps", port=9090, rules=[])
