@@ -43,6 +43,7 @@ def destroy(session: Session, reporter: TerminalReporter) -> int:
             cluster = own_cluster.OwnCluster.from_environment(session.kube_context, session.environ)
             own_cluster.write_stack_file(session.project / "Pulumi.dev.yaml", session.config_file, cluster)
         pulumi, _ = prepare(session, toolchain, session.added_environment(toolchain, environment), reporter)
+        session.served.unlink(missing_ok=True)
         with reporter.step("pulumi destroy", 60.0):
             code = pulumi.show(reporter, "destroy", "--yes", "--skip-preview", "--stack", pulumi.stack)
         if code:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +27,9 @@ COMPANIONS: Final = ("pulumi-language-python-exec", "pulumi-resource-pulumi-pyth
 PROJECT: Final = "triton-fleet"
 STACK: Final = "dev"
 PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (no secret: the stack file that it would decrypt holds none)
+
+_NUMBER: Final = re.compile(r"\d+")
+_REPEAT_S: Final = 30.0
 
 
 def assemble(folder: Path, toolchain: Toolchain, python: Path) -> Path:
@@ -190,8 +195,12 @@ class Pulumi:
         )
         assert process.stdout is not None  # noqa: S101 (it was asked for)
         try:
+            said: dict[str, float] = {}
             for line in process.stdout:
-                if line.strip():
+                # A resource that waits says so every second, with another number in it: in a log once in a while is enough.
+                kind, now = _NUMBER.sub("#", line), time.monotonic()
+                if line.strip() and now - said.get(kind, -_REPEAT_S) >= _REPEAT_S:
+                    said[kind] = now
                     reporter.raw(f"    {line.rstrip()}")
         except KeyboardInterrupt:
             _wait(process)

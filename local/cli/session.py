@@ -76,6 +76,11 @@ class Session:
         return self.state / "bin"
 
     @property
+    def served(self) -> Path:
+        """Marks that the last `up` went through: the next one is expected to change nothing."""
+        return self.state / "served"
+
+    @property
     def pulumi_home(self) -> Path:
         """PULUMI_HOME: plugins and the selected stack."""
         return self.state / "pulumi"

@@ -126,7 +126,7 @@ def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
 
     toolchain = toolchain_of(session, reporter)
     platform = platform_of(session, toolchain)
-    again = (session.backend / ".pulumi" / "stacks").exists()
+    again = session.served.exists()
     tools_s, images_s = toolchain.estimate_s(), images.estimate_s(toolchain, session.cache)
     plan = [
         (CHECK, 1.0),
@@ -153,10 +153,12 @@ def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
         added = session.added_environment(toolchain, platform.environment())
         pulumi, plugin = prepare(session, toolchain, added, reporter)
     with reporter.step(UP):
+        session.served.unlink(missing_ok=True)
         deploy(pulumi, reporter)
     urls = session.endpoints
     endpoints = Endpoints(http=urls["triton-http"], grpc=urls["triton-grpc"])
     checked = prove(session, pulumi, endpoints, reporter, _SERVING_BUDGET_S)
+    session.served.touch()
     summary(session, pulumi, plugin, endpoints, checked, took_s=reporter.elapsed())
 
 
