@@ -5,6 +5,7 @@ What needs namespaces is tried in a child process with namespaces of its own, wh
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -26,6 +27,10 @@ NEEDED_MEMORY: Final = 3 * 1024**3
 """Bytes available: the platform at rest takes under 3 GiB with the dev stack."""
 NEEDED_DISK: Final = 6 * 1024**3
 """Bytes free in the state folder: unpacked images, etcd, models."""
+INOTIFY_NODE: Final = 34
+"""Inotify instances: counted 26 for the node's own processes, the rest for pods that run as root."""
+INOTIFY_CONTROL_PLANE: Final = 16
+"""Counted 14."""
 _CAPABILITIES: Final = {
     "CAP_SYS_ADMIN": 21,
     "CAP_NET_ADMIN": 12,
@@ -170,8 +175,25 @@ def check(config: PlatformConfig, *, running: bool = False) -> list[Check]:
         if shutil.which(tool, path=child_environment()["PATH"]) is None:
             checks.append(Check(name=tool, ok=False, detail="not found", remedy="Install util-linux and mount"))
     if not running:
-        checks += _ports(config)
+        checks += [_inotify(config), *_ports(config)]
     return checks
+
+
+def _inotify(config: PlatformConfig) -> Check:
+    """Each user may have so many; the kubelet and containerd do not start without theirs, and say so in riddles."""
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text(encoding="ascii"))
+    used = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.stat().st_uid == os.geteuid():
+                used += sum(1 for item in (process / "fd").iterdir() if os.readlink(item) == "anon_inode:inotify")  # noqa: PTH115 - no path
+    needed = INOTIFY_CONTROL_PLANE if config.control_plane_only else INOTIFY_NODE
+    return Check(
+        name="inotify",
+        ok=limit - used >= needed,
+        detail=f"{max(0, limit - used)} of {limit} instances are free, {needed} needed",
+        remedy="sysctl -w fs.inotify.max_user_instances=512, or end what holds them",
+    )
 
 
 def _control_groups() -> list[Check]:
