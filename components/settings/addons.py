@@ -36,7 +36,8 @@ class PrometheusSettings(Model):
     """kube-prometheus-stack."""
 
     scrape_interval: Duration = Field(default=15.0, gt=0)
-    retention: str = "7d"
+    retention: str = Field(default="7d", pattern=r"^(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$", min_length=2)
+    """How long samples are kept, as Prometheus writes it (``7d``, ``1w3d``). The operator would take a wrong one and start nothing."""
     storage: Quantity | None = "50Gi"
     """Size of the volume that Prometheus keeps its data on; None keeps it in the pod, lost with it."""
     storage_class: str | None = None

@@ -78,6 +78,18 @@ def test_retention_leaves_room_for_the_write_ahead_log(storage: str | None, size
     assert retention_size(storage) == size
 
 
+@pytest.mark.parametrize("retention", ["", "7", "7 d", "d", "1h1d", "forever"])
+def test_a_retention_that_prometheus_cannot_read_is_refused(retention: str) -> None:
+    with pytest.raises(ValidationError, match="retention"):
+        PrometheusSettings(retention=retention)
+
+
+@pytest.mark.parametrize("retention", ["7d", "1w3d", "12h30m"])
+def test_a_retention_reaches_prometheus_as_written(retention: str) -> None:
+    values = prometheus_values(PrometheusSettings(retention=retention)).to_helm()
+    assert values["prometheus"]["prometheusSpec"]["retention"] == retention
+
+
 def test_dcgm_samples_as_often_as_prometheus_scrapes() -> None:
     values = dcgm_values(DcgmSettings()).to_helm()
     # One word: the chart writes arguments unquoted, and "1000" alone would be a number, which the API server refuses.
