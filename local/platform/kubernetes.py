@@ -236,7 +236,7 @@ def kubelet_configuration(layout: Layout, *, cgroup: str) -> dict[str, Any]:
         "nodeStatusUpdateFrequency": "10s",
         # Secrets and ConfigMaps that changed reach a pod's volumes this often. At the default of a minute Prometheus learns of a new target
         # up to 90 s late, and the autoscaler's metric with it.
-        "syncFrequency": "10s",
+        "syncFrequency": "5s",
         "logging": {"verbosity": 1},
     }
 

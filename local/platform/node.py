@@ -1,7 +1,7 @@
 """Starts the node: gives a process namespaces of its own, in which it becomes PID 1 and supervises the plan.
 
-Run as ``python -m local.platform.node STATE PORT_OFFSET``; its environment and descriptors come from `local.platform.platform`. The first
-process records which process the node is, lets it go, and ends; a node without a record can't come to be, since it waits for that word.
+Run as ``python -m local.platform.node STATE PORT_OFFSET LOCK``; its environment and descriptors come from `local.platform.platform`. The
+first process records which process the node is, lets it go, and ends; a node without a record can't come to be, since it waits for that word.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.platform.supervisor import Supervisor
 def main(arguments: list[str]) -> int:
     """Entry point, outside. Exit status 0: the node exists and is recorded."""
     layout = Layout(Path(arguments[0]))
-    offset = int(arguments[1])
+    offset, lock = int(arguments[1]), int(arguments[2])
     plan = Plan.from_json(layout.plan.read_text(encoding="utf-8"))
     for component in plan.components:
         for descriptor in component.descriptors:
@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(go_write)
+        os.close(lock)  # the node outlives whoever started it
         _become_node(plan, layout, go_read)
     os.close(go_read)
     record = identity.record(pid, port_offset=offset, control_plane_only=plan.control_plane_only)

@@ -131,7 +131,7 @@ class Platform:
         reporter = report or SilentReporter()
         if sys.platform != "linux" or os.geteuid() != 0:
             self._refuse(preflight.check(self.config))
-        with self._exclusive():
+        with self._exclusive() as lock:
             node = self._node()
             if node is not None:
                 self._check_same(node)
@@ -142,7 +142,7 @@ class Platform:
             if node is None:
                 self._refuse(preflight.check(self.config))
                 with reporter.step("start the node", 2):
-                    node = self._launch()
+                    node = self._launch(lock)
             elif not self.status().running:
                 identity.send(node, signal.SIGHUP)
             with reporter.step("wait for the control plane", 12):
@@ -189,7 +189,7 @@ class Platform:
             lines = "\n".join(f"  {item}" for item in bad)
             raise PlatformError(f"This machine can't run the embedded platform as it is:\n{lines}\n{OWN_CLUSTER_HINT}")
 
-    def _launch(self) -> identity.NodeRecord:
+    def _launch(self, lock: int) -> identity.NodeRecord:
         left = self._clear_leftovers()
         if left:
             msg = (
@@ -212,12 +212,13 @@ class Platform:
                 msg = f"Control group {self.config.cgroup} can't be made ({error}): pods can't be limited. {OWN_CLUSTER_HINT}"
                 raise PlatformError(msg) from error
             done = subprocess.run(
-                [sys.executable, "-m", "local.platform.node", str(self.layout.root), str(self.config.port_offset)],
+                [sys.executable, "-m", "local.platform.node", str(self.layout.root), str(self.config.port_offset), str(lock)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
-                pass_fds=[listener.fileno() for _, listener in bound],
+                # With the lock: should this process be killed now, the next start still waits until the node is recorded.
+                pass_fds=[lock, *(listener.fileno() for _, listener in bound)],
                 start_new_session=True,
                 check=False,
                 timeout=60,
@@ -457,12 +458,12 @@ class Platform:
         return record if record is not None and identity.is_alive(record) else None
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Generator[None]:
-        """Only one process starts or stops an instance at a time; the others wait."""
+    def _exclusive(self) -> Generator[int]:
+        """Only one process starts or stops an instance at a time; the others wait. Gives the lock's descriptor."""
         self.layout.create()
         with self.layout.lock.open("w", encoding="ascii") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+            yield stream.fileno()
 
 
 def with_free_ports(config: PlatformConfig, first: int = 2000, last: int = 9900) -> PlatformConfig:
