@@ -67,7 +67,8 @@ def find_scale(hpas: Mapping[str, Any], deployments: Mapping[str, Any], deployme
         status = hpa.get("status", {})
         own: Mapping[str, Any] = next((one for one in deployments.get("items", []) if one["metadata"]["name"] == deployment), {})
         return Scale(
-            current=int(status.get("currentReplicas") or 0),
+            # The HPA's own currentReplicas is up to a sync period (15 s) old.
+            current=int(own.get("status", {}).get("replicas") or 0),
             desired=int(status.get("desiredReplicas") or 0),
             ready=int(own.get("status", {}).get("readyReplicas") or 0),
             minimum=int(hpa["spec"].get("minReplicas") or 1),
