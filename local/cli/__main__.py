@@ -7,10 +7,11 @@ import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.cli.errors import CommandError
-from local.cli.session import Session
+from local.cli.session import PROJECT, Session
 from local.progress import TerminalReporter
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument("--surge", type=float, default=110.0, help="requests a second in the surge (default 110)")
     load.add_argument("--seconds", type=float, default=60.0, help="length of base, surge and base together (default 60)")
     load.add_argument("--settle", type=float, default=420.0, help="longest wait for the replicas to return to the minimum (default 420)")
+    load.add_argument("--out", type=Path, default=PROJECT / "out", help="folder of load.png and load.json (default: out)")
     load.add_argument("--url", default=os.environ.get("URL") or None, help="Triton's base URL (default: the platform's port on loopback)")
     commands.add_parser("destroy", help="pulumi destroy")
     commands.add_parser("down", help="stop the platform")
@@ -54,7 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
         from local.load.run import Plan, load  # noqa: PLC0415
 
         plan = Plan(
-            base_rps=arguments.base, surge_rps=arguments.surge, seconds=arguments.seconds, settle_s=arguments.settle, url=arguments.url
+            base_rps=arguments.base,
+            surge_rps=arguments.surge,
+            seconds=arguments.seconds,
+            settle_s=arguments.settle,
+            url=arguments.url,
+            out=arguments.out,
         )
         return load(session, reporter, plan)
     from local.cli import commands  # noqa: PLC0415

@@ -40,7 +40,7 @@ METRIC: Final = "the autoscaler's metric"
 
 NAMESPACE: Final = "triton"
 METRIC_NAME: Final = "avg_time_queue_us"
-_FIRST_UP_S: Final = 110.0
+_FIRST_UP_S: Final = 60.0
 _UNCHANGED_UP_S: Final = 10.0
 _SERVING_BUDGET_S: Final = 300.0
 _METRIC_BUDGET_S: Final = 120.0
@@ -135,9 +135,9 @@ def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
         (PLATFORM, platform.estimate_s()),
         (STACK, 3.0 if again else 8.0),
         (UP, _UNCHANGED_UP_S if again else _FIRST_UP_S),
-        (SERVING, 1.0 if again else 15.0),
+        (SERVING, 1.0 if again else 5.0),
         (INFERENCE, 2.0),
-        (METRIC, 1.0 if again else 20.0),
+        (METRIC, 1.0 if again else 10.0),
     ]
     reporter.begin(f"Triton Fleet, instance {session.instance}, on this machine", plan)
     with reporter.step(CHECK):

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from local.cli.errors import CommandError
@@ -42,6 +43,8 @@ class Plan:
     settle_s: float
     """Longest time after the last base phase for the replicas to return to the minimum."""
     url: str | None
+    out: Path
+    """Folder for the picture and the numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +233,7 @@ def load(session: Session, reporter: TerminalReporter, plan: Plan) -> int:
         except KeyboardInterrupt:
             interrupted = True
         summary = summarise(run.samples, run.recorder, steps, scale.minimum)
-        _write(session, run, summary)
+        _write(plan.out, run, summary)
     if interrupted:
         raise KeyboardInterrupt
     return _verdict(summary, plan)
@@ -268,9 +271,8 @@ def _announce(base: str, scale: Scale, steps: Sequence[Phase], plan: Plan) -> No
     )
 
 
-def _write(session: Session, run: _Run, summary: Summary) -> None:
-    out = session.project / "out"
-    out.mkdir(exist_ok=True)
+def _write(out: Path, run: _Run, summary: Summary) -> None:
+    out.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
         "phases": [asdict(phase) for phase in run.plan],
         "summary": asdict(summary),
@@ -280,6 +282,10 @@ def _write(session: Session, run: _Run, summary: Summary) -> None:
     draw.picture(out / "load.png", run.samples, run.recorder.results, run.plan)
 
 
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def _verdict(summary: Summary, plan: Plan) -> int:
     print(
         f"\n  requests  {summary.requests}, failed {summary.failed}\n"
@@ -287,7 +293,7 @@ def _verdict(summary: Summary, plan: Plan) -> int:
         f"  replicas  {summary.replicas_before} -> {summary.replicas_peak} -> {summary.replicas_after}"
         + (f"; the first further one ready {summary.first_rise_s:.0f} s into the surge" if summary.first_rise_s is not None else "")
         + (f"; back at {summary.minimum} {summary.back_at_minimum_s:.0f} s after it" if summary.back_at_minimum_s is not None else "")
-        + "\n  picture   out/load.png, numbers in out/load.json"
+        + f"\n  picture   {_short(plan.out)}/load.png, numbers in load.json beside it"
     )
     for error, count in sorted(summary.errors.items(), key=lambda item: -item[1])[:5]:
         print(f"  failed    {count} times: {error}")
