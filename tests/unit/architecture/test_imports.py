@@ -1,0 +1,123 @@
+"""The house's import rules, read off the source: who may know whom, who may read configuration, what may be loaded when."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
+ROOMS = {"cluster", "repository", "addons", "serving"}
+"""Rooms beside each other: they meet in fleet.py and hand each other handles."""
+HEAVY = ("boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_gcp", "pulumi_eks")
+"""Loaded only by the stack that uses them."""
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path, *, typing_only: bool = True, in_functions: bool = True) -> set[str]:
+    """Modules that a file imports; without those under ``if TYPE_CHECKING`` or inside functions on request."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name(path)}: relative import"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            if not in_functions and isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+                continue
+            if not typing_only and isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def room(module: str) -> str | None:
+    """Room of a module such as ``components.addons.dcgm``."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "components" and len(parts) > 1 and parts[1] in ROOMS else None
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name)
+def test_rooms_beside_each_other_never_import_one_another(path: Path) -> None:
+    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    others = {module for module in imports(path) if room(module) not in {None, own}}
+    if own is not None:
+        assert others == set()
+    elif path.name != "fleet.py":
+        assert others == set(), "only fleet.py knows several rooms"
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name)
+def test_the_product_never_imports_what_stands_around_it(path: Path) -> None:
+    assert {module for module in imports(path) if module.split(".")[0] in {"local", "tests", "bench", "policy"}} == set()
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name)
+def test_settings_know_no_room_and_make_no_resource(path: Path) -> None:
+    if "settings" not in path.parts:
+        return
+    assert {module for module in imports(path) if room(module)} == set()
+    assert {module for module in imports(path) if module.startswith("pulumi_")} == set()
+    if path.name != "load.py":
+        assert {module for module in imports(path) if module.split(".")[0] == "pulumi"} == set()
+
+
+def reads_config(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    attributes = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return bool({"pulumi.Config", "pulumi.runtime.config"} & attributes) or any(
+        module in {"pulumi.Config", "pulumi.runtime.config", "pulumi.runtime.get_config"} for module in imports(path)
+    )
+
+
+@pytest.mark.parametrize("path", [*COMPONENTS, ROOT / "__main__.py"], ids=name)
+def test_only_the_loader_reads_the_configuration(path: Path) -> None:
+    assert reads_config(path) == (path == ROOT / "components" / "settings" / "load.py")
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name)
+def test_only_the_fleet_decides_by_provider(path: Path) -> None:
+    """A room that branches on the cluster's provider would have to change with each new one."""
+    if path == ROOT / "components" / "fleet.py" or "settings" in path.parts:
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    compared = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Compare, ast.Match))]
+    assert [code for code in compared if "cluster.provider" in code] == []
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name)
+def test_cloud_sdks_are_imported_where_they_are_used(path: Path) -> None:
+    at_import = imports(path, typing_only=False, in_functions=False)
+    assert {module for module in at_import if module.startswith(HEAVY)} == set()
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name)
+def test_no_resource_is_made_inside_apply(path: Path) -> None:
+    """Such a resource is missing from previews."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "apply":
+            made = [call for argument in node.args for call in ast.walk(argument) if isinstance(call, ast.Call)]
+            assert not [call for call in made if any(keyword.arg == "opts" for keyword in call.keywords)], name(path)
+
+
+def test_the_program_is_short() -> None:
+    assert len((ROOT / "__main__.py").read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_loading_the_program_loads_no_cloud_sdk_and_is_deterministic() -> None:
+    """In a process of its own: this one has them loaded for other tests."""
+    script = f"import sys, components.fleet, components.settings.load; print([m for m in sys.modules if m.startswith({HEAVY!r})])"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
