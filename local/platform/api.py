@@ -8,6 +8,8 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode
 
+from local.platform.errors import PlatformError
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 FIELD_MANAGER: Final = "triton-fleet-platform"
 
 
-class ApiError(RuntimeError):
+class ApiError(PlatformError):
     """The API refused, or could not be asked (status 0)."""
 
     def __init__(self, status: int, message: str) -> None:

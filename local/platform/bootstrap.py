@@ -188,7 +188,13 @@ def dns_available(api: Api, since: float) -> bool:
     if not current or status.get("updatedReplicas", 0) < 1 or status.get("availableReplicas", 0) < 1:
         return False
     pods = api.get(f"/api/v1/namespaces/{_NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns") or {}
-    return not any(stale_containers(pod, since) for pod in pods.get("items", []))
+    # Asked of the pods themselves: the Deployment's numbers lag behind them.
+    return any(is_ready(pod) and not stale_containers(pod, since) for pod in pods.get("items", []))
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether ``pod`` takes traffic."""
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in pod.get("status", {}).get("conditions", []))
 
 
 def node_ready(api: Api, since: float) -> bool:
@@ -199,6 +205,17 @@ def node_ready(api: Api, since: float) -> bool:
         item["type"] == "Ready" and item["status"] == "True" and moment(item["lastHeartbeatTime"]) >= math.floor(since)
         for item in conditions
     )
+
+
+def pressures(api: Api) -> list[str]:
+    """What the node says it is short of, in its own words; pods are refused or ended meanwhile."""
+    node = api.get(f"/api/v1/nodes/{config.NODE_NAME}")
+    conditions = [] if node is None else node.get("status", {}).get("conditions", [])
+    return [
+        f"{item['type']}: {item.get('message', '')}"
+        for item in conditions
+        if item["type"].endswith("Pressure") and item["status"] == "True"
+    ]
 
 
 def pods_are_current(api: Api, since: float) -> bool:

@@ -57,7 +57,11 @@ class Importer:
         self._prefix = ["nsenter", f"--target={pid}", "--mount", "--net", "--", ctr, f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io"]
 
     def _run(self, arguments: Sequence[str], timeout_s: float) -> str:
-        done = subprocess.run([*self._prefix, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
+        try:
+            done = subprocess.run([*self._prefix, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
+        except subprocess.TimeoutExpired as error:
+            msg = f"containerd did not answer `ctr {' '.join(arguments)}` within {timeout_s:.0f} s: its log says why (make status)."
+            raise PlatformError(msg) from error
         if done.returncode != 0:
             msg = f"containerd refused `ctr {' '.join(arguments)}`: {done.stderr.strip()[-600:]}"
             raise PlatformError(msg)

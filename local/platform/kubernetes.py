@@ -220,6 +220,8 @@ def kubelet_configuration(layout: Layout, *, cgroup: str) -> dict[str, Any]:
             "imagefs.available": "500Mi",
             "imagefs.inodesFree": "1%",
         },
+        # Five minutes of refused pods after the disk is free again would look like a fault.
+        "evictionPressureTransitionPeriod": "30s",
         # Images can't be pulled again: never collect one.
         "imageGCHighThresholdPercent": 100,
         "imageMaximumGCAge": "0s",

@@ -1,7 +1,7 @@
 """Starts the node: gives a process namespaces of its own, in which it becomes PID 1 and supervises the plan.
 
-Run as ``python -m local.platform.node STATE PORT_OFFSET LOCK``; its environment and descriptors come from `local.platform.platform`. The
-first process records which process the node is, lets it go, and ends; a node without a record can't come to be, since it waits for that word.
+Run as ``python -m local.platform.node STATE PORT_OFFSET LOCK``; environment and descriptors come from `local.platform.platform`. The
+first process records which process the node is, lets it go, and ends. A node without a record can't come to be: it waits for that word.
 """
 
 from __future__ import annotations

@@ -131,6 +131,15 @@ class Platform:
         reporter = report or SilentReporter()
         if sys.platform != "linux" or os.geteuid() != 0:
             self._refuse(preflight.check(self.config))
+        try:
+            self._start(reporter)
+        except OSError as error:
+            msg = (
+                f"The platform can't write its files in {self.layout.root} ({error}): nothing starts. Free disk space, or check the owner."
+            )
+            raise PlatformError(msg) from error
+
+    def _start(self, reporter: Reporter) -> None:
         with self._exclusive() as lock:
             node = self._node()
             if node is not None:
@@ -171,6 +180,10 @@ class Platform:
                     self._wait(node, "cluster DNS", lambda: _quiet(lambda: bootstrap.dns_available(api, since)))
             else:
                 reporter.note(f"No cluster DNS: image {settings.COREDNS_IMAGE} is not there. Names of Services do not resolve in pods.")
+            for pressure in bootstrap.pressures(api):
+                reporter.note(
+                    f"The node is short of something ({pressure}): it starts no pods until that is over. Free disk space or memory."
+                )
             with reporter.step("wait for the pods of the last run to be seen", 5):
                 self._wait(node, "the kubelet's look at every pod", lambda: _quiet(lambda: bootstrap.pods_are_current(api, since)))
 

@@ -279,3 +279,14 @@ def test_stopping_what_never_ran_is_quiet(tmp_path: Path) -> None:
 
     Platform(PlatformConfig(root=tmp_path / "s")).stop()
     assert not (tmp_path / "s").exists()
+
+
+def test_inotify_is_counted_for_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = PlatformConfig()
+    found = preflight._inotify(config)
+    free = int(found.detail.split()[0])
+    limit = int(found.detail.split()[2])
+    assert 0 <= free <= limit
+    assert found.ok == (free >= preflight.INOTIFY_NODE)
+    monkeypatch.setattr(preflight, "INOTIFY_NODE", limit + 1)
+    assert not preflight._inotify(config).ok
