@@ -1,1 +1,4 @@
-"""What runs on this machine: tools, the embedded one-node Kubernetes, images, plugins and the command line. Imports components/; never the other way round."""
+"""What runs on this machine: tools, the embedded one-node Kubernetes, images, plugins and the command line.
+
+Imports components/; never the other way round.
+"""
