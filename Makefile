@@ -16,7 +16,7 @@ ARGS ?=
 help: ## List the targets
 	@echo "Triton Fleet: autoscaling NVIDIA Triton from one pulumi up."
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/\$$\$$/, "$$", $$2); printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Start with: make up    then: make load"
 

@@ -27,8 +27,6 @@ _GIB: Final = 2**30
 _DISK_COLD_GIB: Final = 12.0
 """Cache with everything built (8 GiB, the Go build cache is most of it), one instance's state and images (3 GiB), and room to breathe."""
 _DISK_WARM_GIB: Final = 4.0
-_MEMORY_GIB: Final = 4.0
-"""3 GiB for the platform at rest and a gibibyte for what the user does beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +63,6 @@ def doctor(session: Session, reporter: TerminalReporter) -> int:
 def _lines(session: Session, toolchain: Toolchain) -> Iterator[Line]:
     yield Line(mark="ok", thing="Python", detail=f"{machine.python_version()} ({sys.executable})")
     yield Line(mark="ok", thing="machine", detail=f"{machine.system()} {machine.release()}, {machine.machine()}, {os.cpu_count()} cores")
-    yield _memory()
     yield _disk(session, toolchain)
     if session.kube_context is None:
         yield from _platform(session, toolchain)
@@ -77,19 +74,6 @@ def _lines(session: Session, toolchain: Toolchain) -> Iterator[Line]:
     yield Line(mark="ok" if session.state.exists() else "note", thing="state", detail=f"{session.state}{_size_text(session.state)}")
 
 
-def _memory() -> Line:
-    try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
-        free = int(fields["MemAvailable"].split()[0]) / 2**20
-    except (OSError, KeyError, ValueError):
-        return Line(mark="note", thing="memory", detail="unknown on this system")
-    if free < _MEMORY_GIB:
-        return Line(
-            mark="lacks", thing="memory", detail=f"{free:.1f} GiB available", remedy=f"free some: the platform wants {_MEMORY_GIB:.0f} GiB"
-        )
-    return Line(mark="ok", thing="memory", detail=f"{free:.1f} GiB available, {_MEMORY_GIB:.0f} wanted")
-
-
 def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
@@ -99,8 +83,13 @@ def _disk(session: Session, toolchain: Toolchain) -> Line:
     wanted = _DISK_COLD_GIB if toolchain.estimate_s() > 0 else _DISK_WARM_GIB
     detail = f"{free:.1f} GiB free at {_existing(session.cache)}, {wanted:.0f} wanted"
     if free < wanted:
-        return Line(mark="lacks", thing="disk", detail=detail, remedy="free some, or set TRITON_FLEET_CACHE to a folder on another disk")
-    return Line(mark="ok", thing="disk", detail=detail)
+        return Line(
+            mark="lacks",
+            thing="disk for the cache",
+            detail=detail,
+            remedy="free some, or set TRITON_FLEET_CACHE to a folder on another disk",
+        )
+    return Line(mark="ok", thing="disk for the cache", detail=detail)
 
 
 def _platform(session: Session, toolchain: Toolchain) -> Iterator[Line]:

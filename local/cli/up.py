@@ -168,7 +168,7 @@ def require(platform: Platform) -> None:
 
     failed = [check for check in platform.preflight() if check.required and not check.ok]
     if failed:
-        lines = [f"  - {check.name}: {check.detail}{f' {check.remedy}' if check.remedy else ''}" for check in failed]
+        lines = [f"  {check}" for check in failed]
         message = "This machine can't run the embedded platform:\n" + "\n".join(lines) + f"\n{OWN_CLUSTER_HINT}"
         raise CommandError(message)
 
