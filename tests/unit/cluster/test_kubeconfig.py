@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def config(
-    server: str = "https://127.0.0.1:1", *, name: str = "here", user: dict[str, Any] | None = None, **cluster: Any
+    server: str = "https://127.0.0.1:1", *, name: str = "here", user: dict[str, Any] | None = None, cluster: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     return {
         "apiVersion": "v1",

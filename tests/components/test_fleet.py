@@ -1,0 +1,208 @@
+"""The whole fleet under the SDK's mocks: what a stack consists of, what waits for what, and that nothing is registered after a refusal."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+import yaml
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.rpc import deserialize_properties
+from pulumi.runtime.settings import ROOT as STACK
+from pulumi.runtime.stack import wait_for_rpcs
+
+from components.errors import FleetError
+from components.fleet import TritonFleet, TritonFleetArgs
+from components.settings.load import parse
+from tests.components.conftest import event_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Mocks(pulumi.runtime.Mocks):
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        outputs = dict(args.inputs)
+        if args.typ.startswith("kubernetes:core"):
+            outputs["metadata"] = {"name": f"{args.name}-1a2b3c4d", **(outputs.get("metadata") or {})}
+        return f"{args.name}-id", outputs
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        raise AssertionError(args.token)
+
+
+class Monitor(MockMonitor):
+    """Keeps the requests by URN: a component and its one resource may share a logical name."""
+
+    def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
+        super().__init__(mocks)
+        self.requests: dict[str, Any] = {}
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (gRPC method name)
+        with event_loop():
+            answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        if request.type != "pulumi:pulumi:Stack":
+            self.requests[f"{request.type} {request.name}"] = request
+        return answer
+
+
+@pytest.fixture
+async def monitor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Monitor:
+    kubeconfig = {
+        "current-context": "kind-x",
+        "contexts": [{"name": "kind-x", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": {"command": "false"}}}],  # not asked whether it answers
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig), encoding="utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    STACK.set(None)
+    mocks = Mocks()
+    monitor = Monitor(mocks)
+    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)
+    return monitor
+
+
+def dev() -> dict[str, Any]:
+    """The dev stack's file, which charts and models of this checkout go with."""
+    config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))["config"]
+    return copy.deepcopy({key.removeprefix("triton-fleet:"): value for key, value in config.items()})
+
+
+async def build(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the fleet to the end; its exports, resolved."""
+    try:
+        fleet = TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=ROOT))
+        exports: dict[str, Any] = await pulumi.Output.from_input(fleet.exports).future()  # type: ignore[assignment]
+        return exports
+    finally:
+        await wait_for_rpcs()  # those of a refused program too: the stack's own would be left to the next test
+
+
+def inputs(monitor: Monitor, key: str) -> dict[str, Any]:
+    values: dict[str, Any] = deserialize_properties(monitor.requests[key].object)
+    return values
+
+
+SNAPSHOT = """
+kubernetes:core/v1:Namespace dcgm
+kubernetes:core/v1:Namespace monitoring
+kubernetes:core/v1:Namespace triton
+kubernetes:core/v1:Secret triton-credentials
+kubernetes:helm.sh/v3:Release dcgm-exporter
+kubernetes:helm.sh/v3:Release kps
+kubernetes:helm.sh/v3:Release prometheus-adapter
+kubernetes:helm.sh/v4:Chart triton
+pulumi-python:dynamic/repository:Release repository
+pulumi:providers:kubernetes cluster
+triton-fleet:addons:DcgmExporter dcgm
+triton-fleet:addons:PrometheusAdapter adapter
+triton-fleet:addons:PrometheusStack prometheus
+triton-fleet:cluster:ExistingCluster cluster
+triton-fleet:fleet:TritonFleet fleet
+triton-fleet:repository:ModelRepository repository
+triton-fleet:serving:Triton triton
+"""
+"""Type tokens and logical names of the dev stack. They are an interface: a change here replaces resources of stacks that exist unless it
+comes with an alias and a line in docs/upgrading.md."""
+
+
+async def test_the_dev_stack_consists_of(monitor: Monitor) -> None:
+    await build(dev())
+    assert sorted(monitor.requests) == SNAPSHOT.split("\n")[1:-1]
+
+
+async def test_everything_has_its_place_in_the_tree(monitor: Monitor) -> None:
+    await build(dev())
+    for key, request in monitor.requests.items():
+        if not key.startswith("triton-fleet:fleet:"):
+            assert "triton-fleet:fleet:TritonFleet" in request.parent, key
+
+
+async def test_every_kubernetes_object_goes_through_the_fleets_provider(monitor: Monitor) -> None:
+    await build(dev())
+    objects = {key: request for key, request in monitor.requests.items() if key.startswith("kubernetes:")}
+    assert objects
+    for key, request in objects.items():
+        provider = request.provider or request.providers.get("kubernetes", "")
+        assert "pulumi:providers:kubernetes::cluster" in provider, key
+
+
+async def test_exports(monitor: Monitor) -> None:
+    exports = await build(dev())
+    digest = exports["repository"]["digest"]
+    assert exports["cluster"] == "kind-x"
+    assert exports["prometheus"] == "http://kps-prometheus.monitoring.svc:9090"
+    assert exports["repository"]["url"] == f"s3://http://10.111.0.1:7070/models/releases/{digest}"
+    assert exports["serving"] == {"triton": {"namespace": "triton", "service": "triton.triton.svc.cluster.local"}}
+
+
+async def test_no_credential_and_no_path_of_this_machine_goes_into_the_state(monitor: Monitor, tmp_path: Path) -> None:
+    await build(dev())
+    provider = inputs(monitor, "pulumi:providers:kubernetes cluster")
+    assert provider == {"kubeconfig": "", "context": "kind-x", "enableServerSideApply": "true"}
+    for key, request in monitor.requests.items():
+        assert str(tmp_path) not in str(request.object), key
+        assert str(ROOT) not in str(request.object), key
+        if "Secret" not in key:
+            assert "hush" not in str(request.object), key
+
+
+async def test_without_dcgm(monitor: Monitor) -> None:
+    await build({**dev(), "dcgm": {"enabled": False}})
+    assert not [key for key in monitor.requests if "dcgm" in key]
+
+
+async def test_several_deployments_share_what_is_there_once(monitor: Monitor) -> None:
+    raw = dev()
+    raw["serving"].append({"name": "second", "image": "x", "models": ["add_sub"], "resources": {"gpus": 0}})
+    exports = await build(raw)
+    assert set(exports["serving"]) == {"triton", "second"}
+    added = set(monitor.requests) - set(SNAPSHOT.split("\n"))
+    assert added == {
+        "triton-fleet:serving:Triton second",
+        "kubernetes:helm.sh/v4:Chart second",
+        "kubernetes:core/v1:Secret second-credentials",
+    }
+
+
+async def test_all_problems_of_models_and_cluster_at_once_and_nothing_is_registered(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    raw = dev()
+    raw["repository"]["models"] = ["add_sub", "nope"]
+    with pytest.raises(
+        FleetError, match=r"(?s)^2 problems:.*triton-fleet:cluster\.kubeconfig .*triton-fleet:repository\.models names nope"
+    ):
+        await build(raw)
+    assert monitor.requests == {}
+
+
+async def test_a_dead_cluster_stops_it_before_anything_is_registered(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dead = yaml.safe_load((tmp_path / "kubeconfig").read_text(encoding="utf-8"))
+    dead["users"][0]["user"] = {}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(dead), encoding="utf-8")
+    with pytest.raises(FleetError, match=r"triton-fleet:cluster\.kubeconfig \(context kind-x, .* does not answer .* nothing was created"):
+        await build(dev())
+    assert monitor.requests == {}
+
+
+async def test_models_of_a_deployment_are_looked_for_in_the_folder_where_the_settings_name_none(monitor: Monitor) -> None:
+    raw = dev()
+    del raw["repository"]["models"]
+    raw["serving"][0]["models"] = ["add_sub", "nope"]
+    with pytest.raises(FleetError, match=r"triton-fleet:serving\[0\]\.models names nope, absent from models: Triton would not start"):
+        await build(raw)
+    assert monitor.requests == {}
