@@ -132,8 +132,9 @@ def test_client_counts_what_goes_wrong_and_goes_on() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal number
         number += 1
+        mine = number
         value = await read_request(reader)
-        if number % 2:
+        if mine % 2:
             writer.write(answer(value))
             await writer.drain()
         writer.close()
