@@ -1,0 +1,263 @@
+"""Ensembles: the flow of tensors through the steps, and that each step fits the model that it names.
+
+Twins in triton-inference-server/core: ``ValidateEnsembleSchedulingConfig`` (flow), ``ValidateEnsembleConfig`` (types and shapes),
+``CircularDependencyCheck``. Not checked: what decoupled models feed a step (Triton refuses inputs that stem from different ones).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from components.repository.validation.backends import ENSEMBLE
+from components.repository.validation.config import WILDCARD, data_type
+from components.repository.validation.problems import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from components.repository.validation.problems import Report, Step
+
+_SCHEDULING: Final = "ensemble_scheduling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composable:
+    """What a step has to know of the model that it names."""
+
+    config: Any
+    """``ModelConfig``; None where it could not be read, and nothing more is said."""
+    open: bool
+    """Whether the backend may add inputs, outputs or a batch size that config.pbtxt does not name."""
+    versions: Collection[int]
+    """Versions that Triton loads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tensor:
+    """Type and shape of a tensor, and which model they are from."""
+
+    model: str
+    type: int
+    dims: tuple[int, ...]
+    batching: bool
+
+    def fits(self, other: _Tensor) -> bool:
+        """Shapes agree as they are, or with the batch dimensions in front."""
+        return _fits(self.dims, other.dims) or _fits(self.full, other.full)
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        return (WILDCARD, *self.dims) if self.batching else self.dims
+
+
+def _fits(left: Sequence[int], right: Sequence[int]) -> bool:
+    return len(left) == len(right) and all(a == b or WILDCARD in {a, b} for a, b in zip(left, right, strict=True))
+
+
+def check_ensemble(config: Any, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
+    """Note what is wrong with an ensemble's own fields, its flow and its steps.
+
+    Args:
+        config: the ensemble's ``ModelConfig``.
+        models: all models of the release, by name.
+        left_out: names of models that lie beside these and are not part of the release.
+        report: where problems go.
+    """
+    if config.platform == ENSEMBLE and config.backend:
+        report.field("backend", what=f"is {config.backend}, and platform is ensemble", remedy="Leave backend out.")
+    if not config.HasField(_SCHEDULING):
+        if config.platform == ENSEMBLE:
+            report.field(
+                "platform", what="is ensemble, and there is no ensemble_scheduling", remedy="Add ensemble_scheduling { step [ ... ] }."
+            )
+        return
+    if config.platform != ENSEMBLE:
+        what = f"is {config.platform or 'missing'}, and there is ensemble_scheduling"
+        report.field("platform", what=what, remedy='Write platform: "ensemble" and no backend.')
+    for field, given in (
+        ("instance_group", bool(config.instance_group)),
+        ("optimization", config.HasField("optimization")),
+        ("model_warmup", bool(config.model_warmup)),
+    ):
+        if given:
+            report.field(field, what="is given for an ensemble", remedy="Move it to the models of its steps.")
+    steps = config.ensemble_scheduling.step
+    if not steps:
+        report.field(_SCHEDULING, what="has no step", remedy="Add one for each model.")
+        return
+    _check_flow(config, report)
+    _check_steps(config, models, left_out, report)
+
+
+def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a transcription, in its order)
+    """Every tensor is written once and read, and every output can be computed from the inputs."""
+    written: dict[str, int] = {}
+    read: dict[str, int] = {}
+    for index, step in enumerate(config.ensemble_scheduling.step):
+        where = (_SCHEDULING, "step", index)
+        if not step.model_name:
+            report.field(*where, "model_name", what="is missing", remedy="Name the model of the step.")
+        for field in ("input_map", "output_map"):
+            if not getattr(step, field):
+                report.field(*where, field, what="is missing", remedy="Map the model's tensors to the ensemble's.")
+        for name in step.input_map.values():
+            read.setdefault(name, index)
+        for key, name in sorted(step.output_map.items()):
+            if name in written:
+                report.field(
+                    *where,
+                    "output_map",
+                    Key(key),
+                    what=f"writes {name}, which step {written[name]} writes already",
+                    remedy="Give each output a tensor of its own.",
+                )
+            else:
+                written[name] = index
+    inputs = {tensor.name for tensor in config.input}
+    outputs = {tensor.name for tensor in config.output}
+    for position, tensor in enumerate(config.input):
+        if tensor.name not in read and tensor.name not in written:
+            report.field("input", position, "name", what=f"is {tensor.name}, which no step reads", remedy="Map it in a step, or remove it.")
+    ready = set(inputs)
+    waiting = list(config.ensemble_scheduling.step)
+    while runnable := [step for step in waiting if all(name in ready for name in step.input_map.values())]:
+        ready |= {name for step in runnable for name in step.output_map.values()}
+        waiting = [step for step in waiting if all(step is not done for done in runnable)]
+    for position, tensor in enumerate(config.output):
+        if tensor.name not in written and tensor.name not in read:
+            report.field(
+                "output",
+                position,
+                "name",
+                what=f"is {tensor.name}, which no step writes",
+                remedy="Map it in a step's output_map, or remove it.",
+            )
+        elif tensor.name not in ready:
+            missing = sorted({name for step in waiting for name in step.input_map.values()} - ready - set(written))
+            reason = f"{', '.join(missing)} is written by no step and is no input" if missing else "its steps wait for one another"
+            report.field(
+                "output", position, "name", what=f"is {tensor.name}, which is never computed: {reason}", remedy="Complete the steps' maps."
+            )
+    for name in sorted((set(written) | set(read)) - outputs - inputs):
+        if name not in read:
+            step = ("output_map", written[name])
+            what, remedy = f"writes {name}, which nothing reads", "Leave this mapping out, or make it an output of the ensemble."
+        elif name not in ready and name not in written:
+            step = ("input_map", read[name])
+            what, remedy = f"reads {name}, which no step writes", "Map an output of a step to it, or make it an input of the ensemble."
+        else:
+            continue
+        report.field(_SCHEDULING, "step", step[1], step[0], what=what, remedy=remedy)
+
+
+def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
+    """Each step's model is there, in the version that is asked for, and its tensors agree with those that they are mapped to."""
+    tensors: dict[str, _Tensor] = {}
+    for tensor in (*config.input, *config.output):
+        dims = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
+        tensors.setdefault(
+            tensor.name, _Tensor(model=report.model, type=tensor.data_type, dims=tuple(dims), batching=config.max_batch_size > 0)
+        )
+    for index, step in enumerate(config.ensemble_scheduling.step):
+        if not step.model_name or step.model_namespace:
+            continue
+        where = (_SCHEDULING, "step", index)
+        model = models.get(step.model_name)
+        if model is None:
+            _absent(step.model_name, (*where, "model_name"), models, left_out, report)
+            continue
+        if step.model_version > 0 and model.versions and step.model_version not in model.versions:
+            report.field(
+                *where,
+                "model_version",
+                what=f"is {step.model_version}, and {step.model_name} is served in {', '.join(map(str, sorted(model.versions)))}",
+                remedy="Write -1 for the newest, or change the model's version_policy.",
+            )
+        if model.config is None:
+            continue
+        limit = model.config.max_batch_size
+        if limit and limit < config.max_batch_size:
+            report.field(
+                "max_batch_size",
+                what=f"is {config.max_batch_size}, and step {index}'s model {step.model_name} takes batches of {limit} at most",
+                remedy=f"Lower it to {limit}, or raise {step.model_name}'s.",
+            )
+        _check_maps(step, model, where, tensors, report)
+
+
+def _absent(name: str, where: tuple[Step, ...], models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
+    if name in left_out:
+        report.field(*where, what=f"is {name}, which is not among the models that are uploaded", remedy=f"Add {name} to repository.models.")
+        return
+    close = difflib.get_close_matches(name, models, 1, 0.6)
+    remedy = f"Did you mean {close[0]}?" if close else f"Add the model, or name one of: {', '.join(sorted(models))}."
+    report.field(*where, what=f"is {name}, and there is no such model", remedy=remedy)
+
+
+def _check_maps(step: Any, model: Composable, where: tuple[str, str, int], tensors: dict[str, _Tensor], report: Report) -> None:
+    config = model.config
+    for field, members in (("input_map", config.input), ("output_map", config.output)):
+        known = {member.name: member for member in members}
+        mapping = dict(getattr(step, field))
+        for key in sorted(mapping):
+            member = known.get(key)
+            if member is None:
+                if not model.open:
+                    report.field(
+                        *where,
+                        field,
+                        Key(key),
+                        what=f"names {key}, which is no {field.removesuffix('_map')} of {step.model_name}",
+                        remedy=f"There: {', '.join(sorted(known)) or 'none'}.",
+                    )
+                continue
+            mine = _Tensor(model=step.model_name, type=member.data_type, dims=tuple(member.dims), batching=config.max_batch_size > 0)
+            other = tensors.setdefault(mapping[key], mine)
+            if other.type != mine.type:
+                what = f"maps {key} ({data_type(mine.type)}) to {mapping[key]}, which is {data_type(other.type)} in {other.model}"
+                report.field(*where, field, Key(key), what=what, remedy="Map tensors of one type, or put a model between that converts.")
+            elif not other.fits(mine):
+                what = f"maps {key} {_text(mine)} to {mapping[key]}, which is {_text(other)} in {other.model}"
+                report.field(
+                    *where,
+                    field,
+                    Key(key),
+                    what=what,
+                    remedy="Make the shapes equal, batch dimension (-1, where the model batches) included.",
+                )
+        if field == "input_map":
+            for member in members:
+                if member.name not in mapping and not member.optional:
+                    what = f"leaves out {member.name}, which {step.model_name} needs"
+                    report.field(*where, field, what=what, remedy="Map a tensor to it.")
+
+
+def _text(tensor: _Tensor) -> str:
+    return f"[{', '.join(str(dim) for dim in tensor.full)}]"
+
+
+def cycles(steps: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
+    """Circles of ensembles that name one another, each once, beginning with its smallest name; ``steps`` has the models of each ensemble."""
+    found: set[tuple[str, ...]] = set()
+    finished: set[str] = set()
+    for start in sorted(steps):
+        path: list[str] = []
+        stack = [(start, iter(sorted(set(steps[start]))))] if start not in finished else []
+        path.extend(name for name, _ in stack)
+        while stack:
+            name, rest = stack[-1]
+            following = next(rest, None)
+            if following is None:
+                finished.add(name)
+                stack.pop()
+                path.pop()
+            elif following in path:
+                circle = path[path.index(following) :]
+                first = circle.index(min(circle))
+                found.add((*circle[first:], *circle[:first]))
+            elif following in steps and following not in finished:
+                stack.append((following, iter(sorted(set(steps[following])))))
+                path.append(following)
+    return sorted(found)

@@ -1,0 +1,294 @@
+"""config.pbtxt: read with bounds, parsed with Triton's own protobuf, and every field's line kept.
+
+The verdict on the grammar is protobuf's. Beside it a small reader of our own remembers lines, because a parsed message has none, and names
+all unknown fields and values at once, because protobuf stops at the first.
+
+Triton's schema comes from tritonclient, whose package imports gRPC (2 s, 300 modules); the schema's module alone takes 0.15 s and is
+loaded by its path, on first use.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from components.errors import FleetError
+from components.repository.validation.problems import Key, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from components.repository.validation.problems import Report
+
+MAX_BYTES: Final = 4 << 20
+"""Longest config.pbtxt that is read, in bytes. Real ones have some hundred; without a bound a model under that name would fill memory."""
+
+_MAX_DEPTH: Final = 32
+"""Deeper than any message of Triton's schema nests (8)."""
+
+_TOKEN: Final = re.compile(
+    r"""(?P<space>[ \t\r\f\v]+|\#[^\n]*)
+      | (?P<newline>\n)
+      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+      | (?P<number>[-+]?\.?[0-9](?:[eE][-+]|[A-Za-z0-9_.])*)
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+_TYPE_HINTS: Final = {
+    "FLOAT": "TYPE_FP32",
+    "FLOAT16": "TYPE_FP16",
+    "HALF": "TYPE_FP16",
+    "FLOAT32": "TYPE_FP32",
+    "FLOAT64": "TYPE_FP64",
+    "DOUBLE": "TYPE_FP64",
+    "BFLOAT16": "TYPE_BF16",
+    "INT": "TYPE_INT32",
+    "LONG": "TYPE_INT64",
+    "BYTES": "TYPE_STRING",
+    "STR": "TYPE_STRING",
+    "BOOLEAN": "TYPE_BOOL",
+}
+"""Names of types elsewhere (numpy, PyTorch, Triton's own wire protocol) and what config.pbtxt calls them."""
+
+
+@functools.cache
+def schema() -> Any:
+    """Triton's ``model_config_pb2``.
+
+    Raises:
+        FleetError: tritonclient is not installed.
+    """
+    package = importlib.util.find_spec("tritonclient")
+    for place in (package.submodule_search_locations or ()) if package else ():
+        path = Path(place) / "grpc" / "model_config_pb2.py"
+        spec = importlib.util.spec_from_file_location("_triton_model_config_pb2", path) if path.is_file() else None
+        if spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    raise FleetError(
+        "tritonclient has no model_config_pb2 here: no config.pbtxt could be checked. Install what requirements.lock names (make setup)."
+    )
+
+
+@dataclass
+class Node:
+    """A field as it was written: its line, and its value or its own fields."""
+
+    name: str
+    line: int
+    value: str | None = None
+    children: list[Node] = field(default_factory=list)
+    message: bool = False
+
+
+class Source:
+    """Where the fields of a config.pbtxt were written."""
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+
+    def line(self, *where: Step) -> int | None:
+        """Line of a field, or of what is nearest around it; None for a file that says nothing about it."""
+        node, line = self.root, None
+        position = 0
+        while position < len(where):
+            name = where[position]
+            found = [child for child in node.children if child.name == name]
+            position += 1
+            if position < len(where) and isinstance(index := where[position], int):
+                found = found[index : index + 1]
+                position += 1
+            elif position < len(where) and isinstance(key := where[position], Key):
+                found = [child for child in found if str(key.name) in {entry.value for entry in child.children if entry.name == "key"}]
+                position += 1
+                if found and position < len(where):
+                    found = [entry for entry in found[0].children if entry.name == "value"] or found
+            if not found:
+                return line
+            node, line = found[0], found[0].line
+        return line
+
+
+class _Unreadable(Exception):
+    """Our reader does not understand the text; protobuf says what is wrong with it."""
+
+
+class _Reader:
+    """Recursive descent over the text format, as far as lines need it; linear in the text."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = self._split(text)
+        self._line = 1
+        self._next: tuple[str, str, int] | None = next(self._tokens, None)
+
+    @staticmethod
+    def _split(text: str) -> Iterator[tuple[str, str, int]]:
+        line = 1
+        for match in _TOKEN.finditer(text):
+            kind = match.lastgroup or "other"
+            if kind == "newline":
+                line += 1
+            elif kind != "space":
+                yield kind, match.group(), line
+
+    def _take(self) -> tuple[str, str, int]:
+        if self._next is None:
+            raise _Unreadable
+        token, self._next = self._next, next(self._tokens, None)
+        return token
+
+    def _sees(self, *texts: str) -> bool:
+        return self._next is not None and self._next[0] == "other" and self._next[1] in texts
+
+    def read(self) -> Node:
+        root = Node("", 1, message=True)
+        self._fields(root, None, 0)
+        return root
+
+    def _fields(self, into: Node, end: str | None, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise _Unreadable
+        while self._next is not None and not (end and self._sees(end)):
+            kind, name, line = self._take()
+            if kind != "word":
+                raise _Unreadable
+            if self._sees(":"):
+                self._take()
+            if self._sees("["):
+                self._take()
+                while not self._sees("]"):
+                    into.children.append(self._value(name, self._next[2] if self._next else line, depth))
+                    if self._sees(","):
+                        self._take()
+                self._take()
+            else:
+                into.children.append(self._value(name, line, depth))
+            if self._sees(",", ";"):
+                self._take()
+        if end:
+            self._take()
+
+    def _value(self, name: str, line: int, depth: int) -> Node:
+        if self._sees("{", "<"):
+            node = Node(name, line, message=True)
+            self._fields(node, "}" if self._take()[1] == "{" else ">", depth + 1)
+            return node
+        kind, text, _ = self._take()
+        if kind == "other" and text == "-":
+            kind, rest, _ = self._take()
+            text += rest
+        if kind == "other":
+            raise _Unreadable
+        if kind == "string":
+            text = text[1:-1]
+            while self._next is not None and self._next[0] == "string":
+                text += self._take()[1][1:-1]
+        return Node(name, line, text)
+
+
+def read(text: str) -> Source | None:
+    """Lines of all fields; None where the text can't be followed."""
+    try:
+        return Source(_Reader(text).read())
+    except _Unreadable:
+        return None
+
+
+def parse(text: str, report: Report) -> Any | None:
+    """``ModelConfig`` of a config.pbtxt, with what is wrong with its text noted in ``report``; None where nothing more can be said."""
+    from google.protobuf import text_format  # noqa: PLC0415 (loaded by programs that check models only)
+
+    source = read(text)
+    report.source = source
+    before = len(report.problems)
+    if source is not None:
+        _check_names(source.root, schema().ModelConfig.DESCRIPTOR, (), report)
+    seen = {problem.line for problem in report.problems[before:]}
+    config = schema().ModelConfig()
+    try:
+        text_format.Parse(text, config, allow_unknown_field=bool(seen))
+    except (text_format.ParseError, RecursionError, ValueError) as error:
+        line = error.GetLine() if isinstance(error, text_format.ParseError) else None
+        if line is None or line not in seen:
+            report.file("config.pbtxt", f"is no model configuration ({_reason(error)})", "Correct the text.", line=line)
+        return None
+    return config
+
+
+def _reason(error: Exception) -> str:
+    """Protobuf's sentence without the position and the repetition of the line."""
+    text = re.sub(r"^\d+:\d+ : ", "", str(error))
+    text = re.sub(r"^'.*?': ", "", text, flags=re.DOTALL) if text.startswith("'") else text
+    text = " ".join(text.replace("inference.", "").split()).rstrip(".")
+    return text if len(text) <= 300 else f"{text[:300]}..."  # noqa: PLR2004 (a screen's worth)
+
+
+def _check_names(node: Node, message: Any, where: tuple[Step, ...], report: Report) -> None:
+    """Note fields and enumerators that Triton's schema does not know, and singular fields that are given twice."""
+    counts: dict[str, int] = {}
+    for child in node.children:
+        position = counts.get(child.name, 0)
+        counts[child.name] = position + 1
+        known = message.fields_by_name.get(child.name)
+        here = (*where, child.name)
+        if known is None:
+            _unknown(child, message, here, report)
+            continue
+        if known.is_repeated:
+            here = (*here, position)
+        elif position == 1:
+            _note(report, child, here, "is given twice", "Keep one.")
+            continue
+        elif position > 1:
+            continue
+        if known.message_type is not None and child.message:
+            _check_names(child, known.message_type, here, report)
+        elif known.enum_type is not None and child.value is not None and child.value[:1].isalpha():
+            names = [value.name for value in known.enum_type.values]
+            if child.value not in names:
+                hint = _TYPE_HINTS.get(child.value.upper().removeprefix("TYPE_"))
+                close = [hint] if hint in names else difflib.get_close_matches(child.value.upper(), names, 1, 0.5)
+                remedy = f"Did you mean {close[0]}? There are: " if close else "Use one of: "
+                _note(report, child, here, f"is {child.value}, which Triton does not know", f"{remedy}{', '.join(names)}.")
+
+
+def _note(report: Report, node: Node, where: tuple[Step, ...], what: str, remedy: str) -> None:
+    """Note a problem at this very node: `Source.line` would find the first of its name."""
+    from components.repository.validation.problems import Problem, field_name  # noqa: PLC0415
+
+    report.problems.append(
+        Problem(
+            model=report.model,
+            file=f"{report.model}/config.pbtxt",
+            line=node.line,
+            field=field_name(*where),
+            what=what,
+            consequence=f"Triton would not load {report.model}",
+            remedy=remedy,
+        )
+    )
+
+
+def _unknown(node: Node, message: Any, where: tuple[Step, ...], report: Report) -> None:
+    names = sorted(message.fields_by_name)
+    close = difflib.get_close_matches(node.name.lower(), names, 1, 0.6)
+    owners = sorted(
+        owner.name
+        for owner in schema().ModelConfig.DESCRIPTOR.fields
+        if owner.message_type is not None and node.name in owner.message_type.fields_by_name
+    )
+    if close:
+        remedy = f"Did you mean {close[0]}?"
+    elif owners:
+        remedy = f"It belongs into {' or '.join(owners)}."
+    else:
+        remedy = f"Remove it; there are: {', '.join(names)}."
+    _note(report, node, where, "is no field of Triton's model configuration", remedy)
