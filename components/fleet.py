@@ -7,6 +7,7 @@ settings -> cluster -+- repository ------------------+
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from components.addons.release import check_charts
 from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
 from components.errors import Checked, FleetError, raise_all
 from components.naming import type_token
-from components.repository.s3 import ModelRepository, ModelRepositoryArgs
+from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment
 from components.repository.scan import scan
 from components.serving.namespaces import serving_namespaces
 from components.serving.scaling import adapter_rules
@@ -54,7 +55,8 @@ class TritonFleet(pulumi.ComponentResource):
         access = Checked(lambda: find(settings.cluster))
         plan = Checked(lambda: _plan(settings, args.project_dir))
         charts = Checked(lambda: check_charts(settings.charts, _chart_pins(settings)))
-        raise_all([access, plan, charts])
+        environment = Checked(lambda: check_environment(settings.repository, os.environ))
+        raise_all([access, plan, charts, environment])
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)

@@ -54,7 +54,7 @@ class _Release(pulumi.dynamic.Resource, module="repository", name="Release"):
 
 
 class ModelRepository(pulumi.ComponentResource):
-    """The release that Triton reads. Raises FleetError where the settings and this environment don't go together."""
+    """The release that Triton reads. Raises FleetError like `check_environment`."""
 
     handle: RepositoryHandle
 
@@ -94,6 +94,17 @@ class ModelRepository(pulumi.ComponentResource):
         self.register_outputs({"url": release.url, "digest": release.digest})
 
 
+def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) -> None:
+    """See whether the settings and the environment that Pulumi runs in go together, before anything is declared.
+
+    Raises:
+        FleetError: When pods could not find the store, or when the keys that Triton is to get are not to be found.
+    """
+    release_url(settings, "", environ)
+    if settings.credentials == "environment":
+        _find_keys()
+
+
 def release_url(settings: RepositorySettings, digest: str, environ: Mapping[str, str]) -> str:
     """What Triton's --model-repository takes for a release, as seen from a pod.
 
@@ -119,7 +130,7 @@ def release_url(settings: RepositorySettings, digest: str, environ: Mapping[str,
     return f"s3://{address.scheme}://{host}:{port}/{path}"
 
 
-def _credentials() -> pulumi.Output[dict[str, str]]:
+def _find_keys() -> dict[str, str]:
     """Keys out of the AWS default chain, as environment variables for Triton.
 
     Raises:
@@ -139,6 +150,12 @@ def _credentials() -> pulumi.Output[dict[str, str]]:
     variables = {"AWS_ACCESS_KEY_ID": str(keys.access_key), "AWS_SECRET_ACCESS_KEY": str(keys.secret_key)}
     if keys.token:
         variables["AWS_SESSION_TOKEN"] = keys.token
+    return variables
+
+
+def _credentials() -> pulumi.Output[dict[str, str]]:
+    variables = _find_keys()
+    if "AWS_SESSION_TOKEN" in variables:
         pulumi.log.warn(
             "triton-fleet:repository.credentials is environment, and the keys found are temporary: pods that start after they expire "
             "can't read the "

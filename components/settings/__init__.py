@@ -32,12 +32,19 @@ class Settings(Model):
     """Everything that a stack file says, in one frozen tree."""
 
     cluster: ClusterSettings = ExistingClusterSettings()
+    """The cluster that everything runs on."""
     charts: ChartSettings = ChartSettings()
+    """Where third-party charts come from."""
     repository: RepositorySettings
+    """The models and the bucket that they are released to."""
     prometheus: PrometheusSettings = PrometheusSettings()
+    """kube-prometheus-stack."""
     dcgm: DcgmSettings = DcgmSettings()
+    """dcgm-exporter: GPU metrics."""
     adapter: AdapterSettings = AdapterSettings()
+    """prometheus-adapter: what the autoscalers read."""
     serving: tuple[ServingSettings, ...] = Field(min_length=1)
+    """The Triton deployments. They share cluster, metrics and models."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

@@ -11,6 +11,7 @@ class ExistingClusterSettings(Model):
     """A cluster that is there already: found through a kubeconfig, never created, changed or deleted."""
 
     provider: Literal["existing"] = "existing"
+    """Kind of cluster; ``existing`` is one that is there already."""
     kubeconfig: str | None = None
     """Path of a kubeconfig file; None means what kubectl would use (KUBECONFIG, else ~/.kube/config)."""
     context: str | None = None

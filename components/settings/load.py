@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import pulumi
@@ -276,11 +277,11 @@ def _show(value: object) -> str:
 
 
 def _purpose(path: FieldPath, owner: type[Model] | None) -> str:
-    """First sentence of the key's own documentation, or nothing."""
+    """What the key's own documentation begins with, or nothing."""
     field = next((field for name, field in (owner or Model).model_fields.items() if path and (field.alias or name) == path[-1]), None)
     if field is None or not field.description:
         return ""
-    sentence = " ".join(field.description.split()).split(". ")[0].rstrip(".")
+    sentence = re.split(r"[.,;:](?:\s|$)", " ".join(field.description.split()), maxsplit=1)[0]
     return f"it is the {sentence[0].lower()}{sentence[1:]}, and " if sentence else ""
 
 

@@ -84,6 +84,7 @@ class RepositorySettings(Model):
     models: tuple[str, ...] | None = None
     """Names of the models to upload; None means every sub-folder of ``source``."""
     store: Literal["s3"] = "s3"
+    """Kind of object store: S3, or what speaks its protocol."""
     bucket: BucketName
     """Name of the bucket that holds the releases."""
     prefix: KeyPrefix = "models"
@@ -91,6 +92,7 @@ class RepositorySettings(Model):
     create_bucket: bool = False
     """True: the bucket is made by the stack and destroyed with it. False: it must exist."""
     region: str = "us-east-1"
+    """Region of the bucket."""
     endpoint: Endpoint | None = None
     """URL of an S3-compatible store as the uploading machine reaches it; None means AWS, or AWS_ENDPOINT_URL_S3 when set."""
     cluster_endpoint: Endpoint | None = None

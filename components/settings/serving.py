@@ -36,10 +36,13 @@ class ResourceSettings(Model):
     """What one Triton pod asks of its node."""
 
     cpu: Quantity = "2"
+    """CPU request."""
     memory: Quantity = "8Gi"
+    """Memory request and limit; ``shm`` is part of it."""
     gpus: int = Field(default=1, ge=0)
     """Whole GPUs, or slices where ``gpu_resource`` names one. 0 runs Triton on CPU."""
     gpu_resource: str = "nvidia.com/gpu"
+    """Name of the GPU resource, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.5gb``."""
     shm: Quantity = "1Gi"
     """Size of /dev/shm, a memory volume: counted in ``memory``. The Python backend takes 64 MiB of it or more a model instance."""
 
@@ -48,9 +51,13 @@ class ServiceSettings(Model):
     """The Service in front of Triton."""
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    """Kind of Service."""
     http_node_port: int | None = Field(default=None, ge=30000, le=32767)
+    """Node port of HTTP; None leaves the choice to Kubernetes."""
     grpc_node_port: int | None = Field(default=None, ge=30000, le=32767)
+    """Node port of gRPC; None leaves the choice to Kubernetes."""
     annotations: dict[str, str] = Field(default_factory=dict)
+    """Annotations of the Service, as load balancer controllers read them."""
 
     @model_validator(mode="after")
     def _node_ports(self) -> Self:
@@ -83,21 +90,27 @@ class QueueTimeMetric(Model):
     """Mean time that a request waited in Triton's queue, per pod (``avg_time_queue_us``)."""
 
     kind: Literal["queueTime"]
+    """Mean time in the queue."""
     target: Duration = Field(gt=0)
+    """Mean time in the queue that is held, per pod."""
 
 
 class PendingRequestsMetric(Model):
     """Requests waiting in Triton's queues, per pod (``nv_inference_pending_request_count``)."""
 
     kind: Literal["pendingRequests"]
+    """Requests in the queue."""
     target: float = Field(ge=0.001)
+    """Requests in the queue that are held, per pod."""
 
 
 class GpuUtilizationMetric(Model):
     """GPU utilisation in percent through Service dcgm-exporter (``DCGM_FI_DEV_GPU_UTIL``, Object metric, as in reference 000)."""
 
     kind: Literal["gpuUtilization"]
+    """GPU utilisation."""
     target: float = Field(ge=1, le=100)
+    """Utilisation that is held, in percent."""
 
 
 Metric = Annotated[QueueTimeMetric | PendingRequestsMetric | GpuUtilizationMetric, Field(discriminator="kind")]
@@ -107,7 +120,9 @@ class ScalingSettings(Model):
     """HorizontalPodAutoscaler (autoscaling/v2). With several metrics the largest proposal wins."""
 
     min_replicas: int = Field(default=1, ge=1)
+    """Fewest pods."""
     max_replicas: int = Field(default=4, ge=1)
+    """Most pods."""
     metrics: tuple[Metric, ...] = Field(
         default=(
             QueueTimeMetric(kind="queueTime", target=0.05),
@@ -115,11 +130,14 @@ class ScalingSettings(Model):
         ),
         min_length=1,
     )
+    """What is held; with several the largest proposal wins. Each kind once."""
     window: Duration = Field(default=60.0, gt=0, le=600)
     """Rate window of the metrics; at least four scrapes, or the rates flap. All deployments of a stack share one rule a metric, hence
     one window: the longest that any of them asks for."""
     scale_down_stabilization: Duration = Field(default=300.0, ge=0, le=3600)
+    """How long fewer pods must have been enough before one is taken away."""
     scale_down_pods_per_minute: int = Field(default=1, ge=1)
+    """Pods taken away a minute at most."""
 
     @model_validator(mode="after")
     def _bounds_and_metrics(self) -> Self:
@@ -144,17 +162,25 @@ class ServingSettings(Model):
     """One Triton deployment."""
 
     name: DnsLabel = "triton"
+    """Name of the deployment, its Service and its autoscaler; another name is another deployment."""
     namespace: DnsLabel = "triton"
+    """Kubernetes namespace; made by the stack, and several deployments may share it."""
     image: str
+    """Container image with tritonserver, such as ``nvcr.io/nvidia/tritonserver:26.07-py3``."""
     models: tuple[str, ...] | None = None
     """Models of the repository that this deployment loads; None means all of them."""
     resources: ResourceSettings = ResourceSettings()
+    """What one pod asks of its node."""
     service: ServiceSettings = ServiceSettings()
+    """The Service in front of Triton."""
     drain: DrainSettings = DrainSettings()
+    """How a pod leaves without losing a request."""
     startup_budget: Duration = Field(default=900.0, gt=0)
     """Longest time until all models are loaded; the startup probe gives up after it."""
     scrape_interval: Duration = Field(default=5.0, gt=0)
+    """How often Prometheus scrapes Triton; bounds how fast the autoscaler can see load."""
     log_verbose: int = Field(default=0, ge=0)
+    """tritonserver's --log-verbose; 0 is quiet."""
     extra_args: tuple[str, ...] = ()
     """Further tritonserver flags, passed as they are. Flags that the chart computes itself (OWNED_FLAGS) are refused."""
     env: dict[str, str] = Field(default_factory=dict)
@@ -162,9 +188,11 @@ class ServingSettings(Model):
     image_pull_secrets: tuple[DnsLabel, ...] = ()
     """Secrets of type dockerconfigjson, in the same namespace, for a private registry."""
     node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels that a node must have to run the pods."""
     run_as_user: int = Field(default=1000, ge=0)
     """User and group id of the server; 1000 is ``triton-server`` in NVIDIA's images. 0 (root) only where an image needs it."""
     scaling: ScalingSettings = ScalingSettings()
+    """The autoscaler and its metrics."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

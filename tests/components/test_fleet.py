@@ -199,6 +199,15 @@ async def test_a_dead_cluster_stops_it_before_anything_is_registered(
     assert monitor.requests == {}
 
 
+async def test_a_store_that_pods_cannot_reach_is_told_with_the_rest(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:7070")
+    raw = dev()
+    del raw["repository"]["clusterEndpoint"]
+    with pytest.raises(FleetError, match=r"triton-fleet:repository\.clusterEndpoint is missing"):
+        await build(raw)
+    assert monitor.requests == {}
+
+
 async def test_models_of_a_deployment_are_looked_for_in_the_folder_where_the_settings_name_none(monitor: Monitor) -> None:
     raw = dev()
     del raw["repository"]["models"]

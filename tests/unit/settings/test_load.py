@@ -113,7 +113,11 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     # Missing
     (("repository",), {}, "triton-fleet:repository.bucket is missing: it is the name of the bucket that holds the releases, and nothing"),
     (("serving",), [], "triton-fleet:serving ([]) has fewer than 1 entries: there would be nothing to make. Add one."),
-    (("serving", 0), {"name": "a"}, "triton-fleet:serving[0].image is missing: nothing can be made without it."),
+    (
+        ("serving", 0),
+        {"name": "a"},
+        "triton-fleet:serving[0].image is missing: it is the container image with tritonserver, and nothing can be made without it.",
+    ),
     (("serving", 0, "scaling", "metrics"), [{"kind": "queueTime"}], "triton-fleet:serving[0].scaling.metrics[0].target is missing"),
     # Out of range
     (

@@ -1,0 +1,126 @@
+"""docs/settings.md's list of keys, written from the settings models themselves: `python -m components.settings.reference`.
+
+What stands outside of the two markers in that file is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args, get_origin
+
+from pydantic_core import PydanticUndefined
+
+from components.settings import Settings
+from components.settings.base import DnsLabel, Duration, Model, Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+BEGIN: Final = "<!-- keys: written by `python -m components.settings.reference` -->"
+END: Final = "<!-- end of keys -->"
+
+_NAMES: Final = {
+    get_args(Duration)[1]: "duration",
+    get_args(Quantity)[1]: "quantity",
+    get_args(DnsLabel)[1]: "DNS label",
+}
+
+
+def keys() -> str:
+    """Markdown list of all keys, one section a top-level key."""
+    return "\n".join(line for name, field in Settings.model_fields.items() for line in _section(name, field))
+
+
+def page(text: str) -> str:
+    """``text`` of the page with the list between the markers renewed. Raises ValueError when a marker is missing."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n\n{keys()}\n{END}{after}"
+
+
+def _section(name: str, field: FieldInfo) -> Iterator[str]:
+    yield f"### `{field.alias or name}`"
+    yield ""
+    yield _text(field)
+    yield ""
+    yield "| key | kind | default | |"
+    yield "|---|---|---|---|"
+    for model, path in _models(field.annotation, "[]." if get_origin(field.annotation) is tuple else ""):
+        yield from _rows(model, path)
+    yield ""
+
+
+def _rows(model: type[Model], path: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        key = f"{path}{field.alias or name}"
+        inner = list(_models(field.annotation, f"{key}[]." if get_origin(field.annotation) is tuple else f"{key}."))
+        if len(inner) == 1:
+            yield from _rows(*inner[0])
+            continue
+        yield f"| `{key}` | {_kind(field)} | {_default(field)} | {_text(field)} |"
+        for member, below in inner:
+            tag = get_args(member.model_fields["kind"].annotation)[0]
+            for inner_name, inner_field in member.model_fields.items():
+                if inner_name != "kind":
+                    yield f"| `{below}{inner_name}` of `{tag}` | {_kind(inner_field)} | {_default(inner_field)} | {_text(inner_field)} |"
+
+
+def _models(annotation: object, path: str) -> Iterator[tuple[type[Model], str]]:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        yield annotation, path
+        return
+    for part in get_args(annotation):
+        yield from _models(part, path)
+
+
+def _kind(field: FieldInfo) -> str:
+    named = next((_NAMES[part] for part in field.metadata if part in _NAMES), None)
+    return named or _spell(field.annotation)
+
+
+def _spell(annotation: object) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{choice}`" for choice in arguments)
+    if origin is Annotated:
+        return _NAMES.get(arguments[1]) or _spell(arguments[0])
+    if origin is tuple:
+        inner = list(_models(annotation, ""))
+        return "list, each of a `kind`" if inner else f"list of {_spell(arguments[0])}s"
+    if origin is dict:
+        return "keys and texts"
+    if origin is not None and type(None) in arguments:
+        return _spell(next(part for part in arguments if part is not type(None)))
+    return {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}.get(annotation, str(annotation))  # type: ignore[call-overload, no-any-return]  # any annotation may be asked for
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**needed**"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value is PydanticUndefined or value in ({}, ()):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{entry.kind}` {entry.target:g}" for entry in value)
+    unit = " s" if _kind(field) == "duration" else ""
+    return f"`{value:g}`{unit}" if isinstance(value, float) else f"`{value}`"
+
+
+def _text(field: FieldInfo) -> str:
+    """The field's documentation, with Python's words for values as YAML has them."""
+    text = " ".join((field.description or "").replace("``", "`").replace("|", "\\|").split())
+    for python, yaml in (("None", "`null`"), ("True", "`true`"), ("False", "`false`")):
+        text = re.sub(rf"\b{python}\b", yaml, text)
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.stdout.write(f"{PAGE} written\n")
