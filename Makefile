@@ -57,7 +57,7 @@ format: venv-dev ## Rewrite the sources as ruff wants them
 lock: venv-dev ## Compile requirements*.in into the lock files, with hashes
 	@for name in requirements requirements-dev; do \
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-			$$name.in --output-file $$name.lock || exit 1; done
+			$$name.in $$(test $$name = requirements || echo --constraint requirements.lock) --output-file $$name.lock || exit 1; done
 
 schema: venv-dev ## Generate charts/triton/values.schema.json from components/serving/values.py
 	@$(PY) -m components.serving.values
