@@ -1,0 +1,172 @@
+"""Programs under the real engine and this project's Python language host."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from local.plugins import language_python
+
+pytestmark = pytest.mark.engine
+
+PROGRAM = """
+import pulumi
+from pulumi import dynamic
+
+
+class Adder(dynamic.ResourceProvider):
+    def create(self, props):
+        return dynamic.CreateResult("one", {"value": props["value"] + 1})
+
+
+class Sum(dynamic.Resource):
+    value: pulumi.Output[int]
+
+    def __init__(self, name, value):
+        super().__init__(Adder(), name, {"value": value})
+
+
+config = pulumi.Config()
+print("said by the program")
+pulumi.export("sum", Sum("sum", config.require_int("number")).value)
+pulumi.export("secret", config.require_secret("hidden"))
+pulumi.export("where", [pulumi.get_project(), pulumi.get_stack(), pulumi.get_organization()])
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    folder: Path
+    cli: Path
+    environment: dict[str, str]
+
+    def pulumi(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [self.cli, *arguments, "--non-interactive"],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def write(self, program: str) -> None:
+        (self.folder / "__main__.py").write_text(program)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.cli, *arguments, "--non-interactive"],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def project(tmp_path: Path, pulumi_cli: Path, pulumi_environment: dict[str, str]) -> Project:
+    if not language_python.is_ours(pulumi_cli.parent / language_python.NAME):
+        pytest.skip("Pulumi's own language host is here and is used: nothing of ours to test")
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text(f"name: host\nruntime:\n  name: python\n  options:\n    virtualenv: {sys.prefix}\n")
+    made = Project(folder=folder, cli=pulumi_cli, environment=pulumi_environment)
+    made.pulumi("stack", "init", "dev")
+    return made
+
+
+def test_program_with_configuration_secret_and_dynamic_resource(project: Project) -> None:
+    project.write(PROGRAM)
+    project.pulumi("config", "set", "number", "4")
+    project.pulumi("config", "set", "--secret", "hidden", "treasure")
+    output = project.pulumi("up", "--yes", "--skip-preview")
+    assert "said by the program" in output
+    assert "warning" not in output
+    assert "treasure" not in output
+    told = json.loads(project.pulumi("stack", "output", "--json", "--show-secrets"))
+    assert told == {"sum": 5, "secret": "treasure", "where": ["host", "dev", "organization"]}
+    project.pulumi("preview", "--expect-no-changes")
+    assert "treasure" not in project.pulumi("stack", "export")
+    project.pulumi("destroy", "--yes", "--skip-preview")
+
+
+def test_about_names_the_plugins_that_the_packages_need(project: Project) -> None:
+    project.write("")
+    told = json.loads(project.pulumi("about", "--json"))
+    plugins = {(one["name"], one["version"]) for one in told["plugins"]}
+    assert any(name == "kubernetes" and version for name, version in plugins)
+
+
+def test_an_exception_is_reported_once_with_the_users_lines(project: Project) -> None:
+    project.write("def broken():\n    raise RuntimeError('told once')\n\n\nbroken()\n")
+    output = project.pulumi("up", "--yes", "--skip-preview", code=1)
+    details = output[output.index("Diagnostics:") :]
+    assert details.count("told once") == 2  # the line of the source and the exception's own
+    assert "exited with non-zero" not in output
+
+
+def test_a_program_that_ends_itself_says_its_exit_code(project: Project) -> None:
+    project.write("import os\nos._exit(9)\n")
+    assert "exit code: 9" in project.pulumi("up", "--yes", "--skip-preview", code=1)
+
+
+def processes_with(mark: str) -> list[str]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace") + (folder / "environ").read_text(
+                errors="replace"
+            )
+        except OSError:
+            continue
+        if mark in text and int(folder.name) != os.getpid():
+            found.append(f"{folder.name}: {text[:200]}")
+    return found
+
+
+def gone(mark: str) -> list[str]:
+    deadline = time.monotonic() + 60
+    while (left := processes_with(mark)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_is_left_when_the_engine_ends(project: Project, how: signal.Signals) -> None:
+    project.write("import time\nprint('at work', flush=True)\ntime.sleep(3600)\n")
+    process = project.start("up", "--yes", "--skip-preview")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "at work" in line:
+            break
+    if how == signal.SIGKILL:
+        process.kill()
+    else:
+        os.killpg(process.pid, how)
+        os.killpg(process.pid, how)
+    process.stdout.close()
+    process.wait()
+    assert gone(str(project.environment["PULUMI_HOME"])) == []
+
+
+def test_virtualenv_that_lacks_is_told(project: Project) -> None:
+    project.write("")
+    text = (project.folder / "Pulumi.yaml").read_text()
+    (project.folder / "Pulumi.yaml").write_text(re.sub("virtualenv: .*", "virtualenv: gone", text))
+    output = project.pulumi("up", "--yes", "--skip-preview", code=1)
+    assert "'gone'" in output
