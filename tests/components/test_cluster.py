@@ -1,0 +1,35 @@
+"""The existing cluster under the SDK's mocks: one provider, with nothing of this machine or this person in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pulumi.runtime.rpc import deserialize_properties
+from pulumi.runtime.stack import wait_for_rpcs
+
+from components.cluster.existing import ExistingCluster, ExistingClusterArgs
+from components.cluster.kubeconfig import Access
+from components.settings.cluster import ExistingClusterSettings
+
+if TYPE_CHECKING:
+    from tests.components.conftest import Recorder
+
+ACCESS = Access(context="kind-x", server="https://127.0.0.1:1", cluster={}, user={"token": "hush"}, folder=Path("/home/me/.kube"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kubeconfig"),
+    [({}, ""), ({"context": "kind-x"}, ""), ({"kubeconfig": "/etc/fleet/kubeconfig"}, "/etc/fleet/kubeconfig")],
+)
+async def test_provider(recorder: Recorder, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], kubeconfig: str) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/home/me/.kube/config")  # the SDK would write it into the state
+    cluster = ExistingCluster("cluster", ExistingClusterArgs(settings=ExistingClusterSettings(**fields), access=ACCESS))
+    name = await cluster.handle.name.future()
+    await wait_for_rpcs()
+    assert name == "kind-x"
+    assert recorder.of_type("triton-fleet:cluster:ExistingCluster") | recorder.of_type("pulumi:providers:kubernetes") == {"cluster"}
+    sent = deserialize_properties(recorder.requests["cluster"].object)
+    assert sent == {"kubeconfig": kubeconfig, "context": "kind-x", "enableServerSideApply": "true"}
+    assert "ExistingCluster" in recorder.requests["cluster"].parent
