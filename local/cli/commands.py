@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from local.cli import own_cluster
 from local.cli.doctor import doctor
 from local.cli.errors import CommandError
+from local.cli.pulumi import end_orphans
 from local.cli.session import OWN_CLUSTER_TOOLS, Session
 from local.cli.up import exclusive, exports, own_environment, platform_of, prepare, toolchain_of
 
@@ -63,6 +64,7 @@ def down(session: Session, reporter: TerminalReporter) -> int:
         print(f"Instance {session.instance} was never up.")
         return 0
     with exclusive(session), reporter.step("stopping the platform", 10.0):
+        end_orphans(session.pulumi_home)
         platform_of(session, toolchain_of(session, reporter)).stop()
     print(f"The platform is down; its state is in {session.state} (make clean deletes it, make up goes on with it).")
     return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -30,6 +32,8 @@ PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (no secret: the stack file 
 
 _NUMBER: Final = re.compile(r"\d+")
 _REPEAT_S: Final = 30.0
+_HELPER: Final = re.compile(rb"(^|/)pulumi-(resource|language|analyzer)-|^pulumi\.dynamic$")
+_ORPHAN_GRACE_S: Final = 5.0
 
 
 def assemble(folder: Path, toolchain: Toolchain, python: Path) -> Path:
@@ -111,6 +115,51 @@ def locks(backend: Path, stack: str = STACK) -> list[StackLock]:
         except (OSError, ValueError, KeyError, TypeError):
             found.append(StackLock(file=file, pid=0, host=socket.gethostname()))
     return found
+
+
+def orphans(home: Path) -> list[int]:
+    """Helpers (plugins, language hosts, dynamic providers) that an engine with PULUMI_HOME ``home`` left when it was killed.
+
+    Those that still have a living pulumi above them are not among them. Empty where there is no /proc.
+    """
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            if f"PULUMI_HOME={home}".encode() not in variables:
+                continue
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(_HELPER.search(word) for word in words) and not _has_engine(int(folder.name)):
+            found.append(int(folder.name))
+    return found
+
+
+def _has_engine(pid: int) -> bool:
+    while pid > 1:
+        try:
+            text = (Path("/proc") / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+        if name == "pulumi":
+            return True
+        pid = int(rest[1])
+    return False
+
+
+def end_orphans(home: Path) -> int:
+    """End what `orphans` finds, politely and then for sure; returns how many there were."""
+    left = orphans(home)
+    count, deadline = len(left), time.monotonic() + _ORPHAN_GRACE_S
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        while number == signal.SIGTERM and (left := orphans(home)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    return count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +275,10 @@ class Pulumi:
                     f"spoil its state. Wait for it, or end it; if it is no Pulumi, delete {lock.file}."
                 )
                 raise CommandError(message)
+        # They would go on with what they were told, beside this run.
+        ended = end_orphans(Path(self.environment["PULUMI_HOME"]))
+        if ended:
+            reporter.note(f"An earlier run was killed: ended {ended} of its helper processes")
         for lock in held:
             reporter.note(f"An earlier run was killed: removing its lock on stack {self.stack}")
             lock.file.unlink(missing_ok=True)

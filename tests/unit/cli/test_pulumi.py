@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from local.cli import pulumi
 from local.plugins import language_python
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def put_lock(backend: Path, *, pid: int, host: str | None = None, name: str = "a") -> Path:
@@ -72,6 +73,29 @@ def test_pending_operations_are_taken_out_and_named() -> None:
 def test_nothing_pending() -> None:
     assert pulumi.without_pending({"version": 3, "deployment": {"resources": []}}) == ({"version": 3, "deployment": {"resources": []}}, [])
     assert pulumi.without_pending({"version": 3, "deployment": None}) == ({"version": 3, "deployment": {}}, [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
+def test_helpers_of_a_killed_engine_are_ended_and_nothing_else(tmp_path: Path) -> None:
+    environment = {**os.environ, "PULUMI_HOME": str(tmp_path)}
+    wait = "import time; time.sleep(600)"
+    helper = subprocess.Popen([sys.executable, "-c", wait, "/x/pulumi-resource-kubernetes"], env=environment)
+    dynamic = subprocess.Popen([sys.executable, "-c", wait, "pulumi.dynamic"], env=environment)
+    other = subprocess.Popen([sys.executable, "-c", wait, "/x/pulumi-resource-kubernetes"])
+    shell = subprocess.Popen([sys.executable, "-c", wait], env=environment)
+    try:
+        assert sorted(pulumi.orphans(tmp_path)) == sorted([helper.pid, dynamic.pid])
+        killer = threading.Thread(target=lambda: (helper.wait(), dynamic.wait()))  # init would reap them
+        killer.start()
+        assert pulumi.end_orphans(tmp_path) == 2
+        killer.join()
+        assert (helper.returncode, dynamic.returncode) == (-signal.SIGTERM, -signal.SIGTERM)
+        assert other.poll() is None
+        assert shell.poll() is None
+    finally:
+        for process in (helper, dynamic, other, shell):
+            process.kill()
+            process.wait()
 
 
 class FakeToolchain:
