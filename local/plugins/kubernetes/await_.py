@@ -83,7 +83,7 @@ class NotReady(Exception):  # noqa: N818
     """The wait ended without success.
 
     Attributes:
-        reasons: One line each, the most telling first.
+        reasons: What the object's pods and events say, a line each.
         live: The object as it was last seen.
     """
 
@@ -156,9 +156,13 @@ def deployment(obj: Object, _: Cluster) -> Verdict:  # noqa: PLR0911  # one retu
         return waiting(f"pods can't be created: {_said(failure)}")
     if obj["spec"].get("paused"):
         return READY
-    updated, total, available = (int(status.get(key) or 0) for key in ("updatedReplicas", "replicas", "availableReplicas"))
+    updated, total, available, lacking = (
+        int(status.get(key) or 0) for key in ("updatedReplicas", "replicas", "availableReplicas", "unavailableReplicas")
+    )
     if updated < wanted:
         return waiting(f"{updated} of {wanted} pods updated")
+    if total > updated and lacking:
+        return waiting(f"{lacking} new pods not available yet, {total - updated} old ones kept until they are")
     if total > updated:
         return waiting(f"{total - updated} old pods still terminating")
     if available < updated:
@@ -378,7 +382,7 @@ def pod_troubles(obj: Object) -> list[str]:
         ended = state.get("terminated") or {}
         if ended and ended.get("exitCode"):
             troubles.append(f"container {name!r} ended with exit code {ended['exitCode']}: {_said(ended)}")
-        if state.get("running") and not item.get("ready") and item in (status.get("containerStatuses") or []):
+        if "running" in state and not item.get("ready") and item in (status.get("containerStatuses") or []):
             troubles.append(f"container {name!r} runs and is not ready (readiness probe)")
     return troubles
 
@@ -519,7 +523,7 @@ def wait_ready(  # noqa: C901, PLR0912  # one loop, with every way out of it
         except Unreachable as error:
             verdict = waiting(str(error))
             if time.monotonic() - last_answer > _UNREACHABLE_PATIENCE_S:
-                raise NotReady(f"lost the API server while waiting: {error}", [str(error)], live) from error
+                raise NotReady(f"lost the API server while waiting: {error}", [], live) from error
         if verdict.state is State.READY:
             status("")
             return live
@@ -543,15 +547,13 @@ def wait_ready(  # noqa: C901, PLR0912  # one loop, with every way out of it
             if kind.kind in ("Job", "Pod") and ((live.get("spec") or {}).get("ttlSecondsAfterFinished") is not None):
                 status("")
                 return live  # cleaned up after it finished
-            raise NotReady(
-                f"{kind.kind} {object_id(live)} was deleted while waiting for it", ["it was deleted by somebody else"], live
-            ) from error
+            raise NotReady(f"{kind.kind} {object_id(live)} was deleted by somebody else while waiting for it", [], live) from error
     details = pod_reasons(live, cluster, logs=True) + _events(live, cluster)
     if verdict.state is State.FAILED:
-        raise NotReady(f"{kind.kind} {object_id(live)} failed: {verdict.message}", [verdict.message, *details], live)
+        raise NotReady(f"{kind.kind} {object_id(live)} failed: {verdict.message}", details, live)
     raise NotReady(
         f"{kind.kind} {object_id(live)} was not ready after {timeout_s:.0f} s: {verdict.message}",
-        [f"timed out after {timeout_s:.0f} s: {verdict.message}", *details],
+        details,
         live,
     )
 

@@ -343,10 +343,10 @@ class Client:
         result: Object = self.request("PATCH", path, query=query, body=_scoped(resource, obj), content_type=APPLY, warnings=warnings)
         return result
 
-    def patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Object]) -> Object:
+    def patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Object], *, manager: str = "pulumi-kubernetes") -> Object:
         """A JSON patch."""
         path = self.resource(kind).path(namespace, name)
-        result: Object = self.request("PATCH", path, body=operations, content_type=JSON_PATCH)
+        result: Object = self.request("PATCH", path, query={"fieldManager": manager}, body=operations, content_type=JSON_PATCH)
         return result
 
     def replace(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False, warnings: Warnings | None = None) -> Object:
@@ -395,7 +395,7 @@ def _api_error(status: int, data: bytes) -> ApiError:
 def _warning_text(header: str) -> str:
     # 299 - "unknown field \"spec.foo\""
     _, _, quoted = header.partition('"')
-    return quoted.rstrip('"').replace('\\"', '"') or header
+    return quoted.removesuffix('"').replace('\\"', '"') or header
 
 
 def _plain(error: Exception) -> str:

@@ -98,7 +98,7 @@ def look(value: Any, path: Path) -> Any:
                 return None
         elif not isinstance(value, dict) or part not in value:
             return None
-        value = value[part]  # type: ignore[index]  # an int for a list: asked in the line above
+        value = value[part]
     return value
 
 

@@ -56,7 +56,16 @@ def load(text: str) -> list[Object]:
     for document in documents:
         if document is not None and not isinstance(document, dict):
             raise ManifestError(f"decoding YAML: a document is not a mapping: {_shown(document)}")
-    return [document for document in documents if document]
+    return [_text_keys(document) for document in documents if document]
+
+
+def _text_keys(value: Any) -> Any:
+    """Keys as text, as JSON has them: `on: 1` has the key `true`, `8080: x` the key `8080`."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else json.dumps(key): _text_keys(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_text_keys(item) for item in value]
+    return value
 
 
 def dump(value: Mapping[str, Any]) -> str:

@@ -1,0 +1,236 @@
+"""The real engine, the offline plugin and a real API server (its control plane alone: no pod runs, so tests play the kubelet)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pulumi import automation as auto
+
+from local.plugins.kubernetes import VERSION, install, kubeconfig
+from local.plugins.kubernetes.client import ApiError, Client
+from local.plugins.kubernetes.naming import Kind
+from tests.conftest import lacks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from local.toolchain import Toolchain
+
+NAMESPACE = Kind("", "v1", "Namespace")
+CONFIG_MAP = Kind("", "v1", "ConfigMap")
+SECRET = Kind("", "v1", "Secret")
+SERVICE = Kind("", "v1", "Service")
+POD = Kind("", "v1", "Pod")
+DEPLOYMENT = Kind("apps", "v1", "Deployment")
+JOB = Kind("batch", "v1", "Job")
+
+
+@pytest.fixture
+def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the event loops that the SDK leaves open after an inline program that failed."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new = asyncio.new_event_loop
+
+    def recorded() -> asyncio.AbstractEventLoop:
+        made.append(new())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", recorded)
+    yield
+    for loop in made:
+        if not loop.is_running() and not loop.is_closed():
+            loop.close()
+
+
+@pytest.fixture(scope="session")
+def control_plane(tool: Callable[[str], Path], toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A kubeconfig of an API server with its controllers."""
+    from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, PlatformError, with_free_ports  # noqa: PLC0415
+
+    if sys.platform != "linux" or os.geteuid() != 0:
+        lacks("an API server of our own needs root on Linux")
+    for name in CONTROL_PLANE_TOOLS:
+        tool(name)
+    root = tmp_path_factory.mktemp("control-plane")
+    platform = Platform(with_free_ports(PlatformConfig(instance="engine", control_plane_only=True, root=root / "state")), toolchain)
+    try:
+        platform.start(None)
+    except PlatformError as error:
+        platform.stop()
+        lacks(f"the control plane does not start here: {error}")
+    try:
+        yield platform.environment()["KUBECONFIG"]
+    finally:
+        platform.stop()
+
+
+@pytest.fixture(scope="session")
+def kube(control_plane: str) -> Client:
+    """The API server, asked past Pulumi."""
+    return Client(kubeconfig.access(kubeconfig.read(control_plane)))
+
+
+@pytest.fixture(scope="session")
+def engine_environment(control_plane: str, pulumi_cli: Path, helm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A Pulumi of these tests' own, with the offline plugin installed as `make up` does it."""
+    root = tmp_path_factory.mktemp("engine")
+    home = root / "home"
+    install(pulumi_cli, home, root / "launcher")
+    return {
+        "PATH": f"{pulumi_cli.parent}{os.pathsep}{helm.parent}{os.pathsep}{os.environ['PATH']}",
+        "PULUMI_HOME": str(home),
+        "PULUMI_BACKEND_URL": (root / "backend").as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "KUBECONFIG": control_plane,
+        "HELM_CACHE_HOME": str(root / "helm"),
+    }
+
+
+@dataclass
+class Stack:
+    """One stack and what its commands said."""
+
+    environment: dict[str, str]
+    program: Callable[[], None]
+    folder: Path
+    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
+    said: str = ""
+    _stack: auto.Stack | None = None
+
+    def _get(self) -> auto.Stack:
+        if self._stack is None:
+            (self.folder / "backend").mkdir(exist_ok=True)
+            options = auto.LocalWorkspaceOptions(
+                work_dir=str(self.folder),
+                env_vars={**self.environment, "PULUMI_BACKEND_URL": (self.folder / "backend").as_uri()},
+                project_settings=auto.ProjectSettings(name="engine", runtime="python"),
+            )
+            self._stack = auto.create_stack(self.name, project_name="engine", program=self._run, opts=options)
+        return self._stack
+
+    def _run(self) -> None:
+        self.program()
+
+    def _on(self, text: str) -> None:
+        self.said += text + "\n"
+
+    def up(self, **options: Any) -> auto.UpResult:
+        """`pulumi up`."""
+        self.said = ""
+        return self._get().up(on_output=self._on, color="never", **options)
+
+    def preview(self, **options: Any) -> dict[str, int]:
+        """`pulumi preview`: how many of what, without what stays."""
+        self.said = ""
+        summary = self._get().preview(on_output=self._on, color="never", diff=True, **options).change_summary
+        return {str(getattr(key, "value", key)): count for key, count in summary.items() if str(getattr(key, "value", key)) != "same"}
+
+    def refresh(self) -> dict[str, int]:
+        """`pulumi refresh`: what drifted."""
+        self.said = ""
+        result = self._get().refresh(on_output=self._on, color="never")
+        return {key: count for key, count in (result.summary.resource_changes or {}).items() if key != "same"}
+
+    def destroy(self) -> None:
+        """`pulumi destroy`."""
+        self.said = ""
+        self._get().destroy(on_output=self._on, color="never")
+
+    def fails(self, command: Callable[[], object]) -> str:
+        """Run a command that must fail; what it said, in one line each."""
+        with pytest.raises(auto.CommandError) as caught:
+            command()
+        return f"{self.said}\n{caught.value}"
+
+    def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Any command of the CLI on this stack."""
+        return subprocess.run(
+            ["pulumi", *arguments, "--stack", self.name],
+            cwd=self._get().workspace.work_dir,
+            env={**os.environ, **self.environment, "PULUMI_BACKEND_URL": (self.folder / "backend").as_uri()},
+            capture_output=True,
+            text=True,
+            check=check,
+        )
+
+    def raw_state(self) -> str:
+        """The state file as it lies on disk."""
+        return "".join(path.read_text() for path in (self.folder / "backend").rglob("*.json") if self.name in path.name)
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """The state's resources by their logical names."""
+        state = json.loads(self.cli("stack", "export").stdout)
+        return {item["urn"].split("::", 3)[3]: item for item in state["deployment"].get("resources", [])}
+
+
+@pytest.fixture
+def stack(
+    engine_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_loops: None
+) -> Iterator[Callable[[Callable[[], None]], Stack]]:
+    """Makes stacks, and destroys them after the test."""
+    # The inline program runs in this process, and its SDK reads these as it would in a process of its own.
+    for key in ("KUBECONFIG", "PATH"):
+        monkeypatch.setenv(key, engine_environment[key])
+    monkeypatch.chdir(tmp_path)
+    made: list[Stack] = []
+
+    def make(program: Callable[[], None]) -> Stack:
+        folder = tmp_path / f"stack{len(made)}"
+        folder.mkdir()
+        made.append(Stack(engine_environment, program, folder))
+        return made[-1]
+
+    yield make
+    for item in made:
+        item.destroy()
+
+
+@pytest.fixture
+def space(kube: Client) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    kube.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, manager="test")
+    yield name
+    try:
+        kube.delete(NAMESPACE, "", name, propagation="Background")
+    except ApiError as error:
+        if not error.not_found:
+            raise
+
+
+def eventually(question: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait until something is so; fail if it never is. A bound, no measurement."""
+    end = time.monotonic() + timeout_s
+    while not question():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.1)
+
+
+def deployment(space: str, name: str = "web", *, replicas: int = 0, **spec: Any) -> dict[str, Any]:
+    """Arguments of a Deployment; with no replicas it is ready at once, on a cluster without nodes too."""
+    return {
+        "metadata": {"name": name, "namespace": space, "annotations": spec.pop("annotations", {})},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"match_labels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "main", "image": "example.invalid/web:1", **spec.pop("container", {})}]},
+            },
+            **spec,
+        },
+    }
+
+
+__all__ = ["CONFIG_MAP", "DEPLOYMENT", "JOB", "NAMESPACE", "POD", "SECRET", "SERVICE", "VERSION", "Stack", "deployment", "eventually"]

@@ -1,0 +1,300 @@
+"""Releases by real Helm, charts and manifests as components."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+from pulumi import automation as auto
+
+from local.plugins.kubernetes.client import ApiError, Client
+from local.plugins.kubernetes.naming import Kind
+from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Stack, eventually
+from tests.engine.test_waits import image_missing, kubelet, plugin_processes, pulumi_process, ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.engine
+
+CHART = """apiVersion: v2
+name: demo
+version: 0.1.0
+appVersion: "7"
+"""
+TEMPLATE = """apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .Release.Name }}-settings
+data:
+  text: {{ .Values.text | quote }}
+  monitoring: {{ .Capabilities.APIVersions.Has "apps/v1/Deployment" | quote }}
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {{ .Release.Name }}-login
+stringData:
+  password: {{ .Values.password | quote }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .Release.Name }}
+  labels:
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: {{ .Release.Name }}}}
+  template:
+    metadata: {labels: {app: {{ .Release.Name }}}}
+    spec: {containers: [{name: main, image: example.invalid/demo:1}]}
+"""
+
+
+@pytest.fixture
+def chart(tmp_path: Path) -> Path:
+    folder = tmp_path / "demo"
+    (folder / "templates").mkdir(parents=True)
+    (folder / "Chart.yaml").write_text(CHART)
+    (folder / "values.yaml").write_text("text: default\npassword: none\nreplicas: 0\n")
+    (folder / "templates" / "all.yaml").write_text(TEMPLATE)
+    return folder
+
+
+def helm(environment: dict[str, str], *arguments: str) -> Any:
+    done = subprocess.run(["helm", *arguments], env={**os.environ, **environment}, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout) if "json" in arguments else done.stdout
+
+
+def test_life_of_a_release(
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path, engine_environment: dict[str, str]
+) -> None:
+    text, password = "one", "hunter2-for-the-chart"
+
+    def program() -> None:
+        release = k8s.helm.v3.Release(
+            "release",
+            name="demo",
+            namespace=space,
+            chart="./demo",
+            values={"text": text, "password": pulumi.Output.secret(password)},
+            timeout=60,
+        )
+        pulumi.export("status", release.status)
+        pulumi.export("names", release.resource_names)
+        pulumi.export("login", release.status.apply(lambda status: f"{status.namespace}/{status.name}-login"))
+
+    it = stack(program)
+    assert it.preview() == {"create": 2}
+    outputs = it.up().outputs
+    assert outputs["status"].value == {
+        "app_version": "7", "chart": "demo", "name": "demo", "namespace": space, "revision": 1, "status": "deployed", "version": "0.1.0",
+    }  # fmt: skip
+    assert outputs["names"].value == {"ConfigMap/v1": ["demo-settings"], "Deployment.apps/apps/v1": ["demo"], "Secret/v1": ["demo-login"]}
+    assert outputs["login"].value == f"{space}/demo-login"
+    assert it.preview() == {}
+    assert it.refresh() == {}
+    assert it.preview() == {}
+    assert password not in it.raw_state()
+    # An edited template of a local chart is a change, though version and values are the same.
+    (chart / "templates" / "all.yaml").write_text(TEMPLATE.replace("text: {{", "more: x\n  text: {{"))
+    assert it.preview() == {"update": 1}
+    text = "two"
+    it.up()
+    assert kube.get(CONFIG_MAP, space, "demo-settings")["data"] == {"more": "x", "text": "two", "monitoring": "true"}
+    assert it.preview() == {}
+    # Uninstalled by somebody else.
+    helm(engine_environment, "uninstall", "demo", "--namespace", space)
+    assert it.refresh() == {"delete": 1}
+    assert it.preview() == {"create": 1}
+    it.up()
+    it.destroy()
+    assert helm(engine_environment, "list", "--namespace", space, "--output", "json") == []
+
+
+def test_failing_release_says_what_its_pods_say(
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path
+) -> None:
+    def program() -> None:
+        k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values={"replicas": 1}, timeout=10, atomic=atomic)
+
+    atomic = True
+    it = stack(program)
+    with kubelet(kube, space, image_missing):
+        text = it.fails(it.up)
+    assert "ImagePullBackOff" in text
+    assert "release" not in it.resources(), "atomic: nothing is left"
+    atomic = False
+    with kubelet(kube, space, image_missing):
+        text = it.fails(it.up)
+    assert "ImagePullBackOff" in text
+    assert it.resources()["release"]["initErrors"]
+    assert it.resources()["release"]["outputs"]["status"]["status"] == "failed"
+    for pod in kube.list(Kind("", "v1", "Pod"), space):
+        kube.delete(Kind("", "v1", "Pod"), space, pod["metadata"]["name"], propagation="Background")
+    with kubelet(kube, space, ready):
+        it.up()
+    assert it.resources()["release"]["outputs"]["status"]["status"] == "deployed"
+    assert it.preview() == {}
+
+
+def test_killed_install_is_taken_up(
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path, engine_environment: dict[str, str]
+) -> None:
+    def program() -> None:
+        k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values={"replicas": 1}, timeout=120, atomic=True)
+
+    it = stack(program)
+    caught: list[Exception] = []
+
+    def run() -> None:
+        try:
+            it.up()
+        except auto.CommandError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    eventually(lambda: bool(kube.list(DEPLOYMENT, space)))
+    os.kill(pulumi_process(), signal.SIGKILL)
+    thread.join(60)
+    eventually(lambda: not plugin_processes(engine_environment))
+    it.cli("cancel", "--yes", check=False)
+    with kubelet(kube, space, ready):
+        it.up()
+    assert it.resources()["release"]["outputs"]["status"]["status"] == "deployed"
+    assert it.preview() == {}
+
+
+def test_release_of_somebody_else_is_refused(
+    stack: Callable[[Callable[[], None]], Stack], space: str, chart: Path, engine_environment: dict[str, str]
+) -> None:
+    helm(engine_environment, "install", "demo", str(chart), "--namespace", space)
+
+    def program() -> None:
+        k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", timeout=60)
+
+    it = stack(program)
+    text = it.fails(it.up)
+    assert "cannot re-use a name that is still in use" in text
+    assert helm(engine_environment, "list", "--namespace", space, "--output", "json")[0]["revision"] == "1"
+
+
+def test_missing_chart_is_named(stack: Callable[[Callable[[], None]], Stack], space: str) -> None:
+    def program() -> None:
+        k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./nowhere")
+
+    it = stack(program)
+    assert "./nowhere" in it.fails(it.preview)
+
+
+def test_chart_component(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path) -> None:
+    (chart / "crds").mkdir()
+    group = f"{space}.example.com"
+    (chart / "crds" / "widget.yaml").write_text(f"""apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: widgets.{group}}}
+spec:
+  group: {group}
+  names: {{kind: Widget, plural: widgets}}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+""")
+    (chart / "templates" / "widget.yaml").write_text(
+        f"apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: w}}\nspec: {{enabled: yes, 8080: port}}\n"
+    )
+    (chart / "templates" / "hook.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hook, annotations: {helm.sh/hook: pre-install}}\n"
+    )
+    (chart / "templates" / "kept.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, annotations: {helm.sh/resource-policy: keep}}\n"
+    )
+    password = "hunter2-for-the-chart"
+    text = "one"
+
+    def program() -> None:
+        parent = k8s.helm.v4.Chart(
+            "triton",
+            name="demo",
+            namespace=space,
+            chart="./demo",
+            values={"text": text, "password": pulumi.Output.secret(password), "replicas": 0},
+        )
+        pulumi.export("count", parent.resources.apply(lambda made: len(made or [])))
+
+    it = stack(program)
+    assert it.preview() == {"create": 8}
+    assert it.up().outputs["count"].value == 6
+    names = set(it.resources())
+    assert names >= {
+        "triton", f"triton:{space}/demo-settings", f"triton:{space}/demo-login", f"triton:{space}/demo", f"triton:{space}/w",
+        f"triton:{space}/kept", f"triton:widgets.{group}",
+    }  # fmt: skip
+    assert not any("hook" in name for name in names)
+    assert kube.get(Kind(group, "v1", "Widget"), space, "w")["spec"] == {"enabled": True, "8080": "port"}
+    assert kube.get(CONFIG_MAP, space, "demo-settings")["data"]["monitoring"] == "true"
+    assert it.preview() == {}
+    assert it.refresh() == {}
+    assert it.preview() == {}
+    assert password not in it.raw_state()
+    text = "two"
+    assert it.preview() == {"replace": 1}, "one object's difference shows"
+    it.up()
+    it.destroy()
+    assert kube.get(CONFIG_MAP, space, "kept")
+    with pytest.raises(ApiError):
+        kube.get(DEPLOYMENT, space, "demo")
+
+
+def test_chart_that_does_not_render_says_why(stack: Callable[[Callable[[], None]], Stack], space: str, chart: Path) -> None:
+    (chart / "templates" / "bad.yaml").write_text('{{ fail "text must be set" }}')
+
+    def program() -> None:
+        k8s.helm.v4.Chart("triton", namespace=space, chart="./demo")
+
+    it = stack(program)
+    text = it.fails(it.preview)
+    assert "text must be set" in text
+    assert "./demo" in text
+
+
+def test_config_group_and_file(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: one, namespace: {space}}}\ndata: {{v: '1'}}\n---\n"
+    )
+    (tmp_path / "two.yaml").write_text(
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: two, namespace: {space}-own}}\ndata: {{v: '2'}}\n"
+    )
+
+    def program() -> None:
+        k8s.yaml.v2.ConfigGroup(
+            "group",
+            files=["*.yaml"],
+            yaml=f"apiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: Namespace, metadata: {{name: {space}-own}}}}\n",
+            objs=[{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "three", "namespace": space}, "data": {"v": "3"}}],
+        )
+        (tmp_path / "alone.yml").write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: alone, namespace: {space}}}\n")
+        k8s.yaml.v2.ConfigFile("file", file="alone.yml", resource_prefix="f")
+
+    it = stack(program)
+    it.up()
+    assert set(it.resources()) >= {
+        f"group:{space}/one", f"group:{space}-own/two", f"group:{space}/three", f"group:{space}-own", f"f:{space}/alone",
+    }  # fmt: skip
+    assert kube.get(CONFIG_MAP, f"{space}-own", "two")["data"] == {"v": "2"}
+    assert it.preview() == {}
+    it.destroy()
+    with pytest.raises(ApiError):
+        kube.get(NAMESPACE, "", f"{space}-own")

@@ -1,0 +1,299 @@
+"""Waiting: for what becomes ready, for what never does, for what does not go away; and being told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+from pulumi import automation as auto
+
+from local.plugins.kubernetes.client import ApiError, Client
+from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, POD, Stack, deployment, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.engine
+
+SHORT = pulumi.CustomTimeouts(create="6s", update="6s", delete="3s")
+MERGE = "application/merge-patch+json"
+
+
+def set_status(kube: Client, pod: dict[str, Any], status: dict[str, Any]) -> None:
+    """What a kubelet would report."""
+    path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
+    with contextlib.suppress(ApiError):  # it may be gone by now
+        kube.request("PATCH", path, body={"status": status}, content_type=MERGE)
+
+
+def ready(_: dict[str, Any]) -> dict[str, Any]:
+    return {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]}
+
+
+def image_missing(pod: dict[str, Any]) -> dict[str, Any]:
+    container = pod["spec"]["containers"][0]
+    return {
+        "phase": "Pending",
+        "conditions": [{"type": "PodScheduled", "status": "True"}],
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": False,
+                "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{container["image"]}"'}},
+            }
+        ],
+    }
+
+
+@contextlib.contextmanager
+def kubelet(kube: Client, space: str, status: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    """Give every new pod of a namespace a status."""
+    stop = threading.Event()
+
+    def play() -> None:
+        seen: set[str] = set()
+        while not stop.wait(0.2):
+            for pod in kube.list(POD, space):
+                if pod["metadata"]["uid"] not in seen:
+                    set_status(kube, pod, status(pod))
+                    seen.add(pod["metadata"]["uid"])
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_rollout_is_awaited_and_rolled_on(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    image = "example.invalid/web:1"
+
+    def program() -> None:
+        web = k8s.apps.v1.Deployment("web", **deployment(space, replicas=2, container={"image": image}))
+        pulumi.export("available", web.status.available_replicas)
+
+    it = stack(program)
+    with kubelet(kube, space, ready):
+        assert it.up().outputs["available"].value == 2
+        image = "example.invalid/web:2"
+        assert it.preview() == {"update": 1}
+        it.up()
+    live = kube.get(DEPLOYMENT, space, "web")
+    assert live["status"]["updatedReplicas"] == live["status"]["replicas"] == 2
+    assert it.preview() == {}
+    assert it.refresh() == {}
+
+
+def crashing(pod: dict[str, Any]) -> dict[str, Any]:
+    container = pod["spec"]["containers"][0]
+    ended = {"exitCode": 3, "reason": "Error"}
+    return {
+        "phase": "Running",
+        "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": False,
+                "restartCount": 4,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+                "lastState": {"terminated": ended},
+            }
+        ],
+    }
+
+
+def test_broken_rollout_says_what_the_new_pod_says(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    image = "example.invalid/web:1"
+
+    def program() -> None:
+        args = deployment(space, replicas=1, container={"image": image}, strategy={"rolling_update": {"max_unavailable": 0}})
+        k8s.apps.v1.Deployment("web", **args, opts=pulumi.ResourceOptions(custom_timeouts=SHORT))
+
+    it = stack(program)
+    with kubelet(kube, space, ready):
+        it.up()
+    image = "example.invalid/web:2"
+    with kubelet(kube, space, crashing):
+        text = it.fails(it.up)
+    reason = "CrashLoopBackOff: back-off 40s restarting failed container (last exit code 3, Error)"
+    progress = [line for line in it.said.splitlines() if "updating (" in line and reason in line]
+    assert progress, "shown while it waits"
+    assert "new pods not available yet, 1 old ones kept until they are" in text
+    assert reason in text.split("Diagnostics:")[1]
+
+
+def test_failed_deployment_says_why_is_kept_and_healed(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    def program() -> None:
+        k8s.apps.v1.Deployment("web", **deployment(space, replicas=1), opts=pulumi.ResourceOptions(custom_timeouts=SHORT))
+
+    it = stack(program)
+    with kubelet(kube, space, image_missing):
+        text = it.fails(it.up)
+    assert "0 of 1 pods available" in text
+    assert 'ImagePullBackOff: Back-off pulling image "example.invalid/web:1"' in text
+    assert it.resources()["web"]["initErrors"]
+    for pod in kube.list(POD, space):
+        set_status(kube, pod, ready(pod))
+    assert it.preview() == {"update": 1}, "what did not become ready is looked at again"
+    it.up()
+    assert "initErrors" not in it.resources()["web"]
+    assert it.preview() == {}
+
+
+def test_pod_that_finds_no_node(stack: Callable[[Callable[[], None]], Stack], space: str) -> None:
+    def program() -> None:
+        annotations = {"pulumi.com/timeoutSeconds": "5"}
+        k8s.apps.v1.Deployment("web", **deployment(space, replicas=1, annotations=annotations))
+
+    text = stack(program).fails
+    said = text(stack(program).up)
+    assert "Unschedulable" in said
+    assert "after 5 s" in said
+
+
+def test_service_waits_for_a_pod(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    def program() -> None:
+        k8s.core.v1.Service(
+            "web",
+            metadata={"name": "web", "namespace": space},
+            spec={"selector": {"app": "web"}, "ports": [{"port": 80}]},
+            opts=pulumi.ResourceOptions(custom_timeouts=SHORT),
+        )
+
+    it = stack(program)
+    assert "no ready pod matches the selector app=web" in it.fails(it.up)
+    kube.request(
+        "POST",
+        f"/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices",
+        body={
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "web"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
+        },
+    )
+    it.up()
+    assert it.preview() == {}
+
+
+def test_wait_for_annotation(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    def program() -> None:
+        k8s.core.v1.ConfigMap(
+            "settings",
+            metadata={"name": "settings", "namespace": space, "annotations": {"pulumi.com/waitFor": "jsonpath={.data.done}=yes"}},
+            data={"a": "b"},
+            opts=pulumi.ResourceOptions(custom_timeouts=SHORT),
+        )
+
+    it = stack(program)
+    assert "data.done is None, not yes" in it.fails(it.up)
+    kube.patch(CONFIG_MAP, space, "settings", [{"op": "add", "path": "/data/done", "value": "yes"}], manager="somebody")
+    it.up()
+
+
+def test_deletion_that_is_held_names_who_holds_it(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    def program() -> None:
+        k8s.core.v1.ConfigMap(
+            "held",
+            metadata={"name": "held", "namespace": space, "finalizers": ["example.com/hold"]},
+            opts=pulumi.ResourceOptions(custom_timeouts=SHORT),
+        )
+
+    it = stack(program)
+    it.up()
+    text = it.fails(it.destroy)
+    assert "finalizers example.com/hold" in text
+    kube.patch(CONFIG_MAP, space, "held", [{"op": "remove", "path": "/metadata/finalizers"}])
+    it.destroy()
+
+
+def pulumi_process() -> int:
+    """The engine that this process started."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rsplit(")", 1)
+                if fields[0].endswith("(pulumi") and int(fields[1].split()[1]) == os.getpid():
+                    return int(entry.name)
+    return 0
+
+
+def plugin_processes(environment: dict[str, str]) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (
+                    b"local/plugins/kubernetes/__main__.py" in (entry / "cmdline").read_bytes()
+                    and environment["PULUMI_HOME"].encode() in (entry / "environ").read_bytes()
+                ):
+                    found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_update_ends_at_once_and_the_next_one_goes_on(
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, number: signal.Signals, engine_environment: dict[str, str]
+) -> None:
+    def program() -> None:
+        first = k8s.core.v1.ConfigMap("first", metadata={"name": "first", "namespace": space}, data={"a": "b"})
+        k8s.apps.v1.Deployment("web", **deployment(space, replicas=1), opts=pulumi.ResourceOptions(depends_on=[first]))
+
+    it = stack(program)
+    caught: list[Exception] = []
+
+    def run() -> None:
+        try:
+            it.up()
+        except auto.CommandError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    eventually(lambda: bool(kube.list(DEPLOYMENT, space)))
+    os.kill(pulumi_process(), number)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert caught
+    eventually(lambda: not plugin_processes(engine_environment))
+    it.cli("cancel", "--yes", check=False)  # a killed engine leaves its lock
+    with kubelet(kube, space, ready):
+        for pod in kube.list(POD, space):
+            set_status(kube, pod, ready(pod))
+        it.up()
+    assert it.preview() == {}
+    assert set(it.resources()) >= {"first", "web"}
+
+
+def test_unreachable_cluster_previews_and_fails_plainly(stack: Callable[[Callable[[], None]], Stack], tmp_path: Path) -> None:
+    dead = tmp_path / "dead"
+    dead.write_text(
+        """{"apiVersion": "v1", "kind": "Config", "current-context": "dead",
+        "contexts": [{"name": "dead", "context": {"cluster": "dead", "user": "me"}}],
+        "clusters": [{"name": "dead", "cluster": {"server": "https://127.0.0.1:9"}}], "users": [{"name": "me", "user": {"token": "x"}}]}"""
+    )
+
+    def program() -> None:
+        provider = k8s.Provider("dead", kubeconfig=str(dead))
+        k8s.core.v1.ConfigMap("settings", data={"a": "b"}, opts=pulumi.ResourceOptions(provider=provider))
+
+    it = stack(program)
+    assert it.preview() == {"create": 3}
+    text = it.fails(it.up)
+    assert "configured Kubernetes cluster is unreachable" in text
+    assert "https://127.0.0.1:9" in text
