@@ -60,7 +60,8 @@ lock: venv-dev ## Compile requirements*.in into the lock files, with hashes
 			$$name.in $$(test $$name = requirements || echo --constraint requirements.lock) --output-file $$name.lock || exit 1; done
 
 schema: venv-dev ## Generate charts/triton/values.schema.json from components/serving/values.py
-	@$(PY) -m components.serving.values
+	@$(PY) -m components.serving.values > charts/triton/values.schema.json.new
+	@mv charts/triton/values.schema.json.new charts/triton/values.schema.json
 
 bench: venv-dev ## Run one benchmark: make bench NAME=upload
 	@test -n "$(NAME)" || { echo "Say which: make bench NAME=…; there are: $$(ls bench 2>/dev/null | sed 's/\.py$$//' | grep -v __ | tr '\n' ' ')" >&2; exit 2; }
