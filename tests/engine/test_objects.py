@@ -420,3 +420,54 @@ def test_get_reads_what_is_there(stack: Callable[[Callable[[], None]], Stack], k
         pulumi.export("data", k8s.core.v1.ConfigMap.get("x", f"{space}/x").data)
 
     assert stack(program).up().outputs["data"].value == {"a": "b"}
+
+
+def test_secret_of_a_value_that_is_not_known_yet(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    def program() -> None:
+        first = k8s.core.v1.ConfigMap("first", metadata={"namespace": space}, data={"a": "b"})
+        k8s.core.v1.Secret("login", metadata={"name": "login", "namespace": space}, string_data={"uid": first.metadata.uid.apply(str)})
+
+    it = stack(program)
+    assert it.preview() == {"create": 3}
+    it.up()
+    assert base64.b64decode(kube.get(SECRET, space, "login")["data"]["uid"])
+    assert it.preview() == {}
+
+
+def test_without_server_side_apply(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    ports: list[Any] = [{"port": 80, "name": "a"}]
+
+    def program() -> None:
+        provider = k8s.Provider("kube", kubeconfig="", context="triton-fleet", enable_server_side_apply=False)
+        k8s.core.v1.Service(
+            "web",
+            metadata={"name": "web", "namespace": space},
+            spec={"ports": ports, "cluster_ip": "None"},
+            opts=pulumi.ResourceOptions(provider=provider),
+        )
+
+    it = stack(program)
+    it.up()
+    assert kube.get(SERVICE, space, "web")["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "pulumi"}
+    ports.append({"port": 81, "name": "b"})
+    assert it.preview() == {"update": 1}
+    it.up()
+    assert len(kube.get(SERVICE, space, "web")["spec"]["ports"]) == 2
+    assert it.preview() == {}
+
+
+def test_object_that_was_deleted_is_made_again_when_it_changes(
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str
+) -> None:
+    labels = {"a": "1"}
+
+    def program() -> None:
+        k8s.core.v1.ConfigMap("settings", metadata={"name": "settings", "namespace": space, "labels": labels}, data={"a": "b"})
+
+    it = stack(program)
+    it.up()
+    kube.delete(CONFIG_MAP, space, "settings", propagation="Background")
+    labels["a"] = "2"
+    it.up()
+    assert "making it again" in it.said
+    assert kube.get(CONFIG_MAP, space, "settings")["metadata"]["labels"] == {"a": "2"}

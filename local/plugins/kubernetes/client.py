@@ -11,6 +11,7 @@ import json
 import ssl
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -29,7 +30,9 @@ Object = dict[str, Any]
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 60.0  # the API server itself ends a request after 60 s
 _POOL_SIZE = 64  # connections kept; Pulumi works on up to 4 x cores resources at once, Construct on more
-_SAFE_RETRIES = 3
+_FIRST_PATIENCE_S = 1.0  # for a server that never answered: most likely it is not there
+_PATIENCE_S = 20.0  # for one that did: it restarts
+_BUSY_RETRIES = 9
 _USER_AGENT = "pulumi-kubernetes/4.34.2 (triton-fleet)"
 
 APPLY = "application/apply-patch+yaml"
@@ -169,6 +172,7 @@ class Client:
         data = None if body is None else json.dumps(body).encode()
         refreshed = False
         attempt = 0
+        started = time.monotonic()
         while True:
             attempt += 1
             credentials = self._access.credentials()
@@ -187,17 +191,19 @@ class Client:
                     retries=False,
                 )
             except urllib3.exceptions.HTTPError as error:
-                # Reads may be asked again. A write may have been done although its answer was lost; only a refused connection is certain.
-                if attempt < _SAFE_RETRIES and (method == "GET" or isinstance(error, urllib3.exceptions.NewConnectionError)):
-                    threading.Event().wait(0.2 * attempt)
+                # Every call may be made again, also one whose answer was lost: what was created then is known as ours, applying twice is
+                # applying once, a patch names the version that it is for, and what is deleted is gone.
+                patience = _FIRST_PATIENCE_S if self._version is None else _PATIENCE_S
+                if time.monotonic() - started < patience:
+                    time.sleep(min(0.1 * attempt, 1.0))
                     continue
                 raise Unreachable(f"{self._access.server} does not answer: {_plain(error)}") from error
             if answer.status == 401 and self._access.plugin is not None and not refreshed:  # noqa: PLR2004
                 refreshed = True
                 self._access.forget()
                 continue
-            if answer.status == 429 and attempt <= _SAFE_RETRIES * 3:  # noqa: PLR2004
-                threading.Event().wait(min(float(answer.headers.get("Retry-After", "1")), 5.0))
+            if answer.status == 429 and attempt <= _BUSY_RETRIES:  # noqa: PLR2004
+                time.sleep(min(float(answer.headers.get("Retry-After", "1")), 5.0))
                 continue
             if warnings is not None:
                 warnings.messages += [_warning_text(item) for item in answer.headers.getlist("Warning")]

@@ -22,6 +22,7 @@ PATCH_FORCE = "pulumi.com/patchForce"
 PATCH_FIELD_MANAGER = "pulumi.com/patchFieldManager"
 DELETION_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 REPLACE_UNREADY = "pulumi.com/replaceUnready"
+MANAGED_BY = "app.kubernetes.io/managed-by"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 RELEASE_TOKEN = "kubernetes:helm.sh/v3:Release"  # noqa: S105  # a Pulumi type token, no secret
@@ -135,6 +136,13 @@ def _mark_autonamed(obj: dict[str, Any]) -> None:
         annotations = metadata["annotations"] = {}
     if isinstance(annotations, dict):  # else it is not known yet, and nothing can be put into it
         annotations[AUTONAMED] = "true"
+
+
+def mark_managed(obj: dict[str, Any]) -> None:
+    """Label an object as Pulumi's. Only without server-side apply, where no field manager says so; as the official provider does."""
+    labels = metadata_of(obj).setdefault("labels", {})
+    if isinstance(labels, dict):
+        labels[MANAGED_BY] = "pulumi"
 
 
 def is_named(obj: dict[str, Any]) -> bool:

@@ -223,6 +223,8 @@ class Provider:
             raise ProviderError(str(error)) from error
         if naming.has_generate_name(obj) and self.config.server_side_apply:
             raise ProviderError("the `.metadata.generateName` field is not supported in Server-Side Apply mode")
+        if not self.config.server_side_apply:
+            naming.mark_managed(obj)
         kind = kind_of(obj) if obj.get("kind") else naming.kind_from_token(token)
         metadata = naming.metadata_of(obj)
         if not metadata.get("namespace") and self.is_namespaced(kind) is not False:

@@ -144,7 +144,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     async def DiffConfig(self, request: Any, context: Context) -> Any:
         """Whether a changed configuration means another cluster."""
-        found = await self._run(context, lambda: config.compare(decode(request.old_inputs or request.olds), decode(request.news)))
+        found = await self._run(context, lambda: config.compare(decode(request.old_inputs) or decode(request.olds), decode(request.news)))
         changes = provider_pb2.DiffResponse.DIFF_SOME if found.changed else provider_pb2.DiffResponse.DIFF_NONE
         return provider_pb2.DiffResponse(changes=changes, diffs=found.changed, replaces=found.replaces)
 
