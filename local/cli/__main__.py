@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local.cli.errors import CommandError
+from local.cli.errors import CommandError, Terminated
 from local.cli.session import PROJECT, Session
 from local.progress import TerminalReporter
 
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and turn what it raises into a message and an exit code (1: failed, 130: interrupted)."""
     parsed = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         return run(parsed)
     except KeyboardInterrupt:
@@ -94,6 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"\n{'=' * min(shutil.get_terminal_size().columns, 100)}\n{error}", file=sys.stderr)
         return 1
+
+
+def _terminated(*_: object) -> None:
+    raise Terminated
 
 
 def _is_expected(error: Exception) -> bool:

@@ -41,8 +41,9 @@ def destroy(session: Session, reporter: TerminalReporter) -> int:
         else:
             toolchain.ensure(*OWN_CLUSTER_TOOLS)
             environment = own_environment(session)
-            cluster = own_cluster.OwnCluster.from_environment(session.kube_context, session.environ)
-            own_cluster.write_stack_file(session.project / "Pulumi.dev.yaml", session.config_file, cluster)
+            if not session.config_file.exists():
+                cluster = own_cluster.OwnCluster.from_environment(session.kube_context, session.environ)
+                own_cluster.write_stack_file(session.project / "Pulumi.dev.yaml", session.config_file, cluster)
         pulumi, _ = prepare(session, toolchain, session.added_environment(toolchain, environment), reporter)
         session.served.unlink(missing_ok=True)
         with reporter.step("pulumi destroy", 60.0):

@@ -10,12 +10,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from local.cli.errors import CommandError
+from local.cli.errors import CommandError, Terminated
 from local.plugins import language_python
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (no secret: the stack file 
 _NUMBER: Final = re.compile(r"\d+")
 _REPEAT_S: Final = 30.0
 _HELPER: Final = re.compile(rb"(^|/)pulumi-(resource|language|analyzer)-|^pulumi\.dynamic$")
+_READER_S: Final = 5.0
+"""For the last lines: a helper that outlives a killed engine may keep the pipe open."""
 _ORPHAN_GRACE_S: Final = 5.0
 
 
@@ -242,19 +245,13 @@ class Pulumi:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert process.stdout is not None  # noqa: S101 (it was asked for)
+        # Read beside, so that Pulumi never stands before a full pipe while an interrupt waits for its end.
+        reader = threading.Thread(target=_pass_on, args=(process, reporter), daemon=True)
+        reader.start()
         try:
-            said: dict[str, float] = {}
-            for line in process.stdout:
-                # A resource that waits says so every second, with another number in it: in a log once in a while is enough.
-                kind, now = _NUMBER.sub("#", line), time.monotonic()
-                if line.strip() and now - said.get(kind, -_REPEAT_S) >= _REPEAT_S:
-                    said[kind] = now
-                    reporter.raw(f"    {line.rstrip()}")
-        except KeyboardInterrupt:
-            _wait(process)
-            raise
-        return _wait(process)
+            return _wait(process)
+        finally:
+            reader.join(_READER_S)
 
     def select(self) -> None:
         """Log in to the file backend and select the stack, made when it lacks."""
@@ -332,14 +329,28 @@ class Pulumi:
         return result
 
 
-def _wait(process: subprocess.Popen[Any]) -> int:
-    interrupted = False
+def _pass_on(process: subprocess.Popen[str], reporter: TerminalReporter) -> None:
+    said: dict[str, float] = {}
+    for line in process.stdout or ():
+        # A resource that waits says so every second, with another number in it: in a log once in a while is enough.
+        kind, now = _NUMBER.sub("#", line), time.monotonic()
+        if line.strip() and now - said.get(kind, -_REPEAT_S) >= _REPEAT_S:
+            said[kind] = now
+            reporter.raw(f"    {line.rstrip()}")
+
+
+def _wait(process: subprocess.Popen[Any], interrupt: KeyboardInterrupt | None = None) -> int:
+    """Wait for the end of ``process``, through any interrupt, which is raised again after it."""
+    if isinstance(interrupt, Terminated):
+        process.send_signal(signal.SIGINT)
     while True:
         try:
             code = process.wait()
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as another:
+            if isinstance(another, Terminated):
+                process.send_signal(signal.SIGINT)
+            interrupt = another
             continue
-        if interrupted:
-            raise KeyboardInterrupt
+        if interrupt is not None:
+            raise interrupt
         return code
