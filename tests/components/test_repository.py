@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
+@pytest.fixture(autouse=True)
+def no_store_of_the_shells_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def settings(**fields: Any) -> RepositorySettings:
     return RepositorySettings(bucket="fleet-models", **fields)
 
