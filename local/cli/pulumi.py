@@ -330,13 +330,15 @@ class Pulumi:
 
 
 def _pass_on(process: subprocess.Popen[str], reporter: TerminalReporter) -> None:
+    assert process.stdout is not None  # noqa: S101 (it was asked for)
     said: dict[str, float] = {}
-    for line in process.stdout or ():
-        # A resource that waits says so every second, with another number in it: in a log once in a while is enough.
-        kind, now = _NUMBER.sub("#", line), time.monotonic()
-        if line.strip() and now - said.get(kind, -_REPEAT_S) >= _REPEAT_S:
-            said[kind] = now
-            reporter.raw(f"    {line.rstrip()}")
+    with process.stdout as lines:
+        for line in lines:
+            # A resource that waits says so every second, with another number in it: in a log once in a while is enough.
+            kind, now = _NUMBER.sub("#", line), time.monotonic()
+            if line.strip() and now - said.get(kind, -_REPEAT_S) >= _REPEAT_S:
+                said[kind] = now
+                reporter.raw(f"    {line.rstrip()}")
 
 
 def _wait(process: subprocess.Popen[Any], interrupt: KeyboardInterrupt | None = None) -> int:

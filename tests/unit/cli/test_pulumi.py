@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -7,13 +8,16 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.cli import pulumi
+from local.cli.errors import CommandError, Terminated
 from local.plugins import language_python
+from local.progress import TerminalReporter
 
 
 def put_lock(backend: Path, *, pid: int, host: str | None = None, name: str = "a") -> Path:
@@ -96,6 +100,93 @@ def test_helpers_of_a_killed_engine_are_ended_and_nothing_else(tmp_path: Path) -
         for process in (helper, dynamic, other, shell):
             process.kill()
             process.wait()
+
+
+def fake_cli(folder: Path, script: str) -> tuple[pulumi.Pulumi, TerminalReporter, io.StringIO]:
+    cli = folder / "pulumi"
+    cli.write_text(f"#!{sys.executable}\n{script}")
+    cli.chmod(0o755)
+    stream = io.StringIO()
+    made = pulumi.Pulumi(
+        cli=cli, project=folder, environment={"PATH": os.environ["PATH"], "PULUMI_HOME": str(folder)}, backend=folder / "backend"
+    )
+    return made, TerminalReporter(stream), stream
+
+
+def test_a_log_has_each_line_once_in_a_while(tmp_path: Path) -> None:
+    script = "for n in range(50): print(f'kps creating ({n}s) waits {n} s')\nprint()\nprint('kps created')\nraise SystemExit(3)\n"
+    made, reporter, stream = fake_cli(tmp_path, script)
+    assert made.show(reporter, "up") == 3
+    assert stream.getvalue().splitlines() == ["    kps creating (0s) waits 0 s", "    kps created"]
+
+
+def test_an_interrupt_gives_pulumi_the_time_to_end_in_order(tmp_path: Path) -> None:
+    script = (
+        "import signal, sys, time\n"
+        "def end(*_):\n"
+        "    print('x' * 300000); print('ended in order', flush=True); sys.exit(1)\n"
+        "signal.signal(signal.SIGINT, end)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    made, reporter, stream = fake_cli(tmp_path, script)
+
+    def terminate() -> None:
+        while "ready" not in stream.getvalue():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def terminated(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    sender = threading.Thread(target=terminate)
+    sender.start()
+    try:
+        with pytest.raises(Terminated):
+            made.show(reporter, "up")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        sender.join()
+    assert "ended in order" in stream.getvalue()
+
+
+def test_a_failing_command_is_told_with_its_output(tmp_path: Path) -> None:
+    made, _, _ = fake_cli(tmp_path, "import sys\nsys.stderr.write('no such stack')\nsys.exit(4)\n")
+    with pytest.raises(CommandError, match=r"(?s)`pulumi stack ls` ended with exit code 4:.no such stack"):
+        made.run("stack", "ls")
+    assert made.run("stack", "ls", check=False).returncode == 4
+    assert made.outputs() == {}
+
+
+EXPORTED = json.dumps(
+    {"deployment": {"resources": [], "pending_operations": [{"type": "creating", "resource": {"urn": "urn:a::b::t::ns", "inputs": {}}}]}}
+)
+
+
+def test_heal_removes_the_lock_and_the_pending_operations_of_a_killed_run(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib\n"
+        f"here = pathlib.Path({str(tmp_path)!r})\n"
+        f"if sys.argv[1:] == ['stack', 'export']: print({EXPORTED!r})\n"
+        "elif sys.argv[1:3] == ['stack', 'import']: (here / 'imported').write_text(pathlib.Path(sys.argv[-1]).read_text())\n"
+    )
+    made, reporter, stream = fake_cli(tmp_path, script)
+    lock = put_lock(made.backend, pid=dead_pid())
+    made.heal(reporter)
+    assert not lock.exists()
+    assert json.loads((tmp_path / "imported").read_text()) == {"deployment": {"resources": []}}
+    assert "killed while creating ns" in stream.getvalue()
+    assert list(made.backend.glob("healed-*")) == []
+
+
+def test_heal_leaves_a_living_engine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, reporter, _ = fake_cli(tmp_path, "")
+    lock = put_lock(made.backend, pid=os.getpid())
+    monkeypatch.setattr(pulumi.StackLock, "is_stale", lambda _: False)
+    with pytest.raises(CommandError, match=f"held by process {os.getpid()}"):
+        made.heal(reporter)
+    assert lock.exists()
 
 
 class FakeToolchain:
