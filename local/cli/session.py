@@ -25,6 +25,15 @@ OWN_CLUSTER_TOOLS: Final = ("pulumi", "pulumi-language-python-exec", "pulumi-res
 """What a cluster of the user's own takes; the embedded platform takes all tools."""
 
 
+def loopback_without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY with this machine in it, where a proxy is set: boto3 would upload models to 127.0.0.1 through it. Empty without a proxy."""
+    if not any(environ.get(name) for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return {}
+    hosts = [host.strip() for host in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(",") if host.strip()]
+    value = ",".join([*hosts, *(host for host in ("127.0.0.1", "localhost") if host not in hosts)])
+    return {"NO_PROXY": value, "no_proxy": value}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """One instance of the dev stack."""
@@ -114,6 +123,7 @@ class Session:
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "TRITON_FLEET_INSTANCE": self.instance,
             "TRITON_FLEET_PORT_OFFSET": str(self.port_offset),
+            **loopback_without_proxy(self.environ),
             **platform_environment,
         }
 

@@ -12,7 +12,7 @@ import yaml
 from components.settings import Settings
 from local.cli import bootstrap, own_cluster, suite, verify
 from local.cli.errors import CommandError
-from local.cli.session import Session
+from local.cli.session import Session, loopback_without_proxy
 from local.cli.up import exclusive, exports
 from tests.conftest import ROOT
 
@@ -44,6 +44,11 @@ def test_a_cluster_of_ones_own_is_an_instance_of_its_own() -> None:
 def test_bad_environment_is_told(environ: dict[str, str], says: str) -> None:
     with pytest.raises(CommandError, match=says):
         Session.from_environment(environ)
+
+
+def test_loopback_never_goes_through_a_proxy() -> None:
+    assert loopback_without_proxy({}) == {}
+    assert loopback_without_proxy({"https_proxy": "http://p:1", "no_proxy": "a.b, localhost"})["NO_PROXY"] == "a.b,localhost,127.0.0.1"
 
 
 def test_exports_survive_the_shell() -> None:
