@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 import sys
 from dataclasses import dataclass, field
@@ -193,7 +194,7 @@ def _read_config(repository: Repository, model: _Model) -> Any | None:
     model.described = True
     if kind != "file":
         if kind == "folder":
-            model.report.file("config.pbtxt", "is a folder", "Make it a file.")
+            model.report.file("config.pbtxt", "is a folder", "Make it a file.", consequence="Triton would crash")
         return None
     raw = repository.read(path, MAX_BYTES + 1)
     if raw is None or raw.startswith(LFS_POINTER):
@@ -219,7 +220,7 @@ def _versions(folders: Sequence[str], model: _Model) -> list[int]:
     """Numbers of the version folders that Triton sees, newest first; names that it would take for a number and not find again are noted."""
     versions = []
     for name in folders:
-        if _VERSION.match(name) and int(name) <= _MAX_VERSION:
+        if name == "0" or (_VERSION.match(name) and int(name) <= _MAX_VERSION):
             versions.append(int(name))
         elif name in _NOT_VERSIONS or _STOLL.match(name) is None:
             continue
@@ -232,9 +233,9 @@ def _versions(folders: Sequence[str], model: _Model) -> list[int]:
                     consequence="Triton would skip this version",
                     fatal=False,
                 )
-        elif name.isdigit() and name != "0":
-            model.report.file(name, "is a number beyond 64 bits", "Rename it to a smaller one.")
-        elif name != "0":
+        elif name.isdigit():
+            model.report.file(name, "is a number beyond 64 bits", "Rename it to a smaller one.", consequence="Triton would crash")
+        else:
             number = _STOLL.match(name)
             model.report.file(
                 name,
@@ -386,7 +387,7 @@ def _missing(repository: Repository, model: _Model, path: str) -> None:
         remedy = f"{unfinished[0]} is an unfinished download: finish it."
     elif other_case:
         remedy = f"Rename {other_case[0]}: upper and lower case count."
-    elif len(same_kind) == 1:
+    elif len(same_kind) == 1 and not model.config.cc_model_filenames:
         remedy = f'Rename {same_kind[0]} to {name}, or set default_model_filename: "{same_kind[0]}".'
     else:
         remedy = f"Put the model there under that name, or name its file in default_model_filename. There: {', '.join(there[:5])}."
@@ -557,7 +558,11 @@ def _check_deployment(repository: Repository, model: _Model, deployment: Deploym
     ):
         field = "backend" if config.backend or not config.platform else "platform"
         what = f"is {getattr(config, field) or resolved.backend}, which the image of {where} does not have"
-        remedy = f"Serve it from an image with backend {resolved.backend}, or leave {model.name} out. There: {', '.join(sorted(known)) or 'none'}."
+        close = difflib.get_close_matches(resolved.backend, known, 1, 0.75)
+        remedy = (
+            f"Did you mean {close[0]}?" if close else f"Serve it from an image with backend {resolved.backend}, or leave {model.name} out."
+        )
+        remedy += f" There: {', '.join(sorted(known)) or 'none'}."
         report.field(field, what=what, remedy=remedy)
     if not deployment.auto_complete and not model.described:
         report.file(
@@ -582,8 +587,6 @@ def _check_deployment(repository: Repository, model: _Model, deployment: Deploym
                 "gpus",
                 what=f"names {beyond[0]}, and a pod of {where} {ids}",
                 remedy=f"Name ids that are there, or raise {deployment.key}.resources.gpus.",
-                fatal=kind == "KIND_GPU",
-                consequence=None if kind == "KIND_GPU" else f"{model.name} would run on the CPU",
             )
 
 

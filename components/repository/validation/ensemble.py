@@ -147,6 +147,9 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
         elif name not in ready and name not in written:
             step = ("input_map", read[name])
             what, remedy = f"reads {name}, which no step writes", "Map an output of a step to it, or make it an input of the ensemble."
+        elif name not in ready and outputs <= ready:
+            step = ("output_map", written[name])
+            what, remedy = f"writes {name}, which is never computed: its steps wait for one another", "Remove these steps, or feed them."
         else:
             continue
         report.field(_SCHEDULING, "step", step[1], step[0], what=what, remedy=remedy)
@@ -168,12 +171,12 @@ def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collec
         if model is None:
             _absent(step.model_name, (*where, "model_name"), models, left_out, report)
             continue
-        if step.model_version > 0 and model.versions and step.model_version not in model.versions:
+        if step.model_version != WILDCARD and model.versions and step.model_version not in model.versions:
             report.field(
                 *where,
                 "model_version",
-                what=f"is {step.model_version}, and {step.model_name} is served in {', '.join(map(str, sorted(model.versions)))}",
-                remedy="Write -1 for the newest, or change the model's version_policy.",
+                what=f"is {step.model_version or 'missing'}, and {step.model_name} is served in {', '.join(map(str, sorted(model.versions)))}",
+                remedy="Write -1 for the newest, or a version that is served.",
             )
         if model.config is None:
             continue

@@ -84,9 +84,7 @@ class Report:
         file = f"{self.model}/{path}" if path else self.model
         self._add(file=file, line=line, field=None, what=what, remedy=remedy, consequence=consequence, fatal=fatal)
 
-    def _add(
-        self, *, file: str, line: int | None, field: str | None, what: str, remedy: str, consequence: str | None, fatal: bool
-    ) -> None:
+    def _add(self, *, file: str, line: int | None, field: str | None, what: str, remedy: str, consequence: str | None, fatal: bool) -> None:
         if consequence is None:
             consequence = f"Triton would not load {self.model}" if fatal else f"Triton would load {self.model}, but not as meant"
         self.problems.append(

@@ -41,6 +41,8 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_TWICE: Final = re.compile(r'should not have multiple "(\w+)" fields')
+
 _TYPE_HINTS: Final = {
     "FLOAT": "TYPE_FP32",
     "FLOAT16": "TYPE_FP16",
@@ -117,7 +119,7 @@ class Source:
         return line
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """Our reader does not understand the text; protobuf says what is wrong with it."""
 
 
@@ -141,7 +143,7 @@ class _Reader:
 
     def _take(self) -> tuple[str, str, int]:
         if self._next is None:
-            raise _Unreadable
+            raise _UnreadableError
         token, self._next = self._next, next(self._tokens, None)
         return token
 
@@ -155,11 +157,11 @@ class _Reader:
 
     def _fields(self, into: Node, end: str | None, depth: int) -> None:
         if depth > _MAX_DEPTH:
-            raise _Unreadable
+            raise _UnreadableError
         while self._next is not None and not (end and self._sees(end)):
             kind, name, line = self._take()
             if kind != "word":
-                raise _Unreadable
+                raise _UnreadableError
             if self._sees(":"):
                 self._take()
             if self._sees("["):
@@ -186,7 +188,7 @@ class _Reader:
             kind, rest, _ = self._take()
             text += rest
         if kind == "other":
-            raise _Unreadable
+            raise _UnreadableError
         if kind == "string":
             text = text[1:-1]
             while self._next is not None and self._next[0] == "string":
@@ -198,7 +200,7 @@ def read(text: str) -> Source | None:
     """Lines of all fields; None where the text can't be followed."""
     try:
         return Source(_Reader(text).read())
-    except _Unreadable:
+    except _UnreadableError:
         return None
 
 
@@ -217,7 +219,10 @@ def parse(text: str, report: Report) -> Any | None:
         text_format.Parse(text, config, allow_unknown_field=bool(seen))
     except (text_format.ParseError, RecursionError, ValueError) as error:
         line = error.GetLine() if isinstance(error, text_format.ParseError) else None
-        if line is None or line not in seen:
+        twice = _TWICE.search(str(error))
+        if twice is not None:
+            _note(report, Node(twice[1], line or 1), (twice[1],), "is given twice", "Keep one.")
+        elif line is None or line not in seen:
             report.file("config.pbtxt", f"is no model configuration ({_reason(error)})", "Correct the text.", line=line)
         return None
     return config
@@ -232,7 +237,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_names(node: Node, message: Any, where: tuple[Step, ...], report: Report) -> None:
-    """Note fields and enumerators that Triton's schema does not know, and singular fields that are given twice."""
+    """Note fields and enumerators that Triton's schema does not know."""
     counts: dict[str, int] = {}
     for child in node.children:
         position = counts.get(child.name, 0)
@@ -244,10 +249,7 @@ def _check_names(node: Node, message: Any, where: tuple[Step, ...], report: Repo
             continue
         if known.is_repeated:
             here = (*here, position)
-        elif position == 1:
-            _note(report, child, here, "is given twice", "Keep one.")
-            continue
-        elif position > 1:
+        elif position:  # protobuf decides: a field given twice may pass where the first value is its default
             continue
         if known.message_type is not None and child.message:
             _check_names(child, known.message_type, here, report)

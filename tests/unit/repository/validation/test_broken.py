@@ -1,0 +1,95 @@
+"""Broken repositories, each with all that we say about it; messages.txt holds the wording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from components.repository.validation import Deployment, Problem, validate
+from tests.unit.repository.validation.cases import CASES, FINE, Case
+
+MESSAGES: Final = Path(__file__).with_name("messages.txt")
+"""``## <case>``, then one message a line."""
+
+
+def problems(case: Case, folder: Path) -> list[Problem]:
+    case.write(folder)
+    deployment = Deployment(key="triton-fleet:serving[0]", image=case.image, gpus=case.gpus, auto_complete=case.auto_complete)
+    return validate(folder, None, [deployment])
+
+
+def expected() -> dict[str, list[str]]:
+    messages: dict[str, list[str]] = {}
+    for line in MESSAGES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            messages[line[3:]] = []
+        elif line:
+            list(messages.values())[-1].append(line)
+    return messages
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_message(case: Case, tmp_path: Path) -> None:
+    found = problems(case, tmp_path)
+    assert [str(problem) for problem in found] == expected()[case.name]
+    for problem in found:
+        assert problem.file.startswith(case.name)
+        assert problem.consequence
+        assert problem.remedy[-1] in ".?"
+        assert problem.file != f"{case.name}/config.pbtxt" or problem.line or "missing" in problem.what or "is a folder" in problem.what
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_verdict(case: Case, tmp_path: Path) -> None:
+    """What Triton loads is only warned of; everything else is refused."""
+    found = problems(case, tmp_path)
+    assert found
+    assert any(problem.fatal for problem in found) == (case.triton != "loads")
+
+
+@pytest.mark.parametrize("case", FINE, ids=lambda case: case.name)
+def test_fine(case: Case, tmp_path: Path) -> None:
+    assert problems(case, tmp_path) == []
+
+
+def test_every_message_has_its_case() -> None:
+    assert list(expected()) == [case.name for case in CASES]
+
+
+def test_all_at_once(tmp_path: Path) -> None:
+    for case in CASES:
+        case.write(tmp_path)
+    models = {problem.model for problem in validate(tmp_path, None, [Deployment(key="x", image=CASES[0].image, gpus=0)])}
+    assert {case.name for case in CASES if case.auto_complete and "gpu_beyond" not in case.name} <= models
+
+
+def test_no_problem_of_a_model_that_is_left_out(tmp_path: Path) -> None:
+    for case in CASES:
+        case.write(tmp_path)
+    FINE[0].write(tmp_path)
+    assert validate(tmp_path, ["fine", "nobody"]) == []
+
+
+def test_a_step_whose_model_is_not_uploaded(tmp_path: Path) -> None:
+    case = next(case for case in FINE if case.name == "fine_ensemble")
+    case.write(tmp_path)
+    (problem,) = validate(tmp_path, ["fine_ensemble", "fine_ensemble_a"])
+    assert "is fine_ensemble_b, which is not among the models that are uploaded" in str(problem)
+    assert "repository.models" in problem.remedy
+
+
+def test_a_deployment_is_asked_about_its_own_models_and_those_of_its_ensembles(tmp_path: Path) -> None:
+    for case in FINE:
+        if case.name in {"fine", "fine_ensemble"}:
+            case.write(tmp_path)
+    empty = {"backends": frozenset[str](), "image": "mine", "gpus": 0}
+    found = validate(tmp_path, None, [Deployment(key="here", models=["fine_ensemble"], **empty)])  # type: ignore[arg-type]
+    assert [problem.model for problem in found] == ["fine_ensemble_a", "fine_ensemble_b"]
+
+
+def test_the_projects_own_models_are_good(project: Path) -> None:
+    dev = Deployment(key="dev", image="triton-fleet.local/tritonserver:2.51.0-cpu", gpus=0)
+    assert validate(project / "models", ["add_sub", "busy", "pipeline", "upper"], [dev]) == []
+    assert validate(project / "models", None, [Deployment(key="gpu", image="nvcr.io/nvidia/tritonserver:26.07-py3", gpus=1)]) == []
