@@ -165,6 +165,32 @@ def end_orphans(home: Path) -> int:
     return count
 
 
+def repair(backend: Path, stack: str = STACK) -> list[str]:
+    """Make the backend's files readable again after a kill or a loss of power; says what it did, a line each.
+
+    Sidecar files (``.attrs``) of an earlier way to run are dropped: they hold nothing that is needed, and an empty one makes Pulumi fail with
+    "failed to load checkpoint: EOF". A state that is cut off is replaced by the copy that Pulumi keeps of the one before.
+    """
+    stacks = backend / ".pulumi" / "stacks" / PROJECT
+    for sidecar in (*stacks.glob("*.attrs"), backend / ".pulumi" / "meta.yaml.attrs"):
+        sidecar.unlink(missing_ok=True)
+    state, before = stacks / f"{stack}.json", stacks / f"{stack}.json.bak"
+    if not state.exists() or _is_json(state) or not _is_json(before):
+        return []
+    fresh = state.with_suffix(".json.new")
+    shutil.copyfile(before, fresh)
+    fresh.replace(state)
+    return [f"The state of stack {stack} was cut off: going on with the one before it ({before.name})"]
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pending:
     """An operation that was under way when Pulumi was killed."""
@@ -253,9 +279,11 @@ class Pulumi:
         finally:
             reader.join(_READER_S)
 
-    def select(self) -> None:
-        """Log in to the file backend and select the stack, made when it lacks."""
+    def select(self, reporter: TerminalReporter) -> None:
+        """Select the stack in the file backend, made when it lacks, after `repair`."""
         self.backend.mkdir(parents=True, exist_ok=True)
+        for text in repair(self.backend, self.stack):
+            reporter.note(text)
         self.run("stack", "select", "--create", self.stack)
 
     def heal(self, reporter: TerminalReporter) -> None:

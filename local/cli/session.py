@@ -118,7 +118,9 @@ class Session:
         return {
             "PATH": os.pathsep.join([*search, *rest]),
             "PULUMI_HOME": str(self.pulumi_home),
-            "PULUMI_BACKEND_URL": f"file://{self.backend}",
+            # Without the sidecar files that the backend would write beside each of its own, and not atomically: one that a kill cut
+            # off makes the stack unreadable ("failed to load checkpoint: EOF").
+            "PULUMI_BACKEND_URL": f"file://{self.backend}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "TRITON_FLEET_INSTANCE": self.instance,

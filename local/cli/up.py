@@ -243,7 +243,7 @@ def prepare(
     session.pulumi_home.mkdir(parents=True, exist_ok=True)
     pulumi = session.pulumi(cli, added)
     plugin = kubernetes_plugin.ensure(pulumi, session.pulumi_home, reporter)
-    pulumi.select()
+    pulumi.select(reporter)
     pulumi.heal(reporter)
     return pulumi, plugin
 

@@ -63,6 +63,25 @@ def test_locks_of_other_stacks_are_not_ours(tmp_path: Path) -> None:
     assert pulumi.locks(tmp_path, stack="prod") == []
 
 
+def test_backend_is_readable_again_after_a_kill(tmp_path: Path) -> None:
+    stacks = tmp_path / ".pulumi" / "stacks" / "triton-fleet"
+    stacks.mkdir(parents=True)
+    assert pulumi.repair(tmp_path) == []
+    (stacks / "dev.json").write_text('{"whole": true}')
+    (stacks / "dev.json.bak").write_text('{"before": true}')
+    (stacks / "dev.json.attrs").touch()
+    (tmp_path / ".pulumi" / "meta.yaml.attrs").touch()
+    assert pulumi.repair(tmp_path) == []
+    assert (stacks / "dev.json").read_text() == '{"whole": true}'
+    assert list(tmp_path.rglob("*.attrs")) == []
+    (stacks / "dev.json").write_text('{"who')
+    assert "cut off" in pulumi.repair(tmp_path)[0]
+    assert (stacks / "dev.json").read_text() == '{"before": true}'
+    (stacks / "dev.json").write_text("")
+    (stacks / "dev.json.bak").write_text("")
+    assert pulumi.repair(tmp_path) == []  # nothing to go on with: Pulumi's own message stands
+
+
 def deployment(*pending: dict[str, Any]) -> dict[str, Any]:
     return {"version": 3, "deployment": {"resources": [{"urn": "urn:x"}], "pending_operations": list(pending)}}
 
