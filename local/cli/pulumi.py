@@ -168,8 +168,8 @@ def end_orphans(home: Path) -> int:
 def repair(backend: Path, stack: str = STACK) -> list[str]:
     """Make the backend's files readable again after a kill or a loss of power; says what it did, a line each.
 
-    Sidecar files (``.attrs``) of an earlier way to run are dropped: they hold nothing that is needed, and an empty one makes Pulumi fail with
-    "failed to load checkpoint: EOF". A state that is cut off is replaced by the copy that Pulumi keeps of the one before.
+    Sidecar files (``.attrs``) of an earlier way to run are dropped: they hold nothing that is needed, and an empty one makes Pulumi fail
+    with "failed to load checkpoint: EOF". A state that is cut off is replaced by the copy that Pulumi keeps of the one before.
     """
     stacks = backend / ".pulumi" / "stacks" / PROJECT
     for sidecar in (*stacks.glob("*.attrs"), backend / ".pulumi" / "meta.yaml.attrs"):
