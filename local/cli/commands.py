@@ -11,7 +11,7 @@ from local.cli.doctor import doctor
 from local.cli.errors import CommandError
 from local.cli.pulumi import end_orphans
 from local.cli.session import OWN_CLUSTER_TOOLS, Session
-from local.cli.up import exclusive, exports, own_environment, platform_of, prepare, toolchain_of
+from local.cli.up import exclusive, exports, own_environment, platform_of, prepare, take_context, toolchain_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,7 @@ def destroy(session: Session, reporter: TerminalReporter) -> int:
             environment = platform.environment()
         else:
             toolchain.ensure(*OWN_CLUSTER_TOOLS)
+            take_context(session, toolchain.path("kubectl"))
             environment = own_environment(session)
             if not session.config_file.exists():
                 cluster = own_cluster.OwnCluster.from_environment(session.kube_context, session.environ)

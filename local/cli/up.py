@@ -79,14 +79,29 @@ def platform_of(session: Session, toolchain: Toolchain, images: Sequence[ImageFi
 
 
 def own_environment(session: Session) -> dict[str, str]:
-    """What kubectl and helm need to use the user's context."""
-    return {"KUBE_CONTEXT": session.kube_context or "", "HELM_KUBECONTEXT": session.kube_context or ""}
+    """What kubectl, helm and Pulumi need to use the user's context: a kubeconfig with that one in it (`take_context` writes it)."""
+    return {"KUBE_CONTEXT": session.kube_context or "", "KUBECONFIG": str(session.state / "kubeconfig")}
 
 
-def kubectl(pulumi: Pulumi, session: Session, *arguments: str) -> subprocess.CompletedProcess[str]:
+def take_context(session: Session, program: Path) -> None:
+    """Write the user's context, alone, into a kubeconfig of the instance's own.
+
+    So that plain kubectl, which takes a context from no variable, talks to the same cluster as Pulumi. Raises CommandError without it.
+    """
+    command = [str(program), "config", "view", "--raw", "--minify", "--flatten", f"--context={session.kube_context}"]
+    done = subprocess.run(command, env=dict(session.environ), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        message = f"Context {session.kube_context} can't be used: {done.stderr.strip()}. `kubectl config get-contexts` lists yours."
+        raise CommandError(message)
+    file = session.state / "kubeconfig"
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
+        opened.write(done.stdout)
+
+
+def kubectl(pulumi: Pulumi, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run kubectl on the instance's cluster."""
-    context = ["--context", session.kube_context] if session.kube_context is not None else []
-    command = [program(pulumi, "kubectl"), *context, *arguments]
+    command = [program(pulumi, "kubectl"), *arguments]
     return subprocess.run(command, env=dict(pulumi.environment), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
@@ -157,7 +172,7 @@ def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
         deploy(pulumi, reporter)
     urls = session.endpoints
     endpoints = Endpoints(http=urls["triton-http"], grpc=urls["triton-grpc"])
-    checked = prove(session, pulumi, endpoints, reporter, _SERVING_BUDGET_S)
+    checked = prove(pulumi, endpoints, reporter, _SERVING_BUDGET_S)
     session.served.touch()
     summary(session, pulumi, plugin, endpoints, checked, took_s=reporter.elapsed())
 
@@ -193,11 +208,12 @@ def _up_own(session: Session, reporter: TerminalReporter) -> None:
     with reporter.step(TOOLS):
         toolchain.ensure(*OWN_CLUSTER_TOOLS)
     with reporter.step(STACK):
+        take_context(session, toolchain.path("kubectl"))
         added = session.added_environment(toolchain, own_environment(session))
         if cluster.endpoint is not None and not session.environ.get("AWS_ENDPOINT_URL_S3"):
             added["AWS_ENDPOINT_URL_S3"] = cluster.endpoint
         pulumi, plugin = prepare(session, toolchain, added, reporter)
-        answer = kubectl(pulumi, session, "version", "--request-timeout=10s")
+        answer = kubectl(pulumi, "version", "--request-timeout=10s")
         if answer.returncode:
             message = (
                 f"Context {session.kube_context} does not answer: {answer.stderr.strip()}. "
@@ -207,7 +223,7 @@ def _up_own(session: Session, reporter: TerminalReporter) -> None:
     with reporter.step(UP):
         deploy(pulumi, reporter)
     with forwarded(session, pulumi) as endpoints:
-        checked = prove(session, pulumi, endpoints, reporter, _OWN_CLUSTER_BUDGET_S)
+        checked = prove(pulumi, endpoints, reporter, _OWN_CLUSTER_BUDGET_S)
     summary(session, pulumi, plugin, None, checked, took_s=reporter.elapsed())
 
 
@@ -215,10 +231,8 @@ def _up_own(session: Session, reporter: TerminalReporter) -> None:
 def forwarded(session: Session, pulumi: Pulumi) -> Generator[Endpoints]:
     """Triton's Service on ports of loopback for as long as the context lasts (kubectl port-forward)."""
     http, grpc = 18000 + session.port_offset, 18001 + session.port_offset
-    context = ["--context", session.kube_context] if session.kube_context is not None else []
     command = [
         program(pulumi, "kubectl"),
-        *context,
         "--namespace",
         NAMESPACE,
         "port-forward",
@@ -260,7 +274,7 @@ def deploy(pulumi: Pulumi, reporter: TerminalReporter) -> None:
         raise CommandError(message)
 
 
-def prove(session: Session, pulumi: Pulumi, endpoints: Endpoints, reporter: TerminalReporter, budget_s: float) -> list[str]:
+def prove(pulumi: Pulumi, endpoints: Endpoints, reporter: TerminalReporter, budget_s: float) -> list[str]:
     """Wait until Triton serves, ask it, and wait for the metric that scales it; returns what was seen, a line each."""
     with reporter.step(SERVING):
         remedy = 'See eval "$(make -s env)"; kubectl describe pods -n triton; kubectl logs -n triton -l app.kubernetes.io/name=triton.'
@@ -273,7 +287,7 @@ def prove(session: Session, pulumi: Pulumi, endpoints: Endpoints, reporter: Term
         values: list[tuple[str, str]] = []
 
         def lacks() -> str | None:
-            answer = kubectl(pulumi, session, "get", "--raw", verify.custom_metric_path(NAMESPACE, METRIC_NAME))
+            answer = kubectl(pulumi, "get", "--raw", verify.custom_metric_path(NAMESPACE, METRIC_NAME))
             if answer.returncode:
                 return answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else f"kubectl ended with {answer.returncode}"
             values[:] = verify.metric_values(answer.stdout)

@@ -258,7 +258,7 @@ def _target(session: Session, reporter: TerminalReporter, plan: Plan) -> tuple[s
     except OSError as error:
         message = f"Model {MODEL} at {base} does not answer ({error}): there is nothing to load. Run `make up` first."
         raise CommandError(message) from error
-    return base, Cluster(lambda *arguments: kubectl(pulumi, session, *arguments), prometheus, NAMESPACE, DEPLOYMENT)
+    return base, Cluster(lambda *arguments: kubectl(pulumi, *arguments), prometheus, NAMESPACE, DEPLOYMENT)
 
 
 def _announce(base: str, scale: Scale, steps: Sequence[Phase], plan: Plan) -> None:
