@@ -330,7 +330,7 @@ def test_immutable_secret_is_replaced(stack: Callable[[Callable[[], None]], Stac
 
 def test_definition_and_its_objects_in_one_update(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
     group = f"{space}.example.com"
-    size = 1
+    size, text = 1, "first"
 
     def program() -> None:
         definition = k8s.apiextensions.v1.CustomResourceDefinition(
@@ -348,6 +348,7 @@ def test_definition_and_its_objects_in_one_update(stack: Callable[[Callable[[], 
                         "schema": {
                             "open_apiv3_schema": {
                                 "type": "object",
+                                "description": text,
                                 "properties": {"spec": {"type": "object", "x_kubernetes_preserve_unknown_fields": True}},
                             }
                         },
@@ -370,8 +371,8 @@ def test_definition_and_its_objects_in_one_update(stack: Callable[[Callable[[], 
     assert it.preview() == {}
     assert it.refresh() == {}
     assert it.preview() == {}
-    size = 2
-    assert it.preview() == {"update": 1}
+    size, text = 2, "second"
+    assert it.preview() == {"update": 2}
     it.up()
     assert kube.get(Kind(group, "v1", "Widget"), space, "widget")["spec"] == {"size": 2, "off": False, "list": [1, 2]}
 

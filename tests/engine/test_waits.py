@@ -222,6 +222,26 @@ def test_deletion_that_is_held_names_who_holds_it(stack: Callable[[Callable[[], 
     it.destroy()
 
 
+def test_old_object_goes_before_the_new_one_comes(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+    old = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "settings", "namespace": space, "finalizers": ["example.com/hold"]},
+    }
+    kube.create(CONFIG_MAP, old, manager="somebody")
+    kube.delete(CONFIG_MAP, space, "settings", propagation="Background")
+
+    def program() -> None:
+        k8s.core.v1.ConfigMap("settings", metadata={"name": "settings", "namespace": space}, data={"a": "b"})
+
+    it = stack(program)
+    release = threading.Timer(6, kube.patch, (CONFIG_MAP, space, "settings", [{"op": "remove", "path": "/metadata/finalizers"}]))
+    release.start()
+    it.up()
+    release.join()
+    assert kube.get(CONFIG_MAP, space, "settings")["data"] == {"a": "b"}
+
+
 def pulumi_process() -> int:
     """The engine that this process started."""
     for entry in Path("/proc").iterdir():

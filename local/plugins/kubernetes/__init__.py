@@ -10,6 +10,7 @@ object by server-side apply, Helm releases by real Helm, charts and manifests as
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def write_launcher(folder: Path, *, python: Path | None = None) -> Path:
     """
     main = Path(__file__).resolve().parent / "__main__.py"
     # sys.executable unresolved: a virtual environment's python is a link, and following it would lose the environment.
-    text = f"#!/bin/sh\nexec '{python or sys.executable}' -P '{main}' \"$@\"\n"
+    text = f'#!/bin/sh\nexec {shlex.quote(str(python or sys.executable))} -P {shlex.quote(str(main))} "$@"\n'
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PLUGIN
     if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:

@@ -370,11 +370,16 @@ class Provider:
                     live = client.create(kind, obj, manager=manager, dry_run=preview, warnings=warnings)
                 break
             except ApiError as error:
-                if error.already_exists and not preview and self._made_before(kind, obj, manager):
+                in_the_way = self._in_the_way(kind, obj) if error.already_exists and not preview else None
+                if in_the_way is not None and in_the_way["metadata"].get("deletionTimestamp"):
+                    self._wait_for_old(urn, in_the_way)
+                    continue
+                if in_the_way is not None and ssa.made_by(in_the_way, manager):
                     self.log.info(urn, "taking up the object that an interrupted update of this resource created")
-                    live = self._apply_over(urn, kind, obj, manager, warnings)
+                    live = self._update(urn, kind, obj, manager, (), preview=False, warnings=warnings)
                     break
-                if preview or not error.not_found or attempt == _CREATE_RETRIES:
+                vanished = error.already_exists and in_the_way is None
+                if preview or not (error.not_found or vanished) or attempt == _CREATE_RETRIES:
                     raise
                 self._retry_later(urn, attempt, error)
             except NoSuchKind as error:
@@ -392,14 +397,28 @@ class Provider:
         if self.cancelled.wait(_RETRY_FIRST_S * 2**attempt):
             raise ProviderError(f"cancelled; the last attempt failed: {error}") from error
 
-    def _made_before(self, kind: Kind, obj: Object, manager: str) -> bool:
-        """Whether the object in the way is this very resource's own, from an update that was killed before it could write its state."""
+    def _in_the_way(self, kind: Kind, obj: Object) -> Object | None:
+        """The object that has the name already; None if it has just gone."""
         metadata = obj["metadata"]
         try:
-            live = self.reach().get(kind, metadata.get("namespace", ""), metadata["name"])
-        except ApiError:
-            return False
-        return ssa.made_by(live, manager) and not live["metadata"].get("deletionTimestamp")
+            return self.reach().get(kind, metadata.get("namespace", ""), metadata["name"])
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    def _wait_for_old(self, urn: str, live: Object) -> None:
+        """An object of the name is on its way out, as after an update that was stopped while it deleted: its end comes first."""
+        try:
+            await_.wait_gone(
+                live,
+                self.reach(),
+                timeout_s=await_.DEFAULT_TIMEOUT_S,
+                cancelled=self.cancelled,
+                status=lambda text: self.log.status(urn, text and f"{text} (of the object that had the name before)"),
+            )
+        except (await_.NotReady, await_.Cancelled) as error:
+            raise ProviderError(f"resource {urn!r} was not created: {error}") from error
 
     # --- update
 
@@ -481,9 +500,6 @@ class Provider:
         merged = _overlay(live, obj)
         merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
         return self.reach().replace(kind, merged, manager=manager, dry_run=preview, warnings=warnings)
-
-    def _apply_over(self, urn: str, kind: Kind, obj: Object, manager: str, warnings: Warnings) -> Object:
-        return self._update(urn, kind, obj, manager, (), preview=False, warnings=warnings)
 
     def _apply(self, urn: str, kind: Kind, obj: Object, manager: str, *, force: bool, preview: bool, warnings: Warnings) -> Object:
         try:
@@ -723,7 +739,7 @@ def _secret_data(obj: Props) -> Props:
     if not _is_secret(obj):
         return obj
     result = {key: Secret(reveal(value)) if key in ("data", "stringData") and value is not None else value for key, value in obj.items()}
-    metadata = reveal(result.get("metadata"))
+    metadata = result.get("metadata")  # wrapped as a whole or in parts: then it is secret already
     if isinstance(metadata, dict) and isinstance(metadata.get("annotations"), dict) and naming.LAST_APPLIED in metadata["annotations"]:
         annotations = metadata["annotations"]
         result["metadata"] = {**metadata, "annotations": {**annotations, naming.LAST_APPLIED: Secret(annotations[naming.LAST_APPLIED])}}

@@ -90,6 +90,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             )
             raise
 
+    def cancel(self) -> bool:
+        """End every wait. Returns whether that had been asked for before."""
+        before = self._provider.cancelled.is_set()
+        self._provider.cancelled.set()
+        return before
+
     def close(self) -> None:
         """Stop what runs and clean up."""
         self._provider.cancelled.set()
@@ -152,6 +158,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         """Take the configuration."""
 
         def work() -> None:
+            self._provider.cancelled.clear()  # another update of an engine that attached to us
             settings = config.parse(dict(request.variables))
             self._provider.configure(settings)
             self._helm.config = settings
@@ -360,8 +367,15 @@ async def _serve(engine_address: str) -> None:
     await server.start()
     print(port, flush=True)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+
+    def interrupted() -> None:
+        # A terminal's Ctrl-C may reach us too. The engine must still get its answers, or it loses what was made: the first one only
+        # cancels, as the engine itself would ask in a moment.
+        if servicer.cancel():
+            stop.set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
 
     def end() -> None:
         servicer.close()
