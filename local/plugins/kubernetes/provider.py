@@ -370,7 +370,9 @@ class Provider:
                     live = client.create(kind, obj, manager=manager, dry_run=preview, warnings=warnings)
                 break
             except ApiError as error:
-                in_the_way = self._in_the_way(kind, obj) if error.already_exists and not preview else None
+                # A Service that exists and has a fixed port or address: the API server looks for those first, and finds them taken.
+                taken = error.already_exists or "already allocated" in error.message
+                in_the_way = self._in_the_way(kind, obj) if taken and not preview else None
                 if in_the_way is not None and in_the_way["metadata"].get("deletionTimestamp"):
                     self._wait_for_old(urn, in_the_way)
                     continue
