@@ -22,6 +22,7 @@ from components.errors import Checked, FleetError, raise_all
 from components.naming import type_token
 from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment
 from components.repository.scan import scan
+from components.repository.validation import Deployment, validate
 from components.serving.namespaces import serving_namespaces
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs
@@ -56,7 +57,8 @@ class TritonFleet(pulumi.ComponentResource):
         plan = Checked(lambda: _plan(settings, args.project_dir))
         charts = Checked(lambda: check_charts(settings.charts, _chart_pins(settings)))
         environment = Checked(lambda: check_environment(settings.repository, os.environ))
-        raise_all([access, plan, charts, environment])
+        models = Checked(lambda: _check_models(settings, args.project_dir))
+        raise_all([access, plan, models, charts, environment])
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
@@ -123,3 +125,24 @@ def _plan(settings: Settings, project_dir: Path) -> Plan:
     if problems:
         raise FleetError(*problems)
     return plan
+
+
+def _check_models(settings: Settings, project_dir: Path) -> None:
+    """See that Triton would load the models where they are served; warn of those that it would serve otherwise than meant."""
+    source = settings.repository.source
+    deployments = [
+        Deployment(
+            key=f"triton-fleet:serving[{index}]",
+            image=entry.image,
+            gpus=entry.resources.gpus,
+            models=entry.models,
+            arguments=entry.extra_args,
+        )
+        for index, entry in enumerate(settings.serving)
+    ]
+    problems = validate(project_dir / source, settings.repository.models, deployments)
+    for problem in problems:
+        if not problem.fatal:
+            pulumi.log.warn(f"{source}/{problem}")
+    if fatal := [f"{source}/{problem}" for problem in problems if problem.fatal]:
+        raise FleetError(*fatal)

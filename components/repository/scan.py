@@ -1,7 +1,7 @@
 """A folder of models -> a checked plan of what to upload. Pure: reads files, writes nothing, talks to nobody.
 
-It checks what would make Triton refuse to start or serve something else than meant, and only by what the folder shows: the grammar and the
-meaning of a config.pbtxt are not read beyond its platform or backend.
+It checks what would make Triton refuse to start or serve something else than meant, and only by what the folder shows: what a
+config.pbtxt says, and whether a model may do without one, is judged by `components.repository.validation`.
 """
 
 from __future__ import annotations
@@ -49,10 +49,6 @@ _CHUNK: Final = 1 << 20
 
 PLACEHOLDER: Final = ".triton-fleet-empty"
 """Object that stands for an empty version folder, as an ensemble has: object stores have no folders. Triton ignores the file."""
-
-_SELF_DESCRIBING: Final = frozenset({"model.onnx", "model.plan", "model.graphdef", "model.savedmodel", "model.xml"})
-"""Default file names of backends that complete a missing config.pbtxt from the model (Triton's model_configuration.md, "Auto-Generated
-Model Configuration"). Python and the like need one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,9 +248,6 @@ class _Model:
                 )
             elif not self.problems:
                 self._refuse("is an empty version", "Put the model's files there.", self.root / version)
-        names = {part for file in self.files for part in file.path.split("/")[2:3]}
-        if not described and not names & _SELF_DESCRIBING and not self.problems:
-            self._refuse("has no config.pbtxt, and its backend can't do without", f"Write {config}.")
 
 
 def _hash(path: Path) -> tuple[str, int, bytes]:

@@ -1,8 +1,8 @@
 """Which backend runs a model, as Triton's core finds out, and which files that backend wants in a version's folder.
 
-Transcribed from ``AutoCompleteBackendFields``, ``ValidateModelConfig`` and ``constants.h`` of triton-inference-server/core (main, 26.07), and for
-FIL from its ``src/model.h`` and ``src/serialization.h``. Files of dali and vllm are from their documentation; what TensorRT-LLM wants lies in
-parameters and is not checked.
+Transcribed from ``AutoCompleteBackendFields``, ``ValidateModelConfig`` and ``constants.h`` of triton-inference-server/core (main, 26.07),
+and for FIL from its ``src/model.h`` and ``src/serialization.h``. Files of dali and vllm are from their documentation; what TensorRT-LLM
+wants lies in parameters and is not checked.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _FILES: Final = {
 """Model file by backend, where config.pbtxt gives no default_model_filename."""
 
 COMPLETING: Final = frozenset({"onnxruntime", "tensorrt", "openvino", "tensorflow"})
-"""Backends that read inputs and outputs from the model where config.pbtxt gives none (Triton's model_configuration.md, "Auto-Generated Model
-Configuration": TensorRT, saved models, ONNX, OpenVINO); Python models do with ``auto_complete_config``, others never."""
+"""Backends that read inputs and outputs from the model where config.pbtxt gives none (Triton's model_configuration.md, "Auto-Generated
+Model Configuration": TensorRT, saved models, ONNX, OpenVINO); Python models do with ``auto_complete_config``, others never."""
 
 
 @dataclass(frozen=True, kw_only=True)

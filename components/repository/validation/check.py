@@ -75,13 +75,21 @@ class Deployment:
     """Models that it loads; None: all. Those that an ensemble needs are loaded with it."""
     backends: frozenset[str] | None = None
     """Backends of the image; None: what `components.repository.validation.images` knows of it."""
-    auto_complete: bool = True
-    """False where Triton runs with ``--disable-auto-complete-config``."""
+    arguments: Sequence[str] = ()
+    """Further flags of tritonserver, of which those that change the verdict are heeded."""
 
     @property
     def known_backends(self) -> frozenset[str] | None:
         """Backends of the image; None where nobody knows."""
+        if any(argument.startswith("--backend-directory") for argument in self.arguments):
+            return None
         return backends_of(self.image) if self.backends is None else self.backends
+
+    @property
+    def auto_complete(self) -> bool:
+        """Whether backends may fill in what a config.pbtxt leaves out."""
+        off = {"--disable-auto-complete-config", "--strict-model-config", "--strict-model-config=true"}
+        return off.isdisjoint(self.arguments)
 
 
 @dataclass(kw_only=True)
@@ -106,7 +114,7 @@ class _Model:
 
 
 def validate(folder: Path, models: Sequence[str] | None = None, deployments: Sequence[Deployment] = ()) -> list[Problem]:
-    """Everything in ``folder`` that would keep Triton from loading ``models`` (None: every sub-folder), or let it serve something not meant.
+    """Everything in ``folder`` that would keep Triton from loading ``models`` (None: every sub-folder), or let it serve what was not meant.
 
     Args:
         folder: the repository, with one sub-folder a model. Nothing outside of it is read.
@@ -166,7 +174,7 @@ def _read(repository: Repository, name: str) -> _Model:
     content = {entry: repository.kind(first / entry) for entry in repository.names(first)} if first else {}
     model.resolved = resolve(name, config, content)
     model.versions = _loaded(existing, model)
-    check_config(config, model.resolved.platform, report)
+    check_config(config, model.resolved.platform, report, completed=model.resolved.backend in COMPLETING)
     _check_backend(model)
     ensemble = config.platform == ENSEMBLE or config.HasField("ensemble_scheduling")
     if not ensemble:
@@ -208,8 +216,15 @@ def _read_config(repository: Repository, model: _Model) -> Any | None:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        model.report.file("config.pbtxt", "is not UTF-8", "Save it as UTF-8, without a byte order mark.", line=line)
-        return None
+        model.report.file(
+            "config.pbtxt",
+            "is not UTF-8",
+            "Save it as UTF-8, without a byte order mark.",
+            line=line,
+            consequence="names and values in it would reach clients and the model as broken text",
+            fatal=False,
+        )
+        text = raw.decode("latin-1")
     if text.startswith("\ufeff"):
         model.report.file("config.pbtxt", "begins with a byte order mark", "Save it as UTF-8 without one.", line=1)
         text = text[1:]
@@ -317,6 +332,8 @@ def _check_model_files(repository: Repository, model: _Model) -> None:  # noqa: 
         if kind not in FIL_FILES:
             report.field("parameters", Key("model_type"), what=f"is {kind}", remedy=f"Write one of: {', '.join(FIL_FILES)}.")
             return
+    if resolved.backend == "pytorch" and config.runtime == "model.py":  # the Python runtime of PyTorch 2 takes a model.py, weights or both
+        return
     names = sorted(set(config.cc_model_filenames.values())) or ([resolved.file] if resolved.file else [])
     for version in model.versions:
         for name in names:
@@ -456,7 +473,7 @@ def _check_named_file(repository: Repository, model: _Model, folder: str, name: 
             )
             return False
     kind = repository.kind(model.root / folder / name.lstrip("/"))
-    if kind == "absent" or kind == "folder":
+    if kind in {"absent", "folder"}:
         what = "is a folder" if kind == "folder" else "does not exist"
         model.report.field(*where, what=f"is {name}, and {inside}{name} {what}", remedy="Add the file, or leave the field out.")
         return False
@@ -507,7 +524,7 @@ def _check_warmup(repository: Repository, model: _Model) -> None:
                     )
 
 
-def _check_warmup_input(repository: Repository, model: _Model, sample: Any, tensor: Any, where: tuple[Any, ...]) -> None:
+def _check_warmup_input(repository: Repository, model: _Model, sample: Any, tensor: Any, where: tuple[Any, ...]) -> None:  # noqa: C901 (rule by rule)
     report = model.report
     kind = data_type(sample.data_type)
     if any(dim == WILDCARD for dim in sample.dims):

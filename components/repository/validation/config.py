@@ -1,8 +1,8 @@
 """The meaning of one model's config.pbtxt, judged without a look at any file.
 
-Each check has its twin in triton-inference-server/core: ``ValidateModelConfig``, ``ValidateModelIOConfig``, ``ValidateInstanceGroup`` and the sequence
-batcher's initial states. Triton stops at the first; here all are noted. What Triton lets pass though nobody can have meant it is noted as
-not fatal.
+Each check has its twin in triton-inference-server/core: ``ValidateModelConfig``, ``ValidateModelIOConfig``, ``ValidateInstanceGroup`` and
+the sequence batcher's initial states. Triton stops at the first; here all are noted. What Triton lets pass though nobody can have meant it
+is noted as not fatal.
 """
 
 from __future__ import annotations
@@ -35,8 +35,15 @@ def data_type(number: int) -> str:
     return str(number) if value is None else value.name
 
 
-def check_config(config: Any, platform: str, report: Report) -> None:
-    """Note all that is wrong with ``config``, an ensemble's steps excepted; ``platform`` as `components.repository.validation.backends` found."""
+def check_config(config: Any, platform: str, report: Report, *, completed: bool = False) -> None:
+    """Note all that is wrong with ``config``, an ensemble's steps excepted.
+
+    Args:
+        config: the ``ModelConfig``.
+        platform: as `components.repository.validation.backends.resolve` found it.
+        report: where problems go.
+        completed: the backend fills in types and shapes that are left out.
+    """
     if config.name and config.name != report.model:
         report.field(
             "name",
@@ -50,7 +57,7 @@ def check_config(config: Any, platform: str, report: Report) -> None:
     if config.version_policy.WhichOneof("policy_choice") == "latest" and config.version_policy.latest.num_versions == 0:
         report.field("version_policy", "latest", what="asks for 0 versions", remedy="Set num_versions to 1 or more.")
     for kind in ("input", "output"):
-        _check_tensors(config, kind, platform, report)
+        _check_tensors(config, kind, platform, report, completed=completed)
     _check_batch_tensors(config, report)
     _check_dynamic_batching(config, report)
     _check_sequence_batching(config, report)
@@ -65,7 +72,7 @@ def check_config(config: Any, platform: str, report: Report) -> None:
         )
 
 
-def _check_tensors(config: Any, kind: str, platform: str, report: Report) -> None:  # noqa: C901
+def _check_tensors(config: Any, kind: str, platform: str, report: Report, *, completed: bool) -> None:  # noqa: C901
     seen: set[str] = set()
     for index, tensor in enumerate(getattr(config, kind)):
         where = (kind, index)
@@ -82,9 +89,16 @@ def _check_tensors(config: Any, kind: str, platform: str, report: Report) -> Non
         seen.add(tensor.name)
         if data_type(tensor.data_type) in {"TYPE_INVALID", str(tensor.data_type)}:
             given = "TYPE_INVALID" if tensor.data_type == 0 else data_type(tensor.data_type)
-            what = f"is {given}" if report.source and _has(report, *where, "data_type") else "is missing"
-            report.field(*where, "data_type", what=what, remedy="Write the tensor's type, such as TYPE_FP32 or TYPE_STRING.")
-        if not tensor.dims:
+            written = _has(report, *where, "data_type")
+            if completed and not written:
+                continue
+            report.field(
+                *where,
+                "data_type",
+                what=f"is {given}" if written else "is missing",
+                remedy="Write the tensor's type, such as TYPE_FP32 or TYPE_STRING.",
+            )
+        if not tensor.dims and not completed:
             report.field(
                 *where,
                 "dims",
@@ -194,7 +208,7 @@ def _check_preferred(sizes: Sequence[int], limit: int, where: tuple[str, ...], r
             )
 
 
-def _check_dynamic_batching(config: Any, report: Report) -> None:
+def _check_dynamic_batching(config: Any, report: Report) -> None:  # noqa: C901 (rule by rule)
     if not config.HasField("dynamic_batching"):
         return
     batching = config.dynamic_batching
@@ -269,7 +283,7 @@ def _check_sequence_batching(config: Any, report: Report) -> None:
         _check_state(state, (here, "state", index), report)
 
 
-def _check_controls(controls: Any, report: Report) -> None:
+def _check_controls(controls: Any, report: Report) -> None:  # noqa: C901 (rule by rule)
     names: set[str] = set()
     kinds: dict[int, str] = {}
     for index, tensor in enumerate(controls):

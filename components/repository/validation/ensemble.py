@@ -172,10 +172,11 @@ def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collec
             _absent(step.model_name, (*where, "model_name"), models, left_out, report)
             continue
         if step.model_version != WILDCARD and model.versions and step.model_version not in model.versions:
+            served = ", ".join(map(str, sorted(model.versions)))
             report.field(
                 *where,
                 "model_version",
-                what=f"is {step.model_version or 'missing'}, and {step.model_name} is served in {', '.join(map(str, sorted(model.versions)))}",
+                what=f"is {step.model_version or 'missing'}, and {step.model_name} is served in {served}",
                 remedy="Write -1 for the newest, or a version that is served.",
             )
         if model.config is None:
@@ -242,7 +243,7 @@ def _text(tensor: _Tensor) -> str:
 
 
 def cycles(steps: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
-    """Circles of ensembles that name one another, each once, beginning with its smallest name; ``steps`` has the models of each ensemble."""
+    """Circles of ensembles that name one another, each once, from its smallest name on; ``steps`` has the models of each ensemble."""
     found: set[tuple[str, ...]] = set()
     finished: set[str] = set()
     for start in sorted(steps):

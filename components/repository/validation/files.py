@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import BinaryIO
 
 Kind = Literal["file", "folder", "closed", "absent"]
@@ -54,7 +54,7 @@ class Repository:
         if self.kind(path) != "folder":
             return []
         try:
-            return sorted(os.listdir(path))
+            return sorted(entry.name for entry in path.iterdir())
         except OSError:
             return []
 
@@ -77,7 +77,7 @@ class Repository:
         except OSError:
             return 0
 
-    def broken(self, path: Path) -> str | None:
+    def broken(self, path: Path) -> str | None:  # noqa: PLR0911 (one answer a format)
         """What is wrong with a model's file as far as its ends tell, as a predicate; None where nothing is, or it can't be told cheaply."""
         head = self.read(path, _HEAD)
         if head is None or head.startswith(LFS_POINTER):  # the scan names those

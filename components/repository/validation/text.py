@@ -41,6 +41,11 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_BAD_ESCAPE: Final = re.compile(
+    r"""(?<!\\)(?:\\\\)*\\(?:[^abfnrtv\\?'"0-7xXuU]|[xX](?![0-9a-fA-F])|u(?![0-9a-fA-F]{4})|U(?!000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4}))"""
+)
+"""Escapes of strings that are none of protobuf's text format."""
+
 _TWICE: Final = re.compile(r'should not have multiple "(\w+)" fields')
 
 _TYPE_HINTS: Final = {
@@ -215,6 +220,11 @@ def parse(text: str, report: Report) -> Any | None:
         _check_names(source.root, schema().ModelConfig.DESCRIPTOR, (), report)
     seen = {problem.line for problem in report.problems[before:]}
     config = schema().ModelConfig()
+    if (line := _bad_escape(text)) is not None:
+        report.file(
+            "config.pbtxt", "is no model configuration (Invalid escape sequence in a string)", r"Write \\ for a backslash.", line=line
+        )
+        return None
     try:
         text_format.Parse(text, config, allow_unknown_field=bool(seen))
     except (text_format.ParseError, RecursionError, ValueError) as error:
@@ -226,6 +236,17 @@ def parse(text: str, report: Report) -> Any | None:
             report.file("config.pbtxt", f"is no model configuration ({_reason(error)})", "Correct the text.", line=line)
         return None
     return config
+
+
+def _bad_escape(text: str) -> int | None:
+    """Line of a string with an escape that C++'s parser refuses; Python's lets it pass, with a warning from its own depths."""
+    line = 1
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup == "newline":
+            line += 1
+        elif match.lastgroup == "string" and _BAD_ESCAPE.search(match.group()[1:-1]):
+            return line
+    return None
 
 
 def _reason(error: Exception) -> str:

@@ -147,12 +147,6 @@ def test_empty_version_of_another_kind(folder: Path) -> None:
     assert "models/one/2 is an empty version" in problem
 
 
-def test_no_config_where_one_is_needed(folder: Path) -> None:
-    (folder / "one/config.pbtxt").unlink()
-    (problem,) = problems(folder)
-    assert "models/one has no config.pbtxt, and its backend can't do without" in problem
-
-
 def test_link_out_of_the_repository(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     (folder / "one/1/weights").symlink_to(tmp_path / "secret")
@@ -209,7 +203,7 @@ def test_neither_file_nor_folder(folder: Path) -> None:
 
 
 def test_all_problems_at_once(folder: Path) -> None:
-    (folder / "one/config.pbtxt").unlink()
+    (folder / "one/1/model.py").write_text("version https://git-lfs.github.com/spec/v1\n")
     shutil.rmtree(folder / "two")
     (folder / "two").mkdir()
     assert len(problems(folder, "one", "two", "three")) == 3

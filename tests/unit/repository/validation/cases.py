@@ -63,7 +63,7 @@ class Case:
     says: str = ""
     """Part of what Triton says, where its reason could be another than ours."""
     gpus: int = 0
-    auto_complete: bool = True
+    arguments: tuple[str, ...] = ()
     image: str = "triton-fleet.local/tritonserver:2.51.0-cpu"
 
     def write(self, folder: Path) -> None:
@@ -136,7 +136,8 @@ CASES: Final = (
     Case(name="number_too_large", config=HEAD + "max_batch_size: 99999999999\n" + IN + OUT),
     Case(name="two_schedulers", config=GOOD + "dynamic_batching { }\nsequence_batching { }\n"),
     Case(name="byte_order_mark", config="\ufeff" + GOOD),
-    Case(name="not_utf8", config=GOOD.replace('"OUT"', '"\xdcBER"').encode("latin-1")),
+    Case(name="not_utf8", config=GOOD.encode() + "# Größe\n".encode("latin-1"), triton="loads"),
+    Case(name="invalid_escape", config=GOOD + 'parameters { key: "path" value { string_value: "C:\\models" } }\n'),
     Case(name="config_is_a_folder", config=None, files={"config.pbtxt": None, **CODE}, triton="dies"),
     # ---------------------------------------------------------------- fields
     Case(name="other_name", config=GOOD.replace("NAME", "somebody")),
@@ -354,7 +355,13 @@ CASES: Final = (
         gpus=1,
         image="nvcr.io/nvidia/tritonserver:26.07-py3",
     ),
-    Case(name="completion_disabled", config=None, files={"1/model.py": COMPLETING}, auto_complete=False, triton="not asked"),
+    Case(
+        name="completion_disabled",
+        config=None,
+        files={"1/model.py": COMPLETING},
+        arguments=("--disable-auto-complete-config",),
+        triton="not asked",
+    ),
 )
 
 FINE: Final = (

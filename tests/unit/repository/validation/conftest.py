@@ -43,7 +43,7 @@ class Server:
             OSError: the server did not answer.
         """
         logged = self.log.stat().st_size
-        request = urllib.request.Request(f"http://{self.address}/v2/repository/models/{model}/load", data=b"{}", method="POST")  # noqa: S310
+        request = urllib.request.Request(f"http://{self.address}/v2/repository/models/{model}/load", data=b"{}", method="POST")
         try:
             with urllib.request.urlopen(request, timeout=timeout):  # noqa: S310 - loopback
                 return None
@@ -56,14 +56,14 @@ class Server:
     def live(self) -> bool:
         """Whether the server answers."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}/v2/health/live", timeout=10) as response:  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"http://{self.address}/v2/health/live", timeout=10) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
 
     def versions(self, model: str) -> list[str]:
         """Versions of a model that are served."""
-        with urllib.request.urlopen(f"http://{self.address}/v2/models/{model}", timeout=10) as response:  # noqa: S310 - loopback
+        with urllib.request.urlopen(f"http://{self.address}/v2/models/{model}", timeout=10) as response:
             return list(json.loads(response.read())["versions"])
 
 
@@ -93,7 +93,13 @@ def start_triton(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory)
                 probe.bind(("127.0.0.1", 0))
             http, grpc = (probe.getsockname()[1] for probe in probes)
         log = tmp_path_factory.mktemp("log") / "triton.log"
-        arguments = ["tritonserver", "--model-repository=/models", "--model-control-mode=explicit", "--allow-metrics=false"]
+        arguments = [
+            "tritonserver",
+            "--model-repository=/models",
+            "--model-control-mode=explicit",
+            "--allow-metrics=false",
+            "--model-load-thread-count=8",
+        ]
         for name, port in (("http", http), ("grpc", grpc)):
             arguments += [f"--{name}-address=127.0.0.1", f"--{name}-port={port}"]
         with log.open("wb") as stream, unpacked.run(arguments, output=stream, mounts={"/models": models}) as process:

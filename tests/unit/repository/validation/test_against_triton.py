@@ -39,7 +39,7 @@ def test_loaded(case: Case, triton: Server) -> None:
 @pytest.mark.parametrize("case", asked("dies"), ids=lambda case: case.name)
 def test_it_ends_the_server(case: Case, start_triton: Callable[[], AbstractContextManager[Server]]) -> None:
     with start_triton() as server:
-        with pytest.raises(OSError):  # noqa: PT011 (of several kinds, by how far the answer came)
+        with pytest.raises(OSError):
             server.load(case.name)
         assert server.process.wait(timeout=60) != 0
 

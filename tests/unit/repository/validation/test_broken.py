@@ -16,7 +16,7 @@ MESSAGES: Final = Path(__file__).with_name("messages.txt")
 
 def problems(case: Case, folder: Path) -> list[Problem]:
     case.write(folder)
-    deployment = Deployment(key="triton-fleet:serving[0]", image=case.image, gpus=case.gpus, auto_complete=case.auto_complete)
+    deployment = Deployment(key="triton-fleet:serving[0]", image=case.image, gpus=case.gpus, arguments=case.arguments)
     return validate(folder, None, [deployment])
 
 
@@ -62,7 +62,7 @@ def test_all_at_once(tmp_path: Path) -> None:
     for case in CASES:
         case.write(tmp_path)
     models = {problem.model for problem in validate(tmp_path, None, [Deployment(key="x", image=CASES[0].image, gpus=0)])}
-    assert {case.name for case in CASES if case.auto_complete and "gpu_beyond" not in case.name} <= models
+    assert {case.name for case in CASES if not case.arguments and "gpu_beyond" not in case.name} <= models
 
 
 def test_no_problem_of_a_model_that_is_left_out(tmp_path: Path) -> None:
