@@ -215,3 +215,22 @@ async def test_models_of_a_deployment_are_looked_for_in_the_folder_where_the_set
     with pytest.raises(FleetError, match=r"triton-fleet:serving\[0\]\.models names nope, absent from models: Triton would not start"):
         await build(raw)
     assert monitor.requests == {}
+
+
+async def test_models_that_triton_would_refuse_stop_it_before_anything_is_registered(monitor: Monitor) -> None:
+    raw = dev()
+    del raw["repository"]["models"]  # the GPU model too
+    with pytest.raises(FleetError) as caught:
+        await build(raw)
+    assert monitor.requests == {}
+    first, second = caught.value.problems
+    assert first.startswith("models/fil_xgboost/config.pbtxt:4: backend is fil, which the image of triton-fleet:serving[0] (")
+    assert second.startswith("models/fil_xgboost/config.pbtxt:8: instance_group[0].kind is KIND_GPU")
+
+
+async def test_models_that_no_gpu_deployment_loads_are_not_held_against_it(monitor: Monitor) -> None:
+    raw = dev()
+    del raw["repository"]["models"]
+    raw["serving"][0]["models"] = ["pipeline", "upper"]
+    await build(raw)
+    assert monitor.requests
