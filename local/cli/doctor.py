@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Mark = Literal["ok", "lacks", "note"]
 _MARKS: Final[dict[Mark, str]] = {"ok": "  ok   ", "lacks": " LACKS ", "note": "  --   "}
 _GIB: Final = 2**30
-_DISK_COLD_GIB: Final = 12.0
-"""Cache with everything built (8 GiB, the Go build cache is most of it), one instance's state and images (3 GiB), and room to breathe."""
+_DISK_COLD_GIB: Final = 20.0
+"""With everything built from source: Go's modules and build cache (11 GiB), tools and images (4 GiB), one instance's state (2 GiB), room."""
 _DISK_WARM_GIB: Final = 4.0
 
 

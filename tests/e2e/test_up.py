@@ -258,7 +258,17 @@ def test_down_leaves_nothing_on_the_machine(instance: Instance, up_output: str) 
         with socket.socket() as free:
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             free.bind(("127.0.0.1", forward.port))
-    assert "not running" in instance.run("status", code=3) or "down" in instance.run("status", code=3)
+    assert "stopped" in instance.run("status", code=3)
+
+
+def test_a_port_in_use_is_told_before_anything_starts(instance: Instance, up_output: str) -> None:
+    port = next(forward.port for forward in instance.config.forwards if forward.name == "triton-http")
+    with socket.create_server(("127.0.0.1", port)):
+        done = subprocess.run(instance.command("up"), cwd=ROOT, env=instance.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert str(port) in done.stderr
+    assert "KUBE_CONTEXT=" in done.stderr
+    assert "stopped" in instance.run("status", code=3)
 
 
 def leftovers(marks: Sequence[str]) -> list[str]:
