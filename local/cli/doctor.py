@@ -25,7 +25,7 @@ Mark = Literal["ok", "lacks", "note"]
 _MARKS: Final[dict[Mark, str]] = {"ok": "  ok   ", "lacks": " LACKS ", "note": "  --   "}
 _GIB: Final = 2**30
 _DISK_COLD_GIB: Final = 20.0
-"""With everything built from source: Go's modules and build cache (11 GiB), tools and images (4 GiB), one instance's state (2 GiB), room."""
+"""All built from source: Go's modules and build cache (11 GiB), tools and images (4 GiB), an instance's state (2 GiB), and room."""
 _DISK_WARM_GIB: Final = 4.0
 
 
