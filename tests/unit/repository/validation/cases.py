@@ -222,13 +222,14 @@ CASES: Final = (
         name="correlation_as_float",
         config=sequence('control_input [ { name: "ID" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_FP32 } ] } ]'),
     ),
+    # Triton 2.51 takes the size for memory that it does not have: it ends, or loads, by chance.
     Case(
         name="state_of_other_shape",
         config=sequence(
             'state [ { input_name: "S" output_name: "T" data_type: TYPE_FP32 dims: [ -1 ]\n'
             'initial_state: { name: "zero" data_type: TYPE_FP32 dims: [ -1 ] zero_data: true } } ]'
         ),
-        triton="dies",
+        triton="not asked",
     ),
     Case(
         name="state_file_missing",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import sys
 import time
@@ -109,7 +111,11 @@ def start_triton(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory)
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, f"not live in two minutes\n{log.read_text()}"
                 time.sleep(0.1)
-            yield server
+            try:
+                yield server
+            finally:
+                with contextlib.suppress(OSError):  # a change of user takes the signal of the parent's death from the box's first process
+                    os.kill(box.first_pid(process), signal.SIGKILL)
 
     return start
 
