@@ -1,6 +1,7 @@
 """Model repositories with one mistake each, what we say about them, and what the real Triton does with them.
 
-A case's model has the case's name, so that one server can be shown all of them; NAME stands for it. Its helpers, in ``models``, do too.
+A case's model has the case's name, so that one server can be shown all of them; NAME stands for it.
+Names of further models begin with it.
 """
 
 from __future__ import annotations
