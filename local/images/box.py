@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -90,7 +91,11 @@ class Box:
             yield process
         finally:
             if process.poll() is None:
-                process.kill()  # --kill-child takes process 1 along, and that all the others
+                # Process 1 itself, and all the others with it: --kill-child alone does not reach it, for a process that changes its user
+                # (chroot --userspec) loses the signal that it asked for at its parent's death.
+                with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                    os.kill(first_pid(process), signal.SIGKILL)
+                process.kill()
             process.wait()
 
 

@@ -131,6 +131,13 @@ def test_pause_waits_and_leaves_when_asked(number: signal.Signals, unpacked: Cal
         assert process.wait(timeout=30) == 0
 
 
+def test_nothing_of_a_box_outlives_it(unpacked: Callable[[str], box.Box]) -> None:
+    with unpacked("pause:3.10").run([]) as process:
+        until(lambda: waiting(process))
+        first = box.first_pid(process)
+    until(lambda: state(first) in {"gone", "Z"})
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nsenter") is None, reason="joining a box's processes needs root and nsenter")
 def test_pause_reaps_orphans(unpacked: Callable[[str], box.Box]) -> None:
     with unpacked("pause:3.10").run([]) as process:
