@@ -38,7 +38,9 @@ _DYING_WITH_PARENT = (
     "-I",
     "-S",
     "-c",
-    f"import ctypes, os, sys; ctypes.CDLL(None).prctl(1, {signal.SIGTERM:d}); os.execv(sys.argv[1], sys.argv[1:])",
+    "import ctypes, os, sys; "
+    f"getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, {signal.SIGTERM:d}); "  # there is none on macOS
+    "os.execv(sys.argv[1], sys.argv[1:])",
 )
 
 
