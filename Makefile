@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PY := .venv/bin/python
 CLI := $(PY) -m local.cli
 # `make up KUBE_CONTEXT=kind-x` uses that cluster; `make up ARGS=--verbose` passes flags on.
-export KUBE_CONTEXT BUCKET S3_ENDPOINT URL
+export KUBE_CONTEXT BUCKET S3_ENDPOINT CHARTS IMAGE URL
 ARGS ?=
 
 help: ## List the targets

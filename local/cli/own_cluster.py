@@ -28,6 +28,7 @@ A cluster of your own (make up KUBE_CONTEXT={context}) needs:
     AWS_ENDPOINT_URL_S3 too when this machine reaches it under another name);
   - AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for it in the environment: they go into a Secret, because such a cluster has no identity of
     its own towards the bucket.
+Without a way out to the publishers: CHARTS=oci://registry/charts or a folder of charts, and IMAGE=registry/tritonserver:tag.
 """
 
 
@@ -38,6 +39,10 @@ class OwnCluster:
     context: str
     bucket: str
     endpoint: str | None
+    charts: str | None = None
+    """Where charts come from instead of their publishers: ``oci://...`` or a folder."""
+    image: str | None = None
+    """Triton's image instead of the pinned one of nvcr.io."""
 
     @classmethod
     def from_environment(cls, context: str, environ: Mapping[str, str]) -> OwnCluster:
@@ -46,7 +51,10 @@ class OwnCluster:
         if lacks:
             message = f"{NEEDS.format(context=context)}Not set: {', '.join(lacks)}."
             raise CommandError(message)
-        return cls(context=context, bucket=environ["BUCKET"].strip(), endpoint=environ.get("S3_ENDPOINT", "").strip() or None)
+        said = {name: environ.get(name, "").strip() or None for name in ("S3_ENDPOINT", "CHARTS", "IMAGE")}
+        return cls(
+            context=context, bucket=environ["BUCKET"].strip(), endpoint=said["S3_ENDPOINT"], charts=said["CHARTS"], image=said["IMAGE"]
+        )
 
 
 def stack_file(dev: Mapping[str, Any], cluster: OwnCluster) -> dict[str, Any]:
@@ -55,6 +63,9 @@ def stack_file(dev: Mapping[str, Any], cluster: OwnCluster) -> dict[str, Any]:
     config = file["config"]
     config["triton-fleet:cluster"] = {"provider": "existing", "context": cluster.context}
     config["triton-fleet:charts"] = {"source": "upstream"}
+    if cluster.charts is not None:
+        source = "oci" if cluster.charts.startswith("oci://") else "folder"
+        config["triton-fleet:charts"] = {"source": source, "location": cluster.charts}
     repository = config["triton-fleet:repository"]
     repository["bucket"] = cluster.bucket
     repository.pop("clusterEndpoint", None)
@@ -62,7 +73,7 @@ def stack_file(dev: Mapping[str, Any], cluster: OwnCluster) -> dict[str, Any]:
         repository["clusterEndpoint"] = cluster.endpoint
     config.get("triton-fleet:prometheus", {}).pop("nodePort", None)
     for entry in config["triton-fleet:serving"]:
-        entry["image"] = TRITON_IMAGE
+        entry["image"] = cluster.image or TRITON_IMAGE
         entry["service"] = {"type": "ClusterIP"}
         entry["startupBudget"] = "30m"
     return file

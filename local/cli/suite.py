@@ -92,7 +92,7 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
     """``base`` for tests: an instance of their own, the shared cache, no cluster, cloud or stack of the user's."""
     ours = ("AWS_", "PULUMI_", "KUBE", "GOOGLE_", "TRITON_FLEET_", "HELM_")
     kept = {name: value for name, value in base.items() if not name.startswith(ours) or name == "TRITON_FLEET_CACHE"}
-    for name in ("BUCKET", "S3_ENDPOINT", "URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    for name in ("BUCKET", "S3_ENDPOINT", "CHARTS", "IMAGE", "URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         kept.pop(name, None)
     return {
         **kept,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ METRIC: Final = "the autoscaler's metric"
 
 NAMESPACE: Final = "triton"
 METRIC_NAME: Final = "avg_time_queue_us"
+_FORWARDING: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(?P<port>\d+) -> (?P<target>\d+)")
 _FIRST_UP_S: Final = 60.0
 _UNCHANGED_UP_S: Final = 10.0
 _SERVING_BUDGET_S: Final = 300.0
@@ -222,30 +225,48 @@ def _up_own(session: Session, reporter: TerminalReporter) -> None:
             raise CommandError(message)
     with reporter.step(UP):
         deploy(pulumi, reporter)
-    with forwarded(session, pulumi) as endpoints:
+    with forwarded(pulumi) as endpoints:
         checked = prove(pulumi, endpoints, reporter, _OWN_CLUSTER_BUDGET_S)
     summary(session, pulumi, plugin, None, checked, took_s=reporter.elapsed())
 
 
 @contextlib.contextmanager
-def forwarded(session: Session, pulumi: Pulumi) -> Generator[Endpoints]:
-    """Triton's Service on ports of loopback for as long as the context lasts (kubectl port-forward)."""
-    http, grpc = 18000 + session.port_offset, 18001 + session.port_offset
+def forwarded(pulumi: Pulumi) -> Generator[Endpoints]:
+    """Triton's Service on free ports of loopback for as long as the context lasts (kubectl port-forward).
+
+    Raises:
+        CommandError: kubectl ended instead of forwarding.
+    """
     command = [
         program(pulumi, "kubectl"),
         "--namespace",
         NAMESPACE,
         "port-forward",
+        "--address=127.0.0.1",
         "service/triton",
-        f"{http}:8000",
-        f"{grpc}:8001",
+        ":8000",
+        ":8001",
     ]
-    process = subprocess.Popen(command, env=dict(pulumi.environment), stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-    try:
-        yield Endpoints(http=f"http://127.0.0.1:{http}", grpc=f"127.0.0.1:{grpc}")
-    finally:
-        process.terminate()
-        process.wait()
+    process = subprocess.Popen(
+        command, env=dict(pulumi.environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None  # noqa: S101 (it was asked for)
+    lines, ports = [], dict[str, str]()
+    with process.stdout as output:
+        try:
+            while len(ports) < 2 and (line := output.readline()):  # noqa: PLR2004 (HTTP and gRPC)
+                lines.append(line)
+                if found := _FORWARDING.match(line):
+                    ports[found["target"]] = found["port"]
+            if len(ports) < 2:  # noqa: PLR2004
+                message = f"Triton in namespace {NAMESPACE} can't be reached through kubectl port-forward: {''.join(lines).strip()}"
+                raise CommandError(message)
+            # It says a line for each connection: read them, or it stands still before a full pipe.
+            threading.Thread(target=output.read, daemon=True).start()
+            yield Endpoints(http=f"http://127.0.0.1:{ports['8000']}", grpc=f"127.0.0.1:{ports['8001']}")
+        finally:
+            process.terminate()
+            process.wait()
 
 
 # ------------------------------------------------------------------ what both have in common
@@ -330,17 +351,29 @@ def summary(
         ]
     else:
         lines += [f"    Kubernetes     context {session.kube_context}, Service triton in namespace {NAMESPACE} (ports 8000, 8001, 8002)"]
+    own = f" KUBE_CONTEXT={shlex.quote(session.kube_context)}" if session.kube_context is not None else ""
     lines += [
         f"    Pulumi         stack {pulumi.stack}, state in {session.backend}",
         f"    plugin         kubernetes v{plugin.version}, {kubernetes_plugin.ORIGIN[plugin.kind]}",
         "",
         "  Next",
-        "    make load                  a minute of traffic: the replicas rise and fall",
-        '    eval "$(make -s env)"      then pulumi preview, pulumi stack output, kubectl get pods -A, helm list -A',
     ]
     if endpoints is not None:
-        lines += [f"    curl -s {endpoints.http}/v2/models/{verify.MODEL}/config"]
-    lines += ["    make status, make doctor   what runs, what this machine has", "    make destroy, make down    take it all away", ""]
+        lines += [
+            "    make load                  a minute of traffic: the replicas rise and fall",
+            '    eval "$(make -s env)"      then pulumi preview, pulumi stack output, kubectl get pods -A, helm list -A',
+            f"    curl -s {endpoints.http}/v2/models/{verify.MODEL}/config",
+            "    make status, make doctor   what runs, what this machine has",
+            "    make destroy, make down    take it all away",
+        ]
+    else:
+        lines += [
+            f"    make load{own} URL=http://host:port     a minute of traffic through a Service that this machine reaches",
+            f'    eval "$(make -s env{own})"     then kubectl get pods -A, helm list -A, pulumi stack output,',
+            f"                                   pulumi preview --config-file {session.config_file}",
+            f"    make destroy{own}              take it all away",
+        ]
+    lines += [""]
     print("\n".join(lines), flush=True)
 
 

@@ -246,6 +246,32 @@ def test_destroy_leaves_nothing_in_the_cluster(instance: Instance, up_output: st
     assert "is empty" in instance.run("destroy")
 
 
+def test_a_cluster_of_ones_own(instance: Instance, up_output: str) -> None:
+    """The platform's node plays the user's cluster, its charts and images a mirror's."""
+    inherited = ("TRITON_FLEET_INSTANCE", "TRITON_FLEET_PORT_OFFSET")
+    given = {
+        "KUBECONFIG": str(instance.state / "kubeconfig"),
+        "KUBE_CONTEXT": "triton-fleet",
+        "BUCKET": "models",
+        "S3_ENDPOINT": "http://10.111.0.1:7070",
+        "CHARTS": "local/charts",
+        "IMAGE": "triton-fleet.local/tritonserver:2.51.0-cpu",
+        **{name: value for name, value in Platform(instance.config).environment().items() if name.startswith("AWS_")},
+    }
+    own = Instance(
+        environment={name: value for name, value in instance.environment.items() if name not in inherited} | given,
+        config=instance.config,
+        state=instance.state,
+    )
+    output = own.run("up")
+    assert "on your cluster triton-fleet" in output.splitlines()[0]
+    assert "Triton serves" in output
+    assert str(instance.state / "backend") not in output
+    assert "kps" in own.shell("helm list -A")
+    own.run("destroy")
+    assert not NAMESPACES & instance.namespaces()
+
+
 def test_down_leaves_nothing_on_the_machine(instance: Instance, up_output: str) -> None:
     instance.run("down")
     instance.run("down")

@@ -94,6 +94,14 @@ def test_stack_file_for_an_own_cluster_holds_and_the_checkouts_stays() -> None:
     assert all("triton-fleet.local" not in entry.image for entry in settings.serving)
 
 
+def test_charts_and_image_of_a_mirror() -> None:
+    dev = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())
+    cluster = own_cluster.OwnCluster.from_environment("x", KEYS | {"CHARTS": "oci://r.example/charts", "IMAGE": "r.example/triton:1"})
+    config = own_cluster.stack_file(dev, cluster)["config"]
+    assert config["triton-fleet:charts"] == {"source": "oci", "location": "oci://r.example/charts"}
+    assert {entry["image"] for entry in config["triton-fleet:serving"]} == {"r.example/triton:1"}
+
+
 def test_own_cluster_on_aws_names_no_endpoint() -> None:
     dev = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())
     changed = own_cluster.stack_file(dev, own_cluster.OwnCluster.from_environment("x", KEYS))
