@@ -33,15 +33,12 @@ _QUERY_TIMEOUT_S = 120.0
 _HELM_4 = 4
 # An update that is killed must not leave a Helm at work: prctl(2) PR_SET_PDEATHSIG, set by a Python that then becomes Helm. A preexec_fn
 # was refused: it runs between fork and exec in a copy of a process with gRPC's threads, and crashed there.
-_DYING_WITH_PARENT = (
-    sys.executable,
-    "-I",
-    "-S",
-    "-c",
+_DIE_WITH_PARENT = (
     "import ctypes, os, sys; "
     f"getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, {signal.SIGTERM:d}); "  # there is none on macOS
-    "os.execv(sys.argv[1], sys.argv[1:])",
+    "os.execv(sys.argv[1], sys.argv[1:])"
 )
+_DYING_WITH_PARENT = (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT)
 
 
 class HelmError(Exception):
