@@ -234,12 +234,16 @@ def test_interrupted_create_is_taken_up(stack: Callable[[Callable[[], None]], St
 
     def program() -> None:
         k8s.core.v1.ConfigMap("settings", metadata={"name": "settings", "namespace": space}, data={"a": "b"})
+        ports: list[Any] = [{"port": 80, "node_port": 31234}]
+        k8s.core.v1.Service("web", metadata={"name": "web", "namespace": space}, spec={"type": "NodePort", "ports": ports})
 
     it = stack(program)
     it.up()
     uid = kube.get(CONFIG_MAP, space, "settings")["metadata"]["uid"]
-    urn = next(item["urn"] for name, item in it.resources().items() if name == "settings")
-    it.cli("state", "delete", urn, "--yes")
+    for name, item in it.resources().items():
+        if name in ("settings", "web"):
+            it.cli("state", "delete", item["urn"], "--yes")
+    assert it.preview() == {"create": 2}
     it.up()
     assert "taking up" in it.said
     assert kube.get(CONFIG_MAP, space, "settings")["metadata"]["uid"] == uid

@@ -79,6 +79,11 @@ class ApiError(Exception):
         return self.reason == "AlreadyExists"
 
     @property
+    def taken(self) -> bool:
+        """An object of this name is there; or one has this Service's fixed port or address (looked for first), and may be it."""
+        return self.already_exists or "already allocated" in self.message
+
+    @property
     def conflict(self) -> bool:
         """Somebody else changed or owns it."""
         return self.reason == "Conflict"

@@ -343,7 +343,7 @@ class Provider:
                 f"apiVersion for this resource does not exist. Verify that any required CRDs have been created: {error}"
             ) from error
         except ApiError as error:
-            if preview and (error.forbidden or error.namespace_missing or error.already_exists or "dry run" in error.message.lower()):
+            if preview and (error.forbidden or error.namespace_missing or error.taken or "dry run" in error.message.lower()):
                 return "", news
             suffix = _ALREADY_EXISTS if error.already_exists else ""
             raise ProviderError(
@@ -370,9 +370,7 @@ class Provider:
                     live = client.create(kind, obj, manager=manager, dry_run=preview, warnings=warnings)
                 break
             except ApiError as error:
-                # A Service that exists and has a fixed port or address: the API server looks for those first, and finds them taken.
-                taken = error.already_exists or "already allocated" in error.message
-                in_the_way = self._in_the_way(kind, obj) if taken and not preview else None
+                in_the_way = self._in_the_way(kind, obj) if error.taken and not preview else None
                 if in_the_way is not None and in_the_way["metadata"].get("deletionTimestamp"):
                     self._wait_for_old(urn, in_the_way)
                     continue
