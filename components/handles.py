@@ -113,6 +113,18 @@ class ServingHandle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadBalancerHandle:
+    """A controller that makes load balancers for Services. What carries its annotations comes after it and goes before it."""
+
+    ready: pulumi.Output[str]
+    """Name of the controller; resolves once it runs."""
+    internal: Mapping[str, pulumi.Output[str]]
+    """Annotations of a Service whose load balancer is reached from the network inside."""
+    internet_facing: Mapping[str, pulumi.Output[str]]
+    """Annotations of a Service whose load balancer is reached from the internet."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GatewayHandle:
     """A gateway that takes traffic from outside and can be told where to send it."""
 
@@ -121,5 +133,5 @@ class GatewayHandle:
     """In-cluster DNS name of the gateway's Service; resolves once its pods run."""
     selector: Mapping[str, str]
     """Labels of the gateway's pods: what a Gateway object selects them by."""
-    injection: Mapping[str, str]
-    """Labels that a namespace needs to get sidecars; empty where the setting leaves them out."""
+    injection: Mapping[str, pulumi.Output[str]]
+    """Labels of a namespace whose pods get sidecars, known once sidecars are given; empty where the setting leaves them out."""
