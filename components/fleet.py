@@ -1,8 +1,10 @@
 """TritonFleet: the wiring of all rooms. The one place that names providers, and the one that knows who hands what to whom.
 
 settings -> cluster -+- repository ------------------+
-                     +- prometheus -+- dcgm          +-> triton (one a serving entry) -> exports
+                     +- prometheus -+- dcgm          +-> triton (one a serving entry) -> route -> exports
                      |              +- adapter ------+
+                     +- device plugin, autoscaler, load balancers -+- placeholders
+                                                                   +- gateway
 """
 
 from __future__ import annotations
@@ -14,7 +16,14 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components.addons.adapter import PrometheusAdapter, PrometheusAdapterArgs
+from components.addons.autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
 from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
+from components.addons.gpu_plugin import GpuPlugin, GpuPluginArgs, needing
+from components.addons.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
+from components.addons.karpenter import Karpenter, KarpenterArgs
+from components.addons.karpenter import gpu_pools as karpenter_pools
+from components.addons.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
+from components.addons.placeholders import Placeholders, PlaceholdersArgs, floors
 from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
 from components.addons.release import check_charts
 from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
@@ -23,13 +32,26 @@ from components.naming import type_token
 from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment
 from components.repository.scan import scan
 from components.serving.namespaces import serving_namespaces
+from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs
-from components.versions import DCGM_EXPORTER, KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER
+from components.versions import (
+    CLUSTER_AUTOSCALER,
+    DCGM_EXPORTER,
+    ISTIO_BASE,
+    ISTIO_GATEWAY,
+    ISTIOD,
+    KARPENTER,
+    KARPENTER_CRD,
+    KUBE_PROMETHEUS_STACK,
+    LOAD_BALANCER_CONTROLLER,
+    PROMETHEUS_ADAPTER,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from components.handles import ClusterHandle, LoadBalancerHandle
     from components.repository.scan import Plan
     from components.settings import Settings
     from components.versions import ChartPin
@@ -79,7 +101,22 @@ class TritonFleet(pulumi.ComponentResource):
             ),
             child,
         ).handle
-        namespaces = serving_namespaces(settings.serving, cluster=cluster, custom_metrics=custom_metrics, parent=self)
+        nodes = _node_addons(settings, cluster, child)
+        gateway = None
+        if settings.ingress.kind == "istio":
+            gateway = IstioGateway(
+                "gateway",
+                IstioGatewayArgs(cluster=cluster, settings=settings.ingress, charts=settings.charts, load_balancer=nodes.load_balancer),
+                child,
+            ).handle
+        namespaces = serving_namespaces(
+            settings.serving,
+            cluster=cluster,
+            custom_metrics=custom_metrics,
+            parent=self,
+            after=nodes.ready,
+            injection=None if gateway is None else gateway.injection,
+        )
         serving = [
             Triton(
                 entry.name,
@@ -95,6 +132,18 @@ class TritonFleet(pulumi.ComponentResource):
             ).handle
             for entry in settings.serving
         ]
+        if settings.alerts.enabled or settings.dashboard.enabled:
+            Observability(
+                "observability",
+                ObservabilityArgs(
+                    cluster=cluster,
+                    metrics=metrics,
+                    serving=settings.serving,
+                    alerts=settings.alerts if settings.alerts.enabled else None,
+                    dashboard=settings.dashboard.enabled,
+                ),
+                child,
+            )
 
         self.exports = {
             "cluster": cluster.name,
@@ -102,12 +151,69 @@ class TritonFleet(pulumi.ComponentResource):
             "prometheus": pulumi.Output.concat(metrics.url, ":", str(metrics.port)),
             "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
         }
+        if gateway is not None and settings.ingress.kind == "istio":
+            routes = {
+                handle.name: IstioRoute(
+                    f"{handle.name}-route",
+                    IstioRouteArgs(cluster=cluster, gateway=gateway, serving=handle, settings=settings.ingress),
+                    child,
+                )
+                for handle in serving
+            }
+            self.exports["gateway"] = {"service": gateway.service, "hosts": {name: list(route.hosts) for name, route in routes.items()}}
         self.register_outputs(self.exports)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _NodeAddons:
+    """What serves nodes and Services before anything of Triton's is there."""
+
+    ready: tuple[pulumi.Output[str], ...]
+    """What Triton comes after, and goes before."""
+    load_balancer: LoadBalancerHandle | None
+
+
+def _node_addons(settings: Settings, cluster: ClusterHandle, child: pulumi.ResourceOptions) -> _NodeAddons:
+    """Declare what the settings ask for. The account that the controllers need is there wherever the settings let them be asked for."""
+    charts, aws = settings.charts, cluster.aws
+    pools = cluster.gpu_pools
+    autoscaler = None
+    if settings.autoscaler.kind == "karpenter" and aws is not None:
+        pools = (*pools, *karpenter_pools(settings.autoscaler))
+        args = KarpenterArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
+        autoscaler = Karpenter("karpenter", args, child).ready
+    elif settings.autoscaler.kind == "clusterAutoscaler" and aws is not None:
+        scaling = ClusterAutoscalerArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
+        autoscaler = ClusterAutoscaler("autoscaler", scaling, child).ready
+    ready = [] if autoscaler is None else [autoscaler]
+    if settings.gpu_plugin.enabled and needing(pools):
+        plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=pools)
+        ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
+    load_balancer = None
+    if settings.load_balancer.enabled and aws is not None:
+        controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts)
+        load_balancer = LoadBalancerController("load-balancer", controller, child).handle
+        ready.append(load_balancer.ready)
+    if settings.warm_floor:
+        kept = floors(settings.warm_floor, pools, [entry.image for entry in settings.serving if entry.resources.gpus])
+        Placeholders("placeholders", PlaceholdersArgs(cluster=cluster, floors=kept, autoscaler=autoscaler), child)
+    return _NodeAddons(ready=tuple(ready), load_balancer=load_balancer)
+
+
 def _chart_pins(settings: Settings) -> tuple[ChartPin, ...]:
-    """Third-party charts that the stack installs."""
-    return (KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER, *((DCGM_EXPORTER,) if settings.dcgm.enabled else ()))
+    """Third-party charts that the stack installs, as far as the settings alone tell (a pool may ask for the device plugin besides)."""
+    pins = [KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER]
+    if settings.dcgm.enabled:
+        pins.append(DCGM_EXPORTER)
+    if settings.ingress.kind == "istio":
+        pins += [ISTIO_BASE, ISTIOD, ISTIO_GATEWAY]
+    if settings.load_balancer.enabled:
+        pins.append(LOAD_BALANCER_CONTROLLER)
+    if settings.autoscaler.kind == "clusterAutoscaler":
+        pins.append(CLUSTER_AUTOSCALER)
+    if settings.autoscaler.kind == "karpenter":
+        pins += [KARPENTER_CRD, KARPENTER]
+    return tuple(pins)
 
 
 def _plan(settings: Settings, project_dir: Path) -> Plan:

@@ -11,7 +11,7 @@ left (Karpenter's finalizer). Only then Karpenter itself goes: without it, final
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import pulumi
 import pulumi_kubernetes as k8s

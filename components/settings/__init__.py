@@ -174,6 +174,13 @@ class Settings(Model):
                     "in. Leave it out; a managed cluster scales its own nodes.",
                     also=(provider,),
                 )
+            if self.warm_floor:
+                yield Problem(
+                    at=("warm_floor",),
+                    text=f"names pools but cluster.provider is {self.cluster.provider}: the stack makes no GPU pool there and knows none. "
+                    "Leave it out.",
+                    also=(provider,),
+                )
         if self.ingress.kind == "istio" and self.ingress.domain is None and len(self.serving) > 1:
             yield Problem(
                 at=("ingress", "domain"),
