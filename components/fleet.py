@@ -51,9 +51,12 @@ from components.versions import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from components.cluster.identity import Identity
+    from components.cluster.kubeconfig import Access
     from components.handles import ClusterHandle, LoadBalancerHandle
     from components.repository.scan import Plan
     from components.settings import Settings
+    from components.settings.serving import ServingSettings
     from components.versions import ChartPin
 
 
@@ -74,7 +77,7 @@ class TritonFleet(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TritonFleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
-        access = Checked(lambda: find(settings.cluster))
+        access = Checked(lambda: None if settings.cluster.provider != "existing" else find(settings.cluster))
         plan = Checked(lambda: _plan(settings, args.project_dir))
         charts = Checked(lambda: check_charts(settings.charts, _chart_pins(settings)))
         environment = Checked(lambda: check_environment(settings.repository, os.environ))
@@ -83,7 +86,8 @@ class TritonFleet(pulumi.ComponentResource):
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
-        cluster = ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access.value), child).handle
+        made = _cluster(settings, access.value, child)
+        cluster = made.handle
         repository = ModelRepository("repository", ModelRepositoryArgs(settings=settings.repository, plan=plan.value), child).handle
         metrics = PrometheusStack(
             "prometheus",
@@ -127,6 +131,7 @@ class TritonFleet(pulumi.ComponentResource):
                     custom_metrics=custom_metrics,
                     settings=entry,
                     namespace=namespaces[entry.namespace],
+                    service_account_annotations=_reader(settings, entry, made, child),
                 ),
                 child,
             ).handle
@@ -151,6 +156,8 @@ class TritonFleet(pulumi.ComponentResource):
             "prometheus": pulumi.Output.concat(metrics.url, ":", str(metrics.port)),
             "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
         }
+        if made.images is not None:
+            self.exports["images"] = made.images
         if gateway is not None and settings.ingress.kind == "istio":
             routes = {
                 handle.name: IstioRoute(
@@ -162,6 +169,53 @@ class TritonFleet(pulumi.ComponentResource):
             }
             self.exports["gateway"] = {"service": gateway.service, "hosts": {name: list(route.hosts) for name, route in routes.items()}}
         self.register_outputs(self.exports)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cluster:
+    """A cluster, and what its cloud has for the stack besides."""
+
+    handle: ClusterHandle
+    identity: Identity | None = None
+    """Roles for service accounts are made of it; None where none can be."""
+    images: pulumi.Output[str] | None = None
+
+
+def _cluster(settings: Settings, access: Access | None, child: pulumi.ResourceOptions) -> _Cluster:
+    """Declare the cluster that the settings name. What a provider needs is imported by its stacks alone."""
+    if settings.cluster.provider == "eks":
+        from components.cluster.eks import EksCluster, EksClusterArgs  # noqa: PLC0415  # as above
+
+        args = EksClusterArgs(settings=settings.cluster, autoscaler=settings.autoscaler.kind, load_balancer=settings.load_balancer.enabled)
+        made = EksCluster("cluster", args, child)
+        return _Cluster(handle=made.handle, identity=made.identity, images=made.images)
+    if access is None:
+        raise TypeError  # a cluster that is there was found before anything was declared
+    return _Cluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
+
+
+def _reader(settings: Settings, entry: ServingSettings, made: _Cluster, child: pulumi.ResourceOptions) -> dict[str, pulumi.Input[str]]:
+    """Make the role that one deployment reads its models by, where it has no keys; annotations that bind its service account to it."""
+    if settings.cluster.provider != "eks" or made.identity is None or settings.repository.credentials != "serviceAccount":
+        return {}
+    from components.cluster.identity import ServiceAccountRole, ServiceAccountRoleArgs, model_reader  # noqa: PLC0415  # as above
+
+    repository = settings.repository
+    statements = model_reader(
+        made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=settings.cluster.models_key, region=repository.region
+    )
+    role = ServiceAccountRole(
+        f"{entry.name}-reader",
+        ServiceAccountRoleArgs(
+            identity=made.identity,
+            namespace=entry.namespace,
+            service_account=entry.name,
+            statements=statements,
+            tags=settings.cluster.tags,
+        ),
+        child,
+    )
+    return {"eks.amazonaws.com/role-arn": role.arn}
 
 
 @dataclass(frozen=True, kw_only=True)

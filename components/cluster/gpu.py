@@ -277,6 +277,10 @@ MACHINES: Final = _catalogue()
 """Every machine type with GPUs that is offered, by name."""
 
 
+EC2_FAMILIES: Final = frozenset(entry.name.split(".")[0] for entry in MACHINES.values() if entry.cloud == "ec2") | frozenset(REFUSED)
+"""Families of EC2 instance types with GPUs, offered or not."""
+
+
 def machine(name: str, *, cloud: Cloud | None = None) -> Machine:
     """Look a machine type up.
 
@@ -437,6 +441,15 @@ def ami_problem(of: Machine) -> str | None:
             "Take g6e or g7e."
         )
     return None
+
+
+BOTTLEROCKET_MIG: Final[Mapping[str, str]] = {
+    "A100 40 GB": "a100.40gb",
+    "A100 80 GB": "a100.80gb",
+    "H100 80 GB": "h100.80gb",
+    "H200": "h200.141gb",
+}
+"""GPUs whose MIG Bottlerocket configures (its nvidia-migmanager), by the key that its setting ``mig.profile`` has for them."""
 
 
 def brings_device_plugin(system: OperatingSystem) -> bool:

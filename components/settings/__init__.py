@@ -83,6 +83,12 @@ class Settings(Model):
     def _existing_unless_told(cls, value: object) -> object:
         return {"provider": "existing", **value} if isinstance(value, dict) else value
 
+    @field_validator("autoscaler", "ingress", mode="before")
+    @classmethod
+    def _none_unless_told(cls, value: object) -> object:
+        """An empty section is an absent one: Pulumi.yaml's default for each."""
+        return {"kind": "none"} if value == {} else value
+
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience(), *self._addons()]
