@@ -286,9 +286,9 @@ class EksCluster(pulumi.ComponentResource):
             skip_default_security_groups=True,
             upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type=settings.support.upper()),
             vpc_cni_options=eks.VpcCniOptionsArgs(
-                addon_version=self._version("vpc-cni"), enable_prefix_delegation=True, warm_prefix_target=1, log_level="INFO"
+                addon_version=self._addon_version("vpc-cni"), enable_prefix_delegation=True, warm_prefix_target=1, log_level="INFO"
             ),
-            kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(version=self._version("kube-proxy")),
+            kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(version=self._addon_version("kube-proxy")),
             # Always, with a provider of one's own: the component fails without.
             provider_credential_opts=eks.KubeconfigOptionsArgs(profile_name=settings.profile),
             tags=self._tags,
@@ -347,7 +347,7 @@ class EksCluster(pulumi.ComponentResource):
                 f"{name}-{plan.name}",
                 cluster_name=self._settings.name,
                 addon_name=plan.name,
-                addon_version=self._version(plan.name),
+                addon_version=self._addon_version(plan.name),
                 resolve_conflicts_on_create="OVERWRITE",
                 resolve_conflicts_on_update="PRESERVE",
                 configuration_values=None if plan.configuration is None else json.dumps(plan.configuration, sort_keys=True),
@@ -357,7 +357,7 @@ class EksCluster(pulumi.ComponentResource):
             )
         return list(made.values())
 
-    def _version(self, addon: Any) -> pulumi.Input[str]:
+    def _addon_version(self, addon: Any) -> pulumi.Input[str]:
         """Version of an add-on: the one that is written down, else EKS' default for the Kubernetes version."""
         import pulumi_aws as aws  # noqa: PLC0415  # as above
 
