@@ -77,27 +77,6 @@ def _rows(model: type[Model], path: str, of: str = "") -> Iterator[str]:
                     yield f"| `{inner_key}` of `{_tag(member)}` | {_kind(inner_field)} | {_default(inner_field)} | {_text(inner_field)} |"
 
 
-def _tag(model: type[Model]) -> str:
-    """Value that tells a model of a union from the others."""
-    field = model.model_fields.get("provider") or model.model_fields["kind"]
-    return str(get_args(field.annotation)[0])
-
-
-def _rows(model: type[Model], path: str, of: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        key = f"{path}{field.alias or name}"
-        inner = list(_models(field.annotation, f"{key}[]." if get_origin(field.annotation) is tuple else f"{key}."))
-        if len(inner) == 1:
-            yield from _rows(*inner[0], of)
-            continue
-        yield f"| `{key}`{of} | {_kind(field)} | {_default(field)} | {_text(field)} |"
-        for member, below in inner:
-            tag = get_args(member.model_fields["kind"].annotation)[0]
-            for inner_name, inner_field in member.model_fields.items():
-                if inner_name != "kind":
-                    yield f"| `{below}{inner_name}` of `{tag}` | {_kind(inner_field)} | {_default(inner_field)} | {_text(inner_field)} |"
-
-
 def _models(annotation: object, path: str) -> Iterator[tuple[type[Model], str]]:
     if isinstance(annotation, type) and issubclass(annotation, Model):
         yield annotation, path
