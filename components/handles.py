@@ -3,11 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pulumi
     import pulumi_kubernetes as k8s
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuPool:
+    """One kind of GPU node that a cluster has or can grow. Plain values, decided from the settings: they drive loops and branches."""
+
+    name: str
+    labels: Mapping[str, str]
+    """Labels that exactly this pool's nodes carry."""
+    resource: str
+    """What a pod asks for there, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
+    units: int
+    """How many of ``resource`` one node offers, sharing counted in."""
+    sharing: Literal["none", "timeSlicing", "mps", "mig"] = "none"
+    replicas: int = 1
+    """Sharers of one GPU under time-slicing and MPS."""
+    mig_strategy: Literal["none", "single", "mixed"] = "none"
+    """``single`` offers slices as nvidia.com/gpu, ``mixed`` as nvidia.com/mig-<profile>."""
+    device_plugin: Literal["install", "bundled"] = "install"
+    """Whether something must tell Kubernetes of the GPUs, or the node's image or the cloud does it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsAccess:
+    """What controllers inside an EKS cluster need to know of the account. A role's ARN resolves once its policies are attached.
+
+    A role that is None: its service account gets the role by a Pod Identity association, or nobody asked for it.
+    """
+
+    region: pulumi.Output[str]
+    vpc_id: pulumi.Output[str]
+    kubernetes_version: str
+    """Minor version, such as ``1.35``."""
+    autoscaler_role_arn: pulumi.Output[str] | None = None
+    """For kube-system/cluster-autoscaler."""
+    load_balancer_role_arn: pulumi.Output[str] | None = None
+    """For kube-system/aws-load-balancer-controller."""
+    karpenter_role_arn: pulumi.Output[str] | None = None
+    """For kube-system/karpenter."""
+    karpenter_node_role: pulumi.Output[str] | None = None
+    """Name of the role of nodes that Karpenter starts."""
+    interruption_queue: pulumi.Output[str] | None = None
+    """Name of the SQS queue that tells Karpenter of nodes about to be taken away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +62,10 @@ class ClusterHandle:
     name: pulumi.Output[str]
     provider: k8s.Provider
     """Every Kubernetes resource of the fleet is made through this provider."""
+    gpu_pools: tuple[GpuPool, ...] = ()
+    """GPU pools that the stack itself makes; none on a cluster that was there before."""
+    aws: AwsAccess | None = None
+    """Only on EKS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +110,28 @@ class ServingHandle:
     namespace: str
     service: pulumi.Output[str]
     """In-cluster DNS name of the Service, ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadBalancerHandle:
+    """A controller that makes load balancers for Services. What carries its annotations comes after it and goes before it."""
+
+    ready: pulumi.Output[str]
+    """Name of the controller; resolves once it runs."""
+    internal: Mapping[str, pulumi.Output[str]]
+    """Annotations of a Service whose load balancer is reached from the network inside."""
+    internet_facing: Mapping[str, pulumi.Output[str]]
+    """Annotations of a Service whose load balancer is reached from the internet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayHandle:
+    """A gateway that takes traffic from outside and can be told where to send it."""
+
+    namespace: str
+    service: pulumi.Output[str]
+    """In-cluster DNS name of the gateway's Service; resolves once its pods run."""
+    selector: Mapping[str, str]
+    """Labels of the gateway's pods: what a Gateway object selects them by."""
+    injection: Mapping[str, pulumi.Output[str]]
+    """Labels of a namespace whose pods get sidecars, known once sidecars are given; empty where the setting leaves them out."""

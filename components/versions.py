@@ -25,5 +25,35 @@ PROMETHEUS_ADAPTER: Final = ChartPin(
 )
 # Update: probe delays are values from 4.2.0 on; 4.8.x has serviceMonitor.scrapeTimeout, which must not exceed the interval.
 DCGM_EXPORTER: Final = ChartPin(name="dcgm-exporter", version="4.8.2", repository="https://nvidia.github.io/dcgm-exporter/helm-charts")
+# Update: the chart's config values are strings of the plugin's own file format; see that version: v1 is still read.
+NVIDIA_DEVICE_PLUGIN: Final = ChartPin(
+    name="nvidia-device-plugin", version="0.20.0", repository="https://nvidia.github.io/k8s-device-plugin"
+)
+# Update: the image follows the cluster's minor version (cluster_autoscaler_image below), not the chart's own default.
+CLUSTER_AUTOSCALER: Final = ChartPin(name="cluster-autoscaler", version="9.59.0", repository="https://kubernetes.github.io/autoscaler")
+# Update: both together, and the six IAM policies with them: they are written for one version.
+KARPENTER: Final = ChartPin(name="karpenter", version="1.14.1", repository="oci://public.ecr.aws/karpenter")
+KARPENTER_CRD: Final = ChartPin(name="karpenter-crd", version="1.14.1", repository="oci://public.ecr.aws/karpenter")
+# Update: the IAM policy of the controller's role is that of the same tag.
+LOAD_BALANCER_CONTROLLER: Final = ChartPin(
+    name="aws-load-balancer-controller", version="3.5.0", repository="https://aws.github.io/eks-charts"
+)
+# Update: all three together, one minor at a time; base.validationFailurePolicy is there from 1.29.3 on.
+_ISTIO_VERSION: Final = "1.30.3"
+_ISTIO_REPOSITORY: Final = "https://istio-release.storage.googleapis.com/charts"
+ISTIO_BASE: Final = ChartPin(name="base", version=_ISTIO_VERSION, repository=_ISTIO_REPOSITORY)
+ISTIOD: Final = ChartPin(name="istiod", version=_ISTIO_VERSION, repository=_ISTIO_REPOSITORY)
+ISTIO_GATEWAY: Final = ChartPin(name="gateway", version=_ISTIO_VERSION, repository=_ISTIO_REPOSITORY)
+# Update: any release; it only sleeps. Nodes have one of their own, but under names that differ from cloud to cloud.
+PAUSE_IMAGE: Final = "registry.k8s.io/pause:3.10"
+_CLUSTER_AUTOSCALER_PATCHES: Final = {"1.34": "v1.34.5", "1.35": "v1.35.0"}
 # Update: 26.06 is the oldest that survives an S3 connection idle for 300 s (triton-inference-server/server#8767).
 TRITON_IMAGE: Final = "nvcr.io/nvidia/tritonserver:26.07-py3"
+
+
+def cluster_autoscaler_image(kubernetes_version: str) -> str:
+    """Tag of the cluster autoscaler for a cluster of minor ``kubernetes_version`` (such as ``1.35``).
+
+    The autoscaler simulates the scheduler and is released with it, one minor a Kubernetes minor; every minor has a patch 0.
+    """
+    return _CLUSTER_AUTOSCALER_PATCHES.get(kubernetes_version, f"v{kubernetes_version}.0")

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -42,6 +42,14 @@ class ChartValues(BaseModel):
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
+class Toleration(ChartValues):
+    """A pod's toleration of one taint, whatever its value."""
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    effect: str = "NoSchedule"
+
+
 class ContainerResources(ChartValues):
     """A container's ``resources``, as Kubernetes has it."""
 
@@ -66,6 +74,8 @@ def chart_source(pin: ChartPin, charts: ChartSettings) -> ChartSource:
     as it was written, because an absolute one would make the state of two machines differ. Raises FleetError where it holds neither.
     """
     if charts.source == "upstream":
+        if pin.repository.startswith("oci://"):  # Helm takes a registry in the chart's own name, not as a repository
+            return ChartSource(chart=f"{pin.repository}/{pin.name}", version=pin.version, repository=None)
         return ChartSource(chart=pin.name, version=pin.version, repository=pin.repository)
     location = charts.location or ""
     if charts.source == "oci":
@@ -77,9 +87,13 @@ def chart_source(pin: ChartPin, charts: ChartSettings) -> ChartSource:
         return ChartSource(chart=str(packed), version=pin.version, repository=None)
     message = (
         f"triton-fleet:charts.location ({location}) holds neither {unpacked.name}/Chart.yaml nor {packed.name}: {pin.name} could not be"
-        f" installed. Put the chart there (helm pull {pin.name} --repo {pin.repository} --version {pin.version}) or correct location."
+        f" installed. Put the chart there (helm pull {_pulled(pin)} --version {pin.version}) or correct location."
     )
     raise FleetError(message)
+
+
+def _pulled(pin: ChartPin) -> str:
+    return f"{pin.repository}/{pin.name}" if pin.repository.startswith("oci://") else f"{pin.name} --repo {pin.repository}"
 
 
 def check_charts(charts: ChartSettings, pins: Iterable[ChartPin]) -> None:
@@ -95,8 +109,9 @@ def release(
     namespace: str,
     values: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
+    skip_crds: bool | None = None,
 ) -> k8s.helm.v3.Release:
-    """Declare the release ``name`` of the chart ``pin`` in ``namespace``.
+    """Declare the release ``name`` of the chart ``pin`` in ``namespace``; ``skip_crds`` where another release brings its CRDs.
 
     The name is fixed, because the addresses of Services are made of it. A first install that fails is taken back (``atomic``): it would
     else stay as a failed release that the next ``up`` trips over. Replacing it deletes first, because the name is taken.
@@ -115,6 +130,7 @@ def release(
             timeout=TIMEOUT_SECONDS,
             max_history=_MAX_HISTORY,
             values=values,
+            skip_crds=skip_crds,
         ),
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True)),
     )
@@ -133,6 +149,11 @@ def namespace(name: str, *, component: str, opts: pulumi.ResourceOptions) -> k8s
         ),
         opts=opts,
     )
+
+
+def gated(values: Mapping[str, str], of: k8s.helm.v3.Release) -> dict[str, pulumi.Output[str]]:
+    """Hand out ``values`` only when the release ``of`` is up; see `up`."""
+    return {key: up(value, of) for key, value in values.items()}
 
 
 def up(value: str, of: k8s.helm.v3.Release) -> pulumi.Output[str]:

@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components.naming import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from components.handles import ClusterHandle, CustomMetricsHandle
     from components.settings.serving import ServingSettings
@@ -32,22 +32,26 @@ def serving_namespaces(
     cluster: ClusterHandle,
     custom_metrics: CustomMetricsHandle,
     parent: pulumi.Resource,
+    after: Sequence[pulumi.Output[str]] = (),
+    injection: Mapping[str, pulumi.Output[str]] | None = None,
 ) -> dict[str, k8s.core.v1.Namespace]:
     """Declare the namespaces of ``serving`` as children of ``parent`` and return them by name.
 
     They depend on the custom metrics API, so that a destroy deletes them while it is still served: Kubernetes never finishes deleting a
-    namespace while an APIService is registered that nobody answers for.
+    namespace while an APIService is registered that nobody answers for. ``after`` are outputs of what else serves the pods in them, such
+    as a controller of load balancers and one of nodes: it comes before and goes after them. ``injection`` are labels that give pods
+    sidecars.
     """
     return {
         name: k8s.core.v1.Namespace(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=name, labels={**labels(_COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted"}
+                name=name, labels={**labels(_COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted", **(injection or {})}
             ),
             opts=pulumi.ResourceOptions(
                 parent=parent,
                 provider=cluster.provider,
-                depends_on=custom_metrics.ready.apply(lambda _: list[pulumi.Input[pulumi.Resource]]()),
+                depends_on=pulumi.Output.all(custom_metrics.ready, *after).apply(lambda _: list[pulumi.Input[pulumi.Resource]]()),
             ),
         )
         for name in namespace_names(serving)

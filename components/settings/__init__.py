@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from components.settings.addons import AdapterSettings, ChartSettings, DcgmSettings, PrometheusSettings
+from components.settings.addons import (
+    AdapterSettings,
+    AlertSettings,
+    AutoscalerSettings,
+    ChartSettings,
+    DashboardSettings,
+    DcgmSettings,
+    GpuPluginSettings,
+    IngressSettings,
+    LoadBalancerSettings,
+    NoAutoscalerSettings,
+    NoIngressSettings,
+    PrometheusSettings,
+    WarmFloorSettings,
+)
 from components.settings.base import Model, Problem, Problems
-from components.settings.cluster import ClusterSettings, ExistingClusterSettings
+from components.settings.capacity import capacity_problems
+from components.settings.cluster import ClusterSettings, EksClusterSettings, ExistingClusterSettings
 from components.settings.repository import RepositorySettings
 from components.settings.serving import ServingSettings
 
@@ -27,6 +42,9 @@ _LONGEST_DRAIN_S: Final = 3600
 """What managed node groups wait at most before they end a node (GKE: "respects PodDisruptionBudget and graceful termination for up to one
 hour")."""
 
+_ON_AWS: Final = frozenset({"eks"})
+"""Providers whose clusters belong to an AWS account that the stack knows."""
+
 
 class Settings(Model):
     """Everything that a stack file says, in one frozen tree."""
@@ -43,12 +61,39 @@ class Settings(Model):
     """dcgm-exporter: GPU metrics."""
     adapter: AdapterSettings = AdapterSettings()
     """prometheus-adapter: what the autoscalers read."""
+    gpu_plugin: GpuPluginSettings = GpuPluginSettings()
+    """NVIDIA's device plugin."""
+    autoscaler: AutoscalerSettings = NoAutoscalerSettings()
+    """What adds and takes away nodes."""
+    load_balancer: LoadBalancerSettings = LoadBalancerSettings()
+    """AWS Load Balancer Controller."""
+    warm_floor: tuple[WarmFloorSettings, ...] = ()
+    """Room that is kept on GPU nodes by placeholder pods."""
+    ingress: IngressSettings = NoIngressSettings()
+    """What stands between clients and Triton."""
+    alerts: AlertSettings = AlertSettings()
+    """Alert rules for Triton."""
+    dashboard: DashboardSettings = DashboardSettings()
+    """Grafana dashboard for Triton."""
     serving: tuple[ServingSettings, ...] = Field(min_length=1)
     """The Triton deployments. They share cluster, metrics and models."""
 
+    @field_validator("cluster", mode="before")
+    @classmethod
+    def _existing_unless_told(cls, value: object) -> object:
+        return {"provider": "existing", **value} if isinstance(value, dict) else value
+
+    @field_validator("autoscaler", "ingress", mode="before")
+    @classmethod
+    def _none_unless_told(cls, value: object) -> object:
+        """An empty section is an absent one: Pulumi.yaml's default for each."""
+        return {"kind": "none"} if value == {} else value
+
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
+        problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience(), *self._addons()]
+        if isinstance(self.cluster, EksClusterSettings):
+            problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)
         if problems:
             raise Problems(*problems)
         return self
@@ -117,6 +162,53 @@ class Settings(Model):
                         "the figure is the whole device's, or none. Scale by queueTime or pendingRequests.",
                         also=(("serving", index, "resources", "gpu_resource"),),
                     )
+
+    def _addons(self) -> Iterator[Problem]:
+        provider = ("cluster", "provider")
+        if self.cluster.provider not in _ON_AWS:
+            if self.load_balancer.enabled:
+                yield Problem(
+                    at=("load_balancer", "enabled"),
+                    text=f"is true but cluster.provider is {self.cluster.provider}: the controller makes load balancers of AWS and has no "
+                    "account here. Leave it out.",
+                    also=(provider,),
+                )
+            if self.autoscaler.kind != "none":
+                yield Problem(
+                    at=("autoscaler", "kind"),
+                    text=f"is {self.autoscaler.kind} but cluster.provider is {self.cluster.provider}: there is no account to start nodes "
+                    "in. Leave it out; a managed cluster scales its own nodes.",
+                    also=(provider,),
+                )
+            if self.warm_floor:
+                yield Problem(
+                    at=("warm_floor",),
+                    text=f"names pools but cluster.provider is {self.cluster.provider}: the stack makes no GPU pool there and knows none. "
+                    "Leave it out.",
+                    also=(provider,),
+                )
+        if self.ingress.kind == "istio" and self.ingress.domain is None and len(self.serving) > 1:
+            yield Problem(
+                at=("ingress", "domain"),
+                text=f"is missing with {len(self.serving)} deployments behind one gateway: nothing would tell their requests apart. "
+                "Name a domain; each deployment is then <name>.<domain>.",
+                also=(("serving",),),
+            )
+        if self.dashboard.enabled and not self.prometheus.grafana:
+            yield Problem(
+                at=("dashboard", "enabled"),
+                text="is true but prometheus.grafana is false: nobody would show it. Install Grafana or leave the dashboard out.",
+                also=(("prometheus", "grafana"),),
+            )
+        seen: dict[str, int] = {}
+        for index, floor in enumerate(self.warm_floor):
+            first = seen.setdefault(floor.pool, index)
+            if first != index:
+                yield Problem(
+                    at=("warm_floor", index, "pool"),
+                    text=f"({floor.pool}) is warmFloor[{first}]'s pool too: one would overwrite the other. Add their pods up in one entry.",
+                    also=(("warm_floor", first, "pool"),),
+                )
 
     def _patience(self) -> Iterator[Problem]:
         for index, entry in enumerate(self.serving):

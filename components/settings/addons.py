@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.settings.base import Duration, Model, Problem, Problems, Quantity
+from components.settings.base import DnsLabel, Duration, Model, Problem, Problems, Quantity
 
 
 class ChartSettings(Model):
@@ -73,3 +74,192 @@ class AdapterSettings(Model):
 
     relist_interval: Duration = Field(default=15.0, gt=0)
     """How often the adapter looks for new series: what a first sample waits until an autoscaler can see it."""
+
+
+class GpuPluginSettings(Model):
+    """NVIDIA's device plugin, which tells Kubernetes of GPUs."""
+
+    enabled: bool = True
+    """Whether it is installed where a pool of this stack needs it (AL2023). Pools whose node image has one (Bottlerocket) and clusters
+    that were there before are left alone, for exactly one plugin may run on a node."""
+    feature_discovery: bool = False
+    """Whether GPU feature discovery labels nodes with GPU model, memory and driver. Brings node-feature-discovery along. Nothing here
+    needs it, except pools shared by MPS, which get it in any case."""
+
+
+class NoAutoscalerSettings(Model):
+    """Nobody adds or takes away nodes."""
+
+    kind: Literal["none"] = "none"
+    """No node autoscaling."""
+
+
+class ClusterAutoscalerSettings(Model):
+    """cluster-autoscaler: resizes the node groups that the stack makes."""
+
+    kind: Literal["clusterAutoscaler"]
+    """cluster-autoscaler."""
+    expander: Literal["least-waste", "priority", "random", "most-pods"] = "least-waste"
+    """Which of several fitting node groups grows; ``least-waste`` leaves the fewest idle CPUs and the least idle memory."""
+    scale_down_unneeded_time: Duration = Field(default=600.0, ge=60)
+    """How long a node must have been unneeded before it goes. A new GPU node takes 4 to 7 minutes: shorter than that saves little."""
+    max_node_provision_time: Duration = Field(default=900.0, ge=300)
+    """How long a node may take to come before another group is tried: longer than a cloud without capacity takes to say so."""
+
+
+class KarpenterPoolSettings(Model):
+    """GPU nodes that Karpenter may start: whole GPUs only. Shared and sliced ones need a node group."""
+
+    name: DnsLabel
+    """Name of the NodePool and its EC2NodeClass."""
+    instance_families: tuple[str, ...] = Field(default=("g5", "g6"), min_length=1)
+    """EC2 instance families with NVIDIA GPUs."""
+    capacity_types: tuple[Literal["on-demand", "spot", "reserved"], ...] = Field(default=("on-demand",), min_length=1)
+    """Kinds of capacity, in Karpenter's own words; with several it takes reserved before spot before on-demand."""
+    architecture: Literal["amd64", "arm64"] = "amd64"
+    """CPU of the nodes; Triton's image must have been built for it."""
+    max_gpus: int = Field(ge=1)
+    """Most GPUs that the pool may have in all: what a runaway autoscaler can cost."""
+    disk: Quantity = "200Gi"
+    """Size of the root volume (gp3, encrypted): Triton's image unpacks to more than 20 GB."""
+    consolidate_after: Duration = Field(default=600.0, ge=0)
+    """How long a node stays empty before it goes."""
+
+
+class KarpenterSettings(Model):
+    """Karpenter: starts nodes of the type that waiting pods need, without node groups."""
+
+    kind: Literal["karpenter"]
+    """Karpenter."""
+    ami_alias: str = "al2023@v20260715"
+    """Node image and its release. Never ``latest``: each new one would replace all nodes on a day of its own choosing."""
+    pools: tuple[KarpenterPoolSettings, ...] = Field(min_length=1)
+    """The GPU pools."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        problems = []
+        names = [pool.name for pool in self.pools]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                text = (
+                    f"({name}) is pools[{names.index(name)}]'s name too: one would overwrite the other. Give each pool a name of its own."
+                )
+                problems.append(Problem(at=("pools", index, "name"), text=text, also=(("pools", names.index(name), "name"),)))
+        if self.ami_alias.endswith("@latest"):
+            text = f"({self.ami_alias}) changes by itself: all nodes would be replaced when a new image appears. Name a release."
+            problems.append(Problem(at=("ami_alias",), text=text))
+        elif re.fullmatch(r"(al2023|bottlerocket)@v\S+", self.ami_alias) is None:
+            text = (
+                f"({self.ami_alias}) is no image with an NVIDIA variant: Karpenter would find none. "
+                "Write al2023@v<release> or bottlerocket@v<release>."
+            )
+            problems.append(Problem(at=("ami_alias",), text=text))
+        if problems:
+            raise Problems(*problems)
+        return self
+
+
+AutoscalerSettings = Annotated[
+    NoAutoscalerSettings | ClusterAutoscalerSettings | KarpenterSettings,
+    Field(discriminator="kind"),
+]
+"""What adds and takes away nodes, told apart by ``kind``."""
+
+
+class LoadBalancerSettings(Model):
+    """AWS Load Balancer Controller: makes the load balancers that Services ask for. Only on EKS."""
+
+    enabled: bool = False
+    """Whether it is installed. Without it, EKS itself makes load balancers of an older kind, with instances as targets."""
+
+
+class WarmFloorSettings(Model):
+    """Placeholder pods that keep room on GPU nodes of one pool, so that a new Triton pod need not wait for a node."""
+
+    pool: DnsLabel
+    """Name of the pool."""
+    pods: int = Field(ge=1)
+    """How many Triton pods' room is kept: each placeholder holds one GPU (or slice)."""
+    pre_pull: bool = True
+    """Whether placeholders pull Triton's image first, so that the room is warm and not only empty: 354 of 425 s of a cold start went into
+    the image in one published run."""
+
+
+class NoIngressSettings(Model):
+    """No gateway: Triton is reached through its own Services."""
+
+    kind: Literal["none"] = "none"
+    """No gateway."""
+
+
+class IstioSettings(Model):
+    """Istio: a gateway that balances gRPC by call and not by connection, with or without sidecars."""
+
+    kind: Literal["istio"]
+    """Istio."""
+    injection: bool = False
+    """Whether Triton's pods get sidecars (reference 000 has them). The gateway balances without them too, and each costs CPU and memory
+    beside every GPU: they are for encryption and authorization inside the mesh."""
+    service_type: Literal["LoadBalancer", "NodePort", "ClusterIP"] = "LoadBalancer"
+    """Kind of the gateway's Service."""
+    scheme: Literal["internal", "internet-facing"] = "internal"
+    """Where a cloud's load balancer is reached from."""
+    source_ranges: tuple[str, ...] = ()
+    """CIDRs that may reach the load balancer. Needed when it faces the internet, where Triton would otherwise be open to all."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """Further annotations of the gateway's Service; they win over those that are computed."""
+    domain: str | None = None
+    """Domain under which several deployments are told apart: ``<name>.<domain>`` is a deployment's host. None: one deployment, any host."""
+    min_replicas: int = Field(default=2, ge=1)
+    """Fewest gateway pods."""
+    max_replicas: int = Field(default=5, ge=1)
+    """Most gateway pods."""
+    warmup: Duration = Field(default=60.0, ge=1)
+    """How long a new Triton pod gets less than its share: its first requests are its slowest."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        problems = []
+        if self.min_replicas > self.max_replicas:
+            text = (
+                f"({self.min_replicas}) is above maxReplicas ({self.max_replicas}): the gateway's autoscaler would be refused. "
+                "Lower it or raise maxReplicas."
+            )
+            problems.append(Problem(at=("min_replicas",), text=text, also=(("max_replicas",),)))
+        if self.scheme == "internet-facing" and self.service_type == "LoadBalancer" and not self.source_ranges:
+            text = (
+                "is missing while scheme is internet-facing: Triton asks nobody who they are, and everybody could use its GPUs. "
+                "List the CIDRs that may reach it; 0.0.0.0/0 if that is meant."
+            )
+            problems.append(Problem(at=("source_ranges",), text=text, also=(("scheme",), ("service_type",))))
+        if self.source_ranges and self.service_type != "LoadBalancer":
+            text = f"would be ignored: a {self.service_type} Service has no load balancer. Leave it out or set serviceType to LoadBalancer."
+            problems.append(Problem(at=("source_ranges",), text=text, also=(("service_type",),)))
+        if problems:
+            raise Problems(*problems)
+        return self
+
+
+IngressSettings = Annotated[NoIngressSettings | IstioSettings, Field(discriminator="kind")]
+"""What stands between clients and Triton, told apart by ``kind``."""
+
+
+class AlertSettings(Model):
+    """Alert rules for Triton, as a PrometheusRule. Those of replicas need kube-state-metrics, which kube-prometheus-stack brings."""
+
+    enabled: bool = False
+    """Whether the rules are made."""
+    queue_time: Duration = Field(default=0.5, gt=0)
+    """Mean time in the queue of a pod above which it counts as overloaded: what users would notice, not what the autoscaler holds."""
+    failure_ratio: float = Field(default=0.01, gt=0, lt=1)
+    """Share of a model's requests that may fail."""
+    at_max_for: Duration = Field(default=900.0, ge=60)
+    """How long an autoscaler may want all the replicas it may have, before somebody should look."""
+
+
+class DashboardSettings(Model):
+    """Grafana dashboard of all Triton deployments."""
+
+    enabled: bool = False
+    """Whether it is made; Grafana's sidecar finds it by its label."""

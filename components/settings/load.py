@@ -180,7 +180,7 @@ def _resolve(loc: FieldPath, raw: object) -> tuple[FieldPath, type[Model] | None
             path.append(step)
             continue
         tagged = tuple(model for model in models if _has_tag(model, step))
-        if tagged and isinstance(here, dict) and step not in here and step in here.values():
+        if tagged and isinstance(here, dict) and step not in here and (step in here.values() or _is_default_tag(tagged, step)):
             models = tagged
             continue
         owner = models[0] if models else None
@@ -193,6 +193,13 @@ def _resolve(loc: FieldPath, raw: object) -> tuple[FieldPath, type[Model] | None
 
 def _has_tag(model: type[Model], value: str) -> bool:
     return any(get_origin(field.annotation) is Literal and value in get_args(field.annotation) for field in model.model_fields.values())
+
+
+def _is_default_tag(models: Iterable[type[Model]], value: str) -> bool:
+    """True for the tag that is meant where the stack file leaves its key out."""
+    return any(
+        get_origin(field.annotation) is Literal and field.default == value for model in models for field in model.model_fields.values()
+    )
 
 
 def _models_in(annotation: object) -> tuple[type[Model], ...]:

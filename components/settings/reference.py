@@ -50,24 +50,31 @@ def _section(name: str, field: FieldInfo) -> Iterator[str]:
     yield ""
     yield "| key | kind | default | |"
     yield "|---|---|---|---|"
-    for model, path in _models(field.annotation, "[]." if get_origin(field.annotation) is tuple else ""):
-        yield from _rows(model, path)
+    members = list(_models(field.annotation, "[]." if get_origin(field.annotation) is tuple else ""))
+    for model, path in members:
+        yield from _rows(model, path, f" of `{_tag(model)}`" if len(members) > 1 else "")
     yield ""
 
 
-def _rows(model: type[Model], path: str) -> Iterator[str]:
+def _tag(model: type[Model]) -> str:
+    """Value that tells a model of a union from the others."""
+    field = model.model_fields.get("provider") or model.model_fields["kind"]
+    return str(get_args(field.annotation)[0])
+
+
+def _rows(model: type[Model], path: str, of: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         key = f"{path}{field.alias or name}"
         inner = list(_models(field.annotation, f"{key}[]." if get_origin(field.annotation) is tuple else f"{key}."))
         if len(inner) == 1:
-            yield from _rows(*inner[0])
+            yield from _rows(*inner[0], of)
             continue
-        yield f"| `{key}` | {_kind(field)} | {_default(field)} | {_text(field)} |"
+        yield f"| `{key}`{of} | {_kind(field)} | {_default(field)} | {_text(field)} |"
         for member, below in inner:
-            tag = get_args(member.model_fields["kind"].annotation)[0]
             for inner_name, inner_field in member.model_fields.items():
                 if inner_name != "kind":
-                    yield f"| `{below}{inner_name}` of `{tag}` | {_kind(inner_field)} | {_default(inner_field)} | {_text(inner_field)} |"
+                    inner_key = f"{below}{inner_field.alias or inner_name}"
+                    yield f"| `{inner_key}` of `{_tag(member)}` | {_kind(inner_field)} | {_default(inner_field)} | {_text(inner_field)} |"
 
 
 def _models(annotation: object, path: str) -> Iterator[tuple[type[Model], str]]:
@@ -83,17 +90,18 @@ def _kind(field: FieldInfo) -> str:
     return named or _spell(field.annotation)
 
 
-def _spell(annotation: object) -> str:
+def _spell(annotation: object) -> str:  # noqa: PLR0911  # one return a kind of annotation
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
     if origin is Annotated:
         return _NAMES.get(arguments[1]) or _spell(arguments[0])
     if origin is tuple:
-        inner = list(_models(annotation, ""))
-        return "list, each of a `kind`" if inner else f"list of {_spell(arguments[0])}s"
+        return f"list of {_spell(arguments[0])}s" if not list(_models(annotation, "")) else "list, each of a `kind`"
     if origin is dict:
         return "keys and texts"
+    if arguments and all(isinstance(part, type) and issubclass(part, Model) for part in arguments):
+        return " or ".join(f"`{_tag(part)}`" for part in arguments)
     if origin is not None and type(None) in arguments:
         return _spell(next(part for part in arguments if part is not type(None)))
     return {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}.get(annotation, str(annotation))  # type: ignore[call-overload, no-any-return]  # any annotation may be asked for
@@ -108,9 +116,17 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
-        return ", ".join(f"`{entry.kind}` {entry.target:g}" for entry in value)
+        return ", ".join(_value(entry) for entry in value)
     unit = " s" if _kind(field) == "duration" else ""
-    return f"`{value:g}`{unit}" if isinstance(value, float) else f"`{value}`"
+    return f"`{value:g}`{unit}" if isinstance(value, float) else _value(value)
+
+
+def _value(value: object) -> str:
+    """A value or one entry of a list; a model of a union by its tag and, where it has one, its target."""
+    if not isinstance(value, Model):
+        return f"`{value}`"
+    target = getattr(value, "target", None)
+    return f"`{_tag(type(value))}`" if target is None else f"`{_tag(type(value))}` {target:g}"
 
 
 def _text(field: FieldInfo) -> str:

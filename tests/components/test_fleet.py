@@ -234,3 +234,62 @@ async def test_models_that_no_gpu_deployment_loads_are_not_held_against_it(monit
     raw["serving"][0]["models"] = ["pipeline", "upper"]
     await build(raw)
     assert monitor.requests
+
+
+ISTIO = """
+kubernetes:core/v1:Namespace istio-ingress
+kubernetes:core/v1:Namespace istio-system
+kubernetes:helm.sh/v3:Release istio-base
+kubernetes:helm.sh/v3:Release istiod
+kubernetes:helm.sh/v3:Release triton-gateway
+kubernetes:networking.istio.io/v1:DestinationRule triton-route-destinationrule
+kubernetes:networking.istio.io/v1:Gateway triton-route-gateway
+kubernetes:networking.istio.io/v1:VirtualService triton-route-virtualservice
+triton-fleet:addons:IstioGateway gateway
+triton-fleet:addons:IstioRoute triton-route
+"""
+"""What ``ingress: {kind: istio}`` adds to a stack of one deployment."""
+
+
+def mesh() -> dict[str, Any]:
+    """The dev stack behind a gateway; its charts would come from their publishers, whom nobody asks here."""
+    return {**dev(), "charts": {}, "ingress": {"kind": "istio", "serviceType": "NodePort", "injection": True}}
+
+
+async def test_a_gateway_adds_what_it_needs_and_changes_nothing_else(monitor: Monitor) -> None:
+    exports = await build(mesh())
+    assert set(monitor.requests) - set(SNAPSHOT.split("\n")) == set(ISTIO.split("\n")[1:-1])
+    assert exports["gateway"] == {"service": "triton-gateway.istio-ingress.svc.cluster.local", "hosts": {"triton": ["*"]}}
+    labels = inputs(monitor, "kubernetes:core/v1:Namespace triton")["metadata"]["labels"]
+    assert labels["istio-injection"] == "enabled"
+
+
+async def test_pods_that_get_sidecars_come_after_what_gives_them(monitor: Monitor) -> None:
+    await build(mesh())
+    waits = {urn.rsplit("::", 1)[-1] for urn in monitor.requests["kubernetes:core/v1:Namespace triton"].dependencies}
+    assert {"istiod", "prometheus-adapter"} <= waits
+
+
+async def test_dashboard_and_alerts_only_where_they_are_asked_for(monitor: Monitor) -> None:
+    raw = {**dev(), "alerts": {"enabled": True}, "dashboard": {"enabled": True}}
+    raw["prometheus"]["grafana"] = True
+    await build(raw)
+    assert set(monitor.requests) - set(SNAPSHOT.split("\n")) == {
+        "triton-fleet:serving:Observability observability",
+        "kubernetes:core/v1:ConfigMap observability-dashboard",
+        "kubernetes:monitoring.coreos.com/v1:PrometheusRule observability-alerts",
+    }
+
+
+async def test_the_dev_stacks_objects_are_what_they_were(monitor: Monitor) -> None:
+    """A gateway, add-ons of nodes and alerts are off, and leave no trace where they are."""
+    await build(dev())
+    labels = inputs(monitor, "kubernetes:core/v1:Namespace triton")["metadata"]["labels"]
+    assert labels == {
+        "app.kubernetes.io/name": "triton",
+        "app.kubernetes.io/instance": "triton",
+        "app.kubernetes.io/managed-by": "triton-fleet",
+        "pod-security.kubernetes.io/warn": "restricted",
+    }
+    for name in ("kps", "dcgm-exporter", "prometheus-adapter"):
+        assert "skipCrds" not in inputs(monitor, f"kubernetes:helm.sh/v3:Release {name}")

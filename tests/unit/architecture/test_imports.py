@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[3]
 COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
 ROOMS = {"cluster", "repository", "addons", "serving"}
 """Rooms beside each other: they meet in fleet.py and hand each other handles."""
+CATALOGUES = ("components.cluster.gpu",)
+"""Data and pure functions that lie in a room and that everybody may read; they import the standard library and nothing else."""
 HEAVY = ("boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_gcp", "pulumi_eks")
 """Loaded only by the stack that uses them."""
 
@@ -44,6 +46,8 @@ def imports(path: Path, *, typing_only: bool = True, in_functions: bool = True) 
 
 def room(module: str) -> str | None:
     """Room of a module such as ``components.addons.dcgm``."""
+    if module.startswith(CATALOGUES):
+        return None
     parts = module.split(".")
     return parts[1] if parts[0] == "components" and len(parts) > 1 and parts[1] in ROOMS else None
 
@@ -56,6 +60,12 @@ def test_rooms_beside_each_other_never_import_one_another(path: Path) -> None:
         assert others == set()
     elif path.name != "fleet.py":
         assert others == set(), "only fleet.py knows several rooms"
+
+
+@pytest.mark.parametrize("module", CATALOGUES)
+def test_a_catalogue_needs_nothing(module: str) -> None:
+    loaded = {found.split(".")[0] for found in imports(ROOT / f"{module.replace('.', '/')}.py")}
+    assert loaded <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)

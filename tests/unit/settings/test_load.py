@@ -79,7 +79,7 @@ def test_settings_are_frozen() -> None:
 BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     # Unknown keys
     (("clutser",), {}, "triton-fleet:clutser is no setting: it would be ignored. Did you mean cluster?"),
-    (("nonsense",), {}, "triton-fleet:nonsense is no setting: it would be ignored. Known there: adapter, charts, cluster"),
+    (("nonsense",), {}, "triton-fleet:nonsense is no setting: it would be ignored. Known there: adapter, alerts,"),
     (("cluster", "kubeconfg"), "x", "triton-fleet:cluster.kubeconfg is no setting: it would be ignored. Did you mean kubeconfig?"),
     (("serving", 0, "scaling", "min"), 1, "triton-fleet:serving[0].scaling.min is no setting: it would be ignored. Did you mean"),
     (
@@ -133,7 +133,7 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (
         ("cluster", "provider"),
         "existin",
-        "triton-fleet:cluster.provider (existin) is none of existing: there is nothing of that kind to make.",
+        "triton-fleet:cluster.provider (existin) is none of existing, eks: there is nothing of that kind to make. Did you mean existing?",
     ),
     (
         ("serving", 0, "scaling", "metrics"),
@@ -386,6 +386,6 @@ def test_load_takes_a_bare_word_where_an_object_is_wanted_for_what_it_is(stack_c
 def test_the_project_declares_exactly_the_settings_keys() -> None:
     project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
     declared = project["config"]
-    assert {key.removeprefix("triton-fleet:") for key in declared} == set(Settings.model_fields)
+    assert {key.removeprefix("triton-fleet:") for key in declared} == {field.alias or name for name, field in Settings.model_fields.items()}
     required = {key.removeprefix("triton-fleet:") for key, entry in declared.items() if "default" not in entry}
     assert required == {name for name, field in Settings.model_fields.items() if field.is_required()}

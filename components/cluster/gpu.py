@@ -1,0 +1,457 @@
+"""GPU machines of EC2 and Compute Engine: what is in them and how it can be shared. Data and pure functions, standard library only.
+
+Any room may read it, settings too: it knows no provider's SDK and makes nothing. EC2's figures are Karpenter's instance-types.md (2026-08;
+vCPU, memory and GPU counts agree with Cluster Autoscaler's list of 2026-01-22 where that has them), MIG profiles are the GPU operator's
+default MIG configuration; Compute Engine's are GKE's autoscaler. What no source of that kind bears is left out or ``unverified``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Cloud = Literal["ec2", "gce"]
+Arch = Literal["x86_64", "arm64"]
+
+RESOURCE: Final = "nvidia.com/gpu"
+"""Kubernetes resource of whole GPUs, and of GPUs shared by time-slicing or MPS."""
+TAINT_KEY: Final = "nvidia.com/gpu"
+TAINT_VALUE: Final = "present"
+"""As GKE's own taint; node-feature-discovery's worker tolerates exactly this value unless told otherwise."""
+PRESENT_LABEL: Final = "nvidia.com/gpu.present"
+MAX_REPLICAS: Final = 48
+"""Clients that MPS allows on a GPU since Volta (NVIDIA's MPS manual); time-slicing beyond it would leave each with next to nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A model of GPU, as one cloud sells it."""
+
+    name: str
+    memory_mib: int | None
+    """None where no source was found."""
+    mig: Mapping[str, int] = field(default_factory=dict)
+    """MIG profile -> instances of it on one GPU. Empty: the GPU has no MIG."""
+    accelerator: str = ""
+    """EC2: value of the label ``k8s.amazonaws.com/accelerator`` where Cluster Autoscaler knows it, else our own of the same form.
+    Compute Engine: the accelerator type."""
+    driver: int | None = None
+    """Oldest driver branch that knows it, where AMIs of today are older; None: any current one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine type with GPUs."""
+
+    name: str
+    cloud: Cloud
+    gpu: Gpu
+    gpus: int
+    vcpus: int
+    memory_gib: int
+    """GiB on EC2, GB on Compute Engine, as each cloud counts."""
+    efa: int = 0
+    """EFA network cards (EC2)."""
+    arch: Arch = "x86_64"
+    local_ssds: int | None = None
+    """Compute Engine: local SSDs that come with it; None: none, or as asked for."""
+    boot_disks: tuple[str, ...] = ()
+    """Compute Engine: kinds of boot disk that it takes; ``pd-*`` is any persistent disk."""
+    compact: bool = False
+    """Compute Engine: takes a compact placement."""
+    unverified: bool = False
+    """Named by a source whose figures no second one bears."""
+
+    @property
+    def memory_mib(self) -> int | None:
+        """GPU memory of the whole machine, MiB."""
+        return None if self.gpu.memory_mib is None else self.gpu.memory_mib * self.gpus
+
+    @property
+    def taints_itself(self) -> bool:
+        """Whether the provider taints nodes of this architecture without being asked (GKE, Arm)."""
+        return self.cloud == "gce" and self.arch == "arm64"
+
+
+def _profiles(text: str) -> Mapping[str, int]:
+    """Read ``1g.5gb*7 2g.10gb*3``."""
+    return MappingProxyType({name: int(count) for name, count in (part.split("*") for part in text.split())})
+
+
+_A100_40 = "1g.5gb*7 1g.5gb+me*1 1g.10gb*4 2g.10gb*3 3g.20gb*2 4g.20gb*1 7g.40gb*1"
+_A100_80 = "1g.10gb*7 1g.10gb+me*1 1g.20gb*4 2g.20gb*3 3g.40gb*2 4g.40gb*1 7g.80gb*1"
+_H200 = "1g.18gb*7 1g.18gb+me*1 1g.35gb*4 2g.35gb*3 3g.71gb*2 4g.71gb*1 7g.141gb*1"
+_B200 = "1g.23gb*7 1g.23gb+me*1 1g.45gb*4 2g.45gb*3 3g.90gb*2 4g.90gb*1 7g.180gb*1"
+_B300 = "1g.34gb*7 1g.34gb+me*1 1g.67gb*4 2g.67gb*3 3g.135gb*2 4g.135gb*1 7g.269gb*1"
+_RTX_PRO_6000 = (
+    "1g.24gb*4 1g.24gb+me*1 1g.24gb+gfx*4 1g.24gb+me.all*1 1g.24gb-me*4 2g.48gb*2 2g.48gb+gfx*2 2g.48gb+me.all*1 2g.48gb-me*2 "
+    "4g.96gb*1 4g.96gb+gfx*1"
+)
+A30_PROFILES: Final = _profiles("1g.6gb*4 1g.6gb+me*1 2g.12gb*2 2g.12gb+me*1 4g.24gb*1")
+"""The A30 has MIG, but neither cloud has it: for clusters of one's own."""
+
+_EC2_GPUS: Final[Mapping[str, Gpu]] = {
+    "t4": Gpu(name="T4", memory_mib=16384, accelerator="nvidia-tesla-t4"),
+    "a10g": Gpu(name="A10G", memory_mib=22888, accelerator="nvidia-a10g"),
+    "t4g": Gpu(name="T4G", memory_mib=16384, accelerator="nvidia-t4g"),
+    "l4": Gpu(name="L4", memory_mib=22888, accelerator="nvidia-l4"),
+    "l40s": Gpu(name="L40S", memory_mib=45776, accelerator="nvidia-l40s"),
+    # At most two MIG instances (NVIDIA's MIG guide); their profiles are in no source that was reached, so that none can be asked for.
+    "rtx-pro-4500": Gpu(name="RTX PRO 4500", memory_mib=32768, accelerator="nvidia-rtx-pro-4500", driver=595),
+    # MIG on g7e: reported to work (aws-samples/awsome-inference#73) and taken out elsewhere (aws/sagemaker-hyperpod-cli#403).
+    "rtx-pro-6000": Gpu(name="RTX PRO 6000", memory_mib=98304, mig=_profiles(_RTX_PRO_6000), accelerator="nvidia-rtx-pro-6000"),
+    "v100": Gpu(name="V100", memory_mib=None, accelerator="nvidia-tesla-v100"),
+    "v100-32": Gpu(name="V100 32 GB", memory_mib=32768, accelerator="nvidia-tesla-v100"),
+    "a100": Gpu(name="A100 40 GB", memory_mib=40960, mig=_profiles(_A100_40), accelerator="nvidia-tesla-a100"),
+    "a100-80": Gpu(name="A100 80 GB", memory_mib=81920, mig=_profiles(_A100_80), accelerator="nvidia-tesla-a100"),
+    "h100": Gpu(name="H100 80 GB", memory_mib=81920, mig=_profiles(_A100_80), accelerator="nvidia-h100"),
+    "h200": Gpu(name="H200", memory_mib=144384, mig=_profiles(_H200), accelerator="nvidia-h200"),
+    "b200": Gpu(name="B200", memory_mib=183359, mig=_profiles(_B200), accelerator="nvidia-b200"),
+    "b300": Gpu(name="B300", memory_mib=275040, mig=_profiles(_B300), accelerator="nvidia-b300"),
+}
+
+_EC2_MACHINES: Final = """
+g4dn t4: xlarge 1/4/16/0, 2xlarge 1/8/32/0, 4xlarge 1/16/64/0, 8xlarge 1/32/128/1, 12xlarge 4/48/192/1, 16xlarge 1/64/256/1
+g4dn t4: metal 8/96/384/1
+g5 a10g: xlarge 1/4/16/0, 2xlarge 1/8/32/0, 4xlarge 1/16/64/0, 8xlarge 1/32/128/1, 12xlarge 4/48/192/1, 16xlarge 1/64/256/1
+g5 a10g: 24xlarge 4/96/384/1, 48xlarge 8/192/768/1
+g5g t4g: xlarge 1/4/8/0, 2xlarge 1/8/16/0, 4xlarge 1/16/32/0, 8xlarge 1/32/64/0, 16xlarge 2/64/128/0, metal 2/64/128/0
+g6 l4: xlarge 1/4/16/0, 2xlarge 1/8/32/0, 4xlarge 1/16/64/0, 8xlarge 1/32/128/1, 12xlarge 4/48/192/1, 16xlarge 1/64/256/1
+g6 l4: 24xlarge 4/96/384/1, 48xlarge 8/192/768/1
+gr6 l4: 4xlarge 1/16/128/0, 8xlarge 1/32/256/1
+g6e l40s: xlarge 1/4/32/0, 2xlarge 1/8/64/0, 4xlarge 1/16/128/0, 8xlarge 1/32/256/1, 12xlarge 4/48/384/1, 16xlarge 1/64/512/1
+g6e l40s: 24xlarge 4/96/768/2, 48xlarge 8/192/1536/4
+g7 rtx-pro-4500: 2xlarge 1/8/32/0, 4xlarge 1/16/64/0, 8xlarge 1/32/128/1, 12xlarge 2/48/192/1, 24xlarge 4/96/384/1, 48xlarge 8/192/768/2
+g7e rtx-pro-6000: 2xlarge 1/8/64/0, 4xlarge 1/16/128/0, 8xlarge 1/32/256/1, 12xlarge 2/48/512/1, 24xlarge 4/96/1024/2
+g7e rtx-pro-6000: 48xlarge 8/192/2048/4
+p3 v100: 2xlarge 1/8/61/0, 8xlarge 4/32/244/0, 16xlarge 8/64/488/0
+p3dn v100-32: 24xlarge 8/96/768/1
+p4d a100: 24xlarge 8/96/1152/4
+p4de a100-80: 24xlarge 8/96/1152/4
+p5 h100: 4xlarge 1/16/256/1, 48xlarge 8/192/2048/32
+p5e h200: 48xlarge 8/192/2048/32
+p5en h200: 48xlarge 8/192/2048/16
+p6-b200 b200: 48xlarge 8/192/2048/8
+p6-b300 b300: 48xlarge 8/192/4096/16
+"""
+"""Family, key of _EC2_GPUS, then size GPUs/vCPU/GiB/EFA network cards."""
+_ARM_FAMILIES: Final = frozenset({"g5g"})
+_UNVERIFIED_FAMILIES: Final = frozenset({"p3"})
+REFUSED: Final[Mapping[str, str]] = {
+    "g6f": "has a fraction of an L4, which autoscalers count as no GPU",
+    "gr6f": "has a fraction of an L4, which autoscalers count as no GPU",
+    "p6e-gb200": "is sold as racks whose figures no source bears",
+}
+"""EC2 families that are known and not offered, and why."""
+
+_GCE_H100 = _profiles("1g.10gb*7 1g.20gb*4 2g.20gb*3 3g.40gb*2 7g.80gb*1")
+
+_GCE_GPUS: Final[Mapping[str, Gpu]] = {
+    "nvidia-l4": Gpu(name="L4", memory_mib=24 * 1024),
+    "nvidia-tesla-a100": Gpu(name="A100 40 GB", memory_mib=40 * 1024, mig=_profiles("1g.5gb*7 2g.10gb*3 3g.20gb*2 7g.40gb*1")),
+    "nvidia-a100-80gb": Gpu(name="A100 80 GB", memory_mib=80 * 1024, mig=_profiles("1g.10gb*7 2g.20gb*3 3g.40gb*2 7g.80gb*1")),
+    "nvidia-h100-80gb": Gpu(name="H100 80 GB", memory_mib=80 * 1024, mig=_GCE_H100),
+    "nvidia-h100-mega-80gb": Gpu(name="H100 80 GB", memory_mib=80 * 1024, mig=_GCE_H100),
+    "nvidia-h200-141gb": Gpu(name="H200", memory_mib=141 * 1024, mig=_profiles("1g.18gb*7 1g.35gb*4 2g.35gb*3 3g.71gb*2 7g.141gb*1")),
+    "nvidia-b200": Gpu(name="B200", memory_mib=180 * 1024, mig=_profiles("1g.23gb*7 1g.45gb*4 2g.45gb*3 3g.90gb*2 7g.180gb*1")),
+    "nvidia-gb200": Gpu(name="GB200", memory_mib=186 * 1024, mig=_profiles("1g.23gb*7 1g.47gb*4 2g.47gb*3 3g.93gb*2 7g.186gb*1")),
+    "nvidia-gb300": Gpu(name="GB300", memory_mib=None),
+    # Variants +me and +gfx are spelt differently in two sources, and 4g.* only in one for the others: none of them is offered.
+    "nvidia-rtx-pro-6000": Gpu(name="RTX PRO 6000", memory_mib=96 * 1024, mig=_profiles("1g.24gb*4 2g.48gb*2 4g.96gb*1")),
+}
+"""By accelerator type."""
+
+_GCE_MACHINES: Final = """
+nvidia-l4 pd-balanced,pd-ssd compact: g2-standard-4 1/4/16/-, g2-standard-8 1/8/32/-, g2-standard-12 1/12/48/-, g2-standard-16 1/16/64/-
+nvidia-l4 pd-balanced,pd-ssd compact: g2-standard-32 1/32/128/-, g2-standard-24 2/24/96/-, g2-standard-48 4/48/192/-
+nvidia-l4 pd-balanced,pd-ssd compact: g2-standard-96 8/96/384/-
+nvidia-tesla-a100 pd-* compact: a2-highgpu-1g 1/12/85/-, a2-highgpu-2g 2/24/170/-, a2-highgpu-4g 4/48/340/-, a2-highgpu-8g 8/96/680/-
+nvidia-tesla-a100 pd-* compact: a2-megagpu-16g 16/96/1360/-
+nvidia-a100-80gb pd-* compact: a2-ultragpu-1g 1/12/170/1, a2-ultragpu-2g 2/24/340/2, a2-ultragpu-4g 4/48/680/4, a2-ultragpu-8g 8/96/1360/8
+nvidia-h100-80gb pd-balanced,pd-ssd,hyperdisk-balanced compact: a3-highgpu-1g 1/26/234/2, a3-highgpu-2g 2/52/468/4
+nvidia-h100-80gb pd-balanced,pd-ssd,hyperdisk-balanced compact: a3-highgpu-4g 4/104/936/8, a3-highgpu-8g 8/208/1872/16
+nvidia-h100-mega-80gb pd-balanced,pd-ssd,hyperdisk-balanced compact: a3-megagpu-8g 8/208/1872/16
+nvidia-h200-141gb hyperdisk-balanced compact: a3-ultragpu-8g 8/224/2952/32
+nvidia-b200 hyperdisk-balanced compact: a4-highgpu-8g 8/224/3968/32
+nvidia-gb200 hyperdisk-balanced -: a4x-highgpu-4g 4/140/884/4
+nvidia-gb300 hyperdisk-balanced -: a4x-maxgpu-4g-metal 4/144/960/4
+nvidia-rtx-pro-6000 hyperdisk-balanced compact: g4-standard-48 1/48/180/-, g4-standard-96 2/96/360/-, g4-standard-192 4/192/720/-
+nvidia-rtx-pro-6000 hyperdisk-balanced compact: g4-standard-384 8/384/1440/-
+"""
+"""Accelerator type, kinds of boot disk, whether they can be placed compactly, then machine GPUs/vCPU/GB/local SSDs (- where optional)."""
+_GCE_ARM: Final = frozenset({"nvidia-gb200", "nvidia-gb300"})
+_GCE_UNVERIFIED: Final = frozenset({"a4x-maxgpu-4g-metal"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachable:
+    """A GPU that is attached to Compute Engine's N1 machines, the only ones that take any."""
+
+    gpu: Gpu
+    limits: Mapping[int, tuple[int, int]]
+    """Number of GPUs -> most vCPUs and most GB of memory of the machine."""
+
+
+ATTACHABLE: Final[Mapping[str, Attachable]] = MappingProxyType(
+    {
+        found.gpu.accelerator: found
+        for found in (
+            Attachable(
+                gpu=Gpu(name="T4", memory_mib=16 * 1024, accelerator="nvidia-tesla-t4"),
+                limits={1: (48, 312), 2: (48, 312), 4: (96, 624)},
+            ),
+            Attachable(
+                gpu=Gpu(name="P4", memory_mib=8 * 1024, accelerator="nvidia-tesla-p4"),
+                limits={1: (24, 156), 2: (48, 312), 4: (96, 624)},
+            ),
+            Attachable(
+                gpu=Gpu(name="V100", memory_mib=16 * 1024, accelerator="nvidia-tesla-v100"),
+                limits={1: (12, 78), 2: (24, 156), 4: (48, 312), 8: (96, 624)},
+            ),
+            # Four P100: 64 vCPU in GKE's autoscaler, 96 in SkyPilot; the lower one.
+            Attachable(
+                gpu=Gpu(name="P100", memory_mib=16 * 1024, accelerator="nvidia-tesla-p100"),
+                limits={1: (16, 104), 2: (32, 208), 4: (64, 416)},
+            ),
+        )
+    }
+)
+"""By accelerator type."""
+_N1: Final = re.compile(r"^n1-(?P<kind>standard|highmem|highcpu)-(?P<vcpus>1|2|4|8|16|32|64|96)\Z")
+_N1_GB: Final[Mapping[str, float]] = {"standard": 3.75, "highmem": 6.5, "highcpu": 0.9}
+
+
+def _catalogue() -> Mapping[str, Machine]:
+    found = [*_ec2(), *_gce()]
+    return MappingProxyType({entry.name: entry for entry in found})
+
+
+def _table(text: str) -> Iterator[tuple[list[str], str, list[str]]]:
+    """Give the words before the colon, a machine's name and its figures, one machine after the other."""
+    for line in text.strip().splitlines():
+        head, machines = line.split(": ")
+        for entry in machines.split(", "):
+            name, figures = entry.split(" ")
+            yield head.split(" "), name, figures.split("/")
+
+
+def _ec2() -> Iterator[Machine]:
+    for (family, model), size, (gpus, vcpus, memory, efa) in _table(_EC2_MACHINES):
+        yield Machine(
+            name=f"{family}.{size}",
+            cloud="ec2",
+            gpu=_EC2_GPUS[model],
+            gpus=int(gpus),
+            vcpus=int(vcpus),
+            memory_gib=int(memory),
+            efa=int(efa),
+            arch="arm64" if family in _ARM_FAMILIES else "x86_64",
+            unverified=family in _UNVERIFIED_FAMILIES,
+        )
+
+
+def _gce() -> Iterator[Machine]:
+    for (accelerator, disks, compact), name, (gpus, vcpus, memory, ssds) in _table(_GCE_MACHINES):
+        yield Machine(
+            name=name,
+            cloud="gce",
+            gpu=replace(_GCE_GPUS[accelerator], accelerator=accelerator),
+            gpus=int(gpus),
+            vcpus=int(vcpus),
+            memory_gib=int(memory),
+            arch="arm64" if accelerator in _GCE_ARM else "x86_64",
+            local_ssds=None if ssds == "-" else int(ssds),
+            boot_disks=tuple(disks.split(",")),
+            compact=compact == "compact",
+            unverified=name in _GCE_UNVERIFIED,
+        )
+
+
+MACHINES: Final = _catalogue()
+"""Every machine type with GPUs that is offered, by name."""
+
+
+EC2_FAMILIES: Final = frozenset(entry.name.split(".")[0] for entry in MACHINES.values() if entry.cloud == "ec2") | frozenset(REFUSED)
+"""Families of EC2 instance types with GPUs, offered or not."""
+
+
+def machine(name: str, *, cloud: Cloud | None = None) -> Machine:
+    """Look a machine type up.
+
+    Raises:
+        ValueError: When there is none of that name (on ``cloud``), with the nearest name or the reason.
+    """
+    found = MACHINES.get(name)
+    if found is not None and cloud in {None, found.cloud}:
+        return found
+    raise ValueError(f"is {unknown(name, cloud=cloud)}")
+
+
+def unknown(name: str, *, cloud: Cloud | None = None) -> str:
+    """Say what is wrong with a machine type that `machine` does not know, and what was probably meant."""
+    known = sorted(entry.name for entry in MACHINES.values() if cloud in {None, entry.cloud})
+    family = name.split(".", maxsplit=1)[0]
+    if family in REFUSED and cloud != "gce":
+        return f"not offered: it {REFUSED[family]}. Take a machine with whole GPUs, such as g6.xlarge."
+    of_family = [entry for entry in known if entry.startswith((f"{family}.", f"{name}-"))]
+    if of_family and "." in name:
+        sizes = ", ".join(sorted((entry.split(".")[1] for entry in of_family), key=_size))
+        return f"no machine type with GPUs: nodes of it could not be made. {family} comes as {sizes}."
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.8)
+    families = ", ".join(sorted({re.split(r"[.]|-(?=[a-z]*(?:gpu|standard))", entry)[0] for entry in known}))
+    hint = f"Did you mean {close[0]}?" if close else f"Known families: {families}."
+    return f"no machine type with GPUs: nodes of it could not be made. {hint}"
+
+
+def _size(name: str) -> tuple[int, str]:
+    """Order of sizes: xlarge, 2xlarge, ..., metal."""
+    number = name.removesuffix("xlarge")
+    return (int(number or 1) if number != name else 1000, name)
+
+
+def attached(name: str, accelerator: str, count: int) -> Machine:
+    """Give an N1 machine with ``count`` GPUs of ``accelerator`` attached.
+
+    Raises:
+        ValueError: When the machine is no N1, the accelerator can't be attached, or the machine is too large for so few of them.
+    """
+    match = _N1.match(name)
+    if match is None:
+        raise ValueError("is no N1 machine: no other takes attached GPUs. Write n1-standard-8, or a machine type with GPUs.")
+    entry = ATTACHABLE.get(accelerator)
+    if entry is None:
+        close = difflib.get_close_matches(accelerator, ATTACHABLE, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Choose one of {', '.join(ATTACHABLE)}."
+        raise ValueError(f"takes no {accelerator}: N1 machines take others. {hint}")
+    if count not in entry.limits:
+        raise ValueError(f"takes {', '.join(map(str, entry.limits))} GPUs of {accelerator}, not {count}. Choose one of these.")
+    vcpus = int(match["vcpus"])
+    memory = int(vcpus * _N1_GB[match["kind"]])
+    most_vcpus, most_memory = entry.limits[count]
+    if vcpus > most_vcpus or memory > most_memory:
+        raise ValueError(
+            f"has {vcpus} vCPU and {memory} GB, above the {most_vcpus} vCPU and {most_memory} GB that go with {count} {accelerator}: "
+            "it would be refused. Attach more GPUs or take a smaller machine."
+        )
+    return Machine(name=name, cloud="gce", gpu=entry.gpu, gpus=count, vcpus=vcpus, memory_gib=memory, boot_disks=("pd-*",))
+
+
+# Sharing.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """How each GPU of a pool is divided."""
+
+    kind: Literal["whole", "timeSlicing", "mps", "mig"] = "whole"
+    replicas: int = 1
+    """Time-slicing and MPS: pods that share one GPU."""
+    profile: str | None = None
+    """MIG: the one profile that each GPU is cut into."""
+
+
+WHOLE: Final = Sharing()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What pods find on one node of a pool."""
+
+    resource: str
+    """Kubernetes resource that a pod asks for."""
+    per_node: int
+    """How much of it one node has."""
+    per_pod: int
+    """Most that one pod may ask for. On shared GPUs 1: a second share is no second GPU, and the plugin refuses it."""
+
+
+def mig_resource(profile: str) -> str:
+    """Resource of a MIG profile: ``1g.10gb+me`` is ``nvidia.com/mig-1g.10gb.me`` (k8s-device-plugin, strategy ``mixed``)."""
+    return f"nvidia.com/mig-{profile.replace('+', '.')}"
+
+
+def sharing_problem(of: Machine, sharing: Sharing) -> str | None:
+    """Say why GPUs of ``of`` can't be shared so; None when they can."""
+    if sharing.kind in {"timeSlicing", "mps"} and not 2 <= sharing.replicas <= MAX_REPLICAS:  # noqa: PLR2004  # one is no sharing
+        return f"({sharing.replicas}) is not between 2 and {MAX_REPLICAS}: the GPU would be shared by nobody or by too many. Change it."
+    if sharing.kind != "mig":
+        return None
+    if not of.gpu.mig:
+        return (
+            f"is MIG, which {of.name}'s {of.gpu.name} has not: no slice would ever appear. "
+            "Choose timeSlicing or mps, or a machine type with MIG (A100, H100, H200, B200)."
+        )
+    if sharing.profile not in of.gpu.mig:
+        close = difflib.get_close_matches(str(sharing.profile), of.gpu.mig, n=1)
+        hint = f"Did you mean {close[0]}? It has" if close else "It has"
+        return f"({sharing.profile}) is no MIG profile of {of.gpu.name}: no slice would ever appear. {hint} {', '.join(of.gpu.mig)}."
+    return None
+
+
+def offer(of: Machine, sharing: Sharing = WHOLE) -> Offer:
+    """Say what pods find on one node.
+
+    Raises:
+        ValueError: When `sharing_problem` has something to say.
+    """
+    problem = sharing_problem(of, sharing)
+    if problem is not None:
+        raise ValueError(problem)
+    if sharing.kind == "mig" and sharing.profile is not None:
+        per_node = of.gpus * of.gpu.mig[sharing.profile]
+        return Offer(resource=mig_resource(sharing.profile), per_node=per_node, per_pod=per_node)
+    if sharing.kind == "whole":
+        return Offer(resource=RESOURCE, per_node=of.gpus, per_pod=of.gpus)
+    return Offer(resource=RESOURCE, per_node=of.gpus * sharing.replicas, per_pod=1)
+
+
+def pods(of: Machine, sharing: Sharing, *, nodes: int, each: int) -> int:
+    """Count the pods asking for ``each`` of a pool's resource that ``nodes`` nodes can hold. ``each`` is at least 1.
+
+    Whole nodes, because a pod can't span two: two 4-GPU nodes hold two pods with 3 GPUs, not 8 // 3.
+    """
+    found = offer(of, sharing)
+    return 0 if each > found.per_pod else nodes * (found.per_node // each)
+
+
+# Images of EC2 nodes.
+
+OperatingSystem = Literal["al2023", "bottlerocket"]
+AMI_DRIVER: Final = 580
+"""Driver branch of the EKS AMIs (amazon-eks-ami v20260714: 580.159.03)."""
+
+
+def ami_type(of: Machine, system: OperatingSystem) -> str:
+    """``amiType`` of a managed node group with these machines: the one with drivers, of the right architecture."""
+    prefix = "AL2023" if system == "al2023" else "BOTTLEROCKET"
+    return f"{prefix}_{'ARM_64' if of.arch == 'arm64' else 'x86_64'}_NVIDIA"
+
+
+def ami_problem(of: Machine) -> str | None:
+    """Say why no EKS AMI drives these machines; None when one does."""
+    if of.gpu.driver is not None and of.gpu.driver > AMI_DRIVER:
+        return (
+            f"({of.name}) needs driver {of.gpu.driver}, and the EKS AMIs have {AMI_DRIVER}: its nodes would come up without a GPU. "
+            "Take g6e or g7e."
+        )
+    return None
+
+
+BOTTLEROCKET_MIG: Final[Mapping[str, str]] = {
+    "A100 40 GB": "a100.40gb",
+    "A100 80 GB": "a100.80gb",
+    "H100 80 GB": "h100.80gb",
+    "H200": "h200.141gb",
+}
+"""GPUs whose MIG Bottlerocket configures (its nvidia-migmanager), by the key that its setting ``mig.profile`` has for them."""
+
+
+def brings_device_plugin(system: OperatingSystem) -> bool:
+    """Whether the node image has NVIDIA's device plugin: Bottlerocket has, AL2023 has not. A second one would fight the first."""
+    return system == "bottlerocket"

@@ -1,0 +1,410 @@
+"""An EKS cluster under the SDK's mocks: what it consists of, what waits for what, and what is sent to AWS."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+import yaml
+from pulumi.runtime.rpc import deserialize_properties
+from pulumi.runtime.settings import ROOT as STACK
+from pulumi.runtime.stack import wait_for_rpcs
+
+from components.cluster.eks import EksCluster, EksClusterArgs
+from components.errors import FleetError
+from components.fleet import TritonFleet, TritonFleetArgs
+from components.settings.cluster import EksClusterSettings
+from components.settings.load import parse
+from tests.components.conftest import event_loop
+from tests.components.test_fleet import Monitor as Requests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+with warnings.catch_warnings():
+    # Old names in these modules warn when they are loaded, and a warning that is an error here leaves a module half loaded.
+    warnings.simplefilter("ignore")
+    for module in ("autoscaling", "cloudwatch", "ec2", "ecr", "eks", "iam", "kms"):
+        hasattr(importlib.import_module(f"pulumi_aws.{module}"), "load")  # which happens when an attribute is asked for
+    importlib.import_module("pulumi_eks")
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "111122223333"
+KUBECONFIG = json.dumps(
+    {"apiVersion": "v1", "users": [{"name": "aws", "user": {"exec": {"args": ["--region", "eu-west-1", "eks", "get-token"]}}}]}
+)
+
+
+class Mocks(pulumi.runtime.Mocks):
+    """AWS' side: what comes back of a resource besides its inputs."""
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        outputs = dict(args.inputs)
+        outputs.setdefault("arn", f"arn:aws:x:eu-west-1:{ACCOUNT}:{args.name}")
+        outputs.setdefault("name", args.name)
+        if args.typ == "eks:index:Cluster":
+            outputs |= {
+                "kubeconfigJson": KUBECONFIG,
+                "oidcProviderUrl": "https://oidc.eks.eu-west-1.amazonaws.com/id/ABC",
+                "oidcIssuer": "oidc.eks.eu-west-1.amazonaws.com/id/ABC",
+                "clusterSecurityGroupId": "sg-cluster",
+            }
+        if args.typ == "aws:eks/nodeGroup:NodeGroup":
+            outputs |= {"nodeGroupName": f"{args.name}-1", "resources": [{"autoscalingGroups": [{"name": f"asg-{args.name}"}]}]}
+        if args.typ == "aws:ec2/launchTemplate:LaunchTemplate":
+            outputs |= {"latestVersion": 3}
+        if args.typ == "aws:ecr/repository:Repository":
+            outputs |= {"repositoryUrl": f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/{args.inputs['name']}"}
+        if args.typ.startswith("kubernetes:core"):
+            outputs["metadata"] = {"name": f"{args.name}-1a2b3c4d", **(outputs.get("metadata") or {})}
+        return f"{args.name}-id", outputs
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        answers: Mapping[str, dict[str, Any]] = {
+            "aws:index/getCallerIdentity:getCallerIdentity": {
+                "accountId": ACCOUNT,
+                "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/deployer/session",
+                "id": ACCOUNT,
+                "userId": "x",
+            },
+            "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ["eu-west-1c", "eu-west-1a", "eu-west-1b"], "id": "z"},
+            "aws:eks/getAddonVersion:getAddonVersion": {"version": f"v1-{args.args.get('addonName')}", "id": "v"},
+            "aws:ec2/getSubnet:getSubnet": {
+                "id": args.args.get("id"),
+                "vpcId": "vpc-0a1b2c3d",
+                "availabilityZone": f"eu-west-1{str(args.args.get('id'))[-1]}",
+                "availableIpAddressCount": 4000,
+                "tags": {"kubernetes.io/role/internal-elb": "1"},
+            },
+        }
+        return answers[args.token], []
+
+
+class Monitor(Requests):
+    def Invoke(self, request: Any) -> Any:  # noqa: N802 (gRPC method name)
+        with event_loop():
+            return super().Invoke(request)  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+async def monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
+    STACK.set(None)
+    mocks = Mocks()
+    monitor = Monitor(mocks)
+    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)
+    return monitor
+
+
+def cluster_settings(**more: Any) -> EksClusterSettings:
+    raw = {"provider": "eks", "region": "eu-west-1", "endpoint": {"publicCidrs": ["203.0.113.0/24"]}, **more}
+    return EksClusterSettings.model_validate(raw)
+
+
+POOL = {"name": "gpu", "machineType": "g6.xlarge"}
+
+
+async def build(settings: EksClusterSettings, **more: Any) -> EksCluster:
+    arguments: dict[str, Any] = {"autoscaler": "clusterAutoscaler", "load_balancer": True, **more}
+    try:
+        cluster = EksCluster("cluster", EksClusterArgs(settings=settings, **arguments))
+        await cluster.handle.name.future()
+        return cluster
+    finally:
+        await wait_for_rpcs()
+
+
+def of_type(monitor: Monitor, kind: str) -> dict[str, dict[str, Any]]:
+    return {
+        key.split(" ", 1)[1]: dict(deserialize_properties(request.object))
+        for key, request in monitor.requests.items()
+        if key.split(" ", 1)[0].endswith(kind)
+    }
+
+
+def waits_for(monitor: Monitor, kind: str, name: str) -> set[str]:
+    """Type and logical name of what a resource waits for."""
+    request = next(request for key, request in monitor.requests.items() if key.split(" ", 1)[0].endswith(kind) and request.name == name)
+    return {f"{urn.split('::')[2].split('$')[-1]} {urn.rsplit('::', 1)[-1]}" for urn in request.dependencies}
+
+
+async def test_the_control_plane(monitor: Monitor) -> None:
+    await build(cluster_settings(admins=[f"arn:aws:iam::{ACCOUNT}:role/admins"], profile="work"))
+    (plane,) = of_type(monitor, "eks:index:Cluster").values()
+    assert plane["authenticationMode"] == "API"
+    assert plane["endpointPrivateAccess"] is True
+    assert plane["publicAccessCidrs"] == ["203.0.113.0/24"]
+    assert plane["version"] == "1.35"
+    assert plane["skipDefaultNodeGroup"] is True
+    assert plane["createInstanceRole"] is False
+    assert "corednsAddonOptions" not in plane
+    assert plane["vpcCniOptions"]["enablePrefixDelegation"] is True
+    assert plane["vpcCniOptions"]["addonVersion"] == "v1-vpc-cni"
+    assert plane["providerCredentialOpts"] == {"profileName": "work"}
+    assert plane["encryptionConfigKeyArn"].endswith("cluster-secrets")
+    assert plane["enabledClusterLogTypes"] == ["api", "audit", "authenticator", "controllerManager", "scheduler"]
+    entries = [entry["principalArn"] for entry in plane["accessEntries"].values()]
+    assert entries == [f"arn:aws:iam::{ACCOUNT}:role/admins"]
+    assert set(plane["subnetIds"]) == {f"cluster-vpc-private-eu-west-1{zone}-id" for zone in "abc"}
+    assert "publicSubnetIds" not in plane
+
+
+async def test_a_provider_of_ones_own_comes_with_credentials_options_always(monitor: Monitor) -> None:
+    await build(cluster_settings())
+    (plane,) = of_type(monitor, "eks:index:Cluster").values()
+    assert plane["providerCredentialOpts"] == {}
+
+
+async def test_deployments_wait_for_the_untainted_nodes_and_gpu_nodes_don_t(monitor: Monitor) -> None:
+    await build(cluster_settings(gpuPools=[POOL]))
+    for addon in ("coredns", "aws-ebs-csi-driver"):
+        waiting = waits_for(monitor, "aws:eks/addon:Addon", f"cluster-{addon}")
+        assert "aws:eks/nodeGroup:NodeGroup cluster-cpu" in waiting
+        assert not [name for name in waiting if name.endswith("cluster-gpu")]
+    waiting = waits_for(monitor, "aws:eks/nodeGroup:NodeGroup", "cluster-gpu")
+    assert not [name for name in waiting if name.endswith("cluster-cpu")], "GPU nodes come up beside the others"
+
+
+async def test_what_goes_through_the_cluster_comes_after_all_of_it(monitor: Monitor) -> None:
+    await build(cluster_settings(gpuPools=[POOL]))
+    waiting = waits_for(monitor, "pulumi:providers:kubernetes", "cluster")
+    assert {
+        "aws:eks/nodeGroup:NodeGroup cluster-cpu",
+        "aws:eks/nodeGroup:NodeGroup cluster-gpu",
+        "aws:eks/addon:Addon cluster-coredns",
+        "aws:eks/addon:Addon cluster-aws-ebs-csi-driver",
+    } <= waiting
+
+
+async def test_node_groups_wait_for_the_role_s_policies_and_the_way_out(monitor: Monitor) -> None:
+    await build(cluster_settings())
+    waiting = waits_for(monitor, "aws:eks/nodeGroup:NodeGroup", "cluster-cpu")
+    policies = {name for name in waiting if name.startswith("aws:iam/rolePolicyAttachment")}
+    assert {name.rsplit("-", 1)[-1] for name in policies} == {
+        "AmazonEKSWorkerNodePolicy",
+        "AmazonEC2ContainerRegistryPullOnly",
+        "AmazonEKS_CNI_Policy",
+    }
+    assert {f"aws:ec2/routeTableAssociation:RouteTableAssociation cluster-vpc-private-eu-west-1{zone}" for zone in "abc"} <= waiting
+    assert "eks:index:Cluster cluster" in waiting
+
+
+async def test_a_gpu_group_as_aws_gets_it(monitor: Monitor) -> None:
+    await build(cluster_settings(gpuPools=[{**POOL, "desired": 1, "disk": {"size": 300, "iops": 6000, "throughput": 600}}]))
+    group = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")["cluster-gpu"]
+    assert group["amiType"] == "AL2023_x86_64_NVIDIA"
+    assert group["instanceTypes"] == ["g6.xlarge"]
+    assert group["scalingConfig"] == {"minSize": 0, "desiredSize": 1, "maxSize": 4}
+    assert group["taints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}]
+    assert "nodeGroupName" not in group
+    assert "remoteAccess" not in group
+    assert "diskSize" not in group
+    assert group["launchTemplate"] == {"id": "cluster-gpu-id", "version": "3"}
+    request = next(request for key, request in monitor.requests.items() if key == "aws:eks/nodeGroup:NodeGroup cluster-gpu")
+    assert list(request.ignoreChanges) == ["scalingConfig.desiredSize"], "in the provider's spelling, or it is ignored itself"
+
+    template = of_type(monitor, "aws:ec2/launchTemplate:LaunchTemplate")["cluster-gpu"]
+    (disk,) = template["blockDeviceMappings"]
+    assert disk["ebs"]["encrypted"] == "true"
+    assert (disk["ebs"]["volumeType"], disk["ebs"]["volumeSize"], disk["ebs"]["throughput"]) == ("gp3", 300, 600)
+    assert template["metadataOptions"] == {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1}
+    assert "instanceType" not in template
+    assert "vpcSecurityGroupIds" not in template
+    assert "FastImagePull: true" in base64.b64decode(template["userData"]).decode()
+
+    tags = of_type(monitor, "aws:autoscaling/tag:Tag")
+    assert {tag["autoscalingGroupName"] for tag in tags.values()} == {"asg-cluster-gpu"}
+    named = {tag["tag"]["key"]: tag["tag"]["value"] for tag in tags.values()}
+    assert named["k8s.io/cluster-autoscaler/node-template/taint/nvidia.com/gpu"] == "present:NoSchedule"
+    assert not any(tag["tag"]["propagateAtLaunch"] for tag in tags.values())
+
+
+async def test_ssh_keeps_the_cluster_s_own_security_group(monitor: Monitor) -> None:
+    await build(cluster_settings(gpuPools=[{**POOL, "ssh": {"key": "mine", "sourceCidrs": ["203.0.113.0/24"]}}]))
+    template = of_type(monitor, "aws:ec2/launchTemplate:LaunchTemplate")["cluster-gpu"]
+    assert template["vpcSecurityGroupIds"] == ["sg-cluster", "cluster-gpu-ssh-id"]
+    assert template["keyName"] == "mine"
+    (rule,) = of_type(monitor, "aws:ec2/securityGroup:SecurityGroup")["cluster-gpu-ssh"]["ingress"]
+    assert (rule["fromPort"], rule["toPort"], rule["cidrBlocks"]) == (22, 22, ["203.0.113.0/24"])
+
+
+async def test_a_capacity_block_names_its_machine_in_the_template(monitor: Monitor) -> None:
+    block = {"capacity": "capacityBlock", "capacityReservation": "cr-0a1b2c3d", "zones": ["eu-west-1a"]}
+    await build(cluster_settings(gpuPools=[{"name": "gpu", "machineType": "p5.48xlarge", **block}]))
+    group = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")["cluster-gpu"]
+    assert group["capacityType"] == "CAPACITY_BLOCK"
+    assert "instanceTypes" not in group
+    assert group["subnetIds"] == ["cluster-vpc-private-eu-west-1a-id"]
+    template = of_type(monitor, "aws:ec2/launchTemplate:LaunchTemplate")["cluster-gpu"]
+    assert template["instanceType"] == "p5.48xlarge"
+    assert template["instanceMarketOptions"] == {"marketType": "capacity-block"}
+    target = template["capacityReservationSpecification"]["capacityReservationTarget"]
+    assert target == {"capacityReservationId": "cr-0a1b2c3d"}
+
+
+async def test_efa_has_a_card_an_interface_and_one_place(monitor: Monitor) -> None:
+    await build(cluster_settings(gpuPools=[{"name": "gpu", "machineType": "p4d.24xlarge", "efa": True, "zones": ["eu-west-1b"]}]))
+    template = of_type(monitor, "aws:ec2/launchTemplate:LaunchTemplate")["cluster-gpu"]
+    cards = template["networkInterfaces"]
+    assert [(card["networkCardIndex"], card["deviceIndex"], card["interfaceType"]) for card in cards] == [
+        (0, 0, "efa"),
+        (1, 1, "efa-only"),
+        (2, 1, "efa-only"),
+        (3, 1, "efa-only"),
+    ]
+    assert all(card["securityGroups"][0] == "sg-cluster" for card in cards)
+    assert template["placement"]["groupName"] == "cluster-gpu"
+    assert of_type(monitor, "aws:ec2/placementGroup:PlacementGroup")["cluster-gpu"]["strategy"] == "cluster"
+    rules = of_type(monitor, "aws:ec2/securityGroup:SecurityGroup")["cluster-gpu-efa"]
+    assert rules["ingress"][0]["self"] is True
+    assert rules["egress"][0]["self"] is True
+
+
+async def test_a_group_a_zone(monitor: Monitor) -> None:
+    await build(cluster_settings(gpuPools=[{**POOL, "perZone": True}]))
+    groups = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")
+    assert set(groups) == {"cluster-cpu", *(f"cluster-gpu-eu-west-1{zone}" for zone in "abc")}
+    assert groups["cluster-gpu-eu-west-1b"]["subnetIds"] == ["cluster-vpc-private-eu-west-1b-id"]
+
+
+async def test_the_network(monitor: Monitor) -> None:
+    await build(cluster_settings())
+    subnets = of_type(monitor, "aws:ec2/subnet:Subnet")
+    assert len(subnets) == 6
+    assert subnets["cluster-vpc-private-eu-west-1a"]["tags"]["kubernetes.io/role/internal-elb"] == "1"
+    assert subnets["cluster-vpc-private-eu-west-1a"]["tags"]["karpenter.sh/discovery"] == "triton-fleet"
+    assert subnets["cluster-vpc-public-eu-west-1a"]["tags"]["kubernetes.io/role/elb"] == "1"
+    assert set(of_type(monitor, "aws:ec2/natGateway:NatGateway")) == {"cluster-vpc-nat-eu-west-1a"}
+    endpoints = of_type(monitor, "aws:ec2/vpcEndpoint:VpcEndpoint")
+    assert [endpoint["vpcEndpointType"] for endpoint in endpoints.values()] == ["Gateway"]
+    assert len(endpoints["cluster-vpc-s3"]["routeTableIds"]) == 4
+    (vpc,) = of_type(monitor, "aws:ec2/vpc:Vpc").values()
+    assert vpc["enableDnsHostnames"] is True
+
+
+async def test_without_nat_there_are_endpoints_for_all_that_nodes_call(monitor: Monitor) -> None:
+    await build(cluster_settings(network={"kind": "create", "nat": "none"}))
+    assert of_type(monitor, "aws:ec2/natGateway:NatGateway") == {}
+    endpoints = of_type(monitor, "aws:ec2/vpcEndpoint:VpcEndpoint")
+    services = {endpoint["serviceName"].removeprefix("com.amazonaws.eu-west-1.") for endpoint in endpoints.values()}
+    assert {"s3", "ec2", "ecr.api", "ecr.dkr", "sts", "eks", "eks-auth", "logs", "autoscaling"} <= services
+    assert all(endpoint["privateDnsEnabled"] for endpoint in endpoints.values() if endpoint["vpcEndpointType"] == "Interface")
+    for table in of_type(monitor, "aws:ec2/routeTable:RouteTable").items():
+        assert "public" in table[0] or table[1].get("routes") == []
+
+
+async def test_an_existing_network_is_checked_and_used(monitor: Monitor) -> None:
+    network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000000b"]}
+    await build(cluster_settings(network=network))
+    (plane,) = of_type(monitor, "eks:index:Cluster").values()
+    assert plane["subnetIds"] == ["subnet-0000000a", "subnet-0000000b"]
+    assert plane["vpcId"] == "vpc-0a1b2c3d"
+    assert of_type(monitor, "aws:ec2/vpc:Vpc") == {}
+
+
+async def test_an_existing_network_in_one_zone_stops_it(monitor: Monitor) -> None:
+    network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000001a"]}
+    with pytest.raises(FleetError, match="EKS needs 2 zones"):
+        await build(cluster_settings(network=network))
+    assert of_type(monitor, "eks:index:Cluster") == {}
+
+
+async def test_the_deployer_is_no_second_administrator(monitor: Monitor) -> None:
+    with pytest.raises(FleetError, match="who runs this"):
+        await build(cluster_settings(admins=[f"arn:aws:iam::{ACCOUNT}:role/path/deployer"]))
+
+
+async def test_every_policy_names_its_resources_and_every_trust_one_account(monitor: Monitor) -> None:
+    """All that was sent to AWS, parsed."""
+    await build(cluster_settings(gpuPools=[POOL], modelsKey=f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1"))
+    policies = [json.loads(policy["policy"]) for policy in of_type(monitor, "aws:iam/policy:Policy").values()]
+    assert len(policies) == 2
+    for statement in (statement for policy in policies for statement in policy["Statement"]):
+        actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        if statement["Resource"] == "*":
+            assert all(":Describe" in action or action == "ec2:GetInstanceTypesFromInstanceRequirements" for action in actions)
+        assert "*" not in actions
+    trusts = {name: json.loads(role["assumeRolePolicy"]) for name, role in of_type(monitor, "aws:iam/role:Role").items()}
+    for name, account in (("cluster-autoscaler", "cluster-autoscaler"), ("cluster-load-balancer", "aws-load-balancer-controller")):
+        (statement,) = trusts[name]["Statement"]
+        condition = statement["Condition"]["StringEquals"]
+        assert condition["oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub"] == f"system:serviceaccount:kube-system:{account}"
+        assert condition["oidc.eks.eu-west-1.amazonaws.com/id/ABC:aud"] == "sts.amazonaws.com"
+
+
+async def test_roles_that_nobody_asked_for_are_not_made(monitor: Monitor) -> None:
+    cluster = await build(cluster_settings(), autoscaler="none", load_balancer=False)
+    assert cluster.handle.aws is not None
+    assert cluster.handle.aws.autoscaler_role_arn is None
+    assert cluster.handle.aws.load_balancer_role_arn is None
+    assert of_type(monitor, "aws:iam/policy:Policy") == {}
+
+
+async def test_the_kubeconfig_has_the_profile_and_the_provider_is_pinned(monitor: Monitor) -> None:
+    await build(cluster_settings(profile="work"))
+    (provider,) = of_type(monitor, "pulumi:providers:kubernetes").values()
+    arguments = json.loads(provider["kubeconfig"])["users"][0]["user"]["exec"]["args"]
+    assert arguments[-2:] == ["--profile", "work"]
+    assert provider["clusterIdentifier"] == "eu-west-1/triton-fleet"
+
+
+async def test_a_volume_finds_a_storage_class(monitor: Monitor) -> None:
+    await build(cluster_settings())
+    (storage,) = of_type(monitor, "StorageClass").values()
+    assert storage["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "true"}
+    assert storage["parameters"]["encrypted"] == "true"
+
+
+async def test_the_image_repository(monitor: Monitor) -> None:
+    cluster = await build(cluster_settings(imageRepository={"name": "triton"}))
+    assert cluster.images is not None
+    assert await cluster.images.future() == f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/triton"
+    (repository,) = of_type(monitor, "aws:ecr/repository:Repository").values()
+    assert repository["imageTagMutability"] == "IMMUTABLE_WITH_EXCLUSION"
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert repository["forceDelete"] is False
+
+
+async def test_pools_are_told_to_add_ons(monitor: Monitor) -> None:
+    pools = [
+        {**POOL, "name": "whole"},
+        {**POOL, "name": "shared", "sharing": {"kind": "timeSlicing", "replicas": 4}},
+        {"name": "cut", "machineType": "p4d.24xlarge", "sharing": {"kind": "mig", "profile": "1g.5gb"}},
+        {**POOL, "name": "bottle", "os": "bottlerocket"},
+    ]
+    cluster = await build(cluster_settings(gpuPools=pools))
+    told = {pool.name: (pool.resource, pool.units, pool.sharing, pool.device_plugin) for pool in cluster.handle.gpu_pools}
+    assert told == {
+        "whole": ("nvidia.com/gpu", 1, "none", "install"),
+        "shared": ("nvidia.com/gpu", 4, "timeSlicing", "install"),
+        "cut": ("nvidia.com/mig-1g.5gb", 56, "mig", "install"),
+        "bottle": ("nvidia.com/gpu", 1, "none", "bundled"),
+    }
+
+
+def stack_file(name: str) -> dict[str, Any]:
+    content = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return {key.removeprefix("triton-fleet:"): value for key, value in content["config"].items()}
+
+
+@pytest.mark.parametrize("name", ["Pulumi.eks.yaml", "Pulumi.eks-fil.yaml"])
+async def test_the_stack_files_build(monitor: Monitor, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    try:
+        fleet = TritonFleet("fleet", TritonFleetArgs(settings=parse(stack_file(name)), project_dir=ROOT))
+        exports: Any = await pulumi.Output.from_input(fleet.exports).future()
+    finally:
+        await wait_for_rpcs()
+    assert exports["serving"]["triton"]["service"] == "triton.triton.svc.cluster.local"
+    (chart,) = of_type(monitor, "kubernetes:helm.sh/v4:Chart").values()
+    annotations = chart["values"]["serviceAccount"]["annotations"]
+    assert annotations["eks.amazonaws.com/role-arn"].endswith("triton-reader")
+    (trust,) = json.loads(of_type(monitor, "aws:iam/role:Role")["triton-reader"]["assumeRolePolicy"])["Statement"]
+    assert trust["Condition"]["StringEquals"]["oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub"] == "system:serviceaccount:triton:triton"
+    waiting = waits_for(monitor, "kubernetes:helm.sh/v4:Chart", "triton")
+    assert "aws:iam/rolePolicyAttachment:RolePolicyAttachment triton-reader" in waiting
