@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from collections.abc import Mapping
 
     import pulumi
@@ -31,9 +29,11 @@ class RepositoryHandle:
     """Where releases lie, as seen from a pod: ``s3://bucket/prefix`` or ``s3://http://host:port/bucket/prefix``. In the modes poll and
     explicit: the one repository that Triton reads."""
     urls: Mapping[str, pulumi.Output[str]]
-    """What --model-repository takes for each model, by name: one repository a model, each immutable. Empty in the modes poll and explicit."""
+    """What --model-repository takes for each model, by name: one repository a model, each immutable. Empty in modes poll and
+    explicit."""
     digest: pulumi.Output[str]
-    """Content hash of the release (hex): goes into the pod template, so that changed models roll out. Empty in the modes poll and explicit."""
+    """Content hash of the release (hex): goes into the pod template, so that changed models roll out. Empty in modes poll and
+    explicit."""
     models: tuple[str, ...]
     """Names of the models in the release."""
     sizes: Mapping[str, int]

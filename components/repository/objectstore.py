@@ -1,6 +1,6 @@
 """What a release needs of an object store, and nothing of any one store: `store.py` is S3, `gcs.py` is Google Cloud Storage.
 
-Everything above this line (`release.py`, `sync.py`) knows keys, sizes, checksums and failures in words. An implementation must hold to this:
+Everything above (`release.py`, `sync.py`) knows keys, sizes, checksums and failures in words. An implementation must hold to this:
 
 - an object appears whole or not at all, and a listing shows it as soon as the request that wrote it is answered;
 - what was asked to be written is what lies there: the store's own checksum is compared, end to end, before `put_*` returns;
@@ -28,7 +28,7 @@ PARALLEL: Final = 16
 """Requests in flight at once. Small files wait for round trips, not for bandwidth; 16 keeps a 100 ms store at 160 files a second."""
 
 PART_BYTES: Final = 8 << 20
-"""Files above this go in parts of it, and no more than this of a file is in memory per request in flight: PARALLEL * PART_BYTES = 128 MiB."""
+"""Files above this go in parts of it, and a request in flight holds no more than this in memory: PARALLEL * PART_BYTES = 128 MiB."""
 
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Between attempts at a whole transfer: a store that restarts within a minute goes unnoticed, one that stays away is told after it."""
