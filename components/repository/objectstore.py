@@ -158,11 +158,14 @@ class ObjectStore(Protocol):
         May read the file, and ask the store about the object, but does not fetch its content.
         """
 
-    def copy(self, origin: str, key: str) -> Stat:
-        """Copy an object inside of the store."""
+    def copy(self, origin: Stat, key: str) -> Stat | None:
+        """Copy an object inside of the store; None when it is not there any more, or not as it was (its etag has changed)."""
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """Delete; one that is not there is no error."""
+
+    def abandon(self, prefix: str) -> None:
+        """Drop what unfinished uploads below ``prefix`` have left in the store, where it keeps such things."""
 
 
 class ManagedBucket(Protocol):
