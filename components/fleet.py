@@ -20,9 +20,12 @@ from components.addons.release import check_charts
 from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
 from components.errors import Checked, FleetError, raise_all
 from components.naming import type_token
-from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment
+from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment, past_plan
+from components.repository.needs import model_sizes, needs
 from components.repository.scan import scan
+from components.repository.scancache import open_cache
 from components.serving.namespaces import serving_namespaces
+from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs
 from components.versions import DCGM_EXPORTER, KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER
@@ -112,7 +115,13 @@ def _chart_pins(settings: Settings) -> tuple[ChartPin, ...]:
 
 def _plan(settings: Settings, project_dir: Path) -> Plan:
     """Scan the models, and see that each deployment's are among them (where the settings name none, only the folder tells)."""
-    plan = scan(project_dir / settings.repository.source, settings.repository.models)
+    repository = settings.repository
+    folder = project_dir / repository.source
+    plan = (
+        scan(folder, repository.models, open_cache(folder, os.environ, verify=repository.verify))
+        if repository.release is None
+        else past_plan(repository)
+    )
     problems = [
         f"triton-fleet:serving[{index}].models names {model}, absent from {settings.repository.source}: Triton would not start. "
         f"Add the model or leave it out. There: {', '.join(plan.models)}."
@@ -120,6 +129,9 @@ def _plan(settings: Settings, project_dir: Path) -> Plan:
         for model in entry.models or ()
         if model not in plan.models
     ]
+    sizes, needed = model_sizes(plan), needs(folder, plan.models)
+    volumes = (too_small(f"triton-fleet:serving[{index}]", entry, sizes, needed) for index, entry in enumerate(settings.serving))
+    problems.extend(problem for problem in volumes if problem is not None)
     if problems:
         raise FleetError(*problems)
     return plan

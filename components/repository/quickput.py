@@ -156,6 +156,6 @@ def _credentials(client: Any) -> Any:
 
 def _certificates() -> str | None:
     """The certificates that botocore trusts."""
-    from botocore.httpsession import where  # type: ignore[attr-defined]  # noqa: PLC0415
+    from botocore.httpsession import where  # noqa: PLC0415
 
     return str(where())

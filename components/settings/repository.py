@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from components.settings.base import Model, Problem, Problems
 
@@ -100,6 +100,22 @@ class RepositorySettings(Model):
     credentials: Literal["serviceAccount", "environment"] = "serviceAccount"
     """How Triton reads the bucket. ``serviceAccount``: by the identity of its Kubernetes service account. ``environment``: a Secret
     filled with the keys that the AWS default chain finds where Pulumi runs."""
+
+    mode: Literal["release", "poll", "explicit"] = "release"
+    """How Triton learns of other models. ``release``: never; each release is immutable, and pods are replaced by such that read the
+    new one, one after the other. ``poll``: Triton looks every 15 seconds what has changed at a stable place. ``explicit``: somebody
+    tells Triton over its API to load a model again, from a stable place. The latter two can't be rolled back by Kubernetes, and
+    replicas differ for a while."""
+    release: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
+    """Digest of an earlier release that is still in the bucket, or its first 8 digits or more: it is served instead of what ``source``
+    holds. None: what ``source`` holds."""
+    keep: int = Field(default=3, ge=0, le=100)
+    """Old releases that stay in the bucket to roll back to, the newest ones. Models that they share are stored once."""
+    verify: bool = False
+    """True: every file is read again on each run. False: one of unchanged size, time of change and inode is believed to be unchanged.
+    TRITON_FLEET_VERIFY=1 does the same for one run."""
+    versioning: bool = False
+    """For a bucket of the stack's own: keeps what was overwritten or deleted for 30 days."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
