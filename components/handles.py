@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class RepositoryHandle:
     region: str
     credentials: pulumi.Output[dict[str, str]] | None
     """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret, or None where the service account is the identity."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Models that a model loads with itself (an ensemble's steps), by name; absent for a model that loads none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,3 +27,6 @@ PROMETHEUS_ADAPTER: Final = ChartPin(
 DCGM_EXPORTER: Final = ChartPin(name="dcgm-exporter", version="4.8.2", repository="https://nvidia.github.io/dcgm-exporter/helm-charts")
 # Update: 26.06 is the oldest that survives an S3 connection idle for 300 s (triton-inference-server/server#8767).
 TRITON_IMAGE: Final = "nvcr.io/nvidia/tritonserver:26.07-py3"
+
+# Update: read rclone's changelog for the flags in charts/triton/files/prefetch.sh; tests run them against the real program.
+RCLONE_IMAGE: Final = "docker.io/rclone/rclone:1.75.2"
