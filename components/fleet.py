@@ -20,8 +20,8 @@ from components.addons.release import check_charts
 from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
 from components.errors import Checked, FleetError, raise_all
 from components.naming import type_token
-from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment, past_plan
 from components.repository.needs import model_sizes, needs
+from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment, past_needs, past_plan
 from components.repository.scan import scan
 from components.repository.scancache import open_cache
 from components.serving.namespaces import serving_namespaces
@@ -33,7 +33,6 @@ from components.versions import DCGM_EXPORTER, KUBE_PROMETHEUS_STACK, PROMETHEUS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from components.repository.scan import Plan
     from components.settings import Settings
     from components.versions import ChartPin
 
@@ -56,16 +55,16 @@ class TritonFleet(pulumi.ComponentResource):
     def __init__(self, name: str, args: TritonFleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
         access = Checked(lambda: find(settings.cluster))
-        plan = Checked(lambda: _plan(settings, args.project_dir))
+        models = Checked(lambda: _models(settings, args.project_dir))
         charts = Checked(lambda: check_charts(settings.charts, _chart_pins(settings)))
         environment = Checked(lambda: check_environment(settings.repository, os.environ))
-        raise_all([access, plan, charts, environment])
+        raise_all([access, models, charts, environment])
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
         cluster = ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access.value), child).handle
-        repository = ModelRepository("repository", ModelRepositoryArgs(settings=settings.repository, plan=plan.value), child).handle
+        repository = ModelRepository("repository", models.value, child).handle
         metrics = PrometheusStack(
             "prometheus",
             PrometheusStackArgs(
@@ -113,15 +112,16 @@ def _chart_pins(settings: Settings) -> tuple[ChartPin, ...]:
     return (KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER, *((DCGM_EXPORTER,) if settings.dcgm.enabled else ()))
 
 
-def _plan(settings: Settings, project_dir: Path) -> Plan:
-    """Scan the models, and see that each deployment's are among them (where the settings name none, only the folder tells)."""
+def _models(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
+    """Scan the models, or look up the release that is asked for, and see that each deployment's are among them (where the settings name none, only the folder tells)."""
     repository = settings.repository
     folder = project_dir / repository.source
-    plan = (
-        scan(folder, repository.models, open_cache(folder, os.environ, verify=repository.verify))
-        if repository.release is None
-        else past_plan(repository)
-    )
+    if repository.release is None:
+        plan = scan(folder, repository.models, open_cache(folder, os.environ, verify=repository.verify))
+        needed = needs(folder, plan.models)
+    else:
+        plan = past_plan(repository)
+        needed = past_needs(repository, plan)
     problems = [
         f"triton-fleet:serving[{index}].models names {model}, absent from {settings.repository.source}: Triton would not start. "
         f"Add the model or leave it out. There: {', '.join(plan.models)}."
@@ -129,9 +129,9 @@ def _plan(settings: Settings, project_dir: Path) -> Plan:
         for model in entry.models or ()
         if model not in plan.models
     ]
-    sizes, needed = model_sizes(plan), needs(folder, plan.models)
+    sizes = model_sizes(plan)
     volumes = (too_small(f"triton-fleet:serving[{index}]", entry, sizes, needed) for index, entry in enumerate(settings.serving))
     problems.extend(problem for problem in volumes if problem is not None)
     if problems:
         raise FleetError(*problems)
-    return plan
+    return ModelRepositoryArgs(settings=repository, plan=plan, needs=needed)

@@ -10,8 +10,10 @@ release is whole in the bucket.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -21,8 +23,9 @@ import pulumi.dynamic
 from components.errors import FleetError
 from components.handles import RepositoryHandle
 from components.naming import type_token
+from components.repository.needs import needs
 from components.repository.objectstore import SHORT_PAUSES_S, patiently
-from components.repository.release import Releases, tree_name
+from components.repository.release import Releases, in_parallel, tree_name
 from components.repository.scan import parse_sums
 from components.repository.scan import plan as plan_of
 from components.repository.store import environment_endpoint
@@ -46,7 +49,9 @@ class ModelRepositoryArgs:
 
     settings: RepositorySettings
     plan: Plan
-    """What `components.repository.scan` found in the settings' folder."""
+    """What `components.repository.scan` found in the settings' folder, or `past_plan` in the bucket."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Models that a model loads with itself, by name: see `components.repository.needs`."""
 
 
 class _Bucket(pulumi.dynamic.Resource, module="repository", name="Bucket"):
@@ -94,8 +99,8 @@ class ModelRepository(pulumi.ComponentResource):
                 "keep": settings.keep,
                 "release": settings.release,
                 "verify": settings.verify,
-                # Where progress is shown.
-                "display": self.urn.apply(lambda urn: f"{_parent_of(urn)}${_RELEASE_TYPE}::{name}"),
+                # Where progress is shown. As a future: an output would make a child depend on its parent.
+                "display": self._urn_of_child(_RELEASE_TYPE, name),
             },
             pulumi.ResourceOptions(parent=self, depends_on=depends_on),
         )
@@ -112,8 +117,13 @@ class ModelRepository(pulumi.ComponentResource):
             mode=settings.mode,
             region=settings.region,
             credentials=credentials,
+            needs=args.needs,
         )
         self.register_outputs({"url": release.url, "digest": digest})
+
+    async def _urn_of_child(self, kind: str, name: str) -> str:
+        urn = await self.urn.future()
+        return f"{str(urn).rsplit('::', 1)[0]}${kind}::{name}"
 
 
 @dataclass(frozen=True)
@@ -124,11 +134,6 @@ class _Below:
 
     def __call__(self, url: str) -> str:
         return f"{url}/{self.path}"
-
-
-def _parent_of(urn: str) -> str:
-    """A component's URN up to its type: what its children's begin with."""
-    return urn.rsplit("::", 1)[0]
 
 
 def place_of(settings: RepositorySettings) -> dict[str, str]:
@@ -167,6 +172,24 @@ def past_plan(settings: RepositorySettings) -> Plan:
             "Name another release, or leave the key out."
         )
     return plan
+
+
+def past_needs(settings: RepositorySettings, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """`components.repository.needs.needs` of a release in the bucket. Raises FleetError when the store fails."""
+    releases = Releases(open_store(place_of(settings)), settings.prefix, "")
+    paths = {file.path for file in plan.files}
+    configs = [model for model in plan.models if f"{model}/config.pbtxt" in paths]
+
+    def fetch(model: str) -> bytes:
+        key = f"{releases.tree_root(tree_name(model, plan.models[model]))}{model}/config.pbtxt"
+        return releases.store.get_bytes(key) or b""
+
+    with tempfile.TemporaryDirectory(prefix="triton-fleet-") as folder:
+        for model, content in zip(configs, patiently(lambda: in_parallel(fetch, configs), SHORT_PAUSES_S), strict=True):
+            path = Path(folder) / model / "config.pbtxt"
+            path.parent.mkdir()
+            path.write_bytes(content)
+        return needs(Path(folder), plan.models)
 
 
 def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) -> None:
