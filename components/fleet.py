@@ -113,7 +113,7 @@ def _chart_pins(settings: Settings) -> tuple[ChartPin, ...]:
 
 
 def _models(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
-    """Scan the models, or look up the release that is asked for, and see that each deployment's are among them (where the settings name none, only the folder tells)."""
+    """Scan the models, or look up the release that is asked for, and see that each deployment's are among them."""
     repository = settings.repository
     folder = project_dir / repository.source
     if repository.release is None:

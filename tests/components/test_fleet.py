@@ -142,7 +142,7 @@ async def test_exports(monitor: Monitor) -> None:
     digest = exports["repository"]["digest"]
     assert exports["cluster"] == "kind-x"
     assert exports["prometheus"] == "http://kps-prometheus.monitoring.svc:9090"
-    assert exports["repository"]["url"] == f"s3://http://10.111.0.1:7070/models/releases/{digest}"
+    assert exports["repository"]["url"] == "s3://http://10.111.0.1:7070/models/releases"
     assert exports["serving"] == {"triton": {"namespace": "triton", "service": "triton.triton.svc.cluster.local"}}
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import random
 import shutil
 import socket
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import dill  # type: ignore[import-untyped]
@@ -18,7 +23,7 @@ from moto.server import ThreadedMotoServer
 from pulumi.dynamic.dynamic import serialize_provider
 
 from components.errors import FleetError
-from components.repository import objectstore, release, store, sync
+from components.repository import objectstore, progress, release, store, sync
 from components.repository.release import tree_name
 from components.repository.scan import scan
 from components.repository.store import Location, S3Store
@@ -581,6 +586,83 @@ def test_a_bucket_with_content_is_neither_taken_over_nor_deleted(s3: S3Client, s
     with pytest.raises(FleetError, match="holds objects that this stack did not upload, such as mine: it was kept"):
         provider.delete("own-bucket", inputs)
     assert keys(s3, "own-bucket") == ["mine"]
+
+
+def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None:
+    provider = BucketProvider()
+    inputs = bucket_props(server, versioning=True, kmsKey="alias/models")
+    outputs = provider.create(inputs).outs
+    assert provider.read("own-bucket", inputs).outs == outputs
+    assert s3.get_bucket_versioning(Bucket="own-bucket")["Status"] == "Enabled"
+    rules = s3.get_bucket_lifecycle_configuration(Bucket="own-bucket")["Rules"]
+    assert [rule["ID"] for rule in rules] == ["triton-fleet-unfinished", "triton-fleet-old-versions"]
+    encryption = s3.get_bucket_encryption(Bucket="own-bucket")["ServerSideEncryptionConfiguration"]["Rules"][0]
+    assert encryption["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == "alias/models"
+    assert s3.get_public_access_block(Bucket="own-bucket")["PublicAccessBlockConfiguration"]["RestrictPublicBuckets"] is True
+    s3.delete_public_access_block(Bucket="own-bucket")
+    s3.put_bucket_versioning(Bucket="own-bucket", VersioningConfiguration={"Status": "Suspended"})
+    drifted = provider.read("own-bucket", inputs).outs or {}
+    assert drifted["drifted"] == ["publicAccessBlock", "versioning"]
+    assert provider.diff("own-bucket", drifted, inputs).changes is True
+    assert (provider.update("own-bucket", drifted, inputs).outs or {})["drifted"] == []
+    assert provider.read("own-bucket", inputs).outs == outputs
+    # Old versions of what is deleted don't keep the bucket.
+    s3.put_object(Bucket="own-bucket", Key="x", Body=b"")
+    s3.delete_object(Bucket="own-bucket", Key="x")
+    provider.delete("own-bucket", inputs)
+    assert not provider.read("own-bucket", inputs).id
+
+
+def test_the_policy_lets_nobody_in_without_tls() -> None:
+    policy = store._tls_only("b")
+    assert policy["Statement"][0]["Effect"] == "Deny"
+    assert store._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
+    assert not store._same_policy(None, policy)
+
+
+def test_a_cancelled_upload_publishes_nothing(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    monkeypatch.setattr(progress, "cancelled", cancelled)
+    with pytest.raises(FleetError, match="the upload was cancelled: nothing was published"):
+        create(props(folder, server))
+    assert model_keys(s3) == []
+
+
+_UPLOAD: Final = """
+import sys, json, os
+from components.repository.sync import ReleaseProvider
+print("up", flush=True)
+ReleaseProvider().create(json.loads(sys.argv[1]))
+"""
+
+
+def test_killed_at_random_and_run_again(s3: S3Client, server: str, folder: Path, tmp_path: Path) -> None:
+    """The real upload, in a process of its own: what is described as whole is whole, and the last run finishes."""
+    for number in range(40):
+        (folder / "one/1" / f"{number}.bin").write_bytes(os.urandom(20_000))
+    first = create(props(folder, server))
+    chance = random.Random(7)  # noqa: S311 (no secret)
+    for number in range(40):
+        (folder / "one/1" / f"{number}.bin").write_bytes(os.urandom(20_000))
+    news = props(folder, server)
+    for _ in range(6):
+        with subprocess.Popen(
+            [sys.executable, "-c", _UPLOAD, json.dumps(news)], cwd=Path(__file__).resolve().parents[3], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            time.sleep(chance.uniform(0.2, 1.5))
+            process.kill()
+        assert (ReleaseProvider().read("id", first).outs or {})["missing"] == []
+        seen = ReleaseProvider().read("id", {**news, "token": "t"}).outs or {}
+        manifest = f"releases/.manifests/{news['digest']}.json"
+        assert seen["missing"] in ([], [manifest])
+        assert (manifest in keys(s3)) == (seen["missing"] == [])
+    outputs = create(news)
+    assert (ReleaseProvider().read("id", outputs).outs or {})["missing"] == []
+    for path in (folder / "one/1").iterdir():
+        assert s3.get_object(Bucket=BUCKET, Key=f"{root(news, 'one')}one/1/{path.name}")["Body"].read() == path.read_bytes()
 
 
 def test_bucket_diff() -> None:
