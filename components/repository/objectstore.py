@@ -181,6 +181,9 @@ class ManagedBucket(Protocol):
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
         """Names of the settings that the bucket does not have any more."""
 
+    def is_empty(self) -> bool:
+        """Whether nothing lies in it."""
+
     def remove(self) -> None:
         """Delete the bucket if it is empty. Raises FleetError when it is not."""
 

@@ -81,7 +81,9 @@ class ModelRepository(pulumi.ComponentResource):
         url = f"{root}/live/{owner}" if stable else root
         depends_on: list[pulumi.Resource] = []
         if settings.create_bucket:
-            bucket = {**place, "versioning": settings.versioning}
+            bucket: dict[str, object] = {**place, "versioning": settings.versioning}
+            if settings.kms_key is not None:
+                bucket["kmsKey"] = settings.kms_key
             depends_on.append(_Bucket(BucketProvider(), name, bucket, pulumi.ResourceOptions(parent=self)))
         release = _Release(
             ReleaseProvider(),
@@ -139,9 +141,8 @@ class _Below:
 def place_of(settings: RepositorySettings) -> dict[str, str]:
     """Properties that say where the bucket is, for `stores.open_store`."""
     place = {"store": settings.store, "bucket": settings.bucket, "region": settings.region}
-    if settings.endpoint is not None:
-        place["endpoint"] = settings.endpoint
-    return place
+    optional = {"endpoint": settings.endpoint, "project": settings.project, "location": settings.location}
+    return {**place, **{name: value for name, value in optional.items() if value is not None}}
 
 
 def past_plan(settings: RepositorySettings) -> Plan:
@@ -210,6 +211,8 @@ def store_url(settings: RepositorySettings, environ: Mapping[str, str]) -> str:
         FleetError: When the only address known of the store is loopback of the machine that runs Pulumi.
     """
     path = f"{settings.bucket}/{settings.prefix}"
+    if settings.store == "gcs":
+        return f"gs://{path}"
     endpoint = settings.cluster_endpoint or settings.endpoint
     if endpoint is None:
         endpoint = environment_endpoint(environ)
