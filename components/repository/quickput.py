@@ -30,6 +30,9 @@ _TIMEOUT_S: Final = 60.0
 _FAILURES: Final = 8
 """Attempts in a row that came to nothing, after which it is left to boto3 alone for good."""
 _OK: Final = b"200"
+_UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+_TOGETHER: Final = 1 << 16
+"""Bytes of a body that goes out in one packet train with its head; larger ones are not copied for that."""
 
 
 class QuickPut:
@@ -55,7 +58,7 @@ class QuickPut:
             except (OSError, ssl.SSLError):
                 self._failed = _FAILURES
 
-    def put(self, key: str, body: bytes, query: str = "") -> tuple[str, str] | None:
+    def put(self, key: str, body: bytes | memoryview, query: str = "") -> tuple[str, str] | None:
         """Write ``body``: ETag without quotes and base64 SHA-256, both of what has arrived; None when boto3 is to do it.
 
         ``query`` is a query string in canonical order, such as ``partNumber=1&uploadId=x``.
@@ -73,10 +76,15 @@ class QuickPut:
         self._failed = 0
         return answer
 
-    def _send(self, key: str, body: bytes, query: str) -> tuple[str, str] | None:
-        digest = hashlib.sha256(body)
-        checksum = base64.b64encode(digest.digest()).decode()
-        self._connection().sendall(self._head(self._root + quote(key, safe="/-_.~"), query, digest.hexdigest(), checksum, len(body)) + body)
+    def _send(self, key: str, body: bytes | memoryview, query: str) -> tuple[str, str] | None:
+        checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        connection = self._connection()
+        head = self._head(self._root + quote(key, safe="/-_.~"), query, checksum, len(body))
+        if len(body) <= _TOGETHER:
+            connection.sendall(head + body)
+        else:
+            connection.sendall(head)
+            connection.sendall(body)
         reader: BufferedReader = self._local.reader
         first = reader.readline().split(None, 2)
         headers: dict[bytes, bytes] = {}
@@ -94,22 +102,25 @@ class QuickPut:
             return (etag, arrived) if etag and arrived == checksum else None
         return (etag, "") if etag == hashlib.md5(body, usedforsecurity=False).hexdigest() else None
 
-    def _head(self, path: str, query: str, digest: str, checksum: str, length: int) -> bytes:
-        """Request line and headers, signed (AWS Signature Version 4, "Create a signed AWS API request")."""
+    def _head(self, path: str, query: str, checksum: str, length: int) -> bytes:
+        """Request line and headers, signed (AWS Signature Version 4, "Create a signed AWS API request").
+
+        The body is not signed a second time: its checksum is among the headers that are.
+        """
         keys = self._credentials.get_frozen_credentials()
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         day = now[:8]
         signed = {
             "host": self._host,
             "x-amz-checksum-sha256": checksum,
-            "x-amz-content-sha256": digest,
+            "x-amz-content-sha256": _UNSIGNED,
             "x-amz-date": now,
             **({"x-amz-security-token": keys.token} if keys.token else {}),
         }
         names = ";".join(signed)
         lines = "".join(f"{name}:{value}\n" for name, value in signed.items())
         scope = f"{day}/{self._region}/s3/aws4_request"
-        canonical = f"PUT\n{path}\n{query}\n{lines}\n{names}\n{digest}"
+        canonical = f"PUT\n{path}\n{query}\n{lines}\n{names}\n{_UNSIGNED}"
         text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(self._signing_key(day, keys.secret_key), text.encode(), "sha256").hex()
         target = f"{path}?{query}" if query else path

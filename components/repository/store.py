@@ -45,6 +45,8 @@ _COPY_BYTES: Final = 5 << 30
 _DELETE_KEYS: Final = 1000
 """Most keys of one DeleteObjects request."""
 
+_SMALL: Final = 1 << 20
+"""Bytes of a file that is read as it is; larger ones wait for a buffer."""
 _CONNECT_S: Final = 5
 _READ_S: Final = 60
 _KEY: Final = "triton-fleet:repository"
@@ -100,7 +102,7 @@ class S3Store:
     def __init__(self, location: Location) -> None:
         self.location = location
         self._knows_sha256 = True
-        self._memory = _Memory(PARALLEL * PART_BYTES)
+        self._buffers = _Buffers(PARALLEL)
         self._opening = threading.Lock()
 
     @property
@@ -182,12 +184,18 @@ class S3Store:
         with explained(self.location):
             if source.size > PART_BYTES:
                 return self._put_parts(key, source, transfer)
-            with self._memory.of(source.size):
+            if source.size <= _SMALL:
                 body = _read(source.path, 0, source.size + 1)
                 if body is None or len(body) != source.size or hashlib.sha256(body).hexdigest() != source.sha256:
                     raise SourceChangedError(source.path)
-                transfer.check()
                 stat = self._put(key, body)
+                transfer.sent(source.size)
+                return stat
+            with self._buffers.of(source.size) as whole:
+                if not _fill(source.path, 0, whole) or hashlib.sha256(whole).hexdigest() != source.sha256:
+                    raise SourceChangedError(source.path)
+                transfer.check()
+                stat = self._put(key, whole)
             transfer.sent(source.size)
             return stat
 
@@ -259,12 +267,12 @@ class S3Store:
                 if code(error) not in _NOT_THERE and status(error) not in {403, 404}:
                     raise
 
-    def _put(self, key: str, body: bytes) -> Stat:
+    def _put(self, key: str, body: bytes | memoryview) -> Stat:
         """Write, with the checksum on the way and compared on arrival."""
         quick = self._quick.put(key, body)
         etag = quick[0] if quick else ""
         if quick is None:
-            answer = self._checked(lambda checks: self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **checks), body)
+            answer = self._checked(lambda checks: self.client.put_object(Bucket=self.bucket, Key=key, Body=bytes(body), **checks), body)
             etag = answer["ETag"].strip('"')
             if "ChecksumSHA256" not in answer and not _is_digest(etag, body, answer):
                 head = self.client.head_object(Bucket=self.bucket, Key=key)
@@ -272,7 +280,7 @@ class S3Store:
                     raise FleetError(_corrupt(self.location, key))
         return Stat(key=key, size=len(body), etag=etag, modified=0.0)
 
-    def _checked(self, request: Any, body: bytes) -> Any:
+    def _checked(self, request: Any, body: bytes | memoryview) -> Any:
         """Answer of ``request``, which gets the checksum that this store takes: SHA-256, or where it knows none, Content-MD5."""
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
@@ -303,9 +311,8 @@ class S3Store:
             if stop.is_set():
                 raise CancelledError
             transfer.check()
-            with self._memory.of(length):
-                body = _read(source.path, offset, length)
-                if body is None or len(body) != length:
+            with self._buffers.of(length) as body:
+                if not _fill(source.path, offset, body):
                     raise SourceChangedError(source.path)
                 part = self._part_there(there.get(number), body) or self._send_part(key, upload, number, body)
             transfer.sent(length)
@@ -330,19 +337,21 @@ class S3Store:
         )
         return Stat(key=key, size=source.size, etag=answer["ETag"].strip('"'), modified=0.0)
 
-    def _send_part(self, key: str, upload: str, number: int, body: bytes) -> dict[str, Any]:
+    def _send_part(self, key: str, upload: str, number: int, body: bytes | memoryview) -> dict[str, Any]:
         quick = self._quick.put(key, body, f"partNumber={number}&uploadId={quote(upload, safe='-_.~')}")
         if quick is not None:
             return _part({"ETag": f'"{quick[0]}"', "ChecksumSHA256": quick[1]})
         answer = self._checked(
-            lambda checks: self.client.upload_part(Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **checks),
+            lambda checks: self.client.upload_part(
+                Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=bytes(body), **checks
+            ),
             body,
         )
         if "ChecksumSHA256" not in answer and not _is_digest(answer["ETag"].strip('"'), body, answer):
             raise FleetError(_corrupt(self.location, key))
         return _part(answer)
 
-    def _part_there(self, found: Mapping[str, Any] | None, body: bytes) -> dict[str, Any] | None:
+    def _part_there(self, found: Mapping[str, Any] | None, body: bytes | memoryview) -> dict[str, Any] | None:
         """The part as an earlier attempt has left it, if its checksum is that of ``body``."""
         if found is None or found["Size"] != len(body):
             return None
@@ -497,27 +506,30 @@ class S3Store:
         return aspects
 
 
-class _Memory:
-    """A number of bytes that several threads share out among them."""
+class _Buffers:
+    """Memory for bodies that several threads share out among them. It is used again: what comes and goes leaves holes behind."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._free = size
-        self._changed = threading.Condition()
+    def __init__(self, count: int) -> None:
+        self._free = threading.BoundedSemaphore(count)
+        self._there: list[bytearray] = []
 
     @contextmanager
-    def of(self, size: int) -> Iterator[None]:
-        """Wait for ``size`` bytes and have them while the block runs; one that is larger than all there is waits for all."""
-        size = min(size, self.size)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += size
-                self._changed.notify_all()
+    def of(self, size: int) -> Iterator[memoryview]:
+        """Wait for a buffer and have ``size`` bytes of it while the block runs."""
+        with self._free:
+            try:
+                buffer = self._there.pop()
+            except IndexError:
+                buffer = bytearray()
+            if len(buffer) < size:
+                # A file of more than MAX_PARTS * PART_BYTES (78 GiB) has larger parts.
+                buffer = bytearray(max(size, PART_BYTES) if size > _SMALL else size)
+            try:
+                with memoryview(buffer) as whole, whole[:size] as view:
+                    yield view
+            finally:
+                if len(buffer) == PART_BYTES:
+                    self._there.append(buffer)
 
 
 @dataclass(frozen=True)
@@ -600,7 +612,23 @@ def _read(path: os.PathLike[str], offset: int, length: int) -> bytes | None:
         return None
 
 
-def _is_digest(etag: str, body: bytes, answer: Mapping[str, Any]) -> bool:
+def _fill(path: os.PathLike[str], offset: int, body: memoryview) -> bool:
+    """Read a piece of a file; False when it can't be, or there is less."""
+    try:
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 (as above)
+            stream.seek(offset)
+            done = 0
+            while done < len(body):
+                count = stream.readinto(body[done:])
+                if not count:
+                    return False
+                done += count
+            return True
+    except OSError:
+        return False
+
+
+def _is_digest(etag: str, body: bytes | memoryview, answer: Mapping[str, Any]) -> bool:
     """Whether an ETag is the MD5 of ``body``. It is none of anything under KMS; such stores know SHA-256."""
     return answer.get("ServerSideEncryption", "AES256") == "AES256" and etag == hashlib.md5(body, usedforsecurity=False).hexdigest()
 
