@@ -215,3 +215,29 @@ async def test_models_of_a_deployment_are_looked_for_in_the_folder_where_the_set
     with pytest.raises(FleetError, match=r"triton-fleet:serving\[0\]\.models names nope, absent from models: Triton would not start"):
         await build(raw)
     assert monitor.requests == {}
+
+
+async def test_a_volume_that_the_models_do_not_fit_into_is_told_with_the_rest(monitor: Monitor) -> None:
+    raw = dev()
+    raw["serving"][0]["prefetch"] = {"enabled": True, "volume": {"size": "1"}}
+    raw["serving"][0]["models"] = ["nope"]
+    raw["serving"].append(
+        {"name": "second", "image": "x", "resources": {"gpus": 0}, "prefetch": {"enabled": True, "volume": {"size": "1k"}}}
+    )
+    raw["repository"]["models"] = None
+    with pytest.raises(
+        FleetError, match=r"(?s)^2 problems:.*names nope.*triton-fleet:serving\[1\]\.prefetch\.volume\.size \(1k\) is less than"
+    ):
+        await build(raw)
+    assert monitor.requests == {}
+
+
+async def test_models_that_are_copied_first(monitor: Monitor) -> None:
+    raw = dev()
+    raw["serving"][0]["prefetch"] = True
+    raw["serving"][0]["models"] = ["pipeline"]
+    await build(raw)
+    values = inputs(monitor, "kubernetes:helm.sh/v4:Chart triton")["values"]
+    assert values["prefetch"]["models"] == ["add_sub", "busy", "pipeline"]
+    assert values["prefetch"]["size"] == "65Mi"
+    assert values["modelRepository"]["url"] == "s3://http://10.111.0.1:7070/models/releases"
