@@ -29,11 +29,14 @@ from components.addons.release import check_charts
 from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
 from components.errors import Checked, FleetError, raise_all
 from components.naming import type_token
-from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment
+from components.repository.needs import model_sizes, needs
+from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment, past_needs, past_plan
 from components.repository.scan import scan
+from components.repository.scancache import open_cache
 from components.repository.validation import Deployment, validate
 from components.serving.namespaces import serving_namespaces
 from components.serving.observability import Observability, ObservabilityArgs
+from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs
 from components.versions import (
@@ -55,7 +58,6 @@ if TYPE_CHECKING:
     from components.cluster.identity import Identity
     from components.cluster.kubeconfig import Access
     from components.handles import ClusterHandle, LoadBalancerHandle
-    from components.repository.scan import Plan
     from components.settings import Settings
     from components.settings.serving import ServingSettings
     from components.versions import ChartPin
@@ -79,18 +81,18 @@ class TritonFleet(pulumi.ComponentResource):
     def __init__(self, name: str, args: TritonFleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
         access = Checked(lambda: None if settings.cluster.provider != "existing" else find(settings.cluster))
-        plan = Checked(lambda: _plan(settings, args.project_dir))
+        release = Checked(lambda: _release(settings, args.project_dir))
         charts = Checked(lambda: check_charts(settings.charts, _chart_pins(settings)))
         environment = Checked(lambda: check_environment(settings.repository, os.environ))
         models = Checked(lambda: _check_models(settings, args.project_dir))
-        raise_all([access, plan, models, charts, environment])
+        raise_all([access, release, models, charts, environment])
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
         made = _cluster(settings, access.value, child)
         cluster = made.handle
-        repository = ModelRepository("repository", ModelRepositoryArgs(settings=settings.repository, plan=plan.value), child).handle
+        repository = ModelRepository("repository", release.value, child).handle
         metrics = PrometheusStack(
             "prometheus",
             PrometheusStackArgs(
@@ -198,11 +200,13 @@ def _cluster(settings: Settings, access: Access | None, child: pulumi.ResourceOp
 
 def _reader(settings: Settings, entry: ServingSettings, made: _Cluster, child: pulumi.ResourceOptions) -> dict[str, pulumi.Input[str]]:
     """Make the role that one deployment reads its models by, where it has no keys; annotations that bind its service account to it."""
-    if settings.cluster.provider != "eks" or made.identity is None or settings.repository.credentials != "serviceAccount":
+    repository = settings.repository
+    if settings.cluster.provider != "eks" or made.identity is None:
+        return {}
+    if (repository.store, repository.credentials) != ("s3", "serviceAccount"):
         return {}
     from components.cluster.identity import ServiceAccountRole, ServiceAccountRoleArgs, model_reader  # noqa: PLC0415  # as above
 
-    repository = settings.repository
     statements = model_reader(
         made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=settings.cluster.models_key, region=repository.region
     )
@@ -272,9 +276,16 @@ def _chart_pins(settings: Settings) -> tuple[ChartPin, ...]:
     return tuple(pins)
 
 
-def _plan(settings: Settings, project_dir: Path) -> Plan:
-    """Scan the models, and see that each deployment's are among them (where the settings name none, only the folder tells)."""
-    plan = scan(project_dir / settings.repository.source, settings.repository.models)
+def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
+    """Scan the models, or look up the release that is asked for, and see that each deployment's are among them."""
+    repository = settings.repository
+    folder = project_dir / repository.source
+    if repository.release is None:
+        plan = scan(folder, repository.models, open_cache(folder, os.environ, verify=repository.verify))
+        needed = needs(folder, plan.models)
+    else:
+        plan = past_plan(repository)
+        needed = past_needs(repository, plan)
     problems = [
         f"triton-fleet:serving[{index}].models names {model}, absent from {settings.repository.source}: Triton would not start. "
         f"Add the model or leave it out. There: {', '.join(plan.models)}."
@@ -282,13 +293,18 @@ def _plan(settings: Settings, project_dir: Path) -> Plan:
         for model in entry.models or ()
         if model not in plan.models
     ]
+    sizes = model_sizes(plan)
+    volumes = (too_small(f"triton-fleet:serving[{index}]", entry, sizes, needed) for index, entry in enumerate(settings.serving))
+    problems.extend(problem for problem in volumes if problem is not None)
     if problems:
         raise FleetError(*problems)
-    return plan
+    return ModelRepositoryArgs(settings=repository, plan=plan, needs=needed)
 
 
 def _check_models(settings: Settings, project_dir: Path) -> None:
     """See that Triton would load the models where they are served; warn of those that it would serve otherwise than meant."""
+    if settings.repository.release is not None:
+        return  # models that have been served before, and maybe others than the folder's
     source = settings.repository.source
     deployments = [
         Deployment(

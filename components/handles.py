@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -73,15 +73,25 @@ class RepositoryHandle:
     """A model repository release that is whole in its object store."""
 
     url: pulumi.Output[str]
-    """What Triton's --model-repository takes as seen from a pod, such as ``s3://bucket/models/<digest>`` or
-    ``s3://http://host:port/bucket/models/<digest>``."""
+    """Where releases lie, as seen from a pod: ``s3://bucket/prefix`` or ``s3://http://host:port/bucket/prefix``. In the modes poll and
+    explicit: the one repository that Triton reads."""
+    urls: Mapping[str, pulumi.Output[str]]
+    """What --model-repository takes for each model, by name: one repository a model, each immutable. Empty in modes poll and
+    explicit."""
     digest: pulumi.Output[str]
-    """Content hash of the release (hex): goes into the pod template, so that changed models roll out."""
+    """Content hash of the release (hex): goes into the pod template, so that changed models roll out. Empty in modes poll and
+    explicit."""
     models: tuple[str, ...]
     """Names of the models in the release."""
+    sizes: Mapping[str, int]
+    """Bytes of each model, by name."""
+    mode: Literal["release", "poll", "explicit"]
+    """How Triton learns of other models; see RepositorySettings."""
     region: str
     credentials: pulumi.Output[dict[str, str]] | None
     """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret, or None where the service account is the identity."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Models that a model loads with itself (an ensemble's steps), by name; absent for a model that loads none."""
 
 
 @dataclass(frozen=True, kw_only=True)

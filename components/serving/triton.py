@@ -18,6 +18,7 @@ import pulumi_kubernetes as k8s
 
 from components.handles import ServingHandle
 from components.naming import labels, type_token
+from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, chart_values
 
 if TYPE_CHECKING:
@@ -72,10 +73,11 @@ class Triton(pulumi.ComponentResource):
         secret = self._credentials(name, args)
         values = pulumi.Output.all(
             url=args.repository.url,
+            urls=[args.repository.urls[model] for model in _loaded(settings, args.repository)],
             release=args.repository.digest,
             secret=None if secret is None else secret.metadata.name,
             annotations=dict(args.service_account_annotations),
-        ).apply(lambda known: _values(settings, args.repository.region, known))
+        ).apply(lambda known: _values(settings, args.repository, known))
         chart = k8s.helm.v4.Chart(
             name,
             k8s.helm.v4.ChartArgs(chart=CHART, name=settings.name, namespace=args.namespace.metadata.name, values=values),
@@ -123,12 +125,22 @@ def _encoded(credentials: Mapping[str, str]) -> dict[str, str]:
     return {key: base64.b64encode(value.encode()).decode() for key, value in credentials.items()}
 
 
-def _values(settings: ServingSettings, region: str, known: Mapping[str, Any]) -> dict[str, Any]:
+def _loaded(settings: ServingSettings, repository: RepositoryHandle) -> list[str]:
+    """Models that have a repository of their own and that a deployment loads, those that its ensembles need included."""
+    wanted = models_to_copy(settings, repository.needs) or repository.models
+    return [model for model in wanted if model in repository.urls]
+
+
+def _values(settings: ServingSettings, repository: RepositoryHandle, known: Mapping[str, Any]) -> dict[str, Any]:
     return chart_values(
         settings,
         url=known["url"],
+        urls=known["urls"],
+        mode=repository.mode,
         release=known["release"],
-        region=region,
+        region=repository.region,
         credentials_secret=known["secret"],
         service_account_annotations=known["annotations"],
+        sizes=repository.sizes,
+        needs=repository.needs,
     ).dump()

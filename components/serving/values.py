@@ -14,14 +14,15 @@ from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from components.naming import labels
+from components.serving.prefetch import models_to_copy, volume_size
 from components.serving.quantities import prometheus_duration, whole_seconds
 from components.serving.scaling import hpa_behavior, hpa_metrics
 from components.settings.base import Model, Quantity
 from components.settings.serving import ServingSettings
-from components.versions import TRITON_IMAGE
+from components.versions import RCLONE_IMAGE, TRITON_IMAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COMPONENT: Final = "triton"
 """Value of app.kubernetes.io/name on every object of the chart."""
@@ -48,16 +49,42 @@ class ModelRepositoryValues(Model):
 
     url: str = Field(default="", pattern=r"^\S*$")
     """What --model-repository takes: s3://bucket/prefix, s3://http://host:port/bucket/prefix, gs://bucket/prefix, or a path in the image.
-    Required: the chart refuses to render without it."""
+    This or ``urls`` is required: the chart refuses to render without."""
+    urls: tuple[Annotated[str, Field(pattern=r"^\S+$")], ...] = ()
+    """Repositories that each hold models to load, all of them: one --model-repository each. Instead of ``url``."""
+    mode: Literal["release", "poll", "explicit"] = "release"
+    """``release``: what is there is loaded at the start and stays. ``poll``: Triton looks for changes every 15 s. ``explicit``: models
+    are loaded and unloaded through Triton's API; ``models``, or all of them, at the start."""
     release: str = ""
     """Content hash of the repository. It is written into the pod template: changed models are a rolling update."""
     models: tuple[str, ...] = ()
-    """Models to load; empty loads all of them."""
+    """Models of ``url`` to load; empty loads all of them."""
     region: str = ""
     """AWS region of the bucket; empty for other stores."""
     credentials_secret: str = ""
     """Name of a Secret whose keys become environment variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...); empty where the service
     account is the identity. The chart never makes that Secret: values of a release are readable to all who may read releases."""
+
+
+class PrefetchValues(Model):
+    """An init container that copies the release to local disk and verifies it.
+
+    Needs modelRepository.url (the folder of all releases) and modelRepository.release (the hash that the release's list must have).
+    """
+
+    enabled: bool = _DEFAULTS.prefetch.enabled
+    image: str = Field(default=RCLONE_IMAGE, min_length=1)
+    """Image with rclone and a POSIX shell."""
+    models: tuple[str, ...] = ()
+    """Models to copy, those that ensembles among them need included; empty copies the whole release."""
+    parallelism: int = Field(default=_DEFAULTS.prefetch.parallelism, ge=1, le=64)
+    """Files in flight at once."""
+    size: Quantity | Literal[""] = ""
+    """Size of the volume; required with a storage class. A pod whose emptyDir grows above it is evicted."""
+    storage_class: str = ""
+    """Storage class of a generic ephemeral volume; empty: emptyDir."""
+    budget_seconds: int = Field(default=whole_seconds(_DEFAULTS.prefetch.budget), ge=1)
+    """Longest time that the copy may take; the rollout's deadline is so much later."""
 
 
 class ServerValues(Model):
@@ -307,7 +334,8 @@ class RolloutValues(Model):
     max_surge: int = Field(default=1, ge=1)
     """Pods started ahead. Each needs its GPU: with none to spare a rollout waits for a node."""
     progress_deadline_seconds: int | None = Field(default=None, ge=1)
-    """After how long without progress a rollout counts as failed; computed by default: startup budget + 600 s for a node and the image."""
+    """After how long without progress a rollout counts as failed; computed by default: startup budget + 600 s for a node and the image, and
+    prefetch.budgetSeconds where models are copied first."""
 
 
 class SecurityValues(Model):
@@ -351,6 +379,7 @@ class Values(Model):
     deployment_annotations: dict[str, str] = Field(default_factory=dict)
     image: ImageValues = ImageValues()
     model_repository: ModelRepositoryValues = ModelRepositoryValues()
+    prefetch: PrefetchValues = PrefetchValues()
     server: ServerValues = ServerValues()
     drain: DrainValues = DrainValues()
     probes: ProbesValues = ProbesValues()
@@ -371,7 +400,8 @@ class Values(Model):
 
 def rollout_deadline(settings: ServingSettings) -> int:
     """Return the seconds after which a rollout of ``settings`` counts as failed."""
-    return whole_seconds(settings.startup_budget) + _NODE_MARGIN
+    copying = whole_seconds(settings.prefetch.budget) if settings.prefetch.enabled else 0
+    return whole_seconds(settings.startup_budget) + _NODE_MARGIN + copying
 
 
 def chart_values(
@@ -382,12 +412,21 @@ def chart_values(
     region: str,
     credentials_secret: str | None,
     service_account_annotations: Mapping[str, str],
+    urls: Sequence[str] = (),
+    mode: Literal["release", "poll", "explicit"] = "release",
+    sizes: Mapping[str, int] | None = None,
+    needs: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Values:
     """Return the chart's values of one deployment.
 
-    ``url``, ``release`` and ``region`` are those of the repository's handle; ``credentials_secret`` is the name of the Secret with static
+    ``url``, ``urls`` (of the models to load), ``release``, ``mode``, ``region``, ``sizes`` and ``needs`` are those of the repository's
+    handle; ``urls`` go before ``url``, except where models are copied first. ``credentials_secret`` is the name of the Secret with static
     credentials, None where the service account is the identity.
     """
+    if urls and not settings.prefetch.enabled:
+        url = ""
+    else:
+        urls = ()
     return Values(
         labels=labels(COMPONENT, settings.name),
         # Both providers wait for a Deployment for 10 minutes at most unless this says otherwise; models may well load for longer.
@@ -395,10 +434,22 @@ def chart_values(
         image=ImageValues(reference=settings.image, pull_secrets=settings.image_pull_secrets),
         model_repository=ModelRepositoryValues(
             url=url,
+            urls=tuple(urls),
+            mode=mode,
             release=release,
-            models=settings.models or (),
-            region=region if url.startswith("s3://") else "",
+            models=() if urls else settings.models or (),
+            region=region if (url or urls[0]).startswith("s3://") else "",
             credentials_secret=credentials_secret or "",
+        ),
+        prefetch=PrefetchValues(
+            enabled=settings.prefetch.enabled,
+            image=settings.prefetch.image,
+            models=models_to_copy(settings, needs or {}) if settings.prefetch.enabled else (),
+            parallelism=settings.prefetch.parallelism,
+            # While it is off nothing about the models goes in: other sizes would be a change of a chart that doesn't use them.
+            size=volume_size(settings, sizes or {}, needs or {}) if settings.prefetch.enabled else "",
+            storage_class=settings.prefetch.volume.storage_class or "",
+            budget_seconds=whole_seconds(settings.prefetch.budget),
         ),
         server=ServerValues(log_verbose=settings.log_verbose, extra_args=settings.extra_args, env=settings.env),
         drain=DrainValues(

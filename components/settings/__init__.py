@@ -91,7 +91,8 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience(), *self._addons()]
+        problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
+        problems += [*self._addons(), *self._modes()]
         if isinstance(self.cluster, EksClusterSettings):
             problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)
         if problems:
@@ -121,6 +122,24 @@ class Settings(Model):
                     text=f"names {', '.join(missing)}, absent from repository.models: Triton would not start. "
                     "Add them there, or leave them out here.",
                     also=(("repository", "models"),),
+                )
+
+    def _modes(self) -> Iterator[Problem]:
+        mode = self.repository.mode
+        for index, entry in enumerate(self.serving):
+            if entry.prefetch.enabled and mode != "release":
+                yield Problem(
+                    at=("serving", index, "prefetch"),
+                    text=f"is on with repository.mode {mode}: Triton would read a copy that never changes. "
+                    "Turn it off, or use mode release.",
+                    also=(("repository", "mode"),),
+                )
+            if entry.models is not None and mode == "poll":
+                yield Problem(
+                    at=("serving", index, "models"),
+                    text="names models with repository.mode poll: Triton would load all that is there, whatever they name. "
+                    "Leave them out, or use mode release or explicit.",
+                    also=(("repository", "mode"),),
                 )
 
     def _node_ports(self) -> Iterator[Problem]:

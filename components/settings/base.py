@@ -15,6 +15,12 @@ from pydantic.alias_generators import to_camel
 
 _DURATION: Final = re.compile(r"^(?P<number>\d+(?:\.\d+)?)(?P<unit>us|ms|s|m|h|d)$")
 _QUANTITY: Final = re.compile(r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\Z")
+_UNITS: Final[dict[str, Decimal]] = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGT", start=1)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGT", start=1)},
+}
 _DNS_LABEL: Final = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 _SECONDS: Final[dict[str, Decimal]] = {
     unit: Decimal(seconds) for unit, seconds in {"us": "0.000001", "ms": "0.001", "s": "1", "m": "60", "h": "3600", "d": "86400"}.items()
@@ -46,6 +52,17 @@ def _check_quantity(value: str) -> str:
         message = "is no Kubernetes quantity: the API server would refuse it. Write a number with an optional unit, like 500m, 2 or 4Gi."
         raise ValueError(message)
     return value
+
+
+def quantity_value(quantity: str) -> Decimal:
+    """Number that a `Quantity` stands for, such as 1024 for ``1Ki``: bytes where it is a size.
+
+    Raises:
+        ValueError: When it is no quantity.
+    """
+    _check_quantity(quantity)
+    number = quantity.rstrip("mkKMGTi")
+    return Decimal(number) * _UNITS[quantity[len(number) :]]
 
 
 def _check_dns_label(value: str) -> str:

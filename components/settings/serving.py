@@ -7,12 +7,14 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from components.settings.base import DnsLabel, Duration, Model, Problem, Problems, Quantity
+from components.versions import RCLONE_IMAGE
 
 OWNED_FLAGS: Final = frozenset(
     {
         "--model-repository",
         "--model-store",
         "--model-control-mode",
+        "--repository-poll-secs",
         "--load-model",
         "--exit-timeout-secs",
         "--strict-readiness",
@@ -158,6 +160,39 @@ class ScalingSettings(Model):
         return self
 
 
+class PrefetchVolumeSettings(Model):
+    """Where the copy lies."""
+
+    size: Quantity | None = None
+    """Its size. None: the models of the release, a tenth and 64 MiB. Smaller than the models is refused."""
+    storage_class: str | None = None
+    """Storage class of a volume of each pod's own (a generic ephemeral volume). None: a folder on the node's own disk (emptyDir), which is
+    local SSD on machine types whose ephemeral storage is."""
+
+
+class PrefetchSettings(Model):
+    """Copy the release to local disk before Triton starts, in parallel and verified; Triton's own pull goes file by file.
+
+    ``true`` and ``false`` alone are the same as ``{enabled: true}`` and ``{enabled: false}``.
+    """
+
+    enabled: bool = False
+    """Whether it is done."""
+    image: str = Field(default=RCLONE_IMAGE, min_length=1)
+    """Container image with rclone and a POSIX shell; name your mirror's here where nodes can't reach Docker Hub."""
+    parallelism: int = Field(default=16, ge=1, le=64)
+    """Files in flight at once; files above 256 MiB have four streams each."""
+    volume: PrefetchVolumeSettings = PrefetchVolumeSettings()
+    """Where the copy lies."""
+    budget: Duration = Field(default=900.0, gt=0)
+    """Longest time that the copy may take; the rollout's deadline is so much later."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+
 class ServingSettings(Model):
     """One Triton deployment."""
 
@@ -193,6 +228,8 @@ class ServingSettings(Model):
     """User and group id of the server; 1000 is ``triton-server`` in NVIDIA's images. 0 (root) only where an image needs it."""
     scaling: ScalingSettings = ScalingSettings()
     """The autoscaler and its metrics."""
+    prefetch: PrefetchSettings = PrefetchSettings()
+    """Copying the models to local disk before Triton starts."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

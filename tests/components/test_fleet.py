@@ -142,7 +142,7 @@ async def test_exports(monitor: Monitor) -> None:
     digest = exports["repository"]["digest"]
     assert exports["cluster"] == "kind-x"
     assert exports["prometheus"] == "http://kps-prometheus.monitoring.svc:9090"
-    assert exports["repository"]["url"] == f"s3://http://10.111.0.1:7070/models/releases/{digest}"
+    assert exports["repository"]["url"] == "s3://http://10.111.0.1:7070/models/releases"
     assert exports["serving"] == {"triton": {"namespace": "triton", "service": "triton.triton.svc.cluster.local"}}
 
 
@@ -293,3 +293,29 @@ async def test_the_dev_stacks_objects_are_what_they_were(monitor: Monitor) -> No
     }
     for name in ("kps", "dcgm-exporter", "prometheus-adapter"):
         assert "skipCrds" not in inputs(monitor, f"kubernetes:helm.sh/v3:Release {name}")
+
+
+async def test_a_volume_that_the_models_do_not_fit_into_is_told_with_the_rest(monitor: Monitor) -> None:
+    raw = dev()
+    raw["serving"][0]["prefetch"] = {"enabled": True, "volume": {"size": "1"}}
+    raw["serving"][0]["models"] = ["nope"]
+    raw["serving"].append(
+        {"name": "second", "image": "x", "resources": {"gpus": 0}, "prefetch": {"enabled": True, "volume": {"size": "1k"}}}
+    )
+    raw["repository"]["models"] = None
+    with pytest.raises(
+        FleetError, match=r"(?s)problems:.*names nope.*triton-fleet:serving\[1\]\.prefetch\.volume\.size \(1k\) is less than"
+    ):
+        await build(raw)
+    assert monitor.requests == {}
+
+
+async def test_models_that_are_copied_first(monitor: Monitor) -> None:
+    raw = dev()
+    raw["serving"][0]["prefetch"] = True
+    raw["serving"][0]["models"] = ["pipeline"]
+    await build(raw)
+    values = inputs(monitor, "kubernetes:helm.sh/v4:Chart triton")["values"]
+    assert values["prefetch"]["models"] == ["add_sub", "busy", "pipeline"]
+    assert values["prefetch"]["size"] == "65Mi"
+    assert values["modelRepository"]["url"] == "s3://http://10.111.0.1:7070/models/releases"

@@ -11,7 +11,7 @@ from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.errors import FleetError
-from components.repository.s3 import ModelRepository, ModelRepositoryArgs, release_url
+from components.repository.s3 import ModelRepository, ModelRepositoryArgs, store_url
 from components.repository.scan import scan
 from components.settings.repository import RepositorySettings
 
@@ -41,24 +41,24 @@ async def declare(recorder: Recorder, **fields: Any) -> ModelRepository:
 @pytest.mark.parametrize(
     ("fields", "environ", "url"),
     [
-        ({}, {}, "s3://fleet-models/models/abc"),
-        ({"prefix": "a/b"}, {}, "s3://fleet-models/a/b/abc"),
-        ({"endpoint": "http://store:9000"}, {}, "s3://http://store:9000/fleet-models/models/abc"),
-        ({"endpoint": "https://store"}, {}, "s3://https://store:443/fleet-models/models/abc"),
-        ({"cluster_endpoint": "http://store"}, {}, "s3://http://store:80/fleet-models/models/abc"),
-        ({"endpoint": "http://a:1", "cluster_endpoint": "http://b:2"}, {}, "s3://http://b:2/fleet-models/models/abc"),
-        ({"cluster_endpoint": "http://[fd00::1]:2"}, {}, "s3://http://[fd00::1]:2/fleet-models/models/abc"),
-        ({}, {"AWS_ENDPOINT_URL_S3": "http://store:9000"}, "s3://http://store:9000/fleet-models/models/abc"),
-        ({"cluster_endpoint": "http://b:2"}, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "s3://http://b:2/fleet-models/models/abc"),
+        ({}, {}, "s3://fleet-models/models"),
+        ({"prefix": "a/b"}, {}, "s3://fleet-models/a/b"),
+        ({"endpoint": "http://store:9000"}, {}, "s3://http://store:9000/fleet-models/models"),
+        ({"endpoint": "https://store"}, {}, "s3://https://store:443/fleet-models/models"),
+        ({"cluster_endpoint": "http://store"}, {}, "s3://http://store:80/fleet-models/models"),
+        ({"endpoint": "http://a:1", "cluster_endpoint": "http://b:2"}, {}, "s3://http://b:2/fleet-models/models"),
+        ({"cluster_endpoint": "http://[fd00::1]:2"}, {}, "s3://http://[fd00::1]:2/fleet-models/models"),
+        ({}, {"AWS_ENDPOINT_URL_S3": "http://store:9000"}, "s3://http://store:9000/fleet-models/models"),
+        ({"cluster_endpoint": "http://b:2"}, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "s3://http://b:2/fleet-models/models"),
     ],
 )
 def test_address_for_pods(fields: dict[str, Any], environ: dict[str, str], url: str) -> None:
-    assert release_url(settings(**fields), "abc", environ) == url
+    assert store_url(settings(**fields), environ) == url
 
 
 def test_loopback_is_no_address_for_pods() -> None:
     with pytest.raises(FleetError, match=r"triton-fleet:repository\.clusterEndpoint is missing: uploads go to http://127\.0\.0\.1:7070"):
-        release_url(settings(), "abc", {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:7070"})
+        store_url(settings(), {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:7070"})
 
 
 async def test_digest_and_url_are_known_before_anything_is_sent(recorder: Recorder) -> None:
@@ -67,7 +67,9 @@ async def test_digest_and_url_are_known_before_anything_is_sent(recorder: Record
     sent = deserialize_properties(recorder.requests["models"].object)
     digest = scan(MODELS, ["add_sub"]).digest
     assert sent["digest"] == digest
-    assert sent["url"] == f"s3://fleet-models/models/{digest}"
+    assert sent["url"] == "s3://fleet-models/models"
+    assert sent["mode"] == "release"
+    assert sent["display"].endswith("$triton-fleet:repository:ModelRepository$pulumi-python:dynamic/repository:Release::models")
     assert sent["source"] == "models"
     assert "endpoint" not in sent
 
@@ -76,9 +78,24 @@ async def test_handle(recorder: Recorder) -> None:
     repository = await declare(recorder)
     assert repository.handle.models == ("add_sub",)
     assert repository.handle.credentials is None
-    assert await repository.handle.url.future() == f"s3://fleet-models/models/{await repository.handle.digest.future()}"
+    plan = scan(MODELS, ["add_sub"])
+    tree = f"add_sub-{plan.models['add_sub'][:16]}"
+    assert await repository.handle.url.future() == "s3://fleet-models/models"
+    assert await repository.handle.urls["add_sub"].future() == f"s3://fleet-models/models/models/{tree}"
+    assert await repository.handle.digest.future() == plan.digest
+    assert repository.handle.sizes == {"add_sub": plan.size}
     urns = {getattr(resource, "_name", None) for resource in await repository.handle.url.resources()}
     assert urns == {"models"}
+
+
+@pytest.mark.parametrize("mode", ["poll", "explicit"])
+async def test_a_stable_place_does_not_roll_pods(recorder: Recorder, mode: str) -> None:
+    handle = (await declare(recorder, mode=mode)).handle
+    assert handle.urls == {}
+    assert await handle.digest.future() == ""
+    url = await handle.url.future()
+    assert url is not None
+    assert url.startswith("s3://fleet-models/models/live/")
 
 
 async def test_a_bucket_of_its_own_comes_first(recorder: Recorder) -> None:

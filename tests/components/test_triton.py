@@ -78,7 +78,11 @@ def declare(*, credentials: bool = True, entries: tuple[ServingSettings, ...] | 
             TritonArgs(
                 cluster=cluster,
                 repository=RepositoryHandle(
-                    url=pulumi.Output.from_input("s3://bucket/models/abc"),
+                    url=pulumi.Output.from_input("s3://bucket/models"),
+                    urls={name: pulumi.Output.from_input(f"s3://bucket/models/models/{name}-1") for name in ("a", "b")},
+                    sizes={"a": 1 << 20, "b": 1 << 20},
+                    mode="release",
+                    needs={"a": ("b",)},
                     digest=pulumi.Output.from_input("abc"),
                     models=("a", "b"),
                     region="eu-west-1",
@@ -101,13 +105,25 @@ async def test_the_chart_is_released_under_the_settings_name(engine: Recorder) -
     assert (chart["chart"], chart["name"], chart["namespace"]) == (CHART, "bert", "models")
     assert not CHART.startswith("/"), "an absolute path would differ from machine to machine"
     assert chart["values"]["modelRepository"] == {
-        "url": "s3://bucket/models/abc",
+        "url": "",
+        "urls": ["s3://bucket/models/models/a-1", "s3://bucket/models/models/b-1"],
+        "mode": "release",
         "release": "abc",
-        "models": ["a"],
+        "models": [],
         "region": "eu-west-1",
         "credentialsSecret": "bert-credentials-1a2b3c4d",
     }
     assert addresses == ["bert.models.svc.cluster.local"]
+
+
+async def test_models_that_are_copied_first_come_from_the_folder_of_all_releases(engine: Recorder) -> None:
+    settings = ServingSettings.model_validate(
+        {"name": "bert", "namespace": "models", "image": "registry.example/triton:1", "models": ["a"], "prefetch": True}
+    )
+    await deploy(entries=(settings,))
+    values = sent(engine, CHART_TYPE)["values"]
+    assert (values["modelRepository"]["url"], values["modelRepository"]["urls"]) == ("s3://bucket/models", [])
+    assert (values["prefetch"]["enabled"], values["prefetch"]["models"], values["prefetch"]["size"]) == (True, ["a", "b"], "67Mi")
 
 
 async def test_credentials_are_a_secret_of_their_own_and_never_a_chart_value(engine: Recorder) -> None:

@@ -42,3 +42,22 @@ timeoutSeconds: 2
 failureThreshold: {{ div (add (int .Values.probes.startupBudgetSeconds) 1) 2 | max 1 }}
 {{- end -}}
 {{- end -}}
+
+{{/* What Triton reads its models from, as a JSON list. */}}
+{{- define "triton.repositories" -}}
+{{- $from := .Values.modelRepository -}}
+{{- if not (or $from.url $from.urls) -}}
+{{- fail "modelRepository.url is not set: Triton would have no models. Set it, such as s3://bucket/prefix." -}}
+{{- else if and $from.url $from.urls -}}
+{{- fail "modelRepository.url and modelRepository.urls are both set: models of either could hide those of the other. Set one of them." -}}
+{{- else if and (eq $from.mode "poll") $from.models -}}
+{{- fail "modelRepository.models is set with mode poll: Triton loads all that is there, whatever they name. Leave them out, or use another mode." -}}
+{{- else if and .Values.prefetch.enabled (ne $from.mode "release") -}}
+{{- fail (printf "prefetch.enabled is true with modelRepository.mode %s: the copy would never see a change. Use mode release, or turn prefetch off." $from.mode) -}}
+{{- end -}}
+{{- if .Values.prefetch.enabled -}}
+{{- toJson (list "/models/release") -}}
+{{- else -}}
+{{- toJson ($from.urls | default (list $from.url)) -}}
+{{- end -}}
+{{- end -}}

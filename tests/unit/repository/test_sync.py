@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
+import random
 import shutil
 import socket
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import dill  # type: ignore[import-untyped]
@@ -17,9 +23,10 @@ from moto.server import ThreadedMotoServer
 from pulumi.dynamic.dynamic import serialize_provider
 
 from components.errors import FleetError
-from components.repository import store, sync
+from components.repository import objectstore, progress, release, store, sync
+from components.repository.release import tree_name
 from components.repository.scan import scan
-from components.repository.store import Location
+from components.repository.store import Location, S3Store
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:
@@ -40,12 +47,14 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
+def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    monkeypatch.setattr(store, "PAUSES_S", ())
+    monkeypatch.setattr(objectstore, "PAUSES_S", ())
+    monkeypatch.setattr(release, "PAUSE_S", 0.01)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     client = boto3.session.Session().client("s3", region_name="us-east-1", endpoint_url=server)
     client.create_bucket(Bucket=BUCKET)
     yield client
@@ -71,6 +80,15 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """S3 operations that change something, as `connect`ed clients send them."""
     sent: list[str] = []
     real = store.connect
+    quick = store.QuickPut.put
+
+    def put(self: store.QuickPut, key: str, body: bytes, query: str = "") -> tuple[str, str] | None:
+        answer = quick(self, key, body, query)
+        if answer is not None:
+            sent.append(f"{'UploadPart' if query else 'PutObject'} /{key}")
+        return answer
+
+    monkeypatch.setattr(store.QuickPut, "put", put)
 
     def connect(location: Location) -> S3Client:
         client = real(location)
@@ -114,26 +132,41 @@ def create(inputs: dict[str, Any]) -> dict[str, Any]:
     return outputs
 
 
+def root(inputs: dict[str, Any], model: str) -> str:
+    return f"releases/models/{tree_name(model, inputs['models'][model])}/"
+
+
+def model_keys(client: S3Client) -> list[str]:
+    return [key for key in keys(client) if key.startswith("releases/models/")]
+
+
 def test_a_release_arrives_whole(s3: S3Client, server: str, folder: Path) -> None:
     inputs = props(folder, server)
     result = ReleaseProvider().create(inputs)
     digest = inputs["digest"]
-    assert result.id == f"s3://models/releases/{digest}"
-    assert keys(s3) == [
-        f"releases/.manifests/{digest}.json",
-        f"releases/.owners/{digest}/organization.triton-fleet.dev.repository",
-        f"releases/{digest}/one/1/model.py",
-        f"releases/{digest}/one/config.pbtxt",
-        f"releases/{digest}/two/1/model.py",
-        f"releases/{digest}/two/config.pbtxt",
-    ]
-    assert s3.get_object(Bucket=BUCKET, Key=f"releases/{digest}/two/1/model.py")["Body"].read() == b"# two\n"
+    one, two = root(inputs, "one"), root(inputs, "two")
+    assert result.id == f"models/releases/{digest}"
+    assert keys(s3) == sorted(
+        [
+            f"releases/.manifests/{digest}.json",
+            f"releases/.manifests/{digest}.sums",
+            f"releases/.owners/{digest}/organization.triton-fleet.dev.repository",
+            f"releases/.trees/{one.split('/')[2]}.json",
+            f"releases/.trees/{two.split('/')[2]}.json",
+            f"{one}one/1/model.py",
+            f"{one}one/config.pbtxt",
+            f"{two}two/1/model.py",
+            f"{two}two/config.pbtxt",
+        ]
+    )
+    assert s3.get_object(Bucket=BUCKET, Key=f"{two}two/1/model.py")["Body"].read() == b"# two\n"
     manifest = json.loads(s3.get_object(Bucket=BUCKET, Key=f"releases/.manifests/{digest}.json")["Body"].read())
     assert manifest["models"] == inputs["models"]
-    assert [file["path"] for file in manifest["files"]] == ["one/1/model.py", "one/config.pbtxt", "two/1/model.py", "two/config.pbtxt"]
+    sums = s3.get_object(Bucket=BUCKET, Key=f"releases/.manifests/{digest}.sums")["Body"].read()
+    assert hashlib.sha256(sums).hexdigest() == digest
 
 
-def test_the_manifest_is_written_last(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
+def test_the_mark_is_written_first_and_the_manifest_last(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
     create(props(folder, server))
     assert ".owners/" in requests[0]
     assert ".manifests/" in requests[-1]
@@ -142,44 +175,103 @@ def test_the_manifest_is_written_last(s3: S3Client, server: str, folder: Path, r
 def test_a_second_run_sends_no_model(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
     inputs = props(folder, server)
     create(inputs)
-    assert sum(f"releases/{inputs['digest']}/" in request for request in requests) == 4
+    assert sum("/models/" in request for request in requests) == 4
     requests.clear()
     create(inputs)
-    assert [request for request in requests if f"releases/{inputs['digest']}/" in request] == []
+    assert [request for request in requests if "/models/" in request or ".trees" in request] == []
+
+
+def test_another_model_changes_and_this_one_is_not_sent(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
+    create(props(folder, server))
+    requests.clear()
+    (folder / "one/1/model.py").write_text("# changed\n")
+    inputs = props(folder, server)
+    create(inputs)
+    assert sorted(request for request in requests if "/models/" in request) == sorted(
+        [
+            f"PutObject /{root(inputs, 'one')}one/1/model.py",
+            f"CopyObject /{root(inputs, 'one')}one/config.pbtxt",  # inside of the store, from the tree before
+        ]
+    )
+
+
+def test_a_copy_of_what_was_changed_behind_our_back_is_sent_instead(s3: S3Client, server: str, folder: Path) -> None:
+    before = props(folder, server)
+    create(before)
+    s3.put_object(Bucket=BUCKET, Key=f"{root(before, 'one')}one/config.pbtxt", Body=b"evil")
+    (folder / "one/1/model.py").write_text("# changed\n")
+    inputs = props(folder, server)
+    create(inputs)
+    assert s3.get_object(Bucket=BUCKET, Key=f"{root(inputs, 'one')}one/config.pbtxt")["Body"].read() == b'backend: "python"\n'
 
 
 def test_a_run_after_a_kill_sends_what_is_missing_or_different(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
     inputs = props(folder, server)
     create(inputs)
-    root = f"releases/{inputs['digest']}/"
-    s3.delete_object(Bucket=BUCKET, Key=f"{root}one/config.pbtxt")
-    s3.put_object(Bucket=BUCKET, Key=f"{root}two/1/model.py", Body=b"# twO\n")  # same size, other content
+    one, two = root(inputs, "one"), root(inputs, "two")
+    s3.delete_object(Bucket=BUCKET, Key=f"releases/.trees/{one.split('/')[2]}.json")
+    s3.delete_object(Bucket=BUCKET, Key=f"releases/.trees/{two.split('/')[2]}.json")
+    s3.delete_object(Bucket=BUCKET, Key=f"{one}one/config.pbtxt")
+    s3.put_object(Bucket=BUCKET, Key=f"{two}two/1/model.py", Body=b"# twO\n")  # same size, other content
     requests.clear()
     create(inputs)
-    assert sorted(request for request in requests if root in request) == [
-        f"PutObject /{root}one/config.pbtxt",
-        f"PutObject /{root}two/1/model.py",
+    assert sorted(request for request in requests if "/models/" in request) == [
+        f"PutObject /{one}one/config.pbtxt",
+        f"PutObject /{two}two/1/model.py",
     ]
-    assert s3.get_object(Bucket=BUCKET, Key=f"{root}two/1/model.py")["Body"].read() == b"# two\n"
+    assert s3.get_object(Bucket=BUCKET, Key=f"{two}two/1/model.py")["Body"].read() == b"# two\n"
+
+
+def weights(folder: Path, size: int = 11 << 20) -> None:
+    (folder / "one/1/weights").write_bytes(bytes(range(256)) * (size // 256))
 
 
 def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]) -> None:
-    monkeypatch.setattr(sync, "_PART_BYTES", 5 << 20)
-    (folder / "one/1/weights").write_bytes(b"\x07" * (11 << 20))
+    monkeypatch.setattr(store, "PART_BYTES", 5 << 20)
+    weights(folder)
     inputs = props(folder, server)
     create(inputs)
     assert sum(request.startswith("UploadPart") for request in requests) == 3
-    head = s3.head_object(Bucket=BUCKET, Key=f"releases/{inputs['digest']}/one/1/weights")
+    head = s3.head_object(Bucket=BUCKET, Key=f"{root(inputs, 'one')}one/1/weights")
     assert head["ContentLength"] == 11 << 20
+
+
+def test_parts_that_a_kill_left_are_not_sent_again(
+    s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]
+) -> None:
+    monkeypatch.setattr(store, "PART_BYTES", 5 << 20)
+    weights(folder)
+    inputs = props(folder, server)
+    real = S3Store._send_part
+
+    def killed_at_the_third(self: S3Store, key: str, upload: str, number: int, body: bytes) -> Any:
+        if number == 3:
+            raise KeyboardInterrupt
+        return real(self, key, upload, number, body)
+
+    monkeypatch.setattr(S3Store, "_send_part", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        create(inputs)
+    monkeypatch.setattr(S3Store, "_send_part", real)
+    arrived = sum(request.startswith("UploadPart") for request in requests)
+    assert arrived <= 2
+    requests.clear()
+    create(inputs)
+    assert sum(request.startswith("UploadPart") for request in requests) == 3 - arrived
+    body = s3.get_object(Bucket=BUCKET, Key=f"{root(inputs, 'one')}one/1/weights")["Body"].read()
+    assert body == (folder / "one/1/weights").read_bytes()
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
 
 
 def test_deletion_takes_only_what_was_uploaded(s3: S3Client, server: str, folder: Path) -> None:
     outputs = create(props(folder, server))
-    foreign = [f"releases/{outputs['digest']}/one/1/notes.txt", "releases/other", "else"]
+    foreign = [f"{root(outputs, 'one')}one/1/notes.txt", "releases/other", "else", "releases/models/stranger/x", "releases/.trees/odd.json"]
     for key in foreign:
         s3.put_object(Bucket=BUCKET, Key=key, Body=b"mine")
+    replaced = f"{root(outputs, 'one')}one/config.pbtxt"
+    s3.put_object(Bucket=BUCKET, Key=replaced, Body=b"somebody else's now")
     ReleaseProvider().delete("", outputs)
-    assert keys(s3) == sorted(foreign)
+    assert keys(s3) == sorted([*foreign, replaced])
 
 
 def test_a_release_shared_by_two_stacks_goes_with_the_second(s3: S3Client, server: str, folder: Path) -> None:
@@ -199,6 +291,110 @@ def test_a_late_deletion_leaves_the_same_release_published_anew(s3: S3Client, se
     assert ReleaseProvider().read("id", again).outs == {**again, "missing": []}
 
 
+def successive(folder: Path, server: str, count: int, **changes: Any) -> list[dict[str, Any]]:
+    """Releases one after the other, each old one deleted as Pulumi does after a replacement."""
+    made: list[dict[str, Any]] = []
+    for number in range(count):
+        (folder / "one/1/model.py").write_text(f"# {number}\n")
+        made.append(create(props(folder, server, **changes)))
+        if number:
+            ReleaseProvider().delete("", made[-2])
+    return made
+
+
+def test_old_releases_are_kept_and_the_oldest_go(s3: S3Client, server: str, folder: Path) -> None:
+    made = successive(folder, server, 5, keep=2)
+    there = {key.split("/")[-1].removesuffix(".json") for key in keys(s3) if key.endswith(".json") and ".manifests" in key}
+    assert there == {outputs["digest"] for outputs in made[-3:]}
+    assert {key.split("/")[2] for key in model_keys(s3)} == {
+        root(outputs, model).split("/")[2] for outputs in made[-3:] for model in ("one", "two")
+    }
+    ReleaseProvider().delete("", made[-1])  # the stack is destroyed
+    assert keys(s3) == []
+
+
+def test_nothing_is_kept_on_request(s3: S3Client, server: str, folder: Path) -> None:
+    made = successive(folder, server, 2, keep=0)
+    assert {key.split("/")[2] for key in model_keys(s3)} == {root(made[-1], model).split("/")[2] for model in ("one", "two")}
+
+
+def test_roll_back_to_a_release_that_is_kept(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
+    made = successive(folder, server, 3, keep=2)
+    requests.clear()
+    back = create({**made[0], "release": made[0]["digest"][:12], "source": "not-there-any-more"})
+    assert [request for request in requests if "/models/" in request] == []
+    ReleaseProvider().delete("", made[2])
+    assert ReleaseProvider().read("id", back).outs == {**back, "missing": []}
+    assert ReleaseProvider().read("id", made[2]).outs == {**made[2], "missing": []}  # kept in its turn
+
+
+def test_roll_back_to_what_is_gone_or_damaged(s3: S3Client, server: str, folder: Path) -> None:
+    made = successive(folder, server, 2, keep=1)
+    s3.delete_object(Bucket=BUCKET, Key=f"{root(made[0], 'one')}one/1/model.py")
+    with pytest.raises(FleetError, match=r"repository\.release \(.{12}\) lacks one/1/model.py .* nothing was changed"):
+        create({**made[0], "release": made[0]["digest"]})
+    with pytest.raises(FleetError, match="is not there any more"):
+        create({**made[0], "release": "f" * 64, "digest": "f" * 64})
+
+
+def test_a_killed_run_that_nobody_came_back_for_is_collected(
+    s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = create(props(folder, server))
+    (folder / "one/1/model.py").write_text("# never finished\n")
+    real = release.Releases._end_tree
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(release.Releases, "_end_tree", killed)
+    lost = props(folder, server)
+    with pytest.raises(KeyboardInterrupt):
+        create(lost)
+    monkeypatch.setattr(release.Releases, "_end_tree", real)
+    assert [key for key in keys(s3) if key.startswith(root(lost, "one"))]
+    (folder / "one/1/model.py").write_text("# another\n")
+    create(props(folder, server))
+    ReleaseProvider().delete("", first)
+    assert [key for key in keys(s3) if key.startswith(root(lost, "one"))] == []
+
+
+def test_a_stable_place_is_brought_to_each_release(s3: S3Client, server: str, folder: Path) -> None:
+    inputs = props(folder, server, mode="poll", keep=1)
+    outputs = create(inputs)
+    live = f"releases/live/{inputs['owner']}/"
+    assert [key for key in keys(s3) if key.startswith(live)] == [
+        f"{live}{path}" for path in ("one/1/model.py", "one/config.pbtxt", "two/1/model.py", "two/config.pbtxt")
+    ]
+    s3.put_object(Bucket=BUCKET, Key=f"{live}foreign/1/x", Body=b"")
+    shutil.rmtree(folder / "two")
+    (folder / "one/2").mkdir()
+    (folder / "one/2/model.py").write_text("# two\n")
+    news = props(folder, server, mode="poll", keep=1)
+    assert ReleaseProvider().diff("id", outputs, news).replaces == []
+    updated = ReleaseProvider().update("id", outputs, news).outs
+    assert updated is not None
+    assert [key for key in keys(s3) if key.startswith(live)] == [
+        f"{live}{path}" for path in ("foreign/1/x", "one/1/model.py", "one/2/model.py", "one/config.pbtxt")
+    ]
+    s3.delete_object(Bucket=BUCKET, Key=f"{live}one/2/model.py")
+    seen = ReleaseProvider().read("id", updated).outs
+    assert seen is not None
+    assert seen["missing"] == ["live/one/2/model.py"]
+    mended = ReleaseProvider().update("id", seen, news).outs
+    assert f"{live}one/2/model.py" in keys(s3)
+    ReleaseProvider().delete("id", mended or {})
+    assert keys(s3) == [f"{live}foreign/1/x"]
+
+
+def test_triton_never_sees_a_config_before_its_version(s3: S3Client, server: str, folder: Path, requests: list[str]) -> None:
+    (folder / "one/1/weights.bin").write_bytes(b"w")
+    create(props(folder, server, mode="poll"))
+    copies = [request.split("/live/")[1].split("/", 1)[1] for request in requests if "/live/" in request and "CopyObject" in request]
+    order = [path for path in copies if path.startswith("one/")]
+    assert order == ["one/1/weights.bin", "one/1/model.py", "one/config.pbtxt"]
+
+
 def test_deletion_from_a_bucket_that_is_gone(s3: S3Client, server: str, folder: Path) -> None:
     outputs = create(props(folder, server))
     ReleaseProvider().delete("", {**outputs, "bucket": "gone-already"})
@@ -207,7 +403,7 @@ def test_deletion_from_a_bucket_that_is_gone(s3: S3Client, server: str, folder: 
 def test_refresh_notes_what_is_missing_and_an_update_mends_it(s3: S3Client, server: str, folder: Path) -> None:
     inputs = props(folder, server)
     outputs = create(inputs)
-    key = f"releases/{outputs['digest']}/one/1/model.py"
+    key = f"{root(outputs, 'one')}one/1/model.py"
     s3.delete_object(Bucket=BUCKET, Key=key)
     seen = ReleaseProvider().read("id", outputs).outs
     assert seen is not None
@@ -217,6 +413,7 @@ def test_refresh_notes_what_is_missing_and_an_update_mends_it(s3: S3Client, serv
     mended = ReleaseProvider().update("id", seen, inputs).outs
     assert mended == outputs
     assert key in keys(s3)
+    assert (ReleaseProvider().read("id", mended).outs or {})["missing"] == []
 
 
 def test_refresh_of_a_lost_manifest(s3: S3Client, server: str, folder: Path) -> None:
@@ -264,7 +461,7 @@ def test_a_new_owner_takes_the_mark_over(s3: S3Client, server: str, folder: Path
     outputs = create(props(folder, server, owner="before"))
     ReleaseProvider().update("id", outputs, props(folder, server, owner="after"))
     assert [key for key in keys(s3) if ".owners/" in key] == [f"releases/.owners/{outputs['digest']}/after"]
-    assert len([key for key in keys(s3) if key.startswith(f"releases/{outputs['digest']}/")]) == 4
+    assert len([key for key in keys(s3) if key.startswith("releases/models/")]) == 4
 
 
 def test_models_that_change_between_preview_and_upload(s3: S3Client, server: str, folder: Path) -> None:
@@ -321,15 +518,15 @@ def test_a_store_that_comes_back(s3: S3Client, server: str, folder: Path, monkey
         tried.append(pause)
 
     monkeypatch.setattr(time, "sleep", wait)
-    real = sync.Release.publish
+    real = release.Releases.publish
 
-    def publish(self: sync.Release, *args: Any) -> None:
+    def publish(self: release.Releases, *args: Any, **kwargs: Any) -> None:
         if len(tried) < 2:
-            raise store.StoreUnreachableError("down")
-        real(self, *args)
+            raise objectstore.StoreUnreachableError("down")
+        real(self, *args, **kwargs)
 
-    monkeypatch.setattr(sync.Release, "publish", publish)
-    monkeypatch.setattr(store, "PAUSES_S", (1.0, 2.0, 4.0))
+    monkeypatch.setattr(release.Releases, "publish", publish)
+    monkeypatch.setattr(objectstore, "PAUSES_S", (1.0, 2.0, 4.0))
     create(props(folder, server))
     assert tried == [1.0, 2.0]
 
@@ -389,6 +586,83 @@ def test_a_bucket_with_content_is_neither_taken_over_nor_deleted(s3: S3Client, s
     with pytest.raises(FleetError, match="holds objects that this stack did not upload, such as mine: it was kept"):
         provider.delete("own-bucket", inputs)
     assert keys(s3, "own-bucket") == ["mine"]
+
+
+def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None:
+    provider = BucketProvider()
+    inputs = bucket_props(server, versioning=True, kmsKey="alias/models")
+    outputs = provider.create(inputs).outs
+    assert provider.read("own-bucket", inputs).outs == outputs
+    assert s3.get_bucket_versioning(Bucket="own-bucket")["Status"] == "Enabled"
+    rules = s3.get_bucket_lifecycle_configuration(Bucket="own-bucket")["Rules"]
+    assert [rule["ID"] for rule in rules] == ["triton-fleet-unfinished", "triton-fleet-old-versions"]
+    encryption = s3.get_bucket_encryption(Bucket="own-bucket")["ServerSideEncryptionConfiguration"]["Rules"][0]
+    assert encryption["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == "alias/models"
+    assert s3.get_public_access_block(Bucket="own-bucket")["PublicAccessBlockConfiguration"]["RestrictPublicBuckets"] is True
+    s3.delete_public_access_block(Bucket="own-bucket")
+    s3.put_bucket_versioning(Bucket="own-bucket", VersioningConfiguration={"Status": "Suspended"})
+    drifted = provider.read("own-bucket", inputs).outs or {}
+    assert drifted["drifted"] == ["publicAccessBlock", "versioning"]
+    assert provider.diff("own-bucket", drifted, inputs).changes is True
+    assert (provider.update("own-bucket", drifted, inputs).outs or {})["drifted"] == []
+    assert provider.read("own-bucket", inputs).outs == outputs
+    # Old versions of what is deleted don't keep the bucket.
+    s3.put_object(Bucket="own-bucket", Key="x", Body=b"")
+    s3.delete_object(Bucket="own-bucket", Key="x")
+    provider.delete("own-bucket", inputs)
+    assert not provider.read("own-bucket", inputs).id
+
+
+def test_the_policy_lets_nobody_in_without_tls() -> None:
+    policy = store._tls_only("b")
+    assert policy["Statement"][0]["Effect"] == "Deny"
+    assert store._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
+    assert not store._same_policy(None, policy)
+
+
+def test_a_cancelled_upload_publishes_nothing(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    monkeypatch.setattr(progress, "cancelled", cancelled)
+    with pytest.raises(FleetError, match="the upload was cancelled: nothing was published"):
+        create(props(folder, server))
+    assert model_keys(s3) == []
+
+
+_UPLOAD: Final = """
+import sys, json, os
+from components.repository.sync import ReleaseProvider
+print("up", flush=True)
+ReleaseProvider().create(json.loads(sys.argv[1]))
+"""
+
+
+def test_killed_at_random_and_run_again(s3: S3Client, server: str, folder: Path, tmp_path: Path) -> None:
+    """The real upload, in a process of its own: what is described as whole is whole, and the last run finishes."""
+    for number in range(40):
+        (folder / "one/1" / f"{number}.bin").write_bytes(os.urandom(20_000))
+    first = create(props(folder, server))
+    chance = random.Random(7)  # noqa: S311 (no secret)
+    for number in range(40):
+        (folder / "one/1" / f"{number}.bin").write_bytes(os.urandom(20_000))
+    news = props(folder, server)
+    for _ in range(6):
+        with subprocess.Popen(
+            [sys.executable, "-c", _UPLOAD, json.dumps(news)], cwd=Path(__file__).resolve().parents[3], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            time.sleep(chance.uniform(0.2, 1.5))
+            process.kill()
+        assert (ReleaseProvider().read("id", first).outs or {})["missing"] == []
+        seen = ReleaseProvider().read("id", {**news, "token": "t"}).outs or {}
+        manifest = f"releases/.manifests/{news['digest']}.json"
+        assert seen["missing"] in ([], [manifest])
+        assert (manifest in keys(s3)) == (seen["missing"] == [])
+    outputs = create(news)
+    assert (ReleaseProvider().read("id", outputs).outs or {})["missing"] == []
+    for path in (folder / "one/1").iterdir():
+        assert s3.get_object(Bucket=BUCKET, Key=f"{root(news, 'one')}one/1/{path.name}")["Body"].read() == path.read_bytes()
 
 
 def test_bucket_diff() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ import yaml
 from pydantic import ValidationError
 
 from components.serving.namespaces import namespace_names
+from components.serving.prefetch import models_to_copy, too_small
 from components.serving.scaling import hpa_behavior, hpa_metrics
 from components.serving.triton import unknown_models
 from components.serving.values import Values, chart_values, rollout_deadline, schema
+from components.settings.base import quantity_value
 from components.settings.serving import OWNED_FLAGS, ServingSettings
 
 if TYPE_CHECKING:
@@ -156,7 +159,7 @@ def test_settings_that_cannot_work_are_refused_with_the_remedy(fields: dict[str,
 def test_every_flag_that_the_template_writes_is_owned() -> None:
     template = (CHART / "templates" / "deployment.yaml").read_text()
     written = set(re.findall(r"(?:- |printf \")(--[a-z-]+)=", template))
-    assert len(written) == 12
+    assert len(written) == 13
     assert written <= OWNED_FLAGS
 
 
@@ -182,3 +185,58 @@ def test_what_decides_values_knows_no_engine() -> None:
         imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
         imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not {name for name in imported if name.startswith("pulumi")}
+
+
+def prefetching(size: str | None = None, **fields: Any) -> ServingSettings:
+    return serving(name="bert", prefetch={"enabled": True, "volume": {"size": size} if size else {}}, **fields)
+
+
+def test_prefetch_is_a_switch_or_a_set_of_keys() -> None:
+    assert serving(prefetch=True).prefetch == serving(prefetch={"enabled": True}).prefetch
+    assert serving(prefetch=False).prefetch == serving().prefetch
+    assert not serving().prefetch.enabled
+
+
+def test_what_is_copied_includes_what_ensembles_need_and_what_these_need() -> None:
+    needs = {"outer": ("inner", "a"), "inner": ("b", "outer")}
+    assert models_to_copy(serving(models=["outer"]), needs) == ("a", "b", "inner", "outer")
+    assert models_to_copy(serving(models=["c"]), needs) == ("c",)
+    assert models_to_copy(serving(), needs) == (), "all"
+
+
+@pytest.mark.parametrize(
+    ("size", "models", "fits"),
+    [
+        ("100Mi", ["a"], True),
+        ("100Mi", ["b"], False),
+        ("100Mi", None, False),
+        ("209715200", ["b"], True),
+        ("200M", ["b"], False),
+        (None, None, True),
+    ],
+)
+def test_a_volume_smaller_than_its_models_is_refused(size: str | None, models: list[str] | None, fits: bool) -> None:
+    sizes = {"a": 100 << 20, "b": 200 << 20}
+    problem = too_small("triton-fleet:serving[0]", prefetching(size, models=models), sizes, {})
+    assert (problem is None) == fits
+    if problem is not None:
+        assert f"triton-fleet:serving[0].prefetch.volume.size ({size}) is less than" in problem
+        assert re.search(r"Raise it to \d+Mi or more", problem)
+        raised = re.search(r"\d+Mi", problem.split("Raise it to ")[1])
+        assert raised is not None
+        assert too_small("", prefetching(raised[0], models=models), sizes, {}) is None
+
+
+def test_nothing_about_models_goes_into_the_values_while_prefetch_is_off() -> None:
+    off = chart_values(
+        serving(), url="", urls=["s3://b/models/a-1"], release="", region="x", credentials_secret=None, service_account_annotations={},
+        sizes={"a": 1}, needs={"a": ("b",)},
+    )  # fmt: skip
+    assert off.prefetch == Values().prefetch
+
+
+@pytest.mark.parametrize(
+    ("written", "number"), [("1", "1"), ("1Ki", "1024"), ("1.5Gi", "1610612736"), ("2k", "2000"), ("500m", "0.5"), ("3T", "3e12")]
+)
+def test_quantities_as_numbers(written: str, number: str) -> None:
+    assert quantity_value(written) == Decimal(number)

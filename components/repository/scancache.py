@@ -1,0 +1,119 @@
+"""Remembers the digests of files, so that a scan reads only what looks changed: by size, time of change, inode and device.
+
+In the user's cache folder, one small database a folder of models. Safe for several scans at once; one that is damaged, locked or can't be
+written is no failure: the files are read, as without it. Deleting it costs one full read, nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERIFY: Final = "TRITON_FLEET_VERIFY"
+"""Environment variable: any value but an empty one or 0 makes scans read all files."""
+
+_RECENT_NS: Final = 2_000_000_000
+"""A file changed within this before it was read may change again within the same tick of its file system's clock: it is read again
+next time. Two seconds is FAT's tick, the coarsest there is."""
+_BUSY_S: Final = 5.0
+_FORMAT: Final = 1
+
+
+class ScanCache:
+    """See `scan.KnownFiles`."""
+
+    def __init__(self, file: Path, folder: Path, *, verify: bool = False) -> None:
+        self._file = file
+        # Paths below the folder: the same file is asked for by a path from the project and by one from the root.
+        self._prefix = len(str(folder)) + 1
+        self._learnt: dict[str, tuple[int, int, int, int, str]] = {}
+        self._kept: dict[str, tuple[int, int, int, int, str]] = {}
+        self._seen: set[str] = set()
+        self.reads = 0
+        """Files that had to be read."""
+        if not verify:
+            self._kept = self._load()
+
+    def sha256(self, path: Path, seen: os.stat_result) -> str | None:
+        """See KnownFiles."""
+        name = str(path)[self._prefix :]
+        self._seen.add(name)
+        found = self._kept.get(name)
+        if found is not None and found[:4] == (seen.st_size, seen.st_mtime_ns, seen.st_ino, seen.st_dev):
+            return found[4]
+        self.reads += 1
+        return None
+
+    def learn(self, path: Path, seen: os.stat_result, sha256: str) -> None:
+        """See KnownFiles."""
+        if time.time_ns() - seen.st_mtime_ns > _RECENT_NS:
+            self._learnt[str(path)[self._prefix :]] = (seen.st_size, seen.st_mtime_ns, seen.st_ino, seen.st_dev, sha256)
+
+    def save(self) -> None:
+        """See KnownFiles."""
+        gone = self._kept.keys() - self._seen
+        if not self._learnt and not gone:
+            return
+        with contextlib.suppress(OSError, sqlite3.Error, UnicodeError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._write(gone)
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._file.unlink(missing_ok=True)
+                self._write(set())
+        self._kept.update(self._learnt)
+        self._learnt = {}
+
+    def _load(self) -> dict[str, tuple[int, int, int, int, str]]:
+        if not self._file.is_file():
+            return {}
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self._file.as_uri()}?mode=ro", timeout=_BUSY_S, uri=True)) as database:
+                if database.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+                    return {}
+                rows = database.execute("SELECT path, size, mtime_ns, inode, device, sha256 FROM files").fetchall()
+            return {
+                path: (size, mtime, int(inode), int(device), sha256)
+                for path, size, mtime, inode, device, sha256 in rows
+                if isinstance(path, str) and isinstance(sha256, str) and len(sha256) == 64  # noqa: PLR2004  # hex SHA-256
+            }
+        except (OSError, sqlite3.Error, ValueError, TypeError):
+            return {}
+
+    def _write(self, gone: set[str]) -> None:
+        with contextlib.closing(sqlite3.connect(self._file, timeout=_BUSY_S)) as database, database:
+            if database.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+                database.execute("DROP TABLE IF EXISTS files")
+                database.execute(f"PRAGMA user_version = {_FORMAT}")
+            # Inodes and devices as text: they are unsigned, and SQLite's integers are not.
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS files "
+                "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode TEXT, device TEXT, sha256 TEXT) WITHOUT ROWID"
+            )
+            database.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+            database.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
+                [(path, size, mtime, str(inode), str(device), sha) for path, (size, mtime, inode, device, sha) in self._learnt.items()],
+            )
+
+
+def open_cache(folder: Path, environ: Mapping[str, str], *, verify: bool = False) -> ScanCache:
+    """The cache of one folder of models. ``verify``, or TRITON_FLEET_VERIFY=1: nothing is believed, all is read and remembered anew."""
+    root = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache")
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
+    asked = environ.get(VERIFY, "") not in {"", "0"}
+    return ScanCache(root / "triton-fleet" / "scan" / f"{name}.sqlite", folder, verify=verify or asked)
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    return not isinstance(error, sqlite3.OperationalError) or "malformed" in str(error)
