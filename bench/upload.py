@@ -254,25 +254,29 @@ def _cases(case: str, source: Path, environment: Mapping[str, str], programs: Ma
         return once
 
     found: dict[str, dict[str, Run]] = {f"first-{case}": {}}
-    for name, run in {
+    programs_of: dict[str, Callable[[str], Run]] = {
         "raw": lambda prefix: measured([*child, "--raw", str(source), prefix], environment)[0],
         "rclone": rclone,
         "aws": aws,
         "ours": lambda prefix: mine(prefix, "first"),
-    }.items():
+    }
+    for name, run in programs_of.items():
         found[f"first-{case}"][name] = best(rounds, first(run))
         last = f"{case}-{rounds - 1}"
         if case == "small" and name != "raw":
-            again = {"rclone": rclone, "aws": aws, "ours": lambda prefix: mine(prefix, "nothing")}[name]
-            found.setdefault("nothing-changed", {})[name] = best(rounds, lambda _, again=again, last=last: again(last))  # type: ignore[misc]
+            again: Callable[[str], Run] = (lambda prefix: mine(prefix, "nothing")) if name == "ours" else run
+            found.setdefault("nothing-changed", {})[name] = best(rounds, _each_time(again, last))
             changed = source / "model_050" / "1" / "0001.bin"
             changed.write_bytes(os.urandom(4096))
             os.utime(changed, (time.time() - 30,) * 2)
-            after = {"rclone": rclone, "aws": aws, "ours": lambda prefix: mine(prefix, "one")}[name]
-            found.setdefault("one-changed", {})[name] = after(last)
+            found.setdefault("one-changed", {})[name] = mine(last, "one") if name == "ours" else run(last)
         for old in objects.glob(f"{case}-*"):
             shutil.rmtree(old)
     return found
+
+
+def _each_time(run: Callable[[str], Run], prefix: str) -> Callable[[int], Run]:
+    return lambda _: run(prefix)
 
 
 def report(results: dict[str, dict[str, Run]], scale: float) -> int:

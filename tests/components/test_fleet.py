@@ -139,7 +139,7 @@ async def test_every_kubernetes_object_goes_through_the_fleets_provider(monitor:
 
 async def test_exports(monitor: Monitor) -> None:
     exports = await build(dev())
-    digest = exports["repository"]["digest"]
+    assert len(exports["repository"]["digest"]) == 64
     assert exports["cluster"] == "kind-x"
     assert exports["prometheus"] == "http://kps-prometheus.monitoring.svc:9090"
     assert exports["repository"]["url"] == "s3://http://10.111.0.1:7070/models/releases"

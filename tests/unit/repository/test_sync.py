@@ -24,6 +24,7 @@ from pulumi.dynamic.dynamic import serialize_provider
 
 from components.errors import FleetError
 from components.repository import objectstore, progress, release, store, sync
+from components.repository.quickput import QuickPut
 from components.repository.release import tree_name
 from components.repository.scan import scan
 from components.repository.store import Location, S3Store
@@ -80,15 +81,15 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """S3 operations that change something, as `connect`ed clients send them."""
     sent: list[str] = []
     real = store.connect
-    quick = store.QuickPut.put
+    quick = QuickPut.put
 
-    def put(self: store.QuickPut, key: str, body: bytes, query: str = "") -> tuple[str, str] | None:
+    def put(self: QuickPut, key: str, body: bytes, query: str = "") -> tuple[str, str] | None:
         answer = quick(self, key, body, query)
         if answer is not None:
             sent.append(f"{'UploadPart' if query else 'PutObject'} /{key}")
         return answer
 
-    monkeypatch.setattr(store.QuickPut, "put", put)
+    monkeypatch.setattr(QuickPut, "put", put)
 
     def connect(location: Location) -> S3Client:
         client = real(location)
