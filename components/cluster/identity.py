@@ -136,6 +136,7 @@ def load_balancer_controller(account: Account, cluster: str) -> tuple[Statement,
         "elasticloadbalancing:ModifyTargetGroup",
         "elasticloadbalancing:ModifyTargetGroupAttributes",
         "elasticloadbalancing:DeleteTargetGroup",
+        "elasticloadbalancing:AddTags",
         "elasticloadbalancing:RemoveTags",
     )
     return (
@@ -168,6 +169,7 @@ def load_balancer_controller(account: Account, cluster: str) -> tuple[Statement,
             ),
             resources=("*",),
         ),
+        Statement(sid="SeeSecurityGroups", actions=("ec2:GetSecurityGroupsForVpc",), resources=(account.arn("ec2", "vpc/*"),)),
         Statement(
             sid="LinkService",
             actions=("iam:CreateServiceLinkedRole",),

@@ -1,0 +1,152 @@
+"""Policies: what a statement may not be, and that each of ours is as narrow as its actions allow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from components.cluster.identity import Account, cluster_autoscaler, load_balancer_controller, model_reader
+from components.iam import NO_RESOURCE, Statement, document, partition, pod_identity_trust, service_account_trust, service_trust
+
+ACCOUNT = Account(partition="aws", region="eu-west-1", id="111122223333")
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/1"
+POLICIES = {
+    "models": model_reader(ACCOUNT, bucket="models", prefix="releases", key=KEY, region="eu-west-1"),
+    "models without key": model_reader(ACCOUNT, bucket="models", prefix="releases", key=None, region="eu-west-1"),
+    "autoscaler": cluster_autoscaler(ACCOUNT, "c"),
+    "load balancer": load_balancer_controller(ACCOUNT, "c"),
+}
+
+
+def parsed(name: str) -> list[dict[str, Any]]:
+    statements: list[dict[str, Any]] = json.loads(document(POLICIES[name]))["Statement"]
+    return statements
+
+
+def many(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_no_statement_is_wider_than_its_actions(name: str) -> None:
+    for statement in parsed(name):
+        assert statement["Effect"] == "Allow"
+        for action in many(statement["Action"]):
+            assert action.split(":")[1].rstrip("*"), statement
+            if "*" in many(statement["Resource"]):
+                assert ":Describe" in action or action in NO_RESOURCE, (action, statement)
+        for resource in many(statement["Resource"]):
+            if resource != "*":
+                assert resource.startswith("arn:aws:"), statement
+                assert not resource.endswith(":*"), statement
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_statements_have_names_of_their_own(name: str) -> None:
+    names = [statement["Sid"] for statement in parsed(name)]
+    assert len(set(names)) == len(names)
+    assert all(found.isalnum() for found in names), "IAM takes letters and digits"
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_policies_are_short_enough(name: str) -> None:
+    assert len(document(POLICIES[name]).replace(" ", "")) < 6144, "a managed policy's limit"
+
+
+def test_triton_reads_its_prefix_and_nothing_else() -> None:
+    by_name = {statement["Sid"]: statement for statement in parsed("models")}
+    assert {action for statement in by_name.values() for action in many(statement["Action"])} == {
+        "s3:ListBucket",
+        "s3:GetObject",
+        "kms:Decrypt",
+    }
+    assert by_name["ReadModels"]["Resource"] == "arn:aws:s3:::models/releases/*"
+    assert by_name["ListModels"]["Condition"] == {"StringLike": {"s3:prefix": ["releases", "releases/*"]}}
+    assert by_name["DecryptModels"]["Resource"] == KEY
+    assert by_name["DecryptModels"]["Condition"] == {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}}
+
+
+def test_triton_may_look_at_its_bucket_without_a_prefix() -> None:
+    """HeadBucket is judged as ListBucket without s3:prefix: with the prefix alone Triton would not start."""
+    assert [statement["Condition"] for statement in parsed("models") if "Null" in statement.get("Condition", {})] == [
+        {"Null": {"s3:prefix": "true"}}
+    ]
+
+
+def test_without_a_key_of_ones_own_nothing_is_decrypted() -> None:
+    assert not [statement for statement in parsed("models without key") if "kms:Decrypt" in many(statement["Action"])]
+
+
+def test_the_autoscaler_changes_this_cluster_s_groups_alone() -> None:
+    (scale,) = [statement for statement in parsed("autoscaler") if "autoscaling:SetDesiredCapacity" in many(statement["Action"])]
+    assert scale["Condition"]["StringEquals"] == {
+        "aws:ResourceTag/k8s.io/cluster-autoscaler/enabled": "true",
+        "aws:ResourceTag/k8s.io/cluster-autoscaler/c": "owned",
+    }
+
+
+def test_the_load_balancer_controller_deletes_what_carries_the_cluster_s_tag_alone() -> None:
+    for statement in parsed("load balancer"):
+        deletes = [action for action in many(statement["Action"]) if ":Delete" in action and "Listener" not in action]
+        if deletes:
+            assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/elbv2.k8s.aws/cluster": "c"}}, deletes
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"actions": ("s3:GetObject",), "resources": ("*",)},
+        {"actions": ("ec2:DescribeInstances", "ec2:TerminateInstances"), "resources": ("*",)},
+        {"actions": ("*",), "resources": ("arn:aws:s3:::b",)},
+        {"actions": ("GetObject",), "resources": ("arn:aws:s3:::b",)},
+        {"actions": (), "resources": ("arn:aws:s3:::b",)},
+        {"actions": ("s3:GetObject",)},
+        {"actions": ("kms:Decrypt",), "resources": ("*",)},
+        {"actions": ("sqs:SendMessage",), "resources": ("*",), "principals": {"Service": ("events.amazonaws.com",)}},
+    ],
+)
+def test_too_wide_statements_can_t_be_made(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"names no|take a resource"):
+        Statement(**values)
+
+
+def test_what_may_be_wide() -> None:
+    Statement(actions=("ecr:GetAuthorizationToken",), resources=("*",))
+    Statement(actions=("s3:*",), resources=("*",), effect="Deny", principals={"AWS": ("*",)})
+    Statement(actions=("kms:Encrypt",), resources=("*",), principals={"AWS": ("arn:aws:iam::1:role/r",)})
+
+
+def test_a_trust_names_one_service_account() -> None:
+    text = service_account_trust(oidc_arn="arn:oidc", issuer="oidc.eks/id/A", namespace="triton", service_account="triton")
+    (statement,) = json.loads(text)["Statement"]
+    assert statement == {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Principal": {"Federated": "arn:oidc"},
+        "Condition": {
+            "StringEquals": {"oidc.eks/id/A:sub": "system:serviceaccount:triton:triton", "oidc.eks/id/A:aud": "sts.amazonaws.com"}
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("namespace", "account", "issuer"), [("*", "a", "i"), ("n", "a*", "i"), ("n", "?", "i"), ("", "a", "i"), ("n", "a", "https://i")]
+)
+def test_a_trust_in_many_can_t_be_made(namespace: str, account: str, issuer: str) -> None:
+    with pytest.raises(ValueError, match=r"no one service account|has a scheme"):
+        service_account_trust(oidc_arn="a", issuer=issuer, namespace=namespace, service_account=account)
+
+
+def test_other_trusts() -> None:
+    (node,) = json.loads(service_trust("ec2.amazonaws.com"))["Statement"]
+    assert node == {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
+    (pod,) = json.loads(pod_identity_trust())["Statement"]
+    assert pod["Action"] == ["sts:AssumeRole", "sts:TagSession"]
+    assert pod["Principal"] == {"Service": "pods.eks.amazonaws.com"}
+
+
+@pytest.mark.parametrize(("region", "expected"), [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")])
+def test_partition(region: str, expected: str) -> None:
+    assert partition(region) == expected
