@@ -322,6 +322,12 @@ class Pulumi:
             self.run("stack", "import", "--force", "--file", str(file))
         finally:
             file.unlink(missing_ok=True)
+        if any(one.kind == "deleting" for one in operations):
+            # What is gone may still be in the state: an update would be told that its namespace is not found.
+            reporter.note("Looking what a killed destroy had deleted already")
+            if self.show(reporter, "refresh", "--yes", "--skip-preview", "--stack", self.stack):
+                message = "`pulumi refresh` failed after a run that was killed; its messages are above. Run the same command again."
+                raise CommandError(message)
 
     def _settle(self, operations: list[Pending], reporter: TerminalReporter) -> None:
         """Remove Helm releases that a kill left half installed or unknown to the state: their names would be "still in use"."""

@@ -168,10 +168,10 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def up_killed_at(instance: Instance, moment: str, *, everything: bool) -> bool:
-    """Start `up` and kill at the first line with ``moment``: Pulumi alone, or the command with all it started. False when it never came."""
+def killed_at(instance: Instance, command: str, moment: str, *, everything: bool) -> bool:
+    """Start ``command`` and kill at the first line with ``moment``: Pulumi alone, or the command with all it started. False when it never came."""
     process = subprocess.Popen(
-        instance.command("up"),
+        instance.command(command),
         cwd=ROOT,
         env=instance.environment,
         stdout=subprocess.PIPE,
@@ -205,12 +205,18 @@ def test_up_ends_well_after_kills_at_five_moments(instance: Instance, up_output:
         (r"Release dcgm-exporter creating|Chart triton creating", True),
         (r"Deployment triton\S* creating", False),
     )
-    reached = [up_killed_at(instance, moment, everything=everything) for moment, everything in moments]
+    reached = [killed_at(instance, "up", moment, everything=everything) for moment, everything in moments]
     assert all(reached), list(zip(moments, reached, strict=True))
     output = instance.run("up")
     assert "Triton serves" in output
     instance.shell("pulumi preview --expect-no-changes --non-interactive")
     assert {one["status"] for one in json.loads(instance.shell("helm list -A --all -o json || helm list -A -o json"))} == {"deployed"}
+
+
+def test_up_ends_well_after_a_killed_destroy(instance: Instance, up_output: str) -> None:
+    assert killed_at(instance, "destroy", r"Namespace \S+ deleting|Release kps deleting", everything=False)
+    assert "Triton serves" in instance.run("up")
+    instance.shell("pulumi preview --expect-no-changes --non-interactive")
 
 
 def test_interrupt_ends_in_order(instance: Instance, up_output: str) -> None:
