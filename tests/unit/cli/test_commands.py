@@ -88,6 +88,7 @@ def test_stack_file_for_an_own_cluster_holds_and_the_checkouts_stays() -> None:
     assert yaml.safe_dump(dev) == before
     assert changed["encryptionsalt"] == dev["encryptionsalt"]
     settings = Settings.model_validate({key.split(":")[1]: value for key, value in changed["config"].items()})
+    assert settings.cluster.provider == "existing"
     assert settings.cluster.context == "kind-x"
     assert settings.charts.source == "upstream"
     assert (settings.repository.bucket, settings.repository.cluster_endpoint) == ("my-models", "http://minio:9000")
