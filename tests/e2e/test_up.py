@@ -169,7 +169,10 @@ def children(pid: int) -> list[int]:
 
 
 def killed_at(instance: Instance, command: str, moment: str, *, everything: bool) -> bool:
-    """Start ``command`` and kill at the first line with ``moment``: Pulumi alone, or the command with all it started. False when it never came."""
+    """Start ``command`` and kill at the first line with ``moment``: Pulumi alone, or the command with all it started.
+
+    False when the line never came.
+    """
     process = subprocess.Popen(
         instance.command(command),
         cwd=ROOT,
