@@ -73,7 +73,9 @@ class ReleaseProvider(ResourceProvider):
         uploading machine is no difference. In the modes poll and explicit, another content goes into the place of the old one.
         """
         stable = _news.get("mode", "release") != "release"
-        replaces = [key for key in ("store", "bucket", "prefix", "mode") if _olds.get(key) != _news.get(key)]
+        defaults = {"store": "s3", "mode": "release"}
+        places = ("store", "bucket", "prefix", "mode")
+        replaces = [key for key in places if _olds.get(key, defaults.get(key)) != _news.get(key, defaults.get(key))]
         if not stable and _olds.get("digest") != _news.get("digest"):
             replaces.append("digest")
         mend = bool(_olds.get("missing")) or any(
