@@ -1,4 +1,4 @@
-# The two commands of a newcomer are `make up` and `make load`; `make` alone lists the rest.
+# The two commands of a newcomer are `make up` and `make test`; `make` alone lists the rest.
 # Everything but this file, the bootstrap of .venv and .ci/run is Python: see local/cli.
 
 .DEFAULT_GOAL := help
