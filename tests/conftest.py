@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from local.toolchain import Toolchain
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell without job control starts what it puts in the background with SIGINT ignored, and every child inherits that: a program that a
+# test interrupts would never notice.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def lacks(reason: str) -> NoReturn:
