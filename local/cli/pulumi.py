@@ -91,11 +91,13 @@ class StackLock:
         if self.pid <= 0:
             return True
         try:
-            name = (Path("/proc") / str(self.pid) / "comm").read_text(encoding="utf-8").strip()
+            # "pid (name) state ...": the name may hold spaces and brackets.
+            name, _, rest = (Path("/proc") / str(self.pid) / "stat").read_text(encoding="utf-8").rpartition(")")
         except OSError:
             return _is_gone(self.pid)
-        # A number is given to another process sooner or later: the holder of a lock is a pulumi or nobody.
-        return "pulumi" not in name
+        # A number is given to another process sooner or later: the holder of a lock is a pulumi or nobody. One that was killed and that its
+        # new parent has not asked for yet is still listed, as a zombie.
+        return "pulumi" not in name or rest.split()[0] in {"Z", "X"}
 
 
 def _is_gone(pid: int) -> bool:

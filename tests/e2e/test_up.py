@@ -168,11 +168,8 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def killed_at(instance: Instance, command: str, moment: str, *, everything: bool) -> bool:
-    """Start ``command`` and kill at the first line with ``moment``: Pulumi alone, or the command with all it started.
-
-    False when the line never came.
-    """
+def kill_at(instance: Instance, command: str, moment: str, *, everything: bool) -> None:
+    """Start ``command`` and kill at the first line with ``moment``: Pulumi alone, or the command with all it started."""
     process = subprocess.Popen(
         instance.command(command),
         cwd=ROOT,
@@ -183,8 +180,9 @@ def killed_at(instance: Instance, command: str, moment: str, *, everything: bool
         start_new_session=True,
     )
     assert process.stdout is not None
-    reached = False
+    reached, text = False, ""
     for line in process.stdout:
+        text += line
         if not reached and re.search(moment, line):
             reached = True
             if everything:
@@ -194,8 +192,8 @@ def killed_at(instance: Instance, command: str, moment: str, *, everything: bool
                     os.kill(child, signal.SIGKILL)
     process.stdout.close()
     code = process.wait()
-    assert not reached or code != 0
-    return reached
+    assert reached, f"no line with {moment}:\n{text}"
+    assert code != 0
 
 
 def test_up_ends_well_after_kills_at_five_moments(instance: Instance, up_output: str) -> None:
@@ -208,8 +206,8 @@ def test_up_ends_well_after_kills_at_five_moments(instance: Instance, up_output:
         (r"Release dcgm-exporter creating|Chart triton creating", True),
         (r"Deployment triton\S* creating", False),
     )
-    reached = [killed_at(instance, "up", moment, everything=everything) for moment, everything in moments]
-    assert all(reached), list(zip(moments, reached, strict=True))
+    for moment, everything in moments:
+        kill_at(instance, "up", moment, everything=everything)
     output = instance.run("up")
     assert "Triton serves" in output
     instance.shell("pulumi preview --expect-no-changes --non-interactive")
@@ -217,7 +215,7 @@ def test_up_ends_well_after_kills_at_five_moments(instance: Instance, up_output:
 
 
 def test_up_ends_well_after_a_killed_destroy(instance: Instance, up_output: str) -> None:
-    assert killed_at(instance, "destroy", r"Namespace \S+ deleting|Release kps deleting", everything=False)
+    kill_at(instance, "destroy", r"Namespace \S+ deleting|Release kps deleting", everything=False)
     assert "Triton serves" in instance.run("up")
     instance.shell("pulumi preview --expect-no-changes --non-interactive")
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,6 +42,22 @@ def test_no_locks_where_there_is_no_backend(tmp_path: Path) -> None:
 def test_a_dead_holder_is_stale(tmp_path: Path) -> None:
     put_lock(tmp_path, pid=dead_pid())
     assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="zombies are told by /proc")
+def test_a_holder_that_was_killed_and_is_still_listed_is_stale(tmp_path: Path) -> None:
+    program = tmp_path / "pulumi"
+    program.symlink_to(shutil.which("sleep") or "sleep")
+    process = subprocess.Popen([program, "60"])
+    put_lock(tmp_path, pid=process.pid)
+    try:
+        assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [False]
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has asked for it yet
+        assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_number_that_went_to_another_program_is_stale(tmp_path: Path) -> None:
