@@ -23,7 +23,7 @@ from local.platform import Platform, PlatformConfig
 from tests.conftest import ROOT, lacks
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 pytestmark = pytest.mark.e2e
 
@@ -168,8 +168,8 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def kill_at(instance: Instance, command: str, moment: str, *, everything: bool) -> None:
-    """Start ``command`` and kill at the first line with ``moment``: Pulumi alone, or the command with all it started."""
+def run_until(instance: Instance, command: str, moment: str, act: Callable[[int], None]) -> tuple[int, str]:
+    """Start ``command`` in a process group of its own and ``act`` on it once, at the first line with ``moment``; exit code and output."""
     process = subprocess.Popen(
         instance.command(command),
         cwd=ROOT,
@@ -185,15 +185,26 @@ def kill_at(instance: Instance, command: str, moment: str, *, everything: bool) 
         text += line
         if not reached and re.search(moment, line):
             reached = True
-            if everything:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                for child in children(process.pid):
-                    os.kill(child, signal.SIGKILL)
+            act(process.pid)
     process.stdout.close()
     code = process.wait()
     assert reached, f"no line with {moment}:\n{text}"
-    assert code != 0
+    return code, text
+
+
+def kill_group(pid: int) -> None:
+    os.killpg(pid, signal.SIGKILL)
+
+
+def kill_children(pid: int) -> None:
+    for child in children(pid):
+        os.kill(child, signal.SIGKILL)
+
+
+def kill_at(instance: Instance, command: str, moment: str, *, everything: bool) -> None:
+    """Kill ``command`` at the first line with ``moment``: Pulumi alone, or the command with all it started."""
+    code, text = run_until(instance, command, moment, kill_group if everything else kill_children)
+    assert code != 0, text
 
 
 def test_up_ends_well_after_kills_at_five_moments(instance: Instance, up_output: str) -> None:
@@ -222,24 +233,8 @@ def test_up_ends_well_after_a_killed_destroy(instance: Instance, up_output: str)
 
 def test_interrupt_ends_in_order(instance: Instance, up_output: str) -> None:
     instance.run("destroy")
-    process = subprocess.Popen(
-        instance.command("up"),
-        cwd=ROOT,
-        env=instance.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    sent, text = False, ""
-    for line in process.stdout:
-        text += line
-        if not sent and "Release kps creating" in line:
-            sent = True
-            os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
-    process.stdout.close()
-    assert process.wait() == 130, text
+    code, text = run_until(instance, "up", "Release kps creating", lambda pid: os.killpg(pid, signal.SIGINT))  # what Ctrl-C does
+    assert code == 130, text
     assert "goes on where it stopped" in text
     assert "Triton serves" in instance.run("up")
 
