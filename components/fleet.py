@@ -1,4 +1,4 @@
-"""TritonFleet: the wiring of all rooms. The one place that names providers, and the one that knows who hands what to whom.
+"""TritonFleet: the wiring of all rooms. The one place that knows who hands what to whom; `clusters.py` knows which clouds there are.
 
 settings -> cluster -+- repository ------------------+
                      +- prometheus -+- dcgm          +-> triton (one a serving entry) -> route -> exports
@@ -16,17 +16,13 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components.addons.adapter import PrometheusAdapter, PrometheusAdapterArgs
-from components.addons.autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
 from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
-from components.addons.gpu_plugin import GpuPlugin, GpuPluginArgs, needing
 from components.addons.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
-from components.addons.karpenter import Karpenter, KarpenterArgs
-from components.addons.karpenter import gpu_pools as karpenter_pools
-from components.addons.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
-from components.addons.placeholders import Placeholders, PlaceholdersArgs, floors
+from components.addons.nodes import node_addons
+from components.addons.pins import chart_pins
 from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
 from components.addons.release import check_charts
-from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
+from components.clusters import find_cluster, make_cluster, reader_annotations
 from components.errors import Checked, FleetError, raise_all
 from components.naming import type_token
 from components.repository.needs import model_sizes, needs
@@ -39,28 +35,11 @@ from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs
-from components.versions import (
-    CLUSTER_AUTOSCALER,
-    DCGM_EXPORTER,
-    ISTIO_BASE,
-    ISTIO_GATEWAY,
-    ISTIOD,
-    KARPENTER,
-    KARPENTER_CRD,
-    KUBE_PROMETHEUS_STACK,
-    LOAD_BALANCER_CONTROLLER,
-    PROMETHEUS_ADAPTER,
-)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from components.cluster.identity import Identity
-    from components.cluster.kubeconfig import Access
-    from components.handles import ClusterHandle, LoadBalancerHandle
     from components.settings import Settings
-    from components.settings.serving import ServingSettings
-    from components.versions import ChartPin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +59,9 @@ class TritonFleet(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TritonFleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
-        access = Checked(lambda: None if settings.cluster.provider != "existing" else find(settings.cluster))
+        access = Checked(lambda: find_cluster(settings.cluster))
         release = Checked(lambda: _release(settings, args.project_dir))
-        charts = Checked(lambda: check_charts(settings.charts, _chart_pins(settings)))
+        charts = Checked(lambda: check_charts(settings.charts, chart_pins(settings)))
         environment = Checked(lambda: check_environment(settings.repository, os.environ))
         models = Checked(lambda: _check_models(settings, args.project_dir))
         raise_all([access, release, models, charts, environment])
@@ -90,7 +69,7 @@ class TritonFleet(pulumi.ComponentResource):
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
-        made = _cluster(settings, access.value, child)
+        made = make_cluster(settings, access.value, child)
         cluster = made.handle
         repository = ModelRepository("repository", release.value, child).handle
         metrics = PrometheusStack(
@@ -109,7 +88,7 @@ class TritonFleet(pulumi.ComponentResource):
             ),
             child,
         ).handle
-        nodes = _node_addons(settings, cluster, child)
+        nodes = node_addons(settings, cluster, child)
         gateway = None
         if settings.ingress.kind == "istio":
             gateway = IstioGateway(
@@ -135,7 +114,7 @@ class TritonFleet(pulumi.ComponentResource):
                     custom_metrics=custom_metrics,
                     settings=entry,
                     namespace=namespaces[entry.namespace],
-                    service_account_annotations=_reader(settings, entry, made, child),
+                    service_account_annotations=reader_annotations(settings, entry, made, child),
                 ),
                 child,
             ).handle
@@ -173,107 +152,6 @@ class TritonFleet(pulumi.ComponentResource):
             }
             self.exports["gateway"] = {"service": gateway.service, "hosts": {name: list(route.hosts) for name, route in routes.items()}}
         self.register_outputs(self.exports)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Cluster:
-    """A cluster, and what its cloud has for the stack besides."""
-
-    handle: ClusterHandle
-    identity: Identity | None = None
-    """Roles for service accounts are made of it; None where none can be."""
-    images: pulumi.Output[str] | None = None
-
-
-def _cluster(settings: Settings, access: Access | None, child: pulumi.ResourceOptions) -> _Cluster:
-    """Declare the cluster that the settings name. What a provider needs is imported by its stacks alone."""
-    if settings.cluster.provider == "eks":
-        from components.cluster.eks import EksCluster, EksClusterArgs  # noqa: PLC0415  # as above
-
-        args = EksClusterArgs(settings=settings.cluster, autoscaler=settings.autoscaler.kind, load_balancer=settings.load_balancer.enabled)
-        made = EksCluster("cluster", args, child)
-        return _Cluster(handle=made.handle, identity=made.identity, images=made.images)
-    if access is None:
-        raise TypeError  # a cluster that is there was found before anything was declared
-    return _Cluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
-
-
-def _reader(settings: Settings, entry: ServingSettings, made: _Cluster, child: pulumi.ResourceOptions) -> dict[str, pulumi.Input[str]]:
-    """Make the role that one deployment reads its models by, where it has no keys; annotations that bind its service account to it."""
-    repository = settings.repository
-    if settings.cluster.provider != "eks" or made.identity is None:
-        return {}
-    if (repository.store, repository.credentials) != ("s3", "serviceAccount"):
-        return {}
-    from components.cluster.identity import ServiceAccountRole, ServiceAccountRoleArgs, model_reader  # noqa: PLC0415  # as above
-
-    statements = model_reader(
-        made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=settings.cluster.models_key, region=repository.region
-    )
-    role = ServiceAccountRole(
-        f"{entry.name}-reader",
-        ServiceAccountRoleArgs(
-            identity=made.identity,
-            namespace=entry.namespace,
-            service_account=entry.name,
-            statements=statements,
-            tags=settings.cluster.tags,
-        ),
-        child,
-    )
-    return {"eks.amazonaws.com/role-arn": role.arn}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _NodeAddons:
-    """What serves nodes and Services before anything of Triton's is there."""
-
-    ready: tuple[pulumi.Output[str], ...]
-    """What Triton comes after, and goes before."""
-    load_balancer: LoadBalancerHandle | None
-
-
-def _node_addons(settings: Settings, cluster: ClusterHandle, child: pulumi.ResourceOptions) -> _NodeAddons:
-    """Declare what the settings ask for. The account that the controllers need is there wherever the settings let them be asked for."""
-    charts, aws = settings.charts, cluster.aws
-    pools = cluster.gpu_pools
-    autoscaler = None
-    if settings.autoscaler.kind == "karpenter" and aws is not None:
-        pools = (*pools, *karpenter_pools(settings.autoscaler))
-        args = KarpenterArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
-        autoscaler = Karpenter("karpenter", args, child).ready
-    elif settings.autoscaler.kind == "clusterAutoscaler" and aws is not None:
-        scaling = ClusterAutoscalerArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
-        autoscaler = ClusterAutoscaler("autoscaler", scaling, child).ready
-    ready = [] if autoscaler is None else [autoscaler]
-    if settings.gpu_plugin.enabled and needing(pools):
-        plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=pools)
-        ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
-    load_balancer = None
-    if settings.load_balancer.enabled and aws is not None:
-        controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts)
-        load_balancer = LoadBalancerController("load-balancer", controller, child).handle
-        ready.append(load_balancer.ready)
-    if settings.warm_floor:
-        kept = floors(settings.warm_floor, pools, [entry.image for entry in settings.serving if entry.resources.gpus])
-        Placeholders("placeholders", PlaceholdersArgs(cluster=cluster, floors=kept, autoscaler=autoscaler), child)
-    return _NodeAddons(ready=tuple(ready), load_balancer=load_balancer)
-
-
-def _chart_pins(settings: Settings) -> tuple[ChartPin, ...]:
-    """Third-party charts that the stack installs, as far as the settings alone tell (a pool may ask for the device plugin besides)."""
-    pins = [KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER]
-    if settings.dcgm.enabled:
-        pins.append(DCGM_EXPORTER)
-    if settings.ingress.kind == "istio":
-        pins += [ISTIO_BASE, ISTIOD, ISTIO_GATEWAY]
-    if settings.load_balancer.enabled:
-        pins.append(LOAD_BALANCER_CONTROLLER)
-    if settings.autoscaler.kind == "clusterAutoscaler":
-        pins.append(CLUSTER_AUTOSCALER)
-    if settings.autoscaler.kind == "karpenter":
-        pins += [KARPENTER_CRD, KARPENTER]
-    return tuple(pins)
 
 
 def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:

@@ -58,6 +58,8 @@ def test_rooms_beside_each_other_never_import_one_another(path: Path) -> None:
     others = {module for module in imports(path) if room(module) not in {None, own}}
     if own is not None:
         assert others == set()
+    elif path == ROOT / "components" / "clusters.py":
+        assert {room(module) for module in others} == {"cluster"}
     elif path.name != "fleet.py":
         assert others == set(), "only fleet.py knows several rooms"
 
@@ -97,9 +99,9 @@ def test_only_the_loader_reads_the_configuration(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)
-def test_only_the_fleet_decides_by_provider(path: Path) -> None:
+def test_only_one_file_decides_by_provider(path: Path) -> None:
     """A room that branches on the cluster's provider would have to change with each new one."""
-    if path == ROOT / "components" / "fleet.py" or "settings" in path.parts:
+    if path == ROOT / "components" / "clusters.py" or "settings" in path.parts:
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     compared = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Compare, ast.Match))]

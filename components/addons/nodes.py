@@ -1,0 +1,55 @@
+"""What serves nodes and Services before anything of Triton's is there: node autoscaler, device plugin, load balancers, placeholders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.addons.autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
+from components.addons.gpu_plugin import GpuPlugin, GpuPluginArgs, needing
+from components.addons.karpenter import Karpenter, KarpenterArgs
+from components.addons.karpenter import gpu_pools as karpenter_pools
+from components.addons.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
+from components.addons.placeholders import Placeholders, PlaceholdersArgs, floors
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from components.handles import ClusterHandle, LoadBalancerHandle
+    from components.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeAddons:
+    """What serves nodes and Services before anything of Triton's is there."""
+
+    ready: tuple[pulumi.Output[str], ...]
+    """What Triton comes after, and goes before."""
+    load_balancer: LoadBalancerHandle | None
+
+
+def node_addons(settings: Settings, cluster: ClusterHandle, child: pulumi.ResourceOptions) -> NodeAddons:
+    """Declare what the settings ask for. The account that the controllers need is there wherever the settings let them be asked for."""
+    charts, aws = settings.charts, cluster.aws
+    pools = cluster.gpu_pools
+    autoscaler = None
+    if settings.autoscaler.kind == "karpenter" and aws is not None:
+        pools = (*pools, *karpenter_pools(settings.autoscaler))
+        args = KarpenterArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
+        autoscaler = Karpenter("karpenter", args, child).ready
+    elif settings.autoscaler.kind == "clusterAutoscaler" and aws is not None:
+        scaling = ClusterAutoscalerArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
+        autoscaler = ClusterAutoscaler("autoscaler", scaling, child).ready
+    ready = [] if autoscaler is None else [autoscaler]
+    if settings.gpu_plugin.enabled and needing(pools):
+        plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=pools)
+        ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
+    load_balancer = None
+    if settings.load_balancer.enabled and aws is not None:
+        controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts)
+        load_balancer = LoadBalancerController("load-balancer", controller, child).handle
+        ready.append(load_balancer.ready)
+    if settings.warm_floor:
+        kept = floors(settings.warm_floor, pools, [entry.image for entry in settings.serving if entry.resources.gpus])
+        Placeholders("placeholders", PlaceholdersArgs(cluster=cluster, floors=kept, autoscaler=autoscaler), child)
+    return NodeAddons(ready=tuple(ready), load_balancer=load_balancer)

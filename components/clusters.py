@@ -1,0 +1,82 @@
+"""Which cluster a stack gets: the one place that names providers.
+
+A provider is a branch in each of these functions and a file in `cluster/`. A provider's SDK is imported by its own stacks alone: pulumi_aws
+and pulumi_gcp take seconds to load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.cluster.existing import ExistingCluster, ExistingClusterArgs, find
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from components.cluster.identity import Identity
+    from components.cluster.kubeconfig import Access
+    from components.handles import ClusterHandle
+    from components.settings import Settings
+    from components.settings.cluster import ClusterSettings
+    from components.settings.serving import ServingSettings
+
+
+def find_cluster(settings: ClusterSettings) -> Access | None:
+    """Find the cluster that is there already; None where the stack makes one.
+
+    Raises:
+        FleetError: When it is not found or does not answer.
+    """
+    return find(settings) if settings.provider == "existing" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeCluster:
+    """A cluster, and what its cloud has for the stack besides."""
+
+    handle: ClusterHandle
+    identity: Identity | None = None
+    """Roles for service accounts are made of it; None where none can be."""
+    images: pulumi.Output[str] | None = None
+
+
+def make_cluster(settings: Settings, access: Access | None, child: pulumi.ResourceOptions) -> MadeCluster:
+    """Declare the cluster that the settings name. What a provider needs is imported by its stacks alone."""
+    if settings.cluster.provider == "eks":
+        from components.cluster.eks import EksCluster, EksClusterArgs  # noqa: PLC0415  # as above
+
+        args = EksClusterArgs(settings=settings.cluster, autoscaler=settings.autoscaler.kind, load_balancer=settings.load_balancer.enabled)
+        made = EksCluster("cluster", args, child)
+        return MadeCluster(handle=made.handle, identity=made.identity, images=made.images)
+    if access is None:
+        raise TypeError  # a cluster that is there was found before anything was declared
+    return MadeCluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
+
+
+def reader_annotations(
+    settings: Settings, entry: ServingSettings, made: MadeCluster, child: pulumi.ResourceOptions
+) -> dict[str, pulumi.Input[str]]:
+    """Make the role that a deployment without keys reads its models by; annotations that bind its service account to it."""
+    repository = settings.repository
+    if settings.cluster.provider != "eks" or made.identity is None:
+        return {}
+    if (repository.store, repository.credentials) != ("s3", "serviceAccount"):
+        return {}
+    from components.cluster.identity import ServiceAccountRole, ServiceAccountRoleArgs, model_reader  # noqa: PLC0415  # as above
+
+    statements = model_reader(
+        made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=settings.cluster.models_key, region=repository.region
+    )
+    role = ServiceAccountRole(
+        f"{entry.name}-reader",
+        ServiceAccountRoleArgs(
+            identity=made.identity,
+            namespace=entry.namespace,
+            service_account=entry.name,
+            statements=statements,
+            tags=settings.cluster.tags,
+        ),
+        child,
+    )
+    return {"eks.amazonaws.com/role-arn": role.arn}
