@@ -9,6 +9,8 @@ at the end. Stages go on after a failure: one run tells all that is wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -29,7 +31,7 @@ from local.paths import cache_root
 from local.progress import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 INSTANCE: Final = "test"
@@ -39,6 +41,8 @@ TEST_LIMIT_S: Final = 600.0
 """A test that takes longer hangs: the longest, a load that takes the autoscaler up and down, takes three minutes on two busy cores."""
 STAGE_LIMIT_S: Final = 5400.0
 """Where even the limit of a test does not end a stage. Long, because `tools` builds everything from source when nothing is cached."""
+_MYPY_CACHES: Final = 2
+"""Kept: each has 300 MB, and who goes to and fro between two branches should not pay each time."""
 _LANES_KIB: Final = 7 * 2**20
 """Memory for two platforms, the servers of the unit tests and the engines."""
 
@@ -165,7 +169,6 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
         "TRITON_FLEET_HOME": str(home),
         "TRITON_FLEET_INSTANCE": INSTANCE,
         "TRITON_FLEET_PORT_OFFSET": str(PORT_OFFSET),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 
@@ -177,6 +180,19 @@ def mypy_cache() -> Path:
     """
     key = hashlib.sha256((ROOT / "requirements-dev.lock").read_bytes() + repr(sys.version_info[:3]).encode()).hexdigest()[:12]
     return cache_root() / "mypy" / key
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Generator[None]:
+    """Hold ``folder``, made when it lacks: two mypy at once would stand in each other's way in its databases. Older ones beside it go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(folder)
+        others = sorted((path for path in folder.parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        for old in others[:-_MYPY_CACHES]:
+            shutil.rmtree(old, ignore_errors=True)
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +231,9 @@ class Suite:
 
     def _run(self, stage: Stage, outcome: Outcome, output: IO[bytes] | None) -> None:
         for command in stage.commands:
-            if self._call(_program(command), stage, output):
+            with only_one(mypy_cache()) if command[0] == "mypy" else contextlib.nullcontext():
+                code = self._call(_program(command), stage, output)
+            if code != 0:
                 # Without a tool its tests are skipped, and say so; CI skips nothing.
                 outcome.is_bad = stage is not TOOLS or bool(self.environment.get("CI"))
                 outcome.note = f"{outcome.note} {' '.join(command)} failed".strip()
