@@ -25,6 +25,7 @@ from components.settings.addons import (
 from components.settings.base import Model, Problem, Problems
 from components.settings.capacity import capacity_problems
 from components.settings.cluster import ClusterSettings, EksClusterSettings, ExistingClusterSettings
+from components.settings.metrics import StackdriverSettings, metric_problems
 from components.settings.repository import RepositorySettings
 from components.settings.serving import ServingSettings
 
@@ -61,6 +62,8 @@ class Settings(Model):
     """dcgm-exporter: GPU metrics."""
     adapter: AdapterSettings = AdapterSettings()
     """prometheus-adapter: what the autoscalers read."""
+    stackdriver: StackdriverSettings = StackdriverSettings()
+    """Cloud Monitoring's metrics for the autoscalers."""
     gpu_plugin: GpuPluginSettings = GpuPluginSettings()
     """NVIDIA's device plugin."""
     autoscaler: AutoscalerSettings = NoAutoscalerSettings()
@@ -92,7 +95,7 @@ class Settings(Model):
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
-        problems += [*self._addons(), *self._modes()]
+        problems += [*self._addons(), *self._modes(), *metric_problems(self.cluster, self.adapter, self.stackdriver, self.serving)]
         if isinstance(self.cluster, EksClusterSettings):
             problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)
         if problems:
