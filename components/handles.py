@@ -116,6 +116,8 @@ class RepositoryHandle:
     region: str
     credentials: pulumi.Output[dict[str, str]] | None
     """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret, or None where the service account is the identity."""
+    key_file: pulumi.Output[str] | None = None
+    """Content of a Google service account's key file (a secret) for a Secret that is mounted, or None. Never with ``credentials``."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Models that a model loads with itself (an ensemble's steps), by name; absent for a model that loads none."""
 

@@ -28,6 +28,7 @@ from components.settings.cluster import EksClusterSettings, ExistingClusterSetti
 from components.settings.clusters import ClusterSettings
 from components.settings.gke import GkeClusterSettings
 from components.settings.gke_stack import stack_problems
+from components.settings.metrics import StackdriverSettings, metric_problems
 from components.settings.repository import RepositorySettings
 from components.settings.serving import ServingSettings
 
@@ -67,6 +68,8 @@ class Settings(Model):
     """dcgm-exporter: GPU metrics."""
     adapter: AdapterSettings = AdapterSettings()
     """prometheus-adapter: what the autoscalers read."""
+    stackdriver: StackdriverSettings = StackdriverSettings()
+    """Cloud Monitoring's metrics for the autoscalers."""
     gpu_plugin: GpuPluginSettings = GpuPluginSettings()
     """NVIDIA's device plugin."""
     autoscaler: AutoscalerSettings = NoAutoscalerSettings()
@@ -98,7 +101,7 @@ class Settings(Model):
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
-        problems += [*self._addons(), *self._modes()]
+        problems += [*self._addons(), *self._modes(), *metric_problems(self.cluster, self.adapter, self.stackdriver, self.serving)]
         if isinstance(self.cluster, GkeClusterSettings):
             problems += stack_problems(
                 self.cluster, repository=self.repository, prometheus=self.prometheus, dcgm=self.dcgm, serving=self.serving

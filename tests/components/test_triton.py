@@ -112,6 +112,7 @@ async def test_the_chart_is_released_under_the_settings_name(engine: Recorder) -
         "models": [],
         "region": "eu-west-1",
         "credentialsSecret": "bert-credentials-1a2b3c4d",
+        "keyFileSecret": "",
     }
     assert addresses == ["bert.models.svc.cluster.local"]
 
