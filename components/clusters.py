@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from components.cluster.kubeconfig import Access
     from components.handles import ClusterHandle
     from components.settings import Settings
-    from components.settings.cluster import ClusterSettings
+    from components.settings.clusters import ClusterSettings
     from components.settings.serving import ServingSettings
 
 

@@ -133,7 +133,7 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (
         ("cluster", "provider"),
         "existin",
-        "triton-fleet:cluster.provider (existin) is none of existing, eks: there is nothing of that kind to make. Did you mean existing?",
+        "triton-fleet:cluster.provider (existin) is none of existing, eks, gke: there is nothing of that kind to make. Did you mean existing?",
     ),
     (
         ("serving", 0, "scaling", "metrics"),
