@@ -108,7 +108,7 @@ class TritonFleet(pulumi.ComponentResource):
                     custom_metrics=custom_metrics,
                     settings=entry,
                     namespace=namespaces[entry.namespace],
-                    service_account_annotations=reader_annotations(settings, entry, made, child),
+                    service_account_annotations=reader_annotations(settings, entry, made, repository, child),
                 ),
                 child,
             ).handle

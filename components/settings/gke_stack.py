@@ -87,16 +87,17 @@ def _models(repository: RepositorySettings, serving: Sequence[ServingSettings]) 
 
 
 def _utilization(index: int, entry: ServingSettings, cluster: GkeClusterSettings) -> Iterator[Problem]:
-    """Yield a metric of whole GPUs where pods share them: on GKE slices and shares are called nvidia.com/gpu too."""
-    wanted = {key: value for key, value in entry.node_selector.items() if any(key in pool.node_labels for pool in cluster.gpu_pools)}
+    """Yield a metric of whole GPUs where pods have slices: on GKE those are called nvidia.com/gpu too, and only the pool tells."""
+    known = {key for pool in cluster.gpu_pools for key in pool.node_labels}
+    wanted = {key: value for key, value in entry.node_selector.items() if key in known}
     pools = [pool for pool in cluster.gpu_pools if wanted.items() <= pool.node_labels.items()]
-    if not pools or any(pool.shared.kind == "whole" for pool in pools):
+    if not pools or any(pool.shared.kind != "mig" for pool in pools):
         return
     for position, metric in enumerate(entry.scaling.metrics):
-        if metric.kind in {"gpuUtilization", "gpuDutyCycle"}:
+        if metric.kind.startswith("gpu"):
             yield Problem(
                 at=("serving", index, "scaling", "metrics", position),
-                text=f"is {metric.kind}, and pool {pools[0].name} shares its GPUs ({pools[0].shared.kind}): the figure is the whole "
-                "device's, or none. Scale by queueTime or pendingRequests.",
+                text=f"is {metric.kind}, and pool {pools[0].name} cuts its GPUs into slices, of which there is no such figure: the "
+                "autoscaler would hold still. Scale by queueTime or pendingRequests.",
                 also=(("cluster", "gpu_pools"), ("serving", index, "node_selector")),
             )

@@ -13,6 +13,7 @@ from pydantic import Field
 from components import naming
 from components.settings.base import Model, Problem
 from components.settings.cluster import EksClusterSettings
+from components.settings.gke import GkeClusterSettings
 from components.versions import STACKDRIVER_ADAPTER_IMAGE
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _ON_GOOGLE_CLOUD: Final = frozenset({"gke"})
 """Providers whose clusters belong to a Google Cloud project that the stack knows."""
 _FROM_PROMETHEUS: Final = frozenset({"queueTime", "pendingRequests", "gpuUtilization"})
+_OF_THE_GPU: Final = frozenset({"gpuUtilization", "gpuDutyCycle"})
 _SHARED: Final = frozenset({"timeSlicing", "mps"})
 _WHOLE_GPU: Final = "nvidia.com/gpu"
 
@@ -70,11 +72,11 @@ def metric_problems(
                     "Scale by queueTime or pendingRequests.",
                     also=(("serving", index, "resources", "gpu_resource"),),
                 )
-            shared = _shared(cluster, entry) if metric.kind == "gpuUtilization" else None
+            shared = _shared(cluster, entry) if metric.kind in _OF_THE_GPU else None
             if shared is not None:
                 yield Problem(
                     at=at,
-                    text=f"is gpuUtilization, and pool {shared} shares its GPUs: the figure is the whole device's, and each sharer would "
+                    text=f"is {metric.kind}, and pool {shared} shares its GPUs: the figure is the whole device's, and each sharer would "
                     "scale by its neighbours' work. Scale by queueTime or pendingRequests.",
                     also=(("cluster", "gpu_pools"), ("serving", index, "node_selector")),
                 )
@@ -111,8 +113,8 @@ def _owners(cluster: ClusterSettings, adapter: AdapterSettings, stackdriver: Sta
 
 
 def _shared(cluster: ClusterSettings, entry: ServingSettings) -> str | None:
-    """Name of a pool of shared GPUs where the pods can land in none of whole ones; None elsewhere. GKE's own pools: `gke_stack.py`."""
-    if not isinstance(cluster, EksClusterSettings):
+    """Name of a pool of shared GPUs where the pods can land in none of whole ones; None elsewhere, or where nobody knows the pools."""
+    if not isinstance(cluster, (EksClusterSettings, GkeClusterSettings)):
         return None
     wanted = entry.node_selector.get(naming.POOL_LABEL)
     pools = [pool for pool in cluster.gpu_pools if wanted is None or pool.name == wanted]
