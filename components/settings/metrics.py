@@ -12,8 +12,6 @@ from pydantic import Field
 
 from components import naming
 from components.settings.base import Model, Problem
-from components.settings.cluster import EksClusterSettings
-from components.settings.gke import GkeClusterSettings
 from components.versions import STACKDRIVER_ADAPTER_IMAGE
 
 if TYPE_CHECKING:
@@ -114,10 +112,8 @@ def _owners(cluster: ClusterSettings, adapter: AdapterSettings, stackdriver: Sta
 
 def _shared(cluster: ClusterSettings, entry: ServingSettings) -> str | None:
     """Name of a pool of shared GPUs where the pods can land in none of whole ones; None elsewhere, or where nobody knows the pools."""
-    if not isinstance(cluster, (EksClusterSettings, GkeClusterSettings)):
-        return None
     wanted = entry.node_selector.get(naming.POOL_LABEL)
-    pools = [pool for pool in cluster.gpu_pools if wanted is None or pool.name == wanted]
+    pools = [pool for pool in getattr(cluster, "gpu_pools", ()) if wanted is None or pool.name == wanted]
     if not pools or any(pool.sharing.kind not in _SHARED for pool in pools):
         return None
-    return pools[0].name
+    return str(pools[0].name)
