@@ -95,7 +95,7 @@ class Triton(pulumi.ComponentResource):
                 depends_on=pulumi.Output.all(args.metrics.url, args.custom_metrics.ready).apply(
                     lambda _: [args.namespace, *(made for made in (secret, key) if made is not None)]
                 ),
-                transforms=[_leave_replicas] if settings.scaling.initial_replicas is not None else None,
+                transforms=[leave_replicas] if settings.scaling.initial_replicas is not None else None,
             ),
         )
         # The chart's URN is given out when all of its objects are ready, and it is known in a preview, unlike its list of objects.
@@ -136,7 +136,7 @@ class Triton(pulumi.ComponentResource):
         )
 
 
-def _leave_replicas(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+def leave_replicas(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
     """Keep the number of replicas that a Deployment was made with to its making: afterwards it is the autoscaler's."""
     if args.type_ != "kubernetes:apps/v1:Deployment":
         return None

@@ -25,7 +25,7 @@ _ON_GOOGLE_CLOUD: Final = frozenset({"gke"})
 """Providers whose clusters belong to a Google Cloud project that the stack knows."""
 _FROM_PROMETHEUS: Final = frozenset({"queueTime", "pendingRequests", "gpuUtilization"})
 _OF_THE_GPU: Final = frozenset({"gpuUtilization", "gpuDutyCycle"})
-_SHARED: Final = frozenset({"timeSlicing", "timeSharing", "mps"})
+_SHARED: Final = frozenset({"timeSlicing", "mps"})
 _WHOLE_GPU: Final = "nvidia.com/gpu"
 
 
@@ -74,9 +74,9 @@ def metric_problems(
             if shared is not None:
                 yield Problem(
                     at=at,
-                    text=f"is {metric.kind} but pool {shared} shares its GPUs: the figure is the whole device's, and every sharer would "
+                    text=f"is {metric.kind}, and pool {shared} shares its GPUs: the figure is the whole device's, and each sharer would "
                     "scale by its neighbours' work. Scale by queueTime or pendingRequests.",
-                    also=(("cluster", "gpu_pools"),),
+                    also=(("cluster", "gpu_pools"), ("serving", index, "node_selector")),
                 )
 
 
@@ -111,10 +111,9 @@ def _owners(cluster: ClusterSettings, adapter: AdapterSettings, stackdriver: Sta
 
 
 def _shared(cluster: ClusterSettings, entry: ServingSettings) -> str | None:
-    """Name of a pool with shared GPUs that the pods can only land in; None where they may have whole ones, or nobody knows."""
-    pools = getattr(cluster, "gpu_pools", ())
+    """Name of a pool of shared GPUs where the pods can land in none of whole ones; None elsewhere, or where nobody knows the pools."""
     wanted = entry.node_selector.get(naming.POOL_LABEL)
-    of_kind = [pool for pool in pools if wanted is None or pool.name == wanted]
-    if not of_kind or any(pool.sharing.kind not in _SHARED for pool in of_kind):
+    pools = [pool for pool in getattr(cluster, "gpu_pools", ()) if wanted is None or pool.name == wanted]
+    if not pools or any(pool.sharing.kind not in _SHARED for pool in pools):
         return None
-    return str(of_kind[0].name)
+    return str(pools[0].name)
