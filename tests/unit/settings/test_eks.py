@@ -236,7 +236,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "host bits",
         cluster(endpoint={"publicCidrs": ["203.0.113.7/24"]}),
-        "triton-fleet:cluster.endpoint.publicCidrs[0] (203.0.113.7/24) is no IPv4 network: AWS would refuse it. Clear the bits",
+        "triton-fleet:cluster.endpoint.publicCidrs[0] (203.0.113.7/24) is no IPv4 network: it would be refused. Clear the bits",
     ),
     (
         "VPC too small",
