@@ -49,10 +49,12 @@ class AwsAccess:
     """For kube-system/aws-load-balancer-controller."""
     karpenter_role_arn: pulumi.Output[str] | None = None
     """For kube-system/karpenter."""
-    karpenter_node_role: pulumi.Output[str] | None = None
-    """Name of the role of nodes that Karpenter starts."""
+    karpenter_instance_profile: pulumi.Output[str] | None = None
+    """Name of the instance profile of nodes that Karpenter starts; resolves once such a node could join."""
     interruption_queue: pulumi.Output[str] | None = None
     """Name of the SQS queue that tells Karpenter of nodes about to be taken away."""
+    disk_key: pulumi.Output[str] | None = None
+    """ARN of the KMS key of nodes' disks; None for AWS' own."""
 
 
 @dataclass(frozen=True, kw_only=True)

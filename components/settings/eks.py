@@ -45,6 +45,10 @@ def _check_secrets_key(value: str) -> str:
     return value if value in {"create", "none"} else _key_arn(value)
 
 
+def _check_key(value: str) -> str:
+    return value if value == "create" else _key_arn(value)
+
+
 def _principal_arn(value: str) -> str:
     return _arn(value, "iam", ("role/", "user/"), "arn:aws:iam::111122223333:role/admins")
 
@@ -66,6 +70,8 @@ Region = Annotated[str, AfterValidator(_check_region)]
 """Name of an AWS region."""
 KeyArn = Annotated[str, AfterValidator(_key_arn)]
 """ARN of a KMS key (no alias: policies don't know those)."""
+Key = Annotated[str, AfterValidator(_check_key)]
+"""ARN of a KMS key, or ``create`` for one that the stack makes with the policy that its use needs."""
 PrincipalArn = Annotated[str, AfterValidator(_principal_arn)]
 """ARN of an IAM role or user."""
 
@@ -108,9 +114,13 @@ class EksClusterSettings(Model):
     secrets_key: Annotated[str, AfterValidator(_check_secrets_key)] = "create"
     """KMS key that Kubernetes Secrets are encrypted with: ``create`` makes one, ``none`` leaves it to AWS' own key. Taking it away later
     replaces the cluster."""
-    disk_key: KeyArn | None = None
-    """KMS key of the nodes' disks; its policy must let AWSServiceRoleForAutoScaling use it and make grants. None: AWS' own key."""
-    models_key: Annotated[str, AfterValidator(_key_arn)] | None = None
+    disk_key: Key | None = None
+    """KMS key of the disks of nodes and volumes: ``create`` makes one. The policy of a key that is there must let
+    AWSServiceRoleForAutoScaling use it and make grants (docs/components/eks.md has the statements). None: AWS' own key."""
+    logs_key: Key | None = None
+    """KMS key of the control plane's logs: ``create`` makes one. The policy of a key that is there must let CloudWatch Logs use
+    it (docs/components/eks.md). None: AWS' own key."""
+    models_key: KeyArn | None = None
     """KMS key that the models' bucket is encrypted with: Triton's role may decrypt with it, through S3 alone. None: S3's own."""
     addon_versions: dict[Literal["vpc-cni", "kube-proxy", "coredns", "aws-ebs-csi-driver", "eks-pod-identity-agent"], str] = Field(
         default_factory=dict
@@ -189,7 +199,7 @@ class EksClusterSettings(Model):
 
     def _keys(self) -> list[Problem]:
         problems = []
-        for field, key in (("secrets_key", self.secrets_key), ("disk_key", self.disk_key)):
+        for field, key in (("secrets_key", self.secrets_key), ("disk_key", self.disk_key), ("logs_key", self.logs_key)):
             if key is not None and key.startswith("arn:") and f":kms:{self.region}:" not in key:
                 text = f"is a key of another region than {self.region}: AWS would refuse it. Name one of the region."
                 problems.append(Problem(at=(field,), text=text, also=(("region",),)))

@@ -19,6 +19,8 @@ _EC2_TYPE: Final = re.compile(
 _LEAST_IOPS, _MOST_IOPS = 3000, 80000
 _LEAST_THROUGHPUT, _MOST_THROUGHPUT = 125, 2000
 """gp3's bounds since 2025 (Amazon EBS user guide, "General Purpose SSD volumes")."""
+_FAST_PULL_THROUGHPUT: Final = 600
+"""MiB/s that parallel pulls want (awslabs/amazon-eks-ami, FastImagePull). 3000 IOPS, which are free, allow it."""
 _THROUGHPUT_PER_IOPS: Final = 0.25
 """gp3: MiB/s that one provisioned IOPS allows."""
 
@@ -46,20 +48,26 @@ class DiskSettings(Model):
     """GiB. A Triton image takes 20 to 40 unpacked, and the AMI's own 20 GiB would not hold one."""
     iops: int = Field(default=_LEAST_IOPS, ge=_LEAST_IOPS, le=_MOST_IOPS)
     """Provisioned IOPS; 3000 are free."""
-    throughput: int = Field(default=_LEAST_THROUGHPUT, ge=_LEAST_THROUGHPUT, le=_MOST_THROUGHPUT)
-    """MiB/s. Pulling a 10 GB image waits for the disk: fastPull needs 600 or more to be of use."""
+    throughput: int | None = Field(default=None, ge=_LEAST_THROUGHPUT, le=_MOST_THROUGHPUT)
+    """MiB/s. None: 125, and 600 where a pool has ``fastPull``: pulling a 10 GB image waits for the disk, and in parallel it needs that."""
     snapshot: str | None = Field(default=None, pattern=r"^snap-[0-9a-f]{8,17}$")
     """Bottlerocket: snapshot of a data volume that has the image already, so that a new node pulls nothing."""
 
     @model_validator(mode="after")
     def _gp3(self) -> Self:
-        if self.throughput > self.iops * _THROUGHPUT_PER_IOPS:
+        if self.throughput is not None and self.throughput > self.iops * _THROUGHPUT_PER_IOPS:
             least = int(self.throughput / _THROUGHPUT_PER_IOPS)
             text = (
                 f"({self.throughput}) is more than {self.iops} iops allow: EC2 would refuse the volume. Raise iops to {least} or lower it."
             )
             raise Problems(Problem(at=("throughput",), text=text, also=(("iops",),)))
         return self
+
+    def rate(self, *, fast_pull: bool) -> int:
+        """Throughput of the volume, MiB/s."""
+        if self.throughput is not None:
+            return self.throughput
+        return _FAST_PULL_THROUGHPUT if fast_pull else _LEAST_THROUGHPUT
 
 
 class SshSettings(Model):
@@ -78,7 +86,8 @@ class SshSettings(Model):
         return self
 
 
-def _label_problems(at: str, labels: dict[str, str]) -> list[Problem]:
+def label_problems(at: str, labels: dict[str, str]) -> list[Problem]:
+    """Labels with prefixes that EKS keeps for itself."""
     return [
         Problem(at=(at,), text=f"has {key}: EKS keeps that prefix for itself and would refuse the group. Choose another key.")
         for key in labels
@@ -106,7 +115,7 @@ class CpuPoolSettings(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*scaling_problems(self.min, self.desired, self.max), *_label_problems("labels", self.labels)]
+        problems = [*scaling_problems(self.min, self.desired, self.max), *label_problems("labels", self.labels)]
         if len({architecture(machine) for machine in self.machine_types}) > 1:
             text = "mixes x86-64 and Arm: one node image runs on one of them. Keep one architecture."
             problems.append(Problem(at=("machine_types",), text=text))
@@ -163,7 +172,7 @@ class GpuPoolSettings(Model):
     def _coherent(self) -> Self:
         problems = [
             *scaling_problems(self.min, self.desired, self.max),
-            *_label_problems("labels", self.labels),
+            *label_problems("labels", self.labels),
             *self._image(),
             *self._capacity(),
         ]

@@ -44,6 +44,9 @@ KUBECONFIG = json.dumps(
 class Mocks(pulumi.runtime.Mocks):
     """AWS' side: what comes back of a resource besides its inputs."""
 
+    roles: tuple[str, ...] = ("AWSServiceRoleForAutoScaling",)
+    """Service-linked roles of scaling groups that the account has."""
+
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         outputs = dict(args.inputs)
         outputs.setdefault("arn", f"arn:aws:x:eu-west-1:{ACCOUNT}:{args.name}")
@@ -82,6 +85,13 @@ class Mocks(pulumi.runtime.Mocks):
                 "availableIpAddressCount": 4000,
                 "tags": {"kubernetes.io/role/internal-elb": "1"},
             },
+            "aws:kms/getKey:getKey": {
+                "keyState": "PendingDeletion" if str(args.args.get("keyId")).endswith("/gone") else "Enabled",
+                "keyUsage": "ENCRYPT_DECRYPT",
+                "customerMasterKeySpec": "SYMMETRIC_DEFAULT",
+                "id": args.args.get("keyId"),
+            },
+            "aws:iam/getRoles:getRoles": {"names": list(self.roles), "arns": [], "id": "r"},
         }
         return answers[args.token], []
 
