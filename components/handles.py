@@ -33,6 +33,19 @@ class GpuPool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageRegistry:
+    """A repository of container images, and who may push to it."""
+
+    url: pulumi.Output[str]
+    """What images are named by, before ``@`` or ``:``."""
+    address: pulumi.Output[str]
+    """Host of the registry."""
+    username: pulumi.Output[str]
+    password: pulumi.Output[str]
+    """A secret, as a rule of some hours; another one is no change of an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AwsAccess:
     """What controllers inside an EKS cluster need to know of the account. A role's ARN resolves once its policies are attached.
 

@@ -33,7 +33,7 @@ from components.cluster.keys import Purpose, check_keys, check_scaling_role, key
 from components.cluster.network import Vpc, VpcArgs, after, existing
 from components.cluster.nodegroups import NodeGroup, NodeGroupArgs
 from components.cluster.registry import ImageRepository, ImageRepositoryArgs
-from components.handles import AwsAccess, ClusterHandle
+from components.handles import AwsAccess, ClusterHandle, ImageRegistry
 from components.iam import Statement, document, partition, pod_identity_trust, service_trust
 from components.naming import type_token
 
@@ -69,8 +69,8 @@ class EksCluster(pulumi.ComponentResource):
     handle: ClusterHandle
     identity: Identity
     """What roles for service accounts are made of."""
-    images: pulumi.Output[str] | None
-    """URL of the ECR repository, where one is made."""
+    registry: ImageRegistry | None
+    """The ECR repository, where one is made."""
 
     def __init__(self, name: str, args: EksClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
@@ -137,7 +137,7 @@ class EksCluster(pulumi.ComponentResource):
         )
         storage = self._storage_class(provider, disk_key)
         ready = [storage.id, *(group.ready for group in groups.values()), *(addon.arn for addon in addons)]
-        self.images = self._images(name)
+        self.registry = self._registry(name)
         karpenter = self._karpenter(name, control_plane, disk_key) if args.autoscaler == "karpenter" else None
         self.handle = ClusterHandle(
             name=after(pulumi.Output.from_input(settings.name), *ready),
@@ -352,7 +352,7 @@ class EksCluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, provider=provider),
         )
 
-    def _images(self, name: str) -> pulumi.Output[str] | None:
+    def _registry(self, name: str) -> ImageRegistry | None:
         settings = self._settings.image_repository
         if settings is None:
             return None
@@ -360,4 +360,4 @@ class EksCluster(pulumi.ComponentResource):
             f"{name}-images",
             ImageRepositoryArgs(settings=settings, tags=self._tags, provider=self._aws),
             pulumi.ResourceOptions(parent=self),
-        ).url
+        ).handle

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from components import naming
 from components.cluster import gpu
 from components.settings.base import Problem
+from components.settings.eks_pools import architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -200,6 +201,14 @@ def floor_problems(index: int, floor: WarmFloorSettings, there: Sequence[Room], 
             f"Lower it or raise {_bound([room])}."
         )
         yield Problem(at=("warm_floor", index, "pods"), text=text, also=read)
+
+
+def architectures(entry: ServingSettings, cluster: EksClusterSettings, autoscaler: AutoscalerSettings) -> frozenset[str]:
+    """Architectures of the nodes that a deployment may run on; none where there is no such node, which is told elsewhere."""
+    if not entry.resources.gpus:
+        return frozenset({architecture(cluster.cpu_pool.machine_types[0])})
+    eligible = [room for room in _eligible(entry, rooms(cluster, autoscaler)) if room.resource == entry.resources.gpu_resource]
+    return frozenset(machine.arch for room in eligible for machine in room.machines)
 
 
 def _bound(of: Sequence[Room]) -> str:

@@ -64,6 +64,8 @@ class Mocks(pulumi.runtime.Mocks):
             outputs |= {"latestVersion": 3}
         if args.typ == "aws:ecr/repository:Repository":
             outputs |= {"repositoryUrl": f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/{args.inputs['name']}"}
+        if args.typ in {"docker-build:index:Image", "docker-build:index:Index"}:
+            outputs["ref"] = f"{(args.inputs.get('tags') or [args.inputs.get('tag')])[0]}@sha256:{'0' * 64}"
         if args.typ.startswith("kubernetes:core"):
             outputs["metadata"] = {"name": f"{args.name}-1a2b3c4d", **(outputs.get("metadata") or {})}
         return f"{args.name}-id", outputs
@@ -91,6 +93,7 @@ class Mocks(pulumi.runtime.Mocks):
                 "customerMasterKeySpec": "SYMMETRIC_DEFAULT",
                 "id": args.args.get("keyId"),
             },
+            "aws:ecr/getAuthorizationToken:getAuthorizationToken": {"userName": "AWS", "password": "for-half-a-day", "id": "t"},
             "aws:iam/getRoles:getRoles": {"names": list(self.roles), "arns": [], "id": "r"},
         }
         return answers[args.token], []
@@ -372,8 +375,9 @@ async def test_a_volume_finds_a_storage_class(monitor: Monitor) -> None:
 
 async def test_the_image_repository(monitor: Monitor) -> None:
     cluster = await build(cluster_settings(imageRepository={"name": "triton"}))
-    assert cluster.images is not None
-    assert await cluster.images.future() == f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/triton"
+    assert cluster.registry is not None
+    assert await cluster.registry.address.future() == f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
+    assert await cluster.registry.url.future() == f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/triton"
     (repository,) = of_type(monitor, "aws:ecr/repository:Repository").values()
     assert repository["imageTagMutability"] == "IMMUTABLE_WITH_EXCLUSION"
     assert repository["imageScanningConfiguration"] == {"scanOnPush": True}

@@ -57,6 +57,20 @@ def karpenter(**values: object) -> tuple[tuple[tuple[str | int, ...], object], .
     return (*cluster(gpuPools=[]), (("autoscaler",), {"kind": "karpenter", "pools": [started]}))
 
 
+NGC = "nvcr.io/nvidia/tritonserver:26.07-py3"
+REGISTRY = cluster(imageRepository={"name": "triton"})
+
+
+def images(**values: object) -> tuple[tuple[tuple[str | int, ...], object], ...]:
+    """An image of the stack's own."""
+    return ((("images",), [{"name": "own", **values}]),)
+
+
+def test_images_of_ones_own_are_good() -> None:
+    settings = parse(changed(*images(kind="mirror", source=NGC), *REGISTRY, (("serving", 0, "image"), "own")))
+    assert [image.name for image in settings.images] == ["own"]
+
+
 def test_karpenter_alone_is_good() -> None:
     settings = parse(changed(*karpenter()))
     assert settings.autoscaler.kind == "karpenter"
@@ -187,7 +201,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "group that Karpenter never grows",
         ((("autoscaler",), {"kind": "karpenter", "pools": [{"name": "k", "maxGpus": 4}]}),),
-        "triton-fleet:cluster.gpuPools[0] has min and desired 0 and autoscaler.kind is karpenter: it would never have a node. Raise min, or",
+        "triton-fleet:cluster.gpuPools[0] has min and desired 0 and autoscaler.kind is karpenter: it would never have a node. Raise",
     ),
     ("unknown family", karpenter(instanceFamilies=["g9"]), "pools[0].instanceFamilies[0] (g9) is no EC2 family with NVIDIA GPUs"),
     ("machine for family", karpenter(instanceFamilies=["g6.xlarge"]), "instanceFamilies[0] (g6.xlarge) is a machine type"),
@@ -242,7 +256,27 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "floor above Karpenter's limit",
         (*karpenter(), (("warmFloor",), [{"pool": "k", "pods": 9}])),
-        "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool k can ever hold: the rest would wait for ever. Lower it or raise maxGp",
+        "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool k can ever hold: the rest would wait for ever. Lower it or raise",
+    ),
+    # Images
+    ("images without a registry", images(kind="mirror", source=NGC), "triton-fleet:images need a registry to go to, and this stack makes"),
+    (
+        "image of the other architecture",
+        (*images(kind="build", context="image", platform="linux/arm64"), *REGISTRY, (("serving", 0, "image"), "own")),
+        "triton-fleet:serving[0].image (own) is built for linux/arm64, but its nodes are x86_64: its pods would end with an exec format er",
+    ),
+    (
+        "misspelt image",
+        (*images(kind="mirror", source=NGC), *REGISTRY, (("serving", 0, "image"), "onw")),
+        "triton-fleet:serving[0].image (onw) is none of images, and no reference with a tag either: it can't be pulled. Did you mean own?",
+    ),
+    ("mirror of a moving tag", images(kind="mirror", source="nvcr.io/nvidia/tritonserver:latest"), "images[0].source (nvcr.io/nvidia/tri"),
+    ("mirror without registry", images(kind="mirror", source="tritonserver:1"), "(tritonserver:1) is no image reference with a registry"),
+    ("Dockerfile outside", images(kind="build", context="image", dockerfile="../Dockerfile"), "images[0].dockerfile (../Dockerfile) leads"),
+    (
+        "two images of a name",
+        (*images(kind="mirror", source=NGC), (("images", "+"), {"name": "own", "kind": "mirror", "source": NGC}), *REGISTRY),
+        "triton-fleet:images[1].name (own) is images[0]'s name too",
     ),
     # Pods against pools
     ("1.2 GPUs", ((("serving", 0, "resources", "gpus"), 1.2),), "triton-fleet:serving[0].resources.gpus (1.2) is no whole number"),
