@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pulumi_aws as aws
 
-    from components.settings.cluster import CreatedNetworkSettings, ExistingNetworkSettings
+    from components.settings.eks_network import CreatedNetworkSettings, ExistingNetworkSettings
 
 _BLOCKS: Final = 8
 """Equal parts of the VPC. Zone n's private subnet is part n, and the last part holds all public ones. Always eight, so that a zone more

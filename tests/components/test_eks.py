@@ -19,7 +19,7 @@ from pulumi.runtime.stack import wait_for_rpcs
 from components.cluster.eks import EksCluster, EksClusterArgs
 from components.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.cluster import EksClusterSettings
+from components.settings.eks import EksClusterSettings
 from components.settings.load import parse
 from tests.components.conftest import event_loop
 from tests.components.test_fleet import Monitor as Requests

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from components.errors import FleetError
-from components.settings.cluster import EksClusterSettings, architecture
+from components.settings.eks import EksClusterSettings
+from components.settings.eks_pools import architecture
 from components.settings.load import parse
 
 ROOT = Path(__file__).resolve().parents[3]
