@@ -504,8 +504,8 @@ RCLONE: Final = Unit(
     internal=True,
 )
 
-# Plays nodes and pods where tests want a cluster of the cloud's size; nothing of the platform itself, so `make up` never gets it. Update: any
-# release whose stages (tests/doubles/cluster/stages.yaml) still read the same.
+# Plays nodes and pods where tests want a cluster of the cloud's size; nothing of the platform itself, so `make up` never gets it.
+# Update: any release whose stages (tests/doubles/cluster/stages.yaml) still read the same.
 KWOK: Final = Unit(
     name="kwok",
     version="v0.8.0",

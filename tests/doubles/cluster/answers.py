@@ -68,7 +68,7 @@ def metrics(path: str) -> dict[str, Any] | None:
         return None
     parts = path.removeprefix(f"{METRICS}/").split("/")
     items = []
-    if len(parts) == 5 and parts[3] != "*":  # noqa: PLR2004  # namespaces/NAMESPACE/RESOURCE/NAME/METRIC
+    if len(parts) == 5 and parts[3] != "*":  # namespaces/NAMESPACE/RESOURCE/NAME/METRIC
         described = {"kind": parts[2].removesuffix("s").capitalize(), "namespace": parts[1], "name": parts[3]}
         now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         items = [{"describedObject": described, "metricName": parts[4], "timestamp": now, "value": "0"}]

@@ -95,9 +95,7 @@ def node_objects(group: Group) -> list[dict[str, Any]]:
             },
             "spec": {
                 "providerID": f"aws:///{'abc'[index % 3]}/i-{abs(hash((group.name, index))) % 16**8:08x}",
-                "taints": [
-                    {"key": key, "value": value, "effect": _EFFECTS.get(effect, effect)} for key, value, effect in group.taints
-                ],
+                "taints": [{"key": key, "value": value, "effect": _EFFECTS.get(effect, effect)} for key, value, effect in group.taints],
             },
             "status": {"capacity": offered, "allocatable": offered, "phase": "Pending"},
         }

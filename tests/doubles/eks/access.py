@@ -1,4 +1,4 @@
-"""How clients of the tests reach the control plane that stands in for EKS': by the kubeconfig and the token command that they have there."""
+"""How clients of the tests reach the control plane that stands in for EKS': by the same kubeconfig and the same token command."""
 
 from __future__ import annotations
 
