@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,8 +51,13 @@ class _Platform(Platform):
         stages = self.layout.etc / "stages.yaml"
         stages.write_text(_STAGES.read_text(encoding="utf-8"), encoding="utf-8")
         seen = inside.component_kubeconfig("doubles")
+        # kwok watches from version 0 on, which the API server reads as a streamed list, and those need a newer etcd than distributions have.
+        plain = [
+            replace(item, argv=(*item.argv, "--feature-gates=WatchList=false")) if item.name == "kube-apiserver" else item
+            for item in super()._control_plane(inside)
+        ]
         return [
-            *super()._control_plane(inside),
+            *plain,
             Component(
                 name="kwok",
                 argv=(
@@ -64,8 +70,7 @@ class _Platform(Platform):
                     "--node-lease-duration-seconds=40",
                     "--server-address=",
                 ),
-                # Streamed lists need a newer etcd than distributions have; asked for, each watch begins with a refusal and a pause.
-                environment={**self._component_environment(inside), "KUBE_FEATURE_WatchListClient": "false"},
+                environment=self._component_environment(inside),
                 after=("kube-apiserver",),
             ),
             Component(
