@@ -51,7 +51,7 @@ class _Platform(Platform):
         stages = self.layout.etc / "stages.yaml"
         stages.write_text(_STAGES.read_text(encoding="utf-8"), encoding="utf-8")
         seen = inside.component_kubeconfig("doubles")
-        # kwok watches from version 0 on, which the API server reads as a streamed list, and those need a newer etcd than distributions have.
+        # kwok watches from version 0 on, which the API server takes for a streamed list; those need a newer etcd than distributions have.
         plain = [
             replace(item, argv=(*item.argv, "--feature-gates=WatchList=false")) if item.name == "kube-apiserver" else item
             for item in super()._control_plane(inside)
@@ -90,7 +90,7 @@ class ClusterDouble:
         self.kubeconfig = Path(platform.environment()["KUBECONFIG"])
         """With a client certificate of an administrator: stands in for `aws eks get-token`."""
         self.api = Client(kubeconfig.access(kubeconfig.read(str(self.kubeconfig))))
-        self.loops = Loops(self.api, doubles / "nodes")
+        self.loops = Loops(self.api, doubles)
 
     def logs(self, component: str) -> str:
         """What a component said."""

@@ -7,7 +7,6 @@ Controller gets it, and loses that controller's finalizer, only while the contro
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +15,7 @@ from components.cluster import gpu
 from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind
 from tests.doubles.cluster.nodes import GPUS_ANNOTATION, GROUP_LABEL, Group, node_objects, wants_plugin
+from tests.doubles.nodes import current
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,12 +65,8 @@ class Loops(threading.Thread):
     def nodes(self) -> None:
         """Make the nodes of active groups, take those of the others."""
         wanted: dict[str, dict[str, Any]] = {}
-        for file in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []:
-            try:
-                group = Group.parse(file.stem, json.loads(file.read_text(encoding="utf-8")))
-            except FileNotFoundError:
-                continue  # it went while we looked
-            wanted.update({node["metadata"]["name"]: node for node in node_objects(group)})
+        for content in current(self._folder).values():
+            wanted.update({node["metadata"]["name"]: node for node in node_objects(Group.parse(content))})
         if set(wanted) == self._made:
             return
         there = {node["metadata"]["name"] for node in self._api.list(NODE, labels=GROUP_LABEL)}

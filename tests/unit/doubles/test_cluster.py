@@ -16,12 +16,14 @@ from tests.doubles.eks import access
 from tests.doubles.eks.component import check, cni_configuration
 
 STAGES = Path(nodes.__file__).with_name("stages.yaml")
-GROUP = {
-    "instanceTypes": ["g4dn.12xlarge"],
-    "scalingConfig": {"minSize": 0, "desiredSize": 2, "maxSize": 4},
+GROUP: dict[str, Any] = {
+    "group": "tri:Gpu_1a2b",
+    "machine": "g4dn.12xlarge",
+    "count": 2,
     "labels": {"triton-fleet/pool": "gpu", "nvidia.com/device-plugin.config": "gpu"},
-    "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}],
-    "amiType": "AL2023_x86_64_NVIDIA",
+    "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}],
+    "zones": ["eu-west-1a", "eu-west-1b"],
+    "capacity": {"cpu": "48", "memory": "192Gi", "pods": "250", "nvidia.com/gpu": "4"},
 }
 ARGUMENTS: dict[str, Any] = {
     "name": "c",
@@ -36,8 +38,8 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def test_a_group_s_nodes() -> None:
-    first, second = nodes.node_objects(nodes.Group.parse("Gpu-1a2b", GROUP))
-    assert [first["metadata"]["name"], second["metadata"]["name"]] == ["gpu-1a2b-0", "gpu-1a2b-1"]
+    first, second = nodes.node_objects(nodes.Group.parse(GROUP))
+    assert [first["metadata"]["name"], second["metadata"]["name"]] == ["tri-gpu-1a2b-0", "tri-gpu-1a2b-1"]
     assert first["metadata"]["labels"]["triton-fleet/pool"] == "gpu"
     assert first["spec"]["taints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]
     assert "nvidia.com/gpu" not in first["status"]["allocatable"], "the device plugin brings them"
@@ -47,22 +49,8 @@ def test_a_group_s_nodes() -> None:
 
 
 def test_an_image_with_a_plugin_of_its_own_has_gpus_at_once() -> None:
-    (node, _) = nodes.node_objects(nodes.Group.parse("g", {**GROUP, "amiType": "BOTTLEROCKET_x86_64_NVIDIA"}))
+    (node, _) = nodes.node_objects(nodes.Group.parse({**GROUP, "labels": {"triton-fleet/pool": "gpu"}}))
     assert node["status"]["allocatable"]["nvidia.com/gpu"] == "4"
-
-
-@pytest.mark.parametrize(
-    ("machine", "expected"),
-    [
-        ("m7i.xlarge", (4, 16, 0)),
-        ("c7g.2xlarge", (8, 16, 0)),
-        ("r6i.large", (2, 16, 0)),
-        ("g4dn.12xlarge", (48, 192, 4)),
-        ("odd", (4, 16, 0)),
-    ],
-)
-def test_capacity(machine: str, expected: tuple[float, float, int]) -> None:
-    assert nodes.capacity(machine) == expected
 
 
 def test_every_stage_is_of_nodes_or_pods() -> None:
