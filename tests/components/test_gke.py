@@ -589,7 +589,9 @@ async def test_a_service_account_may_read_as_itself(monitor: Monitor) -> None:
 
 async def test_with_keys_no_identity_is_made(monitor: Monitor, tmp_path: Path) -> None:
     raw = stack_file("Pulumi.gke-fil.yaml")
-    (tmp_path / "keyfile.json").write_text(json.dumps({"type": "service_account", "client_email": "x@y", "private_key": "k", "token_uri": "https://z"}))
+    (tmp_path / "keyfile.json").write_text(
+        json.dumps({"type": "service_account", "client_email": "x@y", "private_key": "k", "token_uri": "https://z"})
+    )
     raw["repository"] |= {"credentials": "keyFile", "keyFile": str(tmp_path / "keyfile.json")}
     await run(raw)
     assert of_type(monitor, "gcp:storage/bucketIAMMember:BucketIAMMember") == {}
