@@ -138,6 +138,8 @@ class GkeClusterArgs:
     """Images of the deployments: nodes may read the project's registry when one is in it."""
     webhook_ports: Sequence[int]
     """Ports of pods that the control plane calls: webhooks and aggregated APIs."""
+    build_cache: bool = False
+    """Whether builds keep their layers in the image repository."""
 
 
 class GkeCluster(pulumi.ComponentResource):
@@ -172,7 +174,7 @@ class GkeCluster(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        self.registry = self._registry(name, nodes.member, enabled)
+        self.registry = self._registry(name, nodes.member, enabled, build_cache=args.build_cache)
         control_plane = self._control_plane(name, network, nodes.email, zones, self._secrets_key(name, enabled))
         pools = self._pools(name, control_plane, nodes.email, zones)
         openings = []
@@ -444,7 +446,9 @@ class GkeCluster(pulumi.ComponentResource):
         )
         return [binding.id]
 
-    def _registry(self, name: str, reader: pulumi.Output[str], enabled: Sequence[pulumi.Resource]) -> ImageRegistry | None:
+    def _registry(
+        self, name: str, reader: pulumi.Output[str], enabled: Sequence[pulumi.Resource], *, build_cache: bool
+    ) -> ImageRegistry | None:
         settings = self._settings
         if settings.image_repository is None:
             return None
@@ -456,6 +460,7 @@ class GkeCluster(pulumi.ComponentResource):
                 project=settings.project,
                 region=settings.region,
                 reader=reader,
+                moving_tags=build_cache,
                 tags=self._labels,
                 provider=self._gcp,
                 depends_on=enabled,
