@@ -20,14 +20,14 @@ from components import naming, nodeconfig
 from components.cluster import gpu
 from components.cluster.network import after
 from components.naming import type_token
-from components.settings.cluster import architecture
+from components.settings.eks_pools import architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pulumi_aws as aws
 
-    from components.settings.cluster import CpuPoolSettings, DiskSettings, GpuPoolSettings
+    from components.settings.eks_pools import CpuPoolSettings, DiskSettings, GpuPoolSettings
 
 CPU_POOL: Final = "cpu"
 """Name of the pool without GPUs."""

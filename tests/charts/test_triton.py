@@ -112,6 +112,17 @@ class Mount(Part):
     read_only: bool = False
 
 
+class KeyToPath(Part):
+    key: str
+    path: str
+
+
+class SecretVolume(Part):
+    secret_name: str
+    default_mode: int
+    items: list[KeyToPath]
+
+
 class Container(Part):
     name: str
     image: str
@@ -162,6 +173,7 @@ class Volume(Part):
     name: str
     empty_dir: EmptyDir | None = None
     ephemeral: dict[str, Any] | None = None
+    secret: SecretVolume | None = None
 
 
 class Seccomp(Part):
@@ -548,7 +560,8 @@ def test_gpus_are_limits_and_tolerated_and_a_cpu_pod_asks_for_none(rendered: Ren
     if settings.resources.gpus:
         assert gpus == {settings.resources.gpu_resource: str(settings.resources.gpus)}
         assert tolerated == [Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")]
-        assert triton.flag("allow-gpu-metrics") == "true"
+        sliced = settings.resources.gpu_resource.startswith("nvidia.com/mig-")
+        assert triton.flag("allow-gpu-metrics") == ("false" if sliced else "true"), "a slice has no such figures"
     else:
         assert not gpus
         assert not pod.tolerations
@@ -871,3 +884,73 @@ def test_what_goes_wrong_with_the_source_of_models_is_said_before_it_is_applied(
     done = chart.template(values)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------ what the walk-throughs on GKE set
+def google(settings: ServingSettings) -> dict[str, Any]:
+    made = chart_values(
+        settings,
+        url="gs://bucket/models",
+        release="a" * 64,
+        region="",
+        credentials_secret=None,
+        key_file_secret="gcsfs-creds-1",  # noqa: S106 (a name)
+        service_account_annotations={},
+        monitored=("tri", "europe-west4"),
+    )
+    return made.dump()
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_a_key_file_is_mounted_where_the_walk_through_has_it(chart: Chart, prefetch: bool) -> None:
+    deployment = chart.render(google(serving(prefetch=prefetch)))[Deployment]
+    (volume,) = (volume for volume in deployment.pod.volumes if volume.secret is not None)
+    assert volume.secret is not None
+    assert (volume.name, volume.secret.secret_name) == ("gcsfs-creds", "gcsfs-creds-1")
+    assert [(item.key, item.path) for item in volume.secret.items] == [("keyfile.json", "keyfile.json")]
+    assert oct(volume.secret.default_mode) == "0o440", "the server's group may read it, which is fsGroup"
+    for container in (deployment.triton, *deployment.pod.init_containers):
+        (mount,) = (mount for mount in container.volume_mounts if mount.name == "gcsfs-creds")
+        assert (mount.mount_path, mount.read_only) == ("/etc/secrets", True)
+        assert EnvVar(name="GOOGLE_APPLICATION_CREDENTIALS", value="/etc/secrets/keyfile.json") in container.env
+    assert len(deployment.pod.init_containers) == prefetch
+
+
+def test_without_a_key_file_nothing_of_it_is_there(chart: Chart) -> None:
+    deployment = chart.settings()[Deployment]
+    assert not any(volume.secret for volume in deployment.pod.volumes)
+    assert not any(variable.name == "GOOGLE_APPLICATION_CREDENTIALS" for variable in deployment.triton.env)
+
+
+def test_the_duty_cycle_reaches_the_autoscaler(chart: Chart) -> None:
+    metrics = [{"kind": "queueTime", "target": "50ms"}, {"kind": "gpuDutyCycle", "target": 85}]
+    hpa = chart.render(google(serving(scaling={"metrics": metrics})))[Hpa]
+    pods, external = hpa.spec.metrics
+    assert pods["type"] == "Pods"
+    assert external["external"]["metric"]["name"] == "kubernetes.io|container|accelerator|duty_cycle"
+    assert external["external"]["metric"]["selector"]["matchLabels"]["resource.labels.container_name"] == "bert"
+    assert external["external"]["target"] == {"type": "AverageValue", "averageValue": "85"}
+
+
+def test_a_first_number_of_replicas(chart: Chart) -> None:
+    assert chart.settings(scaling={"initialReplicas": 3})[Deployment].spec.replicas == 3
+    assert chart.settings()[Deployment].spec.replicas is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "measured"),
+    [
+        ({}, "true"),
+        ({"gpuMetrics": False}, "false"),
+        ({"resources": {"gpuResource": "nvidia.com/mig-1g.5gb"}}, "false"),
+        ({"resources": {"gpuResource": "nvidia.com/mig-1g.5gb"}, "gpuMetrics": True}, "true"),
+        ({"resources": {"gpus": 0}}, "false"),
+    ],
+)
+def test_triton_measures_whole_gpus_unless_told_otherwise(chart: Chart, fields: dict[str, Any], measured: str) -> None:
+    assert chart.settings(**fields)[Deployment].triton.flag("allow-gpu-metrics") == measured
+
+
+def test_when_a_node_asks_the_registry(chart: Chart) -> None:
+    assert chart.settings()[Deployment].triton.image_pull_policy == "IfNotPresent"
+    assert chart.settings(imagePullPolicy="Always")[Deployment].triton.image_pull_policy == "Always"

@@ -19,7 +19,7 @@ from pulumi.runtime.stack import wait_for_rpcs
 from components.cluster.eks import EksCluster, EksClusterArgs
 from components.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.cluster import EksClusterSettings
+from components.settings.eks import EksClusterSettings
 from components.settings.load import parse
 from tests.components.conftest import event_loop
 from tests.components.test_fleet import Monitor as Requests
@@ -206,6 +206,13 @@ async def test_node_groups_wait_for_the_role_s_policies_and_the_way_out(monitor:
     }
     assert {f"aws:ec2/routeTableAssociation:RouteTableAssociation cluster-vpc-private-eu-west-1{zone}" for zone in "abc"} <= waiting
     assert "eks:index:Cluster cluster" in waiting
+
+
+async def test_the_control_plane_waits_for_no_way_out(monitor: Monitor) -> None:
+    await build(cluster_settings())
+    waiting = {name.split(" ")[0] for name in waits_for(monitor, "eks:index:Cluster", "cluster")}
+    assert "aws:ec2/subnet:Subnet" in waiting
+    assert not waiting & {f"aws:ec2/{kind}" for kind in ("natGateway:NatGateway", "vpcEndpoint:VpcEndpoint", "routeTable:RouteTable")}
 
 
 async def test_a_gpu_group_as_aws_gets_it(monitor: Monitor) -> None:

@@ -219,18 +219,19 @@ async def test_models_of_a_deployment_are_looked_for_in_the_folder_where_the_set
 
 async def test_models_that_triton_would_refuse_stop_it_before_anything_is_registered(monitor: Monitor) -> None:
     raw = dev()
-    del raw["repository"]["models"]  # the GPU model too
+    del raw["repository"]["models"]  # those for GPUs too
     with pytest.raises(FleetError) as caught:
         await build(raw)
     assert monitor.requests == {}
-    first, second = caught.value.problems
+    *engine, first, second = caught.value.problems
+    assert {problem.split(":")[0] for problem in engine} == {"models/bert_large/1/model.plan", "models/bert_large/config.pbtxt"}
     assert first.startswith("models/fil_xgboost/config.pbtxt:4: backend is fil, which the image of triton-fleet:serving[0] (")
     assert second.startswith("models/fil_xgboost/config.pbtxt:8: instance_group[0].kind is KIND_GPU")
 
 
 async def test_models_that_no_gpu_deployment_loads_are_not_held_against_it(monitor: Monitor) -> None:
     raw = dev()
-    del raw["repository"]["models"]
+    raw["repository"]["models"].append("fil_xgboost")
     raw["serving"][0]["models"] = ["pipeline", "upper"]
     await build(raw)
     assert monitor.requests

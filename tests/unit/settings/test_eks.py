@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from components.errors import FleetError
-from components.settings.cluster import EksClusterSettings, architecture
+from components.settings.eks import EksClusterSettings
+from components.settings.eks_pools import architecture
 from components.settings.load import parse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -156,13 +157,13 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "desired above max",
         pool(desired=5),
-        "triton-fleet:cluster.gpuPools[0].desired (5) is not between min (0) and max (4): the group could never be made.",
+        "triton-fleet:cluster.gpuPools[0].desired (5) is not between min (0) and max (4): the pool could never be made.",
     ),
     ("desired below min", pool(min=2, desired=1), "gpuPools[0].desired (1) is not between min (2) and max (4)"),
     (
         "min above max",
         pool(min=5),
-        "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the group could never be made. Lower min or raise max.",
+        "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the pool could never be made. Lower min or raise max.",
     ),
     ("no nodes for DNS", cluster(cpuPool={"min": 0}), "triton-fleet:cluster.cpuPool.min (0) is below 1"),
     (
