@@ -86,6 +86,7 @@ class Mocks(pulumi.runtime.Mocks):
                 "availabilityZone": f"eu-west-1{str(args.args.get('id'))[-1]}",
                 "availableIpAddressCount": 4000,
                 "tags": {"kubernetes.io/role/internal-elb": "1"},
+                "mapPublicIpOnLaunch": args.args.get("id") == "subnet-0000001a",
             },
             "aws:kms/getKey:getKey": {
                 "keyState": "PendingDeletion" if str(args.args.get("keyId")).endswith("/gone") else "Enabled",
@@ -328,7 +329,7 @@ async def test_an_existing_network_is_checked_and_used(monitor: Monitor) -> None
 
 
 async def test_an_existing_network_in_one_zone_stops_it(monitor: Monitor) -> None:
-    network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000001a"]}
+    network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000002a"]}
     with pytest.raises(FleetError, match="EKS needs 2 zones"):
         await build(cluster_settings(network=network))
     assert of_type(monitor, "eks:index:Cluster") == {}
