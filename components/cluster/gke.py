@@ -24,7 +24,7 @@ from components.cluster.gke_pools import NodePoolArgs, declare, gpu_pool, node_p
 from components.cluster.gke_registry import ArtifactRepository, ArtifactRepositoryArgs
 from components.cluster.network import after
 from components.errors import FleetError
-from components.handles import ClusterHandle, GcpAccess
+from components.handles import ClusterHandle, GcpAccess, ImageRegistry
 from components.naming import type_token
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class GkeCluster(pulumi.ComponentResource):
     """A cluster of the stack's own. Raises FleetError where Google shows the settings to be wrong, before anything is declared."""
 
     handle: ClusterHandle
-    images: pulumi.Output[str] | None
+    registry: ImageRegistry | None
     """Address of the Artifact Registry repository, where one is made."""
 
     def __init__(self, name: str, args: GkeClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -172,7 +172,7 @@ class GkeCluster(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        self.images = self._images(name, nodes.member, enabled)
+        self.registry = self._registry(name, nodes.member, enabled)
         control_plane = self._control_plane(name, network, nodes.email, zones, self._secrets_key(name, enabled))
         pools = self._pools(name, control_plane, nodes.email, zones)
         openings = []
@@ -444,7 +444,7 @@ class GkeCluster(pulumi.ComponentResource):
         )
         return [binding.id]
 
-    def _images(self, name: str, reader: pulumi.Output[str], enabled: Sequence[pulumi.Resource]) -> pulumi.Output[str] | None:
+    def _registry(self, name: str, reader: pulumi.Output[str], enabled: Sequence[pulumi.Resource]) -> ImageRegistry | None:
         settings = self._settings
         if settings.image_repository is None:
             return None
@@ -461,4 +461,4 @@ class GkeCluster(pulumi.ComponentResource):
                 depends_on=enabled,
             ),
             pulumi.ResourceOptions(parent=self),
-        ).url
+        ).handle

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from components.settings.base import Model, Problem, Problems
-from components.settings.cluster import ImageRepositorySettings
+from components.settings.eks import ImageRepositorySettings
 from components.settings.gke_pools import GcpZone, GkeCpuPoolSettings, GkeGpuPoolSettings
 
 if TYPE_CHECKING:

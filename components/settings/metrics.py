@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from components.settings.addons import AdapterSettings
-    from components.settings.clusters import ClusterSettings
+    from components.settings.cluster import ClusterSettings
     from components.settings.serving import ServingSettings
 
 _ON_GOOGLE_CLOUD: Final = frozenset({"gke"})
