@@ -939,7 +939,8 @@ def test_a_key_file_is_mounted_where_the_walk_through_has_it(chart: Chart, prefe
     assert (volume.name, volume.secret.secret_name) == ("gcsfs-creds", "gcsfs-creds-1")
     assert [(item.key, item.path) for item in volume.secret.items] == [("keyfile.json", "keyfile.json")]
     assert oct(volume.secret.default_mode) == "0o440", "the server's group may read it, which is fsGroup"
-    for container in (deployment.triton, *deployment.pod.init_containers):
+    containers: list[Container | InitContainer] = [deployment.triton, *deployment.pod.init_containers]
+    for container in containers:
         (mount,) = (mount for mount in container.volume_mounts if mount.name == "gcsfs-creds")
         assert (mount.mount_path, mount.read_only) == ("/etc/secrets", True)
         assert EnvVar(name="GOOGLE_APPLICATION_CREDENTIALS", value="/etc/secrets/keyfile.json") in container.env

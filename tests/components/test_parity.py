@@ -361,6 +361,7 @@ EKS_ONLY: Final = {
     "addonVersions": "GKE keeps its own add-ons up to date",
     "support": "GKE has it as a channel: releaseChannel extended",
     "logRetentionDays": "Cloud Logging's is a property of the project's bucket of logs",
+    "logsKey": "a bucket of logs has its key in Cloud Logging, once for the project",
     "modelsKey": "Cloud Storage decrypts for whoever may read the object; AWS wants a right to the key too",
     "sessionManager": "SSH through IAP needs nothing of the nodes",
     "network.interfaceEndpoints": "Private Google Access is the subnet's and costs nothing: always on",
