@@ -275,7 +275,9 @@ class GkeCluster(pulumi.ComponentResource):
         else:
             key = pulumi.Output.from_input(settings.secrets_key)
         number = gcp.organizations.get_project_output(
-            project_id=settings.project, opts=pulumi.InvokeOutputOptions(provider=self._gcp)
+            project_id=settings.project,
+            # Asks an API that the stack may only be about to switch on.
+            opts=pulumi.InvokeOutputOptions(provider=self._gcp, depends_on=list(enabled)),
         ).number
         allowed = gcp.kms.CryptoKeyIAMMember(
             f"{name}-secrets",

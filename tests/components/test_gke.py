@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pulumi
 import pytest
 import yaml
@@ -427,6 +428,34 @@ async def test_a_wrong_existing_network_stops_it(monitor: Monitor) -> None:
 async def test_a_zone_that_there_is_not_stops_it(monitor: Monitor) -> None:
     with pytest.raises(FleetError, match=r"gpuPools\[0\].zones names us-central1-x, which us-central1 has not"):
         await build(cluster_settings(gpuPools=[{**POOL, "zones": ["us-central1-x"]}]))
+
+
+class ApiOffError(grpc.RpcError):
+    """As the engine hands on what the plugin was told by Google."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return f"googleapi: Error 403: Compute Engine API has not been used in project {PROJECT} before or it is disabled."
+
+
+def without_compute(args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+    if args.token == "gcp:compute/getZones:getZones":
+        raise ApiOffError
+    return Mocks().call(args)
+
+
+async def test_zones_of_a_new_project_can_t_be_asked_for(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor.mocks, "call", without_compute)
+    with pytest.raises(FleetError, match="has the Compute Engine API switched off: its zones can't be asked for"):
+        await build(cluster_settings())
+
+
+async def test_zones_that_are_named_are_believed_in_a_new_project(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor.mocks, "call", without_compute)
+    await build(cluster_settings(zone="us-central1-a"))
+    assert of_type(monitor, "gcp:container/nodePool:NodePool")["cluster-cpu"]["nodeLocations"] == ["us-central1-a"]
 
 
 async def test_apis_are_switched_on_and_left_on(monitor: Monitor) -> None:
