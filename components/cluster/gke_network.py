@@ -18,14 +18,15 @@ import pulumi
 from components.cluster.network import after
 from components.errors import FleetError
 from components.naming import type_token
-from components.settings.gke import zones_missing
+from components.settings.gke_network import zones_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pulumi_gcp as gcp
 
-    from components.settings.gke import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings, GkeClusterSettings
+    from components.settings.gke import GkeClusterSettings
+    from components.settings.gke_network import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings
 
 POD_RANGE: Final = "pods"
 SERVICE_RANGE: Final = "services"
