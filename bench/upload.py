@@ -153,7 +153,8 @@ def ours(source: str, prefix: str, what: str) -> None:
 
 def _raw_share(work: tuple[str, list[str], int]) -> None:
     """PUTs of some files by one process, with nothing but what the protocol wants."""
-    from components.repository.store import Location, S3Store  # noqa: PLC0415
+    from components.repository.s3client import Location  # noqa: PLC0415
+    from components.repository.store import S3Store  # noqa: PLC0415
 
     prefix, paths, threads = work
     quick = S3Store(Location(bucket=BUCKET, region="us-east-1", endpoint=None))._quick  # noqa: SLF001
