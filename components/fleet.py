@@ -24,6 +24,7 @@ from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
 from components.addons.release import check_charts
 from components.clusters import find_cluster, make_cluster, reader_annotations
 from components.errors import Checked, FleetError, raise_all
+from components.images import Images, ImagesArgs, plan_images
 from components.naming import type_token
 from components.repository.needs import model_sizes, needs
 from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment, past_needs, past_plan
@@ -35,6 +36,7 @@ from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs
+from components.settings.images import original
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,12 +66,16 @@ class TritonFleet(pulumi.ComponentResource):
         charts = Checked(lambda: check_charts(settings.charts, chart_pins(settings)))
         environment = Checked(lambda: check_environment(settings.repository, os.environ))
         models = Checked(lambda: _check_models(settings, args.project_dir))
-        raise_all([access, release, models, charts, environment])
+        images_plan = Checked(lambda: plan_images(settings.images, args.project_dir))
+        raise_all([access, release, models, charts, environment, images_plan])
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
         made = make_cluster(settings, access.value, child)
+        images = {}
+        if images_plan.value and made.registry is not None:
+            images = Images("images", ImagesArgs(plans=images_plan.value, registry=made.registry), child).references
         cluster = made.handle
         repository = ModelRepository("repository", release.value, child).handle
         metrics = PrometheusStack(
@@ -88,7 +94,7 @@ class TritonFleet(pulumi.ComponentResource):
             ),
             child,
         ).handle
-        nodes = node_addons(settings, cluster, child)
+        nodes = node_addons(settings, cluster, child, images)
         gateway = None
         if settings.ingress.kind == "istio":
             gateway = IstioGateway(
@@ -115,6 +121,7 @@ class TritonFleet(pulumi.ComponentResource):
                     settings=entry,
                     namespace=namespaces[entry.namespace],
                     service_account_annotations=reader_annotations(settings, entry, made, child),
+                    image=images.get(entry.image),
                 ),
                 child,
             ).handle
@@ -139,8 +146,8 @@ class TritonFleet(pulumi.ComponentResource):
             "prometheus": pulumi.Output.concat(metrics.url, ":", str(metrics.port)),
             "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
         }
-        if made.images is not None:
-            self.exports["images"] = made.images
+        if made.registry is not None:
+            self.exports["images"] = made.registry.url
         if gateway is not None and settings.ingress.kind == "istio":
             routes = {
                 handle.name: IstioRoute(
@@ -187,7 +194,7 @@ def _check_models(settings: Settings, project_dir: Path) -> None:
     deployments = [
         Deployment(
             key=f"triton-fleet:serving[{index}]",
-            image=entry.image,
+            image=original(entry.image, settings.images),
             gpus=entry.resources.gpus,
             models=entry.models,
             arguments=entry.extra_args,

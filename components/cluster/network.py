@@ -31,6 +31,8 @@ _LEAST_FREE: Final = 16
 """Free addresses of a subnet that EKS advises; it needs 6."""
 _PUBLIC_TAG: Final = "kubernetes.io/role/elb"
 _PRIVATE_TAG: Final = "kubernetes.io/role/internal-elb"
+_DISCOVERY_TAG: Final = "karpenter.sh/discovery"
+"""Tag with the cluster's name, by which Karpenter finds where to start nodes. A subnet can have one cluster's alone."""
 _WITH_NAT: Final = ("ecr.api", "ecr.dkr", "sts")
 _WITHOUT_NAT: Final = (
     *_WITH_NAT,
@@ -122,8 +124,8 @@ class SubnetFacts:
     tags: Mapping[str, str]
 
 
-def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iterable[SubnetFacts]) -> list[str]:
-    """Say what is wrong with existing subnets, as whole messages."""
+def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iterable[SubnetFacts], *, discovery: bool = False) -> list[str]:
+    """Say what is wrong with existing subnets, as whole messages; with ``discovery``, for Karpenter too."""
     key = "triton-fleet:cluster.network"
     private, public = set(settings.private_subnet_ids), set(settings.public_subnet_ids)
     found = list(facts)
@@ -155,6 +157,10 @@ def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iter
         if subnet.tags.get(wanted) != "1":
             problems.append(
                 f"{key} names {subnet.id} without the tag {wanted}=1: load balancers would not find it. Tag it, or name another."
+            )
+        if discovery and subnet.id in private and subnet.tags.get(_DISCOVERY_TAG) != cluster:
+            problems.append(
+                f"{key} names {subnet.id} without the tag {_DISCOVERY_TAG}={cluster}: Karpenter would start no node there. Tag it."
             )
     return problems
 
@@ -231,7 +237,7 @@ class Vpc(pulumi.ComponentResource):
                 vpc_id=vpc.id,
                 availability_zone=entry.zone,
                 cidr_block=entry.private,
-                tags={**tags(f"private-{entry.zone}"), _PRIVATE_TAG: "1", "karpenter.sh/discovery": args.cluster},
+                tags={**tags(f"private-{entry.zone}"), _PRIVATE_TAG: "1", _DISCOVERY_TAG: args.cluster},
                 opts=child,
             )
             routes = (
@@ -314,8 +320,8 @@ class Vpc(pulumi.ComponentResource):
         return ids
 
 
-def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Provider) -> Network:
-    """Look existing subnets up and check them. Raises FleetError with all that is wrong."""
+def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Provider, *, discovery: bool = False) -> Network:
+    """Look existing subnets up and check them; with ``discovery``, for Karpenter too. Raises FleetError with all that is wrong."""
     import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
     ids = [*settings.private_subnet_ids, *settings.public_subnet_ids]
@@ -331,7 +337,7 @@ def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Prov
                 tags=found.tags,
             )
         )
-    problems = subnet_problems(settings, cluster, facts)
+    problems = subnet_problems(settings, cluster, facts, discovery=discovery)
     if problems:
         raise FleetError(*problems)
     zone = {subnet.id: subnet.zone for subnet in facts}

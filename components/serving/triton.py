@@ -44,6 +44,8 @@ class TritonArgs:
     settings: ServingSettings
     namespace: k8s.core.v1.Namespace
     """The namespace named in the settings."""
+    image: pulumi.Input[str] | None = None
+    """What to pull in place of the settings' image, where that is the name of one of the stack's own."""
     service_account_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """What binds the pods' service account to a cloud identity, such as ``eks.amazonaws.com/role-arn``."""
 
@@ -77,6 +79,7 @@ class Triton(pulumi.ComponentResource):
             release=args.repository.digest,
             secret=None if secret is None else secret.metadata.name,
             annotations=dict(args.service_account_annotations),
+            image=settings.image if args.image is None else args.image,
         ).apply(lambda known: _values(settings, args.repository, known))
         chart = k8s.helm.v4.Chart(
             name,
@@ -133,7 +136,7 @@ def _loaded(settings: ServingSettings, repository: RepositoryHandle) -> list[str
 
 def _values(settings: ServingSettings, repository: RepositoryHandle, known: Mapping[str, Any]) -> dict[str, Any]:
     return chart_values(
-        settings,
+        settings.model_copy(update={"image": known["image"]}),
         url=known["url"],
         urls=known["urls"],
         mode=repository.mode,

@@ -23,8 +23,9 @@ from components.settings.addons import (
     WarmFloorSettings,
 )
 from components.settings.base import Model, Problem, Problems
-from components.settings.capacity import capacity_problems
+from components.settings.capacity import architectures, capacity_problems
 from components.settings.cluster import ClusterSettings, EksClusterSettings, ExistingClusterSettings
+from components.settings.images import ImageSettings, image_problems
 from components.settings.repository import RepositorySettings
 from components.settings.serving import ServingSettings
 
@@ -51,6 +52,8 @@ class Settings(Model):
 
     cluster: ClusterSettings = ExistingClusterSettings()
     """The cluster that everything runs on."""
+    images: tuple[ImageSettings, ...] = ()
+    """Images that the stack builds or mirrors into its own registry."""
     charts: ChartSettings = ChartSettings()
     """Where third-party charts come from."""
     repository: RepositorySettings
@@ -93,6 +96,7 @@ class Settings(Model):
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
         problems += [*self._addons(), *self._modes()]
+        problems += self._images()
         if isinstance(self.cluster, EksClusterSettings):
             problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)
         if problems:
@@ -110,6 +114,16 @@ class Settings(Model):
                     "Give each deployment a name of its own.",
                     also=(("serving", first, "name"),),
                 )
+
+    def _images(self) -> Iterator[Problem]:
+        """Only EKS' nodes are told apart by architecture here."""
+        cluster, autoscaler = self.cluster, self.autoscaler
+        return image_problems(
+            self.images,
+            self.serving,
+            registry=getattr(cluster, "image_repository", None) is not None,
+            architectures=lambda entry: architectures(entry, cluster, autoscaler) if cluster.provider == "eks" else frozenset(),
+        )
 
     def _models(self) -> Iterator[Problem]:
         if self.repository.models is None:

@@ -44,6 +44,9 @@ KUBECONFIG = json.dumps(
 class Mocks(pulumi.runtime.Mocks):
     """AWS' side: what comes back of a resource besides its inputs."""
 
+    roles: tuple[str, ...] = ("AWSServiceRoleForAutoScaling",)
+    """Service-linked roles of scaling groups that the account has."""
+
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         outputs = dict(args.inputs)
         outputs.setdefault("arn", f"arn:aws:x:eu-west-1:{ACCOUNT}:{args.name}")
@@ -61,6 +64,8 @@ class Mocks(pulumi.runtime.Mocks):
             outputs |= {"latestVersion": 3}
         if args.typ == "aws:ecr/repository:Repository":
             outputs |= {"repositoryUrl": f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/{args.inputs['name']}"}
+        if args.typ in {"docker-build:index:Image", "docker-build:index:Index"}:
+            outputs["ref"] = f"{(args.inputs.get('tags') or [args.inputs.get('tag')])[0]}@sha256:{'0' * 64}"
         if args.typ.startswith("kubernetes:core"):
             outputs["metadata"] = {"name": f"{args.name}-1a2b3c4d", **(outputs.get("metadata") or {})}
         return f"{args.name}-id", outputs
@@ -82,6 +87,14 @@ class Mocks(pulumi.runtime.Mocks):
                 "availableIpAddressCount": 4000,
                 "tags": {"kubernetes.io/role/internal-elb": "1"},
             },
+            "aws:kms/getKey:getKey": {
+                "keyState": "PendingDeletion" if str(args.args.get("keyId")).endswith("/gone") else "Enabled",
+                "keyUsage": "ENCRYPT_DECRYPT",
+                "customerMasterKeySpec": "SYMMETRIC_DEFAULT",
+                "id": args.args.get("keyId"),
+            },
+            "aws:ecr/getAuthorizationToken:getAuthorizationToken": {"userName": "AWS", "password": "for-half-a-day", "id": "t"},
+            "aws:iam/getRoles:getRoles": {"names": list(self.roles), "arns": [], "id": "r"},
         }
         return answers[args.token], []
 
@@ -362,8 +375,9 @@ async def test_a_volume_finds_a_storage_class(monitor: Monitor) -> None:
 
 async def test_the_image_repository(monitor: Monitor) -> None:
     cluster = await build(cluster_settings(imageRepository={"name": "triton"}))
-    assert cluster.images is not None
-    assert await cluster.images.future() == f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/triton"
+    assert cluster.registry is not None
+    assert await cluster.registry.address.future() == f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
+    assert await cluster.registry.url.future() == f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/triton"
     (repository,) = of_type(monitor, "aws:ecr/repository:Repository").values()
     assert repository["imageTagMutability"] == "IMMUTABLE_WITH_EXCLUSION"
     assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
