@@ -75,6 +75,7 @@ def project() -> Generator[Project]:
         lacks(f"this machine can't run the embedded platform: {failed[0]}")
     folder = home / "project"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", "tests", "bench", "out", ".*_cache", "__pycache__"))
+    (folder / ".venv").symlink_to(sys.prefix)
     stack = folder / "Pulumi.dev.yaml"
     content = yaml.safe_load(stack.read_text())
     content["config"]["triton-fleet:serving"][0]["prefetch"] = True
