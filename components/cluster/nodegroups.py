@@ -261,7 +261,7 @@ class NodeGroupArgs:
     plan: NodeGroupPlan
     cluster: str
     version: str
-    """Kubernetes minor of the nodes. Said, and not left to EKS: nodes would else stay at the minor that the group was made with for ever."""
+    """Kubernetes minor of the nodes. Said, and not left to EKS: nodes would else stay at the minor that the group was made with forever."""
     vpc_id: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     """Role of the nodes; resolves once its policies are attached."""
