@@ -120,6 +120,8 @@ class SubnetFacts:
     free: int
     """Addresses that are not taken."""
     tags: Mapping[str, str]
+    gives_public_addresses: bool = False
+    """Whether what starts there gets a public address: the mark of a subnet whose way out is an internet gateway."""
 
 
 def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iterable[SubnetFacts], *, discovery: bool = False) -> list[str]:
@@ -155,6 +157,11 @@ def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iter
         if subnet.tags.get(wanted) != "1":
             problems.append(
                 f"{key} names {subnet.id} without the tag {wanted}=1: load balancers would not find it. Tag it, or name another."
+            )
+        if subnet.id in private and subnet.gives_public_addresses:
+            problems.append(
+                f"{key}.privateSubnetIds names {subnet.id}, which gives public addresses: its nodes would stand in the internet. Name a "
+                "subnet whose way out is a NAT gateway, or turn the addresses off."
             )
         if discovery and subnet.id in private and subnet.tags.get(_DISCOVERY_TAG) != cluster:
             problems.append(
@@ -336,6 +343,7 @@ def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Prov
                 zone=found.availability_zone,
                 free=found.available_ip_address_count,
                 tags=found.tags,
+                gives_public_addresses=bool(found.map_public_ip_on_launch),
             )
         )
     problems = subnet_problems(settings, cluster, facts, discovery=discovery)

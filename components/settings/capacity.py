@@ -33,6 +33,8 @@ _UNITS: Final = {
 _LONGEST_QUEUE_NAME: Final = 80
 """SQS: longest name of a queue. Karpenter's is the cluster's."""
 _KARPENTER_REPLICAS: Final = 2
+_SPOT_NOTICE_S: Final = 120
+"""How long EC2 warns before it takes a spot node back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +298,14 @@ def room_problems(index: int, entry: ServingSettings, there: Sequence[Room], rea
             also=read,
         )
         return
+    drain = entry.drain.pre_stop + entry.drain.exit_timeout
+    if drain > _SPOT_NOTICE_S and any(room.spot for room in fitting):
+        yield Problem(
+            at=(*at, "drain"),
+            text=f"takes {drain:g} s (preStop and exitTimeout), and spot nodes go {_SPOT_NOTICE_S} s after their warning: requests would "
+            "be cut off. Shorten one of them, or keep the deployment off spot pools by nodeSelector.",
+            also=read,
+        )
     most = sum(room.holds(resources.gpus) for room in fitting)
     if scaling.max_replicas > most:
         yield Problem(

@@ -86,6 +86,7 @@ class Mocks(pulumi.runtime.Mocks):
                 "availabilityZone": f"eu-west-1{str(args.args.get('id'))[-1]}",
                 "availableIpAddressCount": 4000,
                 "tags": {"kubernetes.io/role/internal-elb": "1"},
+                "mapPublicIpOnLaunch": args.args.get("id") == "subnet-0000001a",
             },
             "aws:kms/getKey:getKey": {
                 "keyState": "PendingDeletion" if str(args.args.get("keyId")).endswith("/gone") else "Enabled",
@@ -205,6 +206,13 @@ async def test_node_groups_wait_for_the_role_s_policies_and_the_way_out(monitor:
     }
     assert {f"aws:ec2/routeTableAssociation:RouteTableAssociation cluster-vpc-private-eu-west-1{zone}" for zone in "abc"} <= waiting
     assert "eks:index:Cluster cluster" in waiting
+
+
+async def test_nodes_have_the_version_of_the_control_plane_and_come_after_it(monitor: Monitor) -> None:
+    await build(cluster_settings(version="1.35", gpuPools=[POOL]))
+    for name, group in of_type(monitor, "aws:eks/nodeGroup:NodeGroup").items():
+        assert group["version"] == "1.35"
+        assert "eks:index:Cluster cluster" in waits_for(monitor, "aws:eks/nodeGroup:NodeGroup", name)
 
 
 async def test_the_control_plane_waits_for_no_way_out(monitor: Monitor) -> None:
@@ -328,7 +336,7 @@ async def test_an_existing_network_is_checked_and_used(monitor: Monitor) -> None
 
 
 async def test_an_existing_network_in_one_zone_stops_it(monitor: Monitor) -> None:
-    network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000001a"]}
+    network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000002a"]}
     with pytest.raises(FleetError, match="EKS needs 2 zones"):
         await build(cluster_settings(network=network))
     assert of_type(monitor, "eks:index:Cluster") == {}

@@ -189,6 +189,11 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "triton-fleet:warmFloor[0].pool (gpu) is a spot pool: EC2 takes spot nodes back",
     ),
     (
+        "drain longer than spot's notice",
+        (*pool(capacity="spot"), (("serving", 0, "drain"), {"exitTimeout": "5m"})),
+        "triton-fleet:serving[0].drain takes 315 s (preStop and exitTimeout), and spot nodes go 120 s after their warning",
+    ),
+    (
         "floor above the pool",
         ((("warmFloor",), [{"pool": "gpu", "pods": 9}]),),
         "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool gpu can ever hold",
