@@ -117,6 +117,7 @@ class TritonFleet(pulumi.ComponentResource):
                     namespace=namespaces[entry.namespace],
                     service_account_annotations=reader_annotations(settings, entry, made, repository, child),
                     image=images.get(entry.image),
+                    load_balancer=nodes.load_balancer,
                 ),
                 child,
             ).handle
