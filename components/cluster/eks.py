@@ -109,6 +109,7 @@ class EksCluster(pulumi.ComponentResource):
                 NodeGroupArgs(
                     plan=plan,
                     cluster=settings.name,
+                    version=settings.version,
                     vpc_id=network.vpc_id,
                     role_arn=role_arn,
                     security_group_id=control_plane.cluster_security_group_id,

@@ -260,6 +260,8 @@ class NodeGroupArgs:
 
     plan: NodeGroupPlan
     cluster: str
+    version: str
+    """Kubernetes minor of the nodes. Said, and not left to EKS: nodes would else stay at the minor that the group was made with for ever."""
     vpc_id: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     """Role of the nodes; resolves once its policies are attached."""
@@ -289,6 +291,7 @@ class NodeGroup(pulumi.ComponentResource):
         group = aws.eks.NodeGroup(
             name,
             cluster_name=args.cluster,
+            version=args.version,
             node_role_arn=args.role_arn,
             subnet_ids=list(args.subnet_ids),
             ami_type=plan.ami_type,

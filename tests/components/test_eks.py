@@ -208,6 +208,13 @@ async def test_node_groups_wait_for_the_role_s_policies_and_the_way_out(monitor:
     assert "eks:index:Cluster cluster" in waiting
 
 
+async def test_nodes_have_the_version_of_the_control_plane_and_come_after_it(monitor: Monitor) -> None:
+    await build(cluster_settings(version="1.35", gpuPools=[POOL]))
+    for name, group in of_type(monitor, "aws:eks/nodeGroup:NodeGroup").items():
+        assert group["version"] == "1.35"
+        assert "eks:index:Cluster cluster" in waits_for(monitor, "aws:eks/nodeGroup:NodeGroup", name)
+
+
 async def test_the_control_plane_waits_for_no_way_out(monitor: Monitor) -> None:
     await build(cluster_settings())
     waiting = {name.split(" ")[0] for name in waits_for(monitor, "eks:index:Cluster", "cluster")}
