@@ -31,6 +31,7 @@ from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check
 from components.repository.scan import scan
 from components.repository.scancache import open_cache
 from components.repository.validation import Deployment, validate
+from components.serving.client import TritonClient, TritonClientArgs
 from components.serving.namespaces import serving_namespaces
 from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.prefetch import too_small
@@ -142,6 +143,12 @@ class TritonFleet(pulumi.ComponentResource):
         }
         if made.registry is not None:
             self.exports["images"] = made.registry.url
+        if settings.client.enabled:
+            place = namespaces[settings.serving[0].namespace]
+            client = TritonClient(
+                "client", TritonClientArgs(cluster=cluster, namespace=place, serving=serving, settings=settings.client), child
+            )
+            self.exports["client"] = client.command
         if gateway is not None and settings.ingress.kind == "istio":
             routes = {
                 handle.name: IstioRoute(

@@ -31,7 +31,7 @@ from components.settings.gke_stack import stack_problems
 from components.settings.images import ImageSettings, image_problems
 from components.settings.metrics import StackdriverSettings, metric_problems
 from components.settings.repository import RepositorySettings
-from components.settings.serving import ServingSettings
+from components.settings.serving import ClientSettings, ServingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,8 @@ class Settings(Model):
     """Grafana dashboard for Triton."""
     serving: tuple[ServingSettings, ...] = Field(min_length=1)
     """The Triton deployments. They share cluster, metrics and models."""
+    client: ClientSettings = ClientSettings()
+    """A pod to ask them from."""
 
     @field_validator("cluster", mode="before")
     @classmethod

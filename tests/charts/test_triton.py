@@ -150,12 +150,12 @@ class InitContainer(Part):
     image: str
     image_pull_policy: str
     command: list[str]
-    env: list[EnvVar]
+    env: list[EnvVar] = []
     env_from: list[EnvFrom] = []
     termination_message_policy: str
     resources: Resources
     security_context: ContainerSecurity
-    volume_mounts: list[Mount]
+    volume_mounts: list[Mount] = []
 
     def variable(self, name: str) -> str | None:
         """Value of an environment variable; None when it is not set."""
@@ -216,7 +216,7 @@ class PodSpec(Part):
     affinity: dict[str, Any] = {}
     tolerations: list[Toleration] = []
     topology_spread_constraints: list[Spread]
-    init_containers: list[InitContainer] = Field(default=[], max_length=1)
+    init_containers: list[InitContainer] = Field(default=[], max_length=2)
     containers: list[Container] = Field(min_length=1, max_length=1)
     volumes: list[Volume]
 
@@ -782,6 +782,36 @@ def test_modes(chart: Chart, values: dict[str, Any], flags: list[str]) -> None:
     assert triton.args[1:4][: 1 + len(flags)] == [f"--model-repository={BASE}", *flags]
 
 
+def of_gke(url: str = "gs://bucket/models", *, key: str | None = None, **fields: Any) -> dict[str, Any]:
+    """Values of a deployment on GKE."""
+    return chart_values(
+        serving(**fields),
+        url=url,
+        release=RELEASE,
+        region="",
+        credentials_secret=None,
+        key_file_secret=key,
+        service_account_annotations={},
+        monitored=("fleet", "us-central1"),
+        sizes={"a": 1, "b": 1, "c": 1},
+    ).dump()
+
+
+def test_a_pod_on_gke_has_its_identity_before_anything_reads_models(chart: Chart) -> None:
+    waiting, copying = chart.render(of_gke(prefetch=True))[Deployment].pod.init_containers
+    assert (waiting.name, copying.name) == ("identity", "prefetch")
+    triton = chart.render(of_gke())[Deployment].triton
+    assert waiting.image == triton.image, "nothing more to pull"
+    assert waiting.security_context == triton.security_context
+    assert "Metadata-Flavor: Google" in waiting.command[-1]
+    assert "nvidia.com/gpu" not in waiting.resources.limits
+
+
+@pytest.mark.parametrize("values", [of_gke(key="gcsfs-creds-1"), of_gke(url=BASE)], ids=["with a key file", "with another cloud's store"])
+def test_who_has_keys_waits_for_none(chart: Chart, values: dict[str, Any]) -> None:
+    assert chart.render(values)[Deployment].pod.init_containers == []
+
+
 def test_models_are_copied_first_to_a_volume_that_the_server_only_reads(chart: Chart) -> None:
     deployment = chart.render(prefetching())[Deployment]
     prefetch, triton = deployment.prefetch, deployment.triton
@@ -894,7 +924,7 @@ def google(settings: ServingSettings) -> dict[str, Any]:
         release="a" * 64,
         region="",
         credentials_secret=None,
-        key_file_secret="gcsfs-creds-1",  # noqa: S106 (a name)
+        key_file_secret="gcsfs-creds-1",
         service_account_annotations={},
         monitored=("tri", "europe-west4"),
     )
@@ -909,7 +939,8 @@ def test_a_key_file_is_mounted_where_the_walk_through_has_it(chart: Chart, prefe
     assert (volume.name, volume.secret.secret_name) == ("gcsfs-creds", "gcsfs-creds-1")
     assert [(item.key, item.path) for item in volume.secret.items] == [("keyfile.json", "keyfile.json")]
     assert oct(volume.secret.default_mode) == "0o440", "the server's group may read it, which is fsGroup"
-    for container in (deployment.triton, *deployment.pod.init_containers):
+    containers: list[Container | InitContainer] = [deployment.triton, *deployment.pod.init_containers]
+    for container in containers:
         (mount,) = (mount for mount in container.volume_mounts if mount.name == "gcsfs-creds")
         assert (mount.mount_path, mount.read_only) == ("/etc/secrets", True)
         assert EnvVar(name="GOOGLE_APPLICATION_CREDENTIALS", value="/etc/secrets/keyfile.json") in container.env

@@ -282,6 +282,29 @@ async def test_dashboard_and_alerts_only_where_they_are_asked_for(monitor: Monit
     }
 
 
+async def test_a_client_beside_the_deployments(monitor: Monitor) -> None:
+    raw = {**dev(), "client": {"enabled": True, "image": "sdk:1"}}
+    raw["serving"].append({"name": "bert-large", "image": "x", "models": ["add_sub"], "resources": {"gpus": 0}})
+    exports = await build(raw)
+    assert exports["client"] == "kubectl -n triton exec deploy/triton-client --"
+    inputs_of = inputs(monitor, "kubernetes:apps/v1:Deployment triton-client")
+    assert inputs_of["metadata"]["namespace"] == "triton"
+    pod = inputs_of["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == "sdk:1"
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == {
+        "HOME": "/tmp",
+        "TRITON_TRITON_HTTP": "triton.triton.svc.cluster.local:8000",
+        "TRITON_TRITON_GRPC": "triton.triton.svc.cluster.local:8001",
+        "TRITON_BERT_LARGE_HTTP": "bert-large.triton.svc.cluster.local:8000",
+        "TRITON_BERT_LARGE_GRPC": "bert-large.triton.svc.cluster.local:8001",
+    }
+    assert "nvidia.com/gpu" not in str(container["resources"])
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    waits = {urn.rsplit("::", 1)[-1] for urn in monitor.requests["kubernetes:apps/v1:Deployment triton-client"].dependencies}
+    assert {"triton", "bert-large"} <= waits
+
+
 async def test_the_dev_stacks_objects_are_what_they_were(monitor: Monitor) -> None:
     """A gateway, add-ons of nodes and alerts are off, and leave no trace where they are."""
     await build(dev())

@@ -224,8 +224,11 @@ def test_reference_004(aws: tuple[Cloud, dict[str, str]], cluster_double: Cluste
     for span in fleet.journal.spans(operations=["update"]):
         assert span is plane or span.type == CLUSTER or ended(plane) <= span.begin, f"{span.type} {span.name} came before the control plane"
     assert not fleet.journal.spans(operations=["create", "delete"])
+    assert {span.name for span in spans(fleet, GROUP, "update")} == {"cluster-cpu"}
     client = cloud.client("eks", region)
     assert client.describe_cluster(name="triton-fleet")["cluster"]["version"] == above
+    (group,) = client.list_nodegroups(clusterName="triton-fleet")["nodegroups"]
+    assert client.describe_nodegroup(clusterName="triton-fleet", nodegroupName=group)["nodegroup"]["version"] == above
     assert fleet.preview() == {}
 
     fleet.journal.clear()
