@@ -37,7 +37,7 @@ def longest(resources: Iterable[Mapping[str, Any]], waits: Mapping[str, float]) 
     @cache
     def done(urn: str) -> Chain:
         item = known[urn]
-        before = [str(name) for name in item.get("dependencies") or [] if str(name) in known]
+        before = needs(urn)
         provider = str(item.get("provider", "")).rsplit("::", 1)[0]
         if provider in known:
             before.append(provider)
@@ -48,6 +48,13 @@ def longest(resources: Iterable[Mapping[str, Any]], waits: Mapping[str, float]) 
         if not own:
             return best
         return Chain(seconds=best.seconds + own, steps=(*best.steps, (label(urn), own)))
+
+    def needs(urn: str) -> list[str]:
+        """What is named as needed: by the resource, and by the components that it is a part of, which are begun only then."""
+        item = known[urn]
+        named = [str(name) for name in item.get("dependencies") or [] if str(name) in known]
+        parent = str(item.get("parent", ""))
+        return named if parent not in known or known[parent].get("custom") else [*named, *needs(parent)]
 
     def descendants(urn: str) -> list[str]:
         direct = children.get(urn, [])

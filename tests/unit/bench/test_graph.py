@@ -44,5 +44,11 @@ def test_a_resource_waits_for_its_provider() -> None:
     assert longest(state, {nodes: 3, urn("t", "pod"): 1}).seconds == 4
 
 
+def test_what_is_in_a_component_waits_for_what_the_component_waits_for() -> None:
+    adapter, chart = urn("t", "adapter"), urn("kubernetes:helm.sh/v4:Chart", "triton")
+    state = [resource("t", "adapter"), resource("kubernetes:helm.sh/v4:Chart", "triton", adapter), resource("t", "pod", parent=chart)]
+    assert longest(state, {adapter: 3, urn("t", "pod"): 1}).seconds == 4
+
+
 def test_nothing_takes_no_time() -> None:
     assert longest([], {}).seconds == 0
