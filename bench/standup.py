@@ -153,7 +153,7 @@ def stand_up(factor: float, scratch: Path) -> Result:
     doubles.mkdir()
     pods = {"": POD_S * factor, _TRITON: TRITON_S * factor}
     with (
-        start(toolchain, scratch / "cluster", doubles, instance="standup", starts=pods) as cluster,
+        start(toolchain, scratch / "cluster", doubles, instance=f"standup-{os.getpid()}", starts=pods) as cluster,
         eks_environment(
             cluster=cluster,
             cli=cli,
