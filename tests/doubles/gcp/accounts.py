@@ -1,5 +1,5 @@
-"""Who may do what, in memory: service accounts, policies with their etags, keys of KMS, switched-on APIs; and the registries and buckets that
-are little more than a name and a policy.
+"""Who may do what, in memory: service accounts, policies with their etags, keys of KMS, switched-on APIs; and the registries and
+buckets that are little more than a name and a policy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.gcp.compute import ZONES
-from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, finishes, fingerprint, handles, invalid
+from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, fingerprint, finishes, handles, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,9 @@ def set_policy(session: Session, name: str, policy: Body) -> Body:
     """Replace a policy. Who has not seen the latest one, or names who is not there, is refused."""
     now = _policy(session, name)
     if policy.get("etag") and policy["etag"] != now["etag"]:
-        raise GoogleError(409, "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff.", "aborted")
+        raise GoogleError(
+            409, "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff.", "aborted"
+        )
     seen: set[str] = set()
     for binding in policy.get("bindings", []):
         role, condition = binding.get("role", ""), binding.get("condition")
@@ -124,9 +126,7 @@ def may_use_key(session: Session, key: str, account: str) -> None:
     if key not in session.things:
         raise invalid(f"Cloud KMS key {key!r} does not exist.")
     if not has_role(session, key, "roles/cloudkms.cryptoKeyEncrypterDecrypter", f"serviceAccount:{account}"):
-        raise invalid(
-            f"Cloud KMS Key {key} is not usable by {account}: grant it roles/cloudkms.cryptoKeyEncrypterDecrypter on the key."
-        )
+        raise invalid(f"Cloud KMS Key {key} is not usable by {account}: grant it roles/cloudkms.cryptoKeyEncrypterDecrypter on the key.")
 
 
 def _policies(prefix: str, key: str) -> None:
@@ -244,7 +244,9 @@ def patch_account(session: Session, parameters: Mapping[str, str], body: Body) -
     """Change its display name or description."""
     account = _account(session, parameters["name"])
     for key in body.get("updateMask", "").split(","):
-        account[{"display_name": "displayName"}.get(key, key)] = body["serviceAccount"].get({"display_name": "displayName"}.get(key, key), "")
+        account[{"display_name": "displayName"}.get(key, key)] = body["serviceAccount"].get(
+            {"display_name": "displayName"}.get(key, key), ""
+        )
     return account
 
 
@@ -445,13 +447,13 @@ def get_bucket(session: Session, parameters: Mapping[str, str], _: Body) -> Body
     """A bucket."""
     if _bucket(parameters["bucket"]) not in session.things:
         raise GoogleError(404, "The specified bucket does not exist.", "notFound")
-    return session.things[_bucket(parameters["bucket"])]
+    return session.get(_bucket(parameters["bucket"]))
 
 
 @handles("storage.buckets.patch")
 def patch_bucket(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
     """Change a bucket."""
-    bucket = get_bucket(session, parameters, body)
+    bucket: Body = get_bucket(session, parameters, body)
     bucket.update(body)
     return bucket
 

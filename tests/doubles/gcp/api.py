@@ -1,8 +1,8 @@
 """Google's own description of its APIs, and whether a request or an answer keeps to it.
 
-The discovery documents come with google-api-python-client. Google itself is laxer here and stricter there: it ignores fields that only it may
-set, and it knows of relations between fields (`memory.py` has those that matter). What the check refuses is what a real call would lose or be
-refused for: a misspelt field, a number where a string belongs, a value outside an enumeration, a field that only Google sets.
+The discovery documents come with google-api-python-client. Google itself is laxer here and stricter there: it ignores fields that only it
+may set, and it knows of relations between fields (`memory.py` has those that matter). What the check refuses is what a real call would lose
+or be refused for: a misspelt field, a number where a string belongs, a value outside an enumeration, a field that only Google sets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VERSIONS: Final = {
     "serviceusage": "v1",
     "storage": "v1",
 }
-"""Version of each API. The real plugin asks container's v1beta1: what only that one has is refused here, because it may be gone tomorrow."""
+"""Version of each API. The real plugin asks container's v1beta1: what only that one has is refused here, for it may be gone tomorrow."""
 
 # Google marks what only it may set in three ways, by age of the API.
 _OUTPUT_ONLY: Final = re.compile(r"^\s*\[?output[ -]only\b", re.IGNORECASE)
@@ -139,7 +139,7 @@ class Document:
                 yield from self._check(others, item, inner, direction, method)
             else:
                 yield f"{inner} is unknown to Google{_close(name, properties)}"
-        if direction == "request":
+        if direction == "request" and schema.get("id") not in _PARTIAL:
             for name, inner_schema in properties.items():
                 if name not in value and _required(inner_schema, method):
                     yield f"{place}.{name} is missing"
@@ -153,7 +153,7 @@ def _required(schema: Body, method: str) -> bool:
 
 
 def _scalar(schema: Body, kind: str, value: Any, place: str) -> Iterator[str]:
-    expected = {"string": str, "boolean": bool, "integer": int, "number": (int, float)}[kind]
+    expected: Any = {"string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float)}[kind]
     # To Python a truth value is a number; to JSON it is none.
     if not isinstance(value, expected) or (isinstance(value, bool) and kind != "boolean"):
         form = schema.get("format", "")
@@ -184,6 +184,8 @@ def _shown(value: Any) -> str:
 
 
 _SHOWN: Final = 80
+_PARTIAL: Final = ("UpdateNodePoolRequest",)
+"""Objects whose description calls fields required which Google does not ask for: the real provider sends one change at a time in them."""
 
 
 def _close(name: str, known: Mapping[str, Any]) -> str:
@@ -230,7 +232,7 @@ def _methods(node: Body) -> Iterator[Method]:
         yield from _methods(inner)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def document(name: str) -> Document:
     """Read the description of one API by its name in `VERSIONS`."""
     path = resources.files("googleapiclient") / "discovery_cache" / "documents" / f"{name}.{VERSIONS[name]}.json"

@@ -83,9 +83,7 @@ def references(session: Session, name: str) -> Iterator[str]:
 def _refuse_used(session: Session, name: str) -> None:
     kind = _PLURAL[name.split("/")[-2]]
     for user in references(session, name):
-        raise GoogleError(
-            400, f"The {kind} resource '{name}' is already being used by '{user}'", "resourceInUseByAnotherResource"
-        )
+        raise GoogleError(400, f"The {kind} resource '{name}' is already being used by '{user}'", "resourceInUseByAnotherResource")
 
 
 def _keep(session: Session, name: str, body: Body, kind: str, seconds: float) -> Body:
@@ -150,7 +148,7 @@ def _network_of(session: Session, project: str, body: Body) -> str:
 
 @handles("compute.networks.insert")
 def insert_network(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
-    """Make a network without subnetworks: one in each region is what `autoCreateSubnetworks` would make, and nobody wants it for clusters."""
+    """Make a network without subnetworks: one in each region, as `autoCreateSubnetworks` has it, is nothing for clusters."""
     if body.get("autoCreateSubnetworks", True):
         raise invalid("the double of Google makes no network with automatic subnetworks; set autoCreateSubnetworks to false")
     routing = {"routingMode": "REGIONAL", **body.get("routingConfig", {})}
@@ -194,7 +192,9 @@ def _ranges(body: Body) -> dict[str, ipaddress.IPv4Network]:
     found = {"": _range(body["ipCidrRange"], "ipCidrRange")}
     for index, item in enumerate(body.get("secondaryIpRanges", [])):
         if item["rangeName"] in found:
-            raise invalid(f"Invalid value for field 'resource.secondaryIpRanges[{index}].rangeName': '{item['rangeName']}'. Duplicate range name.")
+            raise invalid(
+                f"Invalid value for field 'resource.secondaryIpRanges[{index}].rangeName': '{item['rangeName']}'. Duplicate range name."
+            )
         found[item["rangeName"]] = _range(item["ipCidrRange"], f"secondaryIpRanges[{index}].ipCidrRange")
     return found
 
@@ -211,7 +211,9 @@ def _refuse_overlap(session: Session, name: str, network: str, body: Body) -> No
     for item in own:
         for other, used in seen:
             if item.overlaps(used):
-                raise invalid(f"Invalid IPCidrRange: {item} conflicts with existing subnetwork '{other.split('/')[-1]}' in the network ({used}).")
+                raise invalid(
+                    f"Invalid IPCidrRange: {item} conflicts with existing subnetwork '{other.split('/')[-1]}' in the network ({used})."
+                )
         seen.append((name, item))
 
 
@@ -223,7 +225,13 @@ def insert_subnetwork(session: Session, parameters: Mapping[str, str], body: Bod
     name = f"projects/{project}/regions/{region}/subnetworks/{body['name']}"
     _refuse_overlap(session, name, network, body)
     first = next(_ranges(body)[""].hosts())
-    made = {"purpose": "PRIVATE", "stackType": "IPV4_ONLY", **body, "network": URL + network, "region": f"{URL}projects/{project}/regions/{region}"}
+    made = {
+        "purpose": "PRIVATE",
+        "stackType": "IPV4_ONLY",
+        **body,
+        "network": URL + network,
+        "region": f"{URL}projects/{project}/regions/{region}",
+    }
     made |= {"gatewayAddress": str(first), "fingerprint": fingerprint(made)}
     return _keep(session, name, made, "subnetwork", _SUBNETWORK_S)
 
@@ -250,7 +258,9 @@ def patch_subnetwork(session: Session, parameters: Mapping[str, str], body: Body
         policy = session.things[user].get("ipAllocationPolicy", {})
         used = {policy.get("clusterSecondaryRangeName"), policy.get("servicesSecondaryRangeName")} & lost
         if used:
-            raise GoogleError(400, f"The secondary range {used.pop()} of '{name}' is already being used by '{user}'", "resourceInUseByAnotherResource")
+            raise GoogleError(
+                400, f"The secondary range {used.pop()} of '{name}' is already being used by '{user}'", "resourceInUseByAnotherResource"
+            )
     return _patch(session, name, body, _SUBNETWORK_S)
 
 
@@ -320,7 +330,10 @@ def _check_nat(session: Session, parameters: Mapping[str, str], router: Body, na
     source = nat.get("sourceSubnetworkIpRangesToNat")
     listed = [subnetwork_name(parameters["project"], parameters["region"], item["name"]) for item in nat.get("subnetworks", [])]
     if (source == "LIST_OF_SUBNETWORKS") != bool(listed):
-        raise invalid(f"Invalid value for field 'resource.nats[0].subnetworks': {listed}. With {source}, it must be {'set' if not listed else 'empty'}.")
+        raise invalid(
+            f"Invalid value for field 'resource.nats[0].subnetworks': {listed}. "
+            f"With {source}, it must be {'set' if not listed else 'empty'}."
+        )
     if nat.get("natIpAllocateOption") == "MANUAL_ONLY" and not nat.get("natIps"):
         raise invalid("Invalid value for field 'resource.nats[0].natIps': ''. MANUAL_ONLY needs addresses.")
     for subnetwork in listed or ["*"]:
@@ -364,7 +377,9 @@ def _check_firewall(body: Body) -> None:
         if body.get("destinationRanges"):
             raise invalid("Invalid value for field 'resource.destinationRanges'. Only egress rules take them.")
         if not any(body.get(key) for key in ("sourceRanges", "sourceTags", "sourceServiceAccounts")):
-            raise invalid("Invalid value for field 'resource.sourceRanges': ''. Must specify one of sourceRanges, sourceTags, sourceServiceAccounts.")
+            raise invalid(
+                "Invalid value for field 'resource.sourceRanges': ''. Must specify one of sourceRanges, sourceTags, sourceServiceAccounts."
+            )
     for index, rule in enumerate([*body.get("allowed", []), *body.get("denied", [])]):
         protocol = rule.get("IPProtocol", "")
         if rule.get("ports") and protocol not in ("tcp", "udp", "sctp"):

@@ -50,7 +50,9 @@ def resolve_version(asked: str, channel: str) -> str:
     for version in VERSIONS[first if channel in _CHANNELS else 0 :]:
         if version == asked or version.startswith((f"{asked}.", f"{asked}-")):
             return version
-    raise invalid(f'Master version "{asked}" is unsupported.' if not channel else f'Master version "{asked}" is not available in channel {channel}.')
+    raise invalid(
+        f'Master version "{asked}" is unsupported.' if not channel else f'Master version "{asked}" is not available in channel {channel}.'
+    )
 
 
 def minor(version: str) -> int:
@@ -74,12 +76,10 @@ def operation_body(session: Session, name: str) -> Body:
     return body
 
 
-def begin(session: Session, what: str, cluster: str, target: str, seconds: float, then: str, **more: Any) -> Body:
+def begin(session: Session, what: str, cluster: str, target: str, seconds: float, then: str, **more: Any) -> Body:  # noqa: PLR0917
     """Start something at a cluster, which must have nothing else under way that it could not stand."""
     for name in session.running(cluster):
-        raise GoogleError(
-            400, f"Cluster is running incompatible operation {name}.", "failedPrecondition"
-        )
+        raise GoogleError(400, f"Cluster is running incompatible operation {name}.", "failedPrecondition")
     if target == cluster:
         for pool in session.below(cluster):
             for name in session.running(pool):
@@ -190,7 +190,9 @@ def create_cluster(session: Session, parameters: Mapping[str, str], body: Body) 
     cluster = body["cluster"]
     _, project, _, location = parameters["parent"].split("/")
     if not _NAME.match(cluster["name"]):
-        raise invalid(f"Invalid cluster name {cluster['name']!r}: at most 40 lower-case letters, digits and dashes, the first one a letter.")
+        raise invalid(
+            f"Invalid cluster name {cluster['name']!r}: at most 40 lower-case letters, digits and dashes, the first one a letter."
+        )
     name = f"{parameters['parent']}/clusters/{cluster['name']}"
     if name in session.things:
         raise GoogleError(409, f"Already exists: {name}.", "alreadyExists")
@@ -426,7 +428,9 @@ def server_config(session: Session, parameters: Mapping[str, str], _: Body) -> B
     """Versions that can be had in a place."""
     del session
     region_of(parameters["name"].rsplit("/", 1)[-1])
-    channels = [{"channel": key, "defaultVersion": VERSIONS[first], "validVersions": list(VERSIONS[first:])} for key, first in _CHANNELS.items()]
+    channels = [
+        {"channel": key, "defaultVersion": VERSIONS[first], "validVersions": list(VERSIONS[first:])} for key, first in _CHANNELS.items()
+    ]
     return {
         "defaultClusterVersion": VERSIONS[1],
         "validMasterVersions": list(VERSIONS),

@@ -1,7 +1,7 @@
-"""What GKE knows of machine types and GPUs: which go together, how a GPU is partitioned, which disks a machine takes, which quota it counts on.
+"""What GKE knows of machine types and GPUs: which go together, how a GPU is partitioned, which disks a machine takes, its quota.
 
-Written down anew, from GKE's autoscaler and its documentation, and not taken from the project's own catalogue: a double that agreed with that
-catalogue by construction would never find a mistake in it.
+Written down anew, from GKE's autoscaler and its documentation, and not taken from the project's own catalogue: a double that agreed with
+that catalogue by construction would never find a mistake in it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ QUOTAS: Final = {
 _HYPERDISK_ONLY: Final = ("a3-ultragpu", "a4-", "a4x-", "g4-", "c4-", "n4-", "c4a-")
 _NO_STANDARD_DISK: Final = ("g2-", "a3-", "c3-", "h3-", "m3-")
 _PERSISTENT: Final = ("pd-standard", "pd-balanced", "pd-ssd")
-_GENERAL: Final = re.compile(r"^(e2|n1|n2|n2d|n4|n4d|c2|c2d|c3|c3d|c4|c4a|c4d|t2d|t2a|h3|m3)-(standard|highmem|highcpu|medium|small|micro)(-\d+)?(-lssd)?$")
+_GENERAL: Final = re.compile(
+    r"^(e2|n1|n2|n2d|n4|n4d|c2|c2d|c3|c3d|c4|c4a|c4d|t2d|t2a|h3|m3)-(standard|highmem|highcpu|medium|small|micro)(-\d+)?(-lssd)?$"
+)
 _CPUS: Final = re.compile(r"-(\d+)(?:-lssd|-nolssd)?$")
 
 

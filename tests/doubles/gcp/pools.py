@@ -92,7 +92,9 @@ def _check_gpus(pool: Body, kind: machines.Machine) -> None:
         if driver == "LATEST" and not config.get("imageType", "COS_CONTAINERD").upper().startswith("COS"):
             raise invalid("GPU driver version LATEST is available on Container-Optimized OS alone.")
     placement = pool.get("placementPolicy", {})
-    if placement.get("type") == "COMPACT" and not kind.name.startswith(("a2-", "a3-", "a4-", "a4x-", "c2-", "c2d-", "c3-", "g2-", "g4-", "n2-", "n2d-")):
+    if placement.get("type") == "COMPACT" and not kind.name.startswith(
+        ("a2-", "a3-", "a4-", "a4x-", "c2-", "c2d-", "c3-", "g2-", "g4-", "n2-", "n2d-")
+    ):
         raise invalid(f"Compact placement is not supported for machine type {kind.name}.")
 
 
@@ -250,7 +252,7 @@ def _gpus_in_use(session: Session, quota: str, *, but: str) -> int:
 
 
 def _no_addresses(session: Session, name: str, count: int) -> str:
-    cluster_name = name.split("/nodePools/")[0]
+    cluster_name = name.split("/nodePools/", maxsplit=1)[0]
     cluster = session.things[cluster_name]
     block = cluster["ipAllocationPolicy"]["clusterIpv4CidrBlock"]
     each = 24
@@ -337,7 +339,9 @@ def create_pool(session: Session, parameters: Mapping[str, str], body: Body) -> 
     cluster_name, pool = parameters["parent"], body["nodePool"]
     cluster = _pool(session, cluster_name)
     if cluster["status"] not in ("RUNNING", "RECONCILING"):
-        raise GoogleError(400, f"Cluster {cluster_name} is {cluster['status']}; node pools can be made in a RUNNING one.", "failedPrecondition")
+        raise GoogleError(
+            400, f"Cluster {cluster_name} is {cluster['status']}; node pools can be made in a RUNNING one.", "failedPrecondition"
+        )
     name = f"{cluster_name}/nodePools/{pool['name']}"
     check_pool(session, cluster, pool)
     new_pool(session, cluster_name, pool)
@@ -366,7 +370,7 @@ def delete_pool(session: Session, parameters: Mapping[str, str], _: Body) -> Bod
 def _change(session: Session, name: str, what: str, seconds: float, then: str = "pool_is_changed", **more: Any) -> Body:
     for running in session.running(name):
         raise GoogleError(400, f"Node pool is running incompatible operation {running}.", "failedPrecondition")
-    return begin(session, what, name.split("/nodePools/")[0], name, seconds, then, **more)
+    return begin(session, what, name.split("/nodePools/", maxsplit=1)[0], name, seconds, then, **more)
 
 
 def change_autoscaling(session: Session, cluster: str, pool: str, value: Body) -> Body:
@@ -399,7 +403,12 @@ _OF_POOL: Final = {
     "locations": "locations",
     "queuedProvisioning": "queuedProvisioning",
 }
-_WRAPPED: Final = {"taints": ("taints", "taints"), "labels": ("labels", "labels"), "tags": ("tags", "tags"), "resourceLabels": ("resourceLabels", "labels")}
+_WRAPPED: Final = {
+    "taints": ("taints", "taints"),
+    "labels": ("labels", "labels"),
+    "tags": ("tags", "tags"),
+    "resourceLabels": ("resourceLabels", "labels"),
+}
 
 
 @handles("container.projects.locations.clusters.nodePools.update")
