@@ -2,7 +2,7 @@
 
 settings -> cluster -+- repository ------------------+
                      +- prometheus -+- dcgm          +-> triton (one a serving entry) -> route -> exports
-                     |              +- adapter ------+
+                     |              +- adapters -----+
                      +- device plugin, autoscaler, load balancers -+- placeholders
                                                                    +- gateway
 """
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.addons.adapter import PrometheusAdapter, PrometheusAdapterArgs
 from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
 from components.addons.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
+from components.addons.metrics import metrics_apis
 from components.addons.nodes import node_addons
 from components.addons.pins import chart_pins
 from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
@@ -81,13 +81,7 @@ class TritonFleet(pulumi.ComponentResource):
         ).handle
         if settings.dcgm.enabled:
             DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster, metrics=metrics, settings=settings.dcgm, charts=settings.charts), child)
-        custom_metrics = PrometheusAdapter(
-            "adapter",
-            PrometheusAdapterArgs(
-                cluster=cluster, metrics=metrics, settings=settings.adapter, charts=settings.charts, rules=adapter_rules(settings.serving)
-            ),
-            child,
-        ).handle
+        custom_metrics = metrics_apis(settings, cluster=cluster, metrics=metrics, rules=adapter_rules(settings.serving), child=child)
         nodes = node_addons(settings, cluster, child)
         gateway = None
         if settings.ingress.kind == "istio":
@@ -114,7 +108,7 @@ class TritonFleet(pulumi.ComponentResource):
                     custom_metrics=custom_metrics,
                     settings=entry,
                     namespace=namespaces[entry.namespace],
-                    service_account_annotations=reader_annotations(settings, entry, made, child),
+                    service_account_annotations=reader_annotations(settings, entry, made, repository, child),
                 ),
                 child,
             ).handle

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 CHART: Final = "./charts/triton"
 """Relative to the project: an absolute path would make a state that differs from machine to machine."""
+KEY_FILE_SECRET: Final = "gcsfs-creds"  # noqa: S105  # a name
+KEY_FILE: Final = "keyfile.json"
+"""Names of reference 002; the chart mounts the Secret's one key as /etc/secrets/keyfile.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +74,17 @@ class Triton(pulumi.ComponentResource):
         if problem is not None:
             raise ValueError(problem)
         secret = self._credentials(name, args)
+        key = self._key_file(name, args)
+        gcp = args.cluster.gcp
+        monitored = None if gcp is None else (gcp.cluster, gcp.location)
         values = pulumi.Output.all(
             url=args.repository.url,
             urls=[args.repository.urls[model] for model in _loaded(settings, args.repository)],
             release=args.repository.digest,
             secret=None if secret is None else secret.metadata.name,
+            key=None if key is None else key.metadata.name,
             annotations=dict(args.service_account_annotations),
-        ).apply(lambda known: _values(settings, args.repository, known))
+        ).apply(lambda known: _values(settings, args.repository, known, monitored))
         chart = k8s.helm.v4.Chart(
             name,
             k8s.helm.v4.ChartArgs(chart=CHART, name=settings.name, namespace=args.namespace.metadata.name, values=values),
@@ -86,8 +93,9 @@ class Triton(pulumi.ComponentResource):
                 provider=args.cluster.provider,
                 # Gone before the operator and the adapter are: they still tear down what hangs on the PodMonitor and the autoscaler.
                 depends_on=pulumi.Output.all(args.metrics.url, args.custom_metrics.ready).apply(
-                    lambda _: [args.namespace, *([] if secret is None else [secret])]
+                    lambda _: [args.namespace, *(made for made in (secret, key) if made is not None)]
                 ),
+                transforms=[leave_replicas] if settings.scaling.initial_replicas is not None else None,
             ),
         )
         # The chart's URN is given out when all of its objects are ready, and it is known in a preview, unlike its list of objects.
@@ -115,6 +123,26 @@ class Triton(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
         )
 
+    def _key_file(self, name: str, args: TritonArgs) -> k8s.core.v1.Secret | None:
+        """Declare the Secret with a Google key file, if the repository needs one; see `_credentials` for how it changes."""
+        if args.repository.key_file is None:
+            return None
+        return k8s.core.v1.Secret(
+            f"{name}-{KEY_FILE_SECRET}",
+            metadata=k8s.meta.v1.ObjectMetaArgs(namespace=args.namespace.metadata.name, labels=labels(COMPONENT, args.settings.name)),
+            immutable=True,
+            data=_secret(args.repository.key_file.apply(lambda content: _encoded({KEY_FILE: content}))),
+            opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
+        )
+
+
+def leave_replicas(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+    """Keep the number of replicas that a Deployment was made with to its making: afterwards it is the autoscaler's."""
+    if args.type_ != "kubernetes:apps/v1:Deployment":
+        return None
+    kept = pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
+    return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, kept))
+
 
 def _secret(value: pulumi.Output[dict[str, str]]) -> pulumi.Output[dict[str, str]]:
     """Mark ``value`` as a secret, whether or not whoever made it did."""
@@ -131,7 +159,9 @@ def _loaded(settings: ServingSettings, repository: RepositoryHandle) -> list[str
     return [model for model in wanted if model in repository.urls]
 
 
-def _values(settings: ServingSettings, repository: RepositoryHandle, known: Mapping[str, Any]) -> dict[str, Any]:
+def _values(
+    settings: ServingSettings, repository: RepositoryHandle, known: Mapping[str, Any], monitored: tuple[str, str] | None
+) -> dict[str, Any]:
     return chart_values(
         settings,
         url=known["url"],
@@ -140,6 +170,8 @@ def _values(settings: ServingSettings, repository: RepositoryHandle, known: Mapp
         release=known["release"],
         region=repository.region,
         credentials_secret=known["secret"],
+        key_file_secret=known["key"],
+        monitored=monitored,
         service_account_annotations=known["annotations"],
         sizes=repository.sizes,
         needs=repository.needs,

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Final
 from components import naming
 from components.cluster import gpu
 from components.settings.base import Problem
+from components.settings.gke import GkeClusterSettings
+from components.settings.gke_pools import GkeGpuPoolSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
 
     from components.settings.addons import AutoscalerSettings, WarmFloorSettings
     from components.settings.cluster import EksClusterSettings, GpuPoolSettings
     from components.settings.serving import ServingSettings
+
+    Cluster: TypeAlias = EksClusterSettings | GkeClusterSettings
+    Pool: TypeAlias = GpuPoolSettings | GkeGpuPoolSettings
 
 _UNITS: Final = {
     unit: Decimal(factor) for unit, factor in {"m": "0.001", "": "1", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12"}.items()
@@ -22,7 +28,7 @@ _UNITS: Final = {
 
 
 def capacity_problems(
-    cluster: EksClusterSettings,
+    cluster: Cluster,
     serving: Sequence[ServingSettings],
     autoscaler: AutoscalerSettings,
     warm_floor: Sequence[WarmFloorSettings],
@@ -32,7 +38,7 @@ def capacity_problems(
     Not the maxima of all together: deployments that peak at different times share a pool on purpose. Where Karpenter starts nodes, its own
     limits bound it and nothing is said about GPUs here.
     """
-    if autoscaler.kind == "none":
+    if autoscaler.kind == "none" and not isinstance(cluster, GkeClusterSettings):
         for index, pool in enumerate(cluster.gpu_pools):
             if (pool.desired or pool.min) == 0:
                 yield Problem(
@@ -52,7 +58,7 @@ def capacity_problems(
             yield from _floor(index, floor, cluster)
 
 
-def _floor(index: int, floor: WarmFloorSettings, cluster: EksClusterSettings) -> Iterator[Problem]:
+def _floor(index: int, floor: WarmFloorSettings, cluster: Cluster) -> Iterator[Problem]:
     read = (("cluster", "gpu_pools"),)
     pool = next((pool for pool in cluster.gpu_pools if pool.name == floor.pool), None)
     if pool is None:
@@ -61,12 +67,13 @@ def _floor(index: int, floor: WarmFloorSettings, cluster: EksClusterSettings) ->
         yield Problem(at=("warm_floor", index, "pool"), text=text, also=read)
         return
     if pool.capacity == "spot":
+        cloud = "Compute Engine" if isinstance(pool, GkeGpuPoolSettings) else "EC2"
         text = (
-            f"({floor.pool}) is a spot pool: EC2 takes spot nodes back when everybody wants them, which is when a floor is needed. "
+            f"({floor.pool}) is a spot pool: {cloud} takes spot nodes back when everybody wants them, which is when a floor is needed. "
             "Keep the floor in a pool with capacity onDemand."
         )
         yield Problem(at=("warm_floor", index, "pool"), text=text, also=read)
-    room = node_count(pool, cluster) * gpu.offer(pool.machine, pool.shared).per_node
+    room = node_count(pool, cluster) * offer_of(pool).per_node
     if floor.pods > room:
         text = (
             f"({floor.pods}) is above the {room} that pool {pool.name} can ever hold: the rest would wait for ever. Lower it or raise max."
@@ -74,13 +81,20 @@ def _floor(index: int, floor: WarmFloorSettings, cluster: EksClusterSettings) ->
         yield Problem(at=("warm_floor", index, "pods"), text=text, also=read)
 
 
-def node_count(pool: GpuPoolSettings, cluster: EksClusterSettings) -> int:
+def node_count(pool: Pool, cluster: Cluster) -> int:
     """Most nodes that a pool can have, over all its zones."""
     return pool.max * (zones_of(pool, cluster) if pool.per_zone else 1)
 
 
-def zones_of(pool: GpuPoolSettings, cluster: EksClusterSettings) -> int:
+def offer_of(pool: Pool) -> gpu.Offer:
+    """What pods find on a node of the pool."""
+    return pool.offer if isinstance(pool, GkeGpuPoolSettings) else gpu.offer(pool.machine, pool.shared)
+
+
+def zones_of(pool: Pool, cluster: Cluster) -> int:
     """Number of zones that a pool spans. At least 2 where the network's subnets are not told apart by zone."""
+    if isinstance(cluster, GkeClusterSettings):
+        return cluster.zones_of(pool.zones)
     if pool.zones is not None:
         return len(pool.zones)
     network = cluster.network
@@ -89,7 +103,9 @@ def zones_of(pool: GpuPoolSettings, cluster: EksClusterSettings) -> int:
     return network.zone_count if network.zones is None else len(network.zones)
 
 
-def _labels(pool: GpuPoolSettings) -> dict[str, str]:
+def _labels(pool: Pool) -> dict[str, str]:
+    if isinstance(pool, GkeGpuPoolSettings):
+        return pool.node_labels
     return {
         naming.POOL_LABEL: pool.name,
         gpu.PRESENT_LABEL: "true",
@@ -98,14 +114,14 @@ def _labels(pool: GpuPoolSettings) -> dict[str, str]:
     }
 
 
-def _eligible(entry: ServingSettings, cluster: EksClusterSettings) -> list[GpuPoolSettings]:
+def _eligible(entry: ServingSettings, cluster: Cluster) -> list[Pool]:
     """Pools whose labels a deployment's node selector allows. Labels that nodes get from elsewhere are not held against them."""
     ours = {key for pool in cluster.gpu_pools for key in _labels(pool)}
     wanted = {key: value for key, value in entry.node_selector.items() if key in ours}
     return [pool for pool in cluster.gpu_pools if wanted.items() <= _labels(pool).items()]
 
 
-def _one(index: int, entry: ServingSettings, cluster: EksClusterSettings) -> Iterator[Problem]:
+def _one(index: int, entry: ServingSettings, cluster: Cluster) -> Iterator[Problem]:
     resources, scaling = entry.resources, entry.scaling
     at = ("serving", index)
     read = (("cluster", "gpu_pools"),)
@@ -121,7 +137,7 @@ def _one(index: int, entry: ServingSettings, cluster: EksClusterSettings) -> Ite
     if not eligible:
         yield Problem(at=(*at, "node_selector"), text="matches no GPU pool: the pods would wait for ever. Correct a label.", also=read)
         return
-    offers = {pool.name: gpu.offer(pool.machine, pool.shared) for pool in eligible}
+    offers = {pool.name: offer_of(pool) for pool in eligible}
     of_kind = [pool for pool in eligible if offers[pool.name].resource == resources.gpu_resource]
     if not of_kind:
         there = ", ".join(sorted({found.resource for found in offers.values()}))
@@ -161,7 +177,7 @@ def _one(index: int, entry: ServingSettings, cluster: EksClusterSettings) -> Ite
         )
 
 
-def _fits(entry: ServingSettings, pool: GpuPoolSettings) -> bool:
+def _fits(entry: ServingSettings, pool: Pool) -> bool:
     machine = pool.machine
     return _number(entry.resources.cpu) < machine.vcpus and _number(entry.resources.memory) < machine.memory_gib * _UNITS["Gi"]
 
@@ -171,9 +187,9 @@ def _number(quantity: str) -> Decimal:
     return Decimal(quantity.removesuffix(unit)) * _UNITS[unit]
 
 
-def _together(cluster: EksClusterSettings, serving: Sequence[ServingSettings]) -> Iterator[Problem]:
+def _together(cluster: Cluster, serving: Sequence[ServingSettings]) -> Iterator[Problem]:
     """All deployments at their minimum, against all that the pools have of each resource."""
-    offers = [(pool, gpu.offer(pool.machine, pool.shared)) for pool in cluster.gpu_pools]
+    offers = [(pool, offer_of(pool)) for pool in cluster.gpu_pools]
     for resource in sorted({found.resource for _, found in offers}):
         entries = [entry for entry in serving if entry.resources.gpus and entry.resources.gpu_resource == resource]
         asked = sum(entry.scaling.min_replicas * entry.resources.gpus for entry in entries)

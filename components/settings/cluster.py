@@ -590,7 +590,3 @@ class EksClusterSettings(Model):
                 text = f"is a key of another region than {self.region}: AWS would refuse it. Name one of the region."
                 problems.append(Problem(at=(field,), text=text, also=(("region",),)))
         return problems
-
-
-ClusterSettings = Annotated[ExistingClusterSettings | EksClusterSettings, Field(discriminator="provider")]
-"""Union of all providers, told apart by ``provider``."""

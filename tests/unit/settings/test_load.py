@@ -133,13 +133,14 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (
         ("cluster", "provider"),
         "existin",
-        "triton-fleet:cluster.provider (existin) is none of existing, eks: there is nothing of that kind to make. Did you mean existing?",
+        "triton-fleet:cluster.provider (existin) is none of existing, eks, gke: there is nothing of that kind to make.",
     ),
     (
         ("serving", 0, "scaling", "metrics"),
         [{"kind": "queueTim", "target": 1}],
         (
-            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) is none of queueTime, pendingRequests, gpuUtilization: there is "
+            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) is none of queueTime, pendingRequests, gpuUtilization, "
+            "gpuDutyCycle: there is "
             "nothing of "
             "that kind to make. Did you mean queueTime?"
         ),
