@@ -194,6 +194,13 @@ async def test_node_groups_wait_for_the_role_s_policies_and_the_way_out(monitor:
     assert "eks:index:Cluster cluster" in waiting
 
 
+async def test_the_control_plane_waits_for_no_way_out(monitor: Monitor) -> None:
+    await build(cluster_settings())
+    waiting = {name.split(" ")[0] for name in waits_for(monitor, "eks:index:Cluster", "cluster")}
+    assert "aws:ec2/subnet:Subnet" in waiting
+    assert not waiting & {f"aws:ec2/{kind}" for kind in ("natGateway:NatGateway", "vpcEndpoint:VpcEndpoint", "routeTable:RouteTable")}
+
+
 async def test_a_gpu_group_as_aws_gets_it(monitor: Monitor) -> None:
     await build(cluster_settings(gpuPools=[{**POOL, "desired": 1, "disk": {"size": 300, "iops": 6000, "throughput": 600}}]))
     group = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")["cluster-gpu"]
