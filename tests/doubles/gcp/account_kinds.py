@@ -244,6 +244,7 @@ ACCOUNT_KEY: Final = AccountKeyKind(
     schema="CreateServiceAccountKeyRequest",
     methods="iam.projects.serviceAccounts.keys",
     name="",
+    names=dict.fromkeys(("serviceAccountId", "deletionPolicy", "keepers", "publicKeyType"), NEVER),
     name_property=None,
     replaces=("serviceAccountId", "keyAlgorithm", "privateKeyType", "publicKeyType", "publicKeyData", "keepers"),
     defaults={"keyAlgorithm": "KEY_ALG_RSA_2048", "privateKeyType": "TYPE_GOOGLE_CREDENTIALS_FILE", "publicKeyType": "TYPE_X509_PEM_FILE"},
@@ -299,6 +300,9 @@ SERVICE: Final = ServiceKind(
     schema="EnableServiceRequest",
     methods="serviceusage.services",
     name="",
+    names=dict.fromkeys(
+        ("project", "service", "deletionPolicy", "disableOnDestroy", "disableDependentServices", "checkIfServiceHasUsageOnDestroy"), NEVER
+    ),
     name_property="service",
     replaces=("project", "service"),
     computed=("project",),
@@ -370,6 +374,7 @@ KEY_RING: Final = RingKind(
     schema="KeyRing",
     methods="cloudkms.projects.locations.keyRings",
     name="projects/{project}/locations/{location}/keyRings/{name}",
+    names=dict.fromkeys(("project", "location", "name"), NEVER),
     replaces=("location", "name", "project"),
     computed=("project",),
     outputs={"name": lambda _, inputs: inputs["name"]},

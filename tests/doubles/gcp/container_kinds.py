@@ -37,6 +37,7 @@ def _nodes(path: str) -> dict[str, str]:
             "resourceManagerTags": "resourceManagerTags.tags",
             "linuxNodeConfig.hugepagesConfig": "hugepages",
             "effectiveTaints": NEVER,
+            "windowsNodeConfig.osversion": "osVersion",
         }.items()
     }
 
@@ -376,6 +377,8 @@ CLUSTER: Final = ClusterKind(
         "defaultMaxPodsPerNode": "defaultMaxPodsConstraint.maxPodsPerNode",
         "clusterAutoscaling": "autoscaling",
         "clusterAutoscaling.enabled": "enableNodeAutoprovisioning",
+        "clusterAutoscaling.autoProvisioningDefaults.diskSize": "diskSizeGb",
+        "clusterAutoscaling.defaultComputeClassEnabled": "defaultComputeClassConfig.enabled",
         "clusterAutoscaling.autoProvisioningDefaults": "autoprovisioningNodePoolDefaults",
         "clusterAutoscaling.autoProvisioningLocations": "autoprovisioningLocations",
         "datapathProvider": "networkConfig.datapathProvider",

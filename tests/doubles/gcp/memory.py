@@ -226,9 +226,15 @@ class Google:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def left(self) -> list[str]:
-        """Names of all that is there: what a destroy left behind. Service accounts that Google keeps for itself are none of it."""
+        """All that is there, by name, and who has which role where: what a destroy left behind."""
         with self.session() as session:
-            return sorted(session.things)
+            bindings = [
+                f"{member} has {item['role']} on {name}"
+                for name, policy in session.state["policies"].items()
+                for item in policy["bindings"]
+                for member in item["members"]
+            ]
+            return sorted([*session.things, *bindings])
 
     def limit(self, **quotas: float) -> None:
         """Set quotas of the project, such as ``GPUS_ALL_REGIONS=0``; all others are without end."""

@@ -6,26 +6,27 @@ partitioned and shared as the pool says.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.doubles import nodes
 from tests.doubles.gcp import machines
 
 if TYPE_CHECKING:
     from tests.doubles.gcp.api import Body
     from tests.doubles.gcp.memory import Session
 
-FOLDER: Final = "nodes"
+POOL_LABEL: Final = "cloud.google.com/gke-nodepool"
+GPU: Final = "nvidia.com/gpu"
 _GIB_PER_CPU: Final = {"highcpu": 1.0, "standard": 4.0, "highmem": 8.0, "highgpu": 7.0, "megagpu": 14.0, "ultragpu": 14.0}
 _SHARING: Final = {"TIME_SHARING": "time-sharing", "MPS": "mps"}
-POOL_LABEL: Final = "cloud.google.com/gke-nodepool"
+_EFFECTS: Final = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
 
 
-def file_of(session: Session, name: str) -> Path:
-    """Where a pool's nodes are written down."""
+def group_of(name: str) -> str:
+    """What a pool's machines are named after."""
     parts = name.split("/")
-    return Path(session.state["folder"]) / FOLDER / f"gke-{parts[-3]}-{parts[-1]}.json"
+    return f"gke-{parts[-3]}-{parts[-1]}"
 
 
 def describe(pool: Body, count: int) -> dict[str, Any]:
@@ -34,7 +35,15 @@ def describe(pool: Body, count: int) -> dict[str, Any]:
     kind = machines.machine(config["machineType"])
     cpus = kind.cpus if kind else 2
     family = next((factor for key, factor in _GIB_PER_CPU.items() if key in config["machineType"]), 4.0)
-    labels = {POOL_LABEL: pool["name"], **config.get("labels", {})}
+    labels = {
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/os": "linux",
+        "node.kubernetes.io/instance-type": config["machineType"],
+        "topology.kubernetes.io/region": pool["locations"][0].rpartition("-")[0],
+        "cloud.google.com/machine-family": config["machineType"].split("-")[0],
+        POOL_LABEL: pool["name"],
+        **config.get("labels", {}),
+    }
     if config.get("spot"):
         labels["cloud.google.com/gke-spot"] = "true"
     if config.get("gcfsConfig", {}).get("enabled"):
@@ -43,15 +52,18 @@ def describe(pool: Body, count: int) -> dict[str, Any]:
     for item in config.get("accelerators", []):
         gpus += units(item)
         labels |= gpu_labels(item)
+    capacity = {"cpu": str(cpus), "memory": f"{int(cpus * family)}Gi", "pods": "110", "ephemeral-storage": "80Gi"}
     return {
-        "cloud": "gke",
-        "instanceTypes": [config["machineType"]],
-        "desired": count,
+        "count": count,
+        "machine": config["machineType"],
         "labels": labels,
-        "taints": config.get("taints", []),
+        "taints": [
+            {"key": item["key"], "value": item.get("value", ""), "effect": _EFFECTS[item["effect"]]} for item in config.get("taints", [])
+        ],
         "zones": pool["locations"],
-        "capacity": {"cpu": cpus, "memoryGib": cpus * family, "gpus": gpus},
-        "serviceAccount": config.get("serviceAccount", "default"),
+        # The device plugin is GKE's own and part of the node. What a DaemonSet of drivers adds to its time is not played.
+        "capacity": {**capacity, **({GPU: str(gpus)} if gpus else {})},
+        "version": pool["version"],
     }
 
 
@@ -79,13 +91,9 @@ def units(item: Body) -> int:
 
 def write(session: Session, name: str, pool: Body, count: int) -> None:
     """Write a pool's nodes down."""
-    path = file_of(session, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(json.dumps(describe(pool, count)), encoding="utf-8")
-    new.replace(path)
+    nodes.write(Path(session.state["folder"]), group_of(name), describe(pool, count))
 
 
 def remove(session: Session, name: str) -> None:
     """A pool's nodes are no more."""
-    file_of(session, name).unlink(missing_ok=True)
+    nodes.forget(Path(session.state["folder"]), group_of(name))

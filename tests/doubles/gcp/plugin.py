@@ -177,7 +177,7 @@ class Gcp(Double):
         if not kind.schema or has_unknown(inputs):
             return []
         try:
-            kind.body({"name": "x", **inputs})
+            kind.body({"name": "x", **inputs} if kind.name_property == "name" else inputs)
         except Unmapped as error:
             return [(str(error), "the double can't send it")]
         except DoubleError as error:
