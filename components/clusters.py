@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from components.cluster.identity import Identity
     from components.cluster.kubeconfig import Access
-    from components.handles import ClusterHandle, RepositoryHandle
+    from components.handles import ClusterHandle, ImageRegistry, RepositoryHandle
     from components.settings import Settings
-    from components.settings.clusters import ClusterSettings
+    from components.settings.cluster import ClusterSettings
     from components.settings.serving import ServingSettings
 
 
@@ -38,7 +38,8 @@ class MadeCluster:
     handle: ClusterHandle
     identity: Identity | None = None
     """Roles for service accounts are made of it; None where none can be."""
-    images: pulumi.Output[str] | None = None
+    registry: ImageRegistry | None = None
+    """Where images of the stack's own go; None where it makes none."""
 
 
 def make_cluster(settings: Settings, access: Access | None, child: pulumi.ResourceOptions) -> MadeCluster:
@@ -48,7 +49,7 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
 
         args = EksClusterArgs(settings=settings.cluster, autoscaler=settings.autoscaler.kind, load_balancer=settings.load_balancer.enabled)
         made = EksCluster("cluster", args, child)
-        return MadeCluster(handle=made.handle, identity=made.identity, images=made.images)
+        return MadeCluster(handle=made.handle, identity=made.identity, registry=made.registry)
     if settings.cluster.provider == "gke":
         from components.cluster.gke import GkeCluster, GkeClusterArgs  # noqa: PLC0415  # as above
         from components.cluster.gke_network import ADAPTER_PORT, ISTIOD_PORT, OPERATOR_PORT  # noqa: PLC0415  # as above
@@ -56,10 +57,15 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
         ports = [ADAPTER_PORT, OPERATOR_PORT, *([ISTIOD_PORT] if settings.ingress.kind == "istio" else [])]
         gke = GkeCluster(
             "cluster",
-            GkeClusterArgs(settings=settings.cluster, images=[entry.image for entry in settings.serving], webhook_ports=ports),
+            GkeClusterArgs(
+                settings=settings.cluster,
+                images=[entry.image for entry in settings.serving],
+                webhook_ports=ports,
+                build_cache=any(image.kind == "build" and image.cache for image in settings.images),
+            ),
             child,
         )
-        return MadeCluster(handle=gke.handle, images=gke.images)
+        return MadeCluster(handle=gke.handle, registry=gke.registry)
     if access is None:
         raise TypeError  # a cluster that is there was found before anything was declared
     return MadeCluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)

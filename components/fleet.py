@@ -24,17 +24,20 @@ from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
 from components.addons.release import check_charts
 from components.clusters import find_cluster, make_cluster, reader_annotations
 from components.errors import Checked, FleetError, raise_all
+from components.images import Images, ImagesArgs, plan_images
 from components.naming import type_token
 from components.repository.needs import model_sizes, needs
 from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment, past_needs, past_plan
 from components.repository.scan import scan
 from components.repository.scancache import open_cache
 from components.repository.validation import Deployment, validate
+from components.serving.client import TritonClient, TritonClientArgs
 from components.serving.namespaces import serving_namespaces
 from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs
+from components.settings.images import original
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,12 +67,16 @@ class TritonFleet(pulumi.ComponentResource):
         charts = Checked(lambda: check_charts(settings.charts, chart_pins(settings)))
         environment = Checked(lambda: check_environment(settings.repository, os.environ))
         models = Checked(lambda: _check_models(settings, args.project_dir))
-        raise_all([access, release, models, charts, environment])
+        images_plan = Checked(lambda: plan_images(settings.images, args.project_dir))
+        raise_all([access, release, models, charts, environment, images_plan])
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
         made = make_cluster(settings, access.value, child)
+        images = {}
+        if images_plan.value and made.registry is not None:
+            images = Images("images", ImagesArgs(plans=images_plan.value, registry=made.registry), child).references
         cluster = made.handle
         repository = ModelRepository("repository", release.value, child).handle
         metrics = PrometheusStack(
@@ -82,7 +89,7 @@ class TritonFleet(pulumi.ComponentResource):
         if settings.dcgm.enabled:
             DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster, metrics=metrics, settings=settings.dcgm, charts=settings.charts), child)
         custom_metrics = metrics_apis(settings, cluster=cluster, metrics=metrics, rules=adapter_rules(settings.serving), child=child)
-        nodes = node_addons(settings, cluster, child)
+        nodes = node_addons(settings, cluster, child, images)
         gateway = None
         if settings.ingress.kind == "istio":
             gateway = IstioGateway(
@@ -109,6 +116,8 @@ class TritonFleet(pulumi.ComponentResource):
                     settings=entry,
                     namespace=namespaces[entry.namespace],
                     service_account_annotations=reader_annotations(settings, entry, made, repository, child),
+                    image=images.get(entry.image),
+                    load_balancer=nodes.load_balancer,
                 ),
                 child,
             ).handle
@@ -133,8 +142,14 @@ class TritonFleet(pulumi.ComponentResource):
             "prometheus": pulumi.Output.concat(metrics.url, ":", str(metrics.port)),
             "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
         }
-        if made.images is not None:
-            self.exports["images"] = made.images
+        if made.registry is not None:
+            self.exports["images"] = made.registry.url
+        if settings.client.enabled:
+            place = namespaces[settings.serving[0].namespace]
+            client = TritonClient(
+                "client", TritonClientArgs(cluster=cluster, namespace=place, serving=serving, settings=settings.client), child
+            )
+            self.exports["client"] = client.command
         if gateway is not None and settings.ingress.kind == "istio":
             routes = {
                 handle.name: IstioRoute(
@@ -181,7 +196,7 @@ def _check_models(settings: Settings, project_dir: Path) -> None:
     deployments = [
         Deployment(
             key=f"triton-fleet:serving[{index}]",
-            image=entry.image,
+            image=original(entry.image, settings.images),
             gpus=entry.resources.gpus,
             models=entry.models,
             arguments=entry.extra_args,

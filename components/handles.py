@@ -38,6 +38,19 @@ class GpuPool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageRegistry:
+    """A repository of container images, and who may push to it."""
+
+    url: pulumi.Output[str]
+    """What images are named by, before ``@`` or ``:``."""
+    address: pulumi.Output[str]
+    """Host of the registry."""
+    username: pulumi.Output[str]
+    password: pulumi.Output[str]
+    """A secret, as a rule of some hours; another one is no change of an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AwsAccess:
     """What controllers inside an EKS cluster need to know of the account. A role's ARN resolves once its policies are attached.
 
@@ -54,10 +67,12 @@ class AwsAccess:
     """For kube-system/aws-load-balancer-controller."""
     karpenter_role_arn: pulumi.Output[str] | None = None
     """For kube-system/karpenter."""
-    karpenter_node_role: pulumi.Output[str] | None = None
-    """Name of the role of nodes that Karpenter starts."""
+    karpenter_instance_profile: pulumi.Output[str] | None = None
+    """Name of the instance profile of nodes that Karpenter starts; resolves once such a node could join."""
     interruption_queue: pulumi.Output[str] | None = None
     """Name of the SQS queue that tells Karpenter of nodes about to be taken away."""
+    disk_key: pulumi.Output[str] | None = None
+    """ARN of the KMS key of nodes' disks; None for AWS' own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,8 @@ _CLUSTER_AUTOSCALER_PATCHES: Final = {"1.34": "v1.34.5", "1.35": "v1.35.0"}
 # Update: 26.06 is the oldest that survives an S3 connection idle for 300 s (triton-inference-server/server#8767).
 TRITON_IMAGE: Final = "nvcr.io/nvidia/tritonserver:26.07-py3"
 
+# Update: with TRITON_IMAGE.
+TRITON_CLIENT_IMAGE: Final = "nvcr.io/nvidia/tritonserver:26.07-py3-sdk"
 # Update: compare deploy/production/adapter_new_resource_model.yaml of GoogleCloudPlatform/k8s-stackdriver (commit 673c7dd8 has this image;
 # its tags lag behind) with components/addons/stackdriver.py: flags, roles, APIServices.
 STACKDRIVER_ADAPTER_IMAGE: Final = "gcr.io/gke-release/custom-metrics-stackdriver-adapter:v0.16.9-gke.0"

@@ -15,6 +15,8 @@ from components.addons.load_balancer import LoadBalancerController, LoadBalancer
 from components.addons.placeholders import Placeholders, PlaceholdersArgs, floors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pulumi
 
     from components.handles import ClusterHandle, LoadBalancerHandle
@@ -30,8 +32,13 @@ class NodeAddons:
     load_balancer: LoadBalancerHandle | None
 
 
-def node_addons(settings: Settings, cluster: ClusterHandle, child: pulumi.ResourceOptions) -> NodeAddons:
-    """Declare what the settings ask for. The account that the controllers need is there wherever the settings let them be asked for."""
+def node_addons(
+    settings: Settings, cluster: ClusterHandle, child: pulumi.ResourceOptions, images: Mapping[str, pulumi.Output[str]] | None = None
+) -> NodeAddons:
+    """Declare what the settings ask for. The account that the controllers need is there wherever the settings let them be asked for.
+
+    ``images`` are those of the stack's own, by the name that deployments take them by.
+    """
     charts, aws = settings.charts, cluster.aws
     pools = cluster.gpu_pools
     autoscaler = None
@@ -55,6 +62,8 @@ def node_addons(settings: Settings, cluster: ClusterHandle, child: pulumi.Resour
         load_balancer = LoadBalancerController("load-balancer", controller, child).handle
         ready.append(load_balancer.ready)
     if settings.warm_floor:
-        kept = floors(settings.warm_floor, pools, [entry.image for entry in settings.serving if entry.resources.gpus])
+        own = images or {}
+        pulled = [own.get(entry.image, entry.image) for entry in settings.serving if entry.resources.gpus]
+        kept = floors(settings.warm_floor, pools, pulled)
         Placeholders("placeholders", PlaceholdersArgs(cluster=cluster, floors=kept, autoscaler=autoscaler), child)
     return NodeAddons(ready=tuple(ready), load_balancer=load_balancer)

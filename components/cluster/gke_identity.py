@@ -155,7 +155,7 @@ class ModelReader(pulumi.ComponentResource):
         self.annotations = {}
         if args.direct:
             number = gcp.organizations.get_project_output(
-                project_id=args.project, opts=pulumi.InvokeOutputOptions(provider=args.provider)
+                project_id=pool.apply(lambda _: args.project), opts=pulumi.InvokeOutputOptions(provider=args.provider)
             ).number
             member = pulumi.Output.all(number, pool).apply(
                 lambda known: principal(known[0], args.project, args.namespace, args.service_account)

@@ -18,14 +18,15 @@ import pulumi
 from components.cluster.network import after
 from components.errors import FleetError
 from components.naming import type_token
-from components.settings.gke import zones_missing
+from components.settings.gke_network import zones_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pulumi_gcp as gcp
 
-    from components.settings.gke import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings, GkeClusterSettings
+    from components.settings.gke import GkeClusterSettings
+    from components.settings.gke_network import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings
 
 POD_RANGE: Final = "pods"
 SERVICE_RANGE: Final = "services"
@@ -39,6 +40,8 @@ ISTIOD_PORT: Final = 15017
 HEALTH_CHECKERS: Final = ("35.191.0.0/16", "130.211.0.0/22", "209.85.152.0/22", "209.85.204.0/22")
 """Where Google's load balancers ask whether backends live ("Health checks overview"): the first two for proxies and internal ones, the
 others for external passthrough ones."""
+_API_OFF: Final = ("SERVICE_DISABLED", "has not been used in project", "accessNotConfigured")
+"""What Google says of an API that a project has not switched on."""
 _HEALTH_PORTS: Final = ("8000", "8001", "8080", "10256", "15021", "30000-32767")
 """Triton (HTTP, gRPC), a gateway's plain port, kube-proxy's and Istio's own health, node ports."""
 
@@ -167,14 +170,26 @@ def pick_zones(settings: GkeClusterSettings, available: Sequence[str]) -> tuple[
 def find_zones(settings: GkeClusterSettings, provider: gcp.Provider) -> tuple[str, ...]:
     """Ask Google for the region's zones and choose among them.
 
+    Zones that are named are believed where Google can't be asked yet, because the stack is only about to switch its API on.
+
     Raises:
         FleetError: Like `pick_zones`, or when a pool names a zone that there is not.
     """
     import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
 
-    found = gcp.compute.get_zones(
-        project=settings.project, region=settings.region, status="UP", opts=pulumi.InvokeOptions(provider=provider)
-    ).names
+    try:
+        found = gcp.compute.get_zones(
+            project=settings.project, region=settings.region, status="UP", opts=pulumi.InvokeOptions(provider=provider)
+        ).names
+    except Exception as error:
+        if not any(words in str(error) for words in _API_OFF):
+            raise
+        if settings.zone_names is None:
+            raise FleetError(
+                f"triton-fleet:cluster.project ({settings.project}) has the Compute Engine API switched off: its zones can't be asked for. "
+                f"Run gcloud services enable compute.googleapis.com --project {settings.project}, or name network.zones."
+            ) from None
+        return settings.zone_names
     zones = pick_zones(settings, found)
     problems = [
         f"triton-fleet:cluster.gpuPools[{index}].zones names {zone}, which {settings.region} has not: its nodes could not be made. "

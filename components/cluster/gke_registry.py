@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 
 from components.cluster.network import after
+from components.handles import ImageRegistry
 from components.naming import type_token
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
     import pulumi_gcp as gcp
 
-    from components.settings.cluster import ImageRepositorySettings
+    from components.settings.eks import ImageRepositorySettings
 
 _DAY_S: Final = 86400
+_TOKEN_USER: Final = "oauth2accesstoken"  # noqa: S105  # a user's name
+"""Whom Artifact Registry takes an access token from ("Configure authentication to Artifact Registry for Docker")."""
 _READER: Final = "roles/artifactregistry.reader"
 
 
@@ -37,16 +40,18 @@ class ArtifactRepositoryArgs:
     region: str
     reader: pulumi.Input[str]
     """IAM member that may pull: the nodes."""
+    moving_tags: bool
+    """Whether a build keeps its layers under a tag that moves: Google's rule against that knows no exception."""
     tags: Mapping[str, str]
     provider: gcp.Provider
     depends_on: Sequence[pulumi.Resource] = ()
 
 
 class ArtifactRepository(pulumi.ComponentResource):
-    """A repository whose tags never move."""
+    """A repository whose tags never move, as long as no build keeps a cache in it."""
 
-    url: pulumi.Output[str]
-    """What images are named by, before ``@`` or ``:``; resolves once nodes may pull them."""
+    handle: ImageRegistry
+    """Its URL resolves once nodes may pull from it."""
 
     def __init__(self, name: str, args: ArtifactRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
@@ -61,7 +66,7 @@ class ArtifactRepository(pulumi.ComponentResource):
             location=args.region,
             format="DOCKER",
             description=f"Images of the GKE cluster {args.cluster}",
-            docker_config=gcp.artifactregistry.RepositoryDockerConfigArgs(immutable_tags=True),
+            docker_config=gcp.artifactregistry.RepositoryDockerConfigArgs(immutable_tags=not args.moving_tags),
             cleanup_policies=[
                 gcp.artifactregistry.RepositoryCleanupPolicyArgs(
                     id="untagged",
@@ -87,5 +92,12 @@ class ArtifactRepository(pulumi.ComponentResource):
             opts=child,
         )
         address = url(region=args.region, project=args.project, repository=args.cluster, image=settings.name)
-        self.url = after(pulumi.Output.from_input(address), repository.id, reader.id)
-        self.register_outputs({"url": self.url})
+        found = after(pulumi.Output.from_input(address), repository.id, reader.id)
+        caller = gcp.organizations.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self, provider=args.provider))
+        self.handle = ImageRegistry(
+            url=found,
+            address=found.apply(lambda known: known.split("/", maxsplit=1)[0]),
+            username=pulumi.Output.from_input(_TOKEN_USER),
+            password=pulumi.Output.secret(caller.access_token),
+        )
+        self.register_outputs({"url": found})

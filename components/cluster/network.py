@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pulumi_aws as aws
 
-    from components.settings.cluster import CreatedNetworkSettings, ExistingNetworkSettings
+    from components.settings.eks_network import CreatedNetworkSettings, ExistingNetworkSettings
 
 _BLOCKS: Final = 8
 """Equal parts of the VPC. Zone n's private subnet is part n, and the last part holds all public ones. Always eight, so that a zone more
@@ -31,6 +31,8 @@ _LEAST_FREE: Final = 16
 """Free addresses of a subnet that EKS advises; it needs 6."""
 _PUBLIC_TAG: Final = "kubernetes.io/role/elb"
 _PRIVATE_TAG: Final = "kubernetes.io/role/internal-elb"
+_DISCOVERY_TAG: Final = "karpenter.sh/discovery"
+"""Tag with the cluster's name, by which Karpenter finds where to start nodes. A subnet can have one cluster's alone."""
 _WITH_NAT: Final = ("ecr.api", "ecr.dkr", "sts")
 _WITHOUT_NAT: Final = (
     *_WITH_NAT,
@@ -118,10 +120,12 @@ class SubnetFacts:
     free: int
     """Addresses that are not taken."""
     tags: Mapping[str, str]
+    gives_public_addresses: bool = False
+    """Whether what starts there gets a public address: the mark of a subnet whose way out is an internet gateway."""
 
 
-def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iterable[SubnetFacts]) -> list[str]:
-    """Say what is wrong with existing subnets, as whole messages."""
+def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iterable[SubnetFacts], *, discovery: bool = False) -> list[str]:
+    """Say what is wrong with existing subnets, as whole messages; with ``discovery``, for Karpenter too."""
     key = "triton-fleet:cluster.network"
     private, public = set(settings.private_subnet_ids), set(settings.public_subnet_ids)
     found = list(facts)
@@ -153,6 +157,15 @@ def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iter
         if subnet.tags.get(wanted) != "1":
             problems.append(
                 f"{key} names {subnet.id} without the tag {wanted}=1: load balancers would not find it. Tag it, or name another."
+            )
+        if subnet.id in private and subnet.gives_public_addresses:
+            problems.append(
+                f"{key}.privateSubnetIds names {subnet.id}, which gives public addresses: its nodes would stand in the internet. Name a "
+                "subnet whose way out is a NAT gateway, or turn the addresses off."
+            )
+        if discovery and subnet.id in private and subnet.tags.get(_DISCOVERY_TAG) != cluster:
+            problems.append(
+                f"{key} names {subnet.id} without the tag {_DISCOVERY_TAG}={cluster}: Karpenter would start no node there. Tag it."
             )
     return problems
 
@@ -230,7 +243,7 @@ class Vpc(pulumi.ComponentResource):
                 vpc_id=vpc.id,
                 availability_zone=entry.zone,
                 cidr_block=entry.private,
-                tags={**tags(f"private-{entry.zone}"), _PRIVATE_TAG: "1", "karpenter.sh/discovery": args.cluster},
+                tags={**tags(f"private-{entry.zone}"), _PRIVATE_TAG: "1", _DISCOVERY_TAG: args.cluster},
                 opts=child,
             )
             routes = (
@@ -315,8 +328,8 @@ class Vpc(pulumi.ComponentResource):
         return ids
 
 
-def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Provider) -> Network:
-    """Look existing subnets up and check them. Raises FleetError with all that is wrong."""
+def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Provider, *, discovery: bool = False) -> Network:
+    """Look existing subnets up and check them; with ``discovery``, for Karpenter too. Raises FleetError with all that is wrong."""
     import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
     ids = [*settings.private_subnet_ids, *settings.public_subnet_ids]
@@ -330,9 +343,10 @@ def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Prov
                 zone=found.availability_zone,
                 free=found.available_ip_address_count,
                 tags=found.tags,
+                gives_public_addresses=bool(found.map_public_ip_on_launch),
             )
         )
-    problems = subnet_problems(settings, cluster, facts)
+    problems = subnet_problems(settings, cluster, facts, discovery=discovery)
     if problems:
         raise FleetError(*problems)
     zone = {subnet.id: subnet.zone for subnet in facts}

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from components.repository.objectstore import Transfer
-from components.repository.release import Progress, Watch
+from components.repository.publish import Progress, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,12 +24,14 @@ from components.errors import FleetError
 from components.handles import RepositoryHandle
 from components.naming import type_token
 from components.repository.keyfile import key_output, read_key_file
+from components.repository.layout import tree_name
 from components.repository.needs import needs
 from components.repository.objectstore import SHORT_PAUSES_S, patiently
-from components.repository.release import Releases, in_parallel, tree_name
+from components.repository.parallel import in_parallel
+from components.repository.release import Releases
+from components.repository.s3client import environment_endpoint
 from components.repository.scan import parse_sums
 from components.repository.scan import plan as plan_of
-from components.repository.store import environment_endpoint
 from components.repository.stores import open_store
 from components.repository.sync import BucketProvider, ReleaseProvider
 from components.settings.repository import is_loopback

@@ -27,8 +27,9 @@ from pulumi.dynamic import (
 from components.errors import FleetError
 from components.repository import objectstore
 from components.repository.objectstore import patiently
+from components.repository.parallel import few
 from components.repository.progress import Meter, heed_cancel, speaker
-from components.repository.release import Releases, few
+from components.repository.release import Releases
 from components.repository.scan import scan
 from components.repository.scancache import open_cache
 from components.repository.stores import open_store

@@ -173,6 +173,8 @@ class ServiceAccountValues(Model):
     """Empty: the release's name when created, `default` when not."""
     annotations: dict[str, str] = Field(default_factory=dict)
     """Such as eks.amazonaws.com/role-arn or iam.gke.io/gcp-service-account."""
+    wait_for_token: bool = False
+    """Wait for the token of a GKE service account before Triton starts: it asks once, and is nobody afterwards."""
 
 
 class MetricSelector(Model):
@@ -492,7 +494,10 @@ def chart_values(
             expose_metrics=settings.service.type != "LoadBalancer",
             annotations=settings.service.annotations,
         ),
-        service_account=ServiceAccountValues(annotations=dict(service_account_annotations)),
+        service_account=ServiceAccountValues(
+            annotations=dict(service_account_annotations),
+            wait_for_token=monitored is not None and key_file_secret is None and (url or urls[0]).startswith("gs://"),
+        ),
         autoscaling=AutoscalingValues.model_validate(
             {
                 "minReplicas": settings.scaling.min_replicas,

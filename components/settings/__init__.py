@@ -23,14 +23,15 @@ from components.settings.addons import (
     WarmFloorSettings,
 )
 from components.settings.base import Model, Problem, Problems
-from components.settings.capacity import capacity_problems
-from components.settings.cluster import EksClusterSettings, ExistingClusterSettings
-from components.settings.clusters import ClusterSettings
+from components.settings.capacity import architectures, capacity_problems
+from components.settings.cluster import ClusterSettings, ExistingClusterSettings
+from components.settings.eks import EksClusterSettings
 from components.settings.gke import GkeClusterSettings
 from components.settings.gke_stack import stack_problems
+from components.settings.images import ImageSettings, image_problems
 from components.settings.metrics import StackdriverSettings, metric_problems
 from components.settings.repository import RepositorySettings
-from components.settings.serving import ServingSettings
+from components.settings.serving import ClientSettings, ServingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,8 @@ class Settings(Model):
 
     cluster: ClusterSettings = ExistingClusterSettings()
     """The cluster that everything runs on."""
+    images: tuple[ImageSettings, ...] = ()
+    """Images that the stack builds or mirrors into its own registry."""
     charts: ChartSettings = ChartSettings()
     """Where third-party charts come from."""
     repository: RepositorySettings
@@ -86,6 +89,8 @@ class Settings(Model):
     """Grafana dashboard for Triton."""
     serving: tuple[ServingSettings, ...] = Field(min_length=1)
     """The Triton deployments. They share cluster, metrics and models."""
+    client: ClientSettings = ClientSettings()
+    """A pod to ask them from."""
 
     @field_validator("cluster", mode="before")
     @classmethod
@@ -102,9 +107,15 @@ class Settings(Model):
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
         problems += [*self._addons(), *self._modes(), *metric_problems(self.cluster, self.adapter, self.stackdriver, self.serving)]
+        problems += self._images()
         if isinstance(self.cluster, GkeClusterSettings):
             problems += stack_problems(
-                self.cluster, repository=self.repository, prometheus=self.prometheus, dcgm=self.dcgm, serving=self.serving
+                self.cluster,
+                repository=self.repository,
+                prometheus=self.prometheus,
+                dcgm=self.dcgm,
+                serving=self.serving,
+                images=self.images,
             )
         if isinstance(self.cluster, (EksClusterSettings, GkeClusterSettings)):
             problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)
@@ -123,6 +134,15 @@ class Settings(Model):
                     "Give each deployment a name of its own.",
                     also=(("serving", first, "name"),),
                 )
+
+    def _images(self) -> Iterator[Problem]:
+        cluster, autoscaler = self.cluster, self.autoscaler
+        return image_problems(
+            self.images,
+            self.serving,
+            registry=getattr(cluster, "image_repository", None) is not None,
+            architectures=lambda entry: frozenset() if cluster.provider == "existing" else architectures(entry, cluster, autoscaler),
+        )
 
     def _models(self) -> Iterator[Problem]:
         if self.repository.models is None:

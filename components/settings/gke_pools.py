@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from components import naming
 from components.cluster import gpu
 from components.settings.base import DnsLabel, Model, Problem, Problems
-from components.settings.cluster import MigSharing, MpsSharing, Sharing, TimeSlicingSharing, WholeSharing
+from components.settings.pools import MigSharing, MpsSharing, Sharing, TimeSlicingSharing, WholeSharing, scaling_problems
 
 _GCP_ZONE: Final = re.compile(r"^[a-z]+-[a-z]+\d+-[a-z]\Z")
 _MACHINE: Final = re.compile(r"^(?P<family>[a-z]\d[a-z]?)-(?P<kind>[a-z]+)(-(?P<size>[a-z0-9-]+))?\Z")
@@ -68,6 +68,11 @@ def family(machine_type: str) -> str:
     return machine_type.split("-", maxsplit=1)[0]
 
 
+def gce_architecture(machine_type: str) -> gpu.Arch:
+    """Architecture of a machine type without GPUs: GKE names its Arm families ("Arm workloads on GKE")."""
+    return "arm64" if family(machine_type) in _ARM_FAMILIES else "x86_64"
+
+
 def only_hyperdisk(machine_type: str) -> bool:
     """Whether a machine without GPUs takes no persistent disk: neither as its own nor as a volume of GKE's default storage class."""
     return family(machine_type) in _HYPERDISK_ONLY
@@ -112,16 +117,6 @@ def _disk_problems(disk: GkeDiskSettings, machine_type: str, supported: tuple[st
             text = f"({value}) is of hyperdisk-balanced alone, and this is {kind}, whose speed follows from its size: Compute Engine would refuse it. Leave it out, or set type."  # noqa: E501
             problems.append(Problem(at=("disk", field), text=text, also=(("disk", "type"), (key,))))
     return problems
-
-
-def _scaling_problems(least: int, desired: int | None, most: int) -> list[Problem]:
-    if least > most:
-        text = f"({least}) is above max ({most}): the pool could never be made. Lower min or raise max."
-        return [Problem(at=("min",), text=text, also=(("max",),))]
-    if desired is not None and not least <= desired <= most:
-        text = f"({desired}) is not between min ({least}) and max ({most}): the pool could never be made. Change it, or leave it out."
-        return [Problem(at=("desired",), text=text, also=(("min",), ("max",)))]
-    return []
 
 
 def _label_problems(labels: dict[str, str]) -> list[Problem]:
@@ -172,7 +167,7 @@ class GkeCpuPoolSettings(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*_scaling_problems(self.min, self.desired, self.max), *_label_problems(self.labels)]
+        problems = [*scaling_problems(self.min, self.desired, self.max), *_label_problems(self.labels)]
         if len(self.machine_types) > 1:
             text = f"names {len(self.machine_types)}: a node pool of GKE has one machine type. Keep one."
             problems.append(Problem(at=("machine_types",), text=text))
@@ -257,7 +252,7 @@ class GkeGpuPoolSettings(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*_scaling_problems(self.min, self.desired, self.max), *_label_problems(self.labels), *self._accelerator()]
+        problems = [*scaling_problems(self.min, self.desired, self.max), *_label_problems(self.labels), *self._accelerator()]
         if not problems or all(problem.at[0] not in {"machine_type", "accelerator"} for problem in problems):
             problems += [*self._sharing(), *self._capacity(), *self._image()]
             problems += _disk_problems(self.disk, self.machine_type, self.machine.boot_disks, "machine_type")

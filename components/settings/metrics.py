@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from components.settings.addons import AdapterSettings
-    from components.settings.clusters import ClusterSettings
+    from components.settings.cluster import ClusterSettings
     from components.settings.serving import ServingSettings
 
 _ON_GOOGLE_CLOUD: Final = frozenset({"gke"})
@@ -62,6 +62,13 @@ def metric_problems(
                     text="is gpuDutyCycle but stackdriver.enabled is false: nobody would serve it and the autoscaler would hold still. "
                     "Set stackdriver.enabled to true (on GKE), or scale by queueTime or gpuUtilization.",
                     also=(("stackdriver", "enabled"),),
+                )
+            if metric.kind == "gpuDutyCycle" and "system" not in getattr(cluster, "monitoring", ("system",)):
+                yield Problem(
+                    at=at,
+                    text="is gpuDutyCycle but cluster.monitoring lacks system, which it is part of: the metric would never exist and the "
+                    "autoscaler would hold still. Add system there.",
+                    also=(("cluster", "monitoring"),),
                 )
             if metric.kind == "gpuDutyCycle" and entry.resources.gpu_resource != _WHOLE_GPU:
                 yield Problem(

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from components.settings.base import DnsLabel, Duration, Model, Problem, Problems, Quantity
-from components.versions import RCLONE_IMAGE
+from components.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
 
 OWNED_FLAGS: Final = frozenset(
     {
@@ -215,6 +215,19 @@ class PrefetchSettings(Model):
     @classmethod
     def _short(cls, value: object) -> object:
         return {"enabled": value} if isinstance(value, bool) else value
+
+
+class ClientSettings(Model):
+    """A pod inside the cluster to ask Triton from: perf_analyzer and the Python clients."""
+
+    enabled: bool = False
+    """Whether it is made, in the first deployment's namespace."""
+    image: str = Field(default=TRITON_CLIENT_IMAGE, min_length=1)
+    """Container image with perf_analyzer; of Triton's own version, or a little older."""
+    cpu: Quantity = "2"
+    """CPU request: a client that is short of it measures itself."""
+    memory: Quantity = "4Gi"
+    """Memory request and limit."""
 
 
 class ServingSettings(Model):

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 import pytest
-import yaml
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.cluster.gke import PLUGIN
 from components.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings import Settings
 from components.settings.base import Model
 from components.settings.load import parse
 from tests.components import test_eks, test_gke
@@ -250,6 +248,19 @@ async def test_the_gateways_load_balancer(cloud: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
+async def test_a_load_balancer_of_tritons_own_is_reached_from_inside_unless_told_otherwise(cloud: str) -> None:
+    key, value = INTERNAL[cloud]
+    raw = native(cloud)
+    raw["serving"][0]["service"] = {"type": "LoadBalancer"}
+    raw["serving"][1]["service"] = {"type": "LoadBalancer", "annotations": {key: "mine"}}
+    monitor, _ = await build(cloud, raw)
+    assert chart(monitor)["service"]["annotations"][key] == value
+    assert chart(monitor, "small")["service"]["annotations"][key] == "mine"
+    if cloud == "eks":
+        assert ("Release", "aws-load-balancer-controller") in monitor.waits("kubernetes:helm.sh/v4:Chart", "triton")
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
 async def test_gpu_nodes_are_tainted_and_what_belongs_there_tolerates_it(cloud: str) -> None:
     monitor, _ = await build(cloud, native(cloud))
     ((_, pool),) = [
@@ -359,8 +370,51 @@ def test_a_mistake_is_told_at_the_same_key(cloud: str, change: Callable[[dict[st
 
 # ------------------------------------------------------------------------------------------------ keys of both
 EKS_ONLY: Final = {
-    "profile": "AWS' way of naming credentials; Google's client has one account",
+    "profile": "AWS' way of choosing credentials",
+    "addonVersions": "GKE keeps its own add-ons up to date",
+    "support": "GKE has it as a channel: releaseChannel extended",
+    "logRetentionDays": "Cloud Logging's is a property of the project's bucket of logs",
+    "logsKey": "a bucket of logs has its key in Cloud Logging, once for the project",
+    "modelsKey": "Cloud Storage decrypts for whoever may read the object; AWS wants a right to the key too",
+    "sessionManager": "SSH through IAP needs nothing of the nodes",
+    "network.interfaceEndpoints": "Private Google Access is the subnet's and costs nothing: always on",
+    "gpuPools[].efa": "gVNIC and compact placement are its counterparts",
+    "gpuPools[].ssh": "SSH through IAP needs no key on the nodes",
 }
+"""Keys that EKS alone has, and why GKE needs none."""
+GKE_ONLY: Final = {
+    "project": "where everything is, as the account is on AWS",
+    "enableApis": "AWS' are always on",
+    "zone": "a zonal control plane is Google's own",
+    "releaseChannel": "EKS upgrades when it is told; its support is the counterpart of extended",
+    "maintenance": "windows of upgrades that happen by themselves",
+    "network.controlPlaneCidr": "the control plane's network is Google's and needs addresses; EKS puts interfaces into subnets",
+    "endpoint.dns": "a DNS endpoint is Google's own",
+    "podsPerNode": "addresses are given out by node; EKS gives them by pod",
+    "securityGroup": "Google Groups for RBAC; EKS has access entries",
+    "nodeRoles": "what the nodes' account may do; on EKS those are policies of the node role",
+    "dataplaneV2": "EKS' VPC CNI is what it is",
+    "autoscalingProfile": "EKS' node autoscaler has settings of its own: autoscaler",
+    "monitoring": "EKS' control plane logs are logs; its metrics are always there",
+    "managedPrometheus": "AWS' is another service",
+    "gpuQuota": "Google refuses a pool late; AWS' quotas are of instances, and seen by the autoscaler",
+    "identity": "two forms of Workload Identity, of which one is not borne out",
+    "cpuPool.autoRepair": "EKS' node auto repair is not offered yet",
+    "cpuPool.upgrade": "EKS replaces nodes one at a time",
+    "gpuPools[].accelerator": "GPUs attached to N1 machines; EC2's types have theirs",
+    "gpuPools[].driver": "EKS' images come with it",
+    "gpuPools[].autoRepair": "EKS' node auto repair is not offered yet",
+    "gpuPools[].upgrade": "EKS replaces nodes one at a time",
+    "gpuPools[].compactPlacement": "efa brings its placement group",
+    "gpuPools[].gvnic": "ENA is on every type",
+    "gpuPools[].localSsds": "EC2's types have theirs",
+    "gpuPools[].locationPolicy": "perZone and the autoscaler's expander choose the zone",
+}
+"""Keys that GKE alone has, and why EKS needs none."""
+
+
+OTHER_DEFAULTS: Final = {"version", "logs", "gpuPools[].os", "cpuPool.machineTypes"}
+"""Keys of both whose default is each cloud's own: names of machines, systems and logs, and who chooses the version."""
 
 
 def keys(cloud: str) -> dict[str, type[Model]]:
@@ -380,3 +434,31 @@ def keys(cloud: str) -> dict[str, type[Model]]:
 
     visit(type(settings), "")
     return found
+
+
+@pytest.mark.parametrize(("cloud", "only"), [("eks", EKS_ONLY), ("gke", GKE_ONLY)])
+def test_a_key_of_one_cloud_alone_has_a_reason(cloud: str, only: dict[str, str]) -> None:
+    """A new key fails here until the other cloud has it too, or its reason is written down above."""
+    (other,) = set(CLOUDS) - {cloud}
+    assert keys(cloud).keys() - keys(other).keys() == only.keys()
+
+
+def test_keys_of_both_have_the_same_shape() -> None:
+    """Needed on both or on neither, and one default wherever it is no name of a cloud's own."""
+    eks, gke = keys("eks"), keys("gke")
+    fields = {
+        key: tuple(model.model_fields[_name(model, key.rsplit(".", 1)[-1].removesuffix("[]"))] for model in (eks[key], gke[key]))
+        for key in eks.keys() & gke.keys()
+    }
+    optional = {key for key, (one, other) in fields.items() if one.is_required() != other.is_required()}
+    assert optional == set(), "needed on one, left out on the other: no file would do for both"
+    defaults = {key for key, (one, other) in fields.items() if not _nested(one.get_default()) and one.get_default() != other.get_default()}
+    assert defaults == OTHER_DEFAULTS
+
+
+def _name(model: type[Model], alias: str) -> str:
+    return next(name for name, field in model.model_fields.items() if (field.alias or name) == alias)
+
+
+def _nested(default: object) -> bool:
+    return isinstance(default, Model)

@@ -82,7 +82,7 @@ s3://http(s)://host:port/bucket/path, s3://host:port/bucket/path (plain HTTP), g
   {{- with .Values.modelRepository.credentialsSecret }}
   envFrom:
     - secretRef:
-        name: {{ . }}
+        name: {{ . | quote }}
   {{- end }}
   # The script writes its reason there; what it can't foresee is told by the log's end.
   terminationMessagePolicy: FallbackToLogsOnError

@@ -11,6 +11,8 @@ from tests.doubles.aws.rows import Row, Session, Update, Wait, code_of, same, un
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.doubles.provider import Call, Props
 
 _TAGS: Final = ("create_tags", "delete_tags", {"Resources": ["$id"]})
@@ -69,10 +71,15 @@ _ROUTE: Final = {
 }
 
 
+def _names(what: str, given: Any, known: Iterable[str]) -> None:
+    """Refuse names within a block. Raises DoubleError."""
+    for item in given if isinstance(given, list) else [given]:
+        unknown = sorted(set(item) - set(known)) if isinstance(item, dict) else []
+        if unknown:
+            raise DoubleError(f"{what} has no {', '.join(unknown)} (known to this double: {', '.join(sorted(known))})")
+
+
 def _route(route: Props) -> dict[str, Any]:
-    unknown = [key for key in route if key not in _ROUTE]
-    if unknown:
-        raise DoubleError(f"routes: no route has {', '.join(unknown)} (known to this double: {', '.join(_ROUTE)})")
     return {_ROUTE[key]: value for key, value in route.items() if value}
 
 
@@ -111,12 +118,9 @@ def _nat_look(session: Session, nat: str, _: Props, __: Props) -> Props | None:
 
 
 def _permissions(rules: list[Props]) -> list[dict[str, Any]]:
-    """Rules of a group as the API has them. Raises DoubleError for one that names a property that rules have not."""
-    known = {"protocol", "fromPort", "toPort", "cidrBlocks", "ipv6CidrBlocks", "securityGroups", "self", "description", "prefixListIds"}
+    """Rules of a group as the API has them."""
     result = []
     for rule in rules:
-        if set(rule) - known:
-            raise DoubleError(f"no rule of a security group has {', '.join(sorted(set(rule) - known))}")
         note = {"Description": rule["description"]} if rule.get("description") else {}
         permission: dict[str, Any] = {"IpProtocol": str(rule["protocol"])}
         if str(rule["protocol"]) != "-1":
@@ -130,6 +134,14 @@ def _permissions(rules: list[Props]) -> list[dict[str, Any]]:
             permission["UserIdGroupPairs"] = [{"GroupId": group, **note} for group in groups]
         result.append(permission)
     return result
+
+
+_RULE: Final = ("protocol", "fromPort", "toPort", "cidrBlocks", "ipv6CidrBlocks", "securityGroups", "self", "description")
+
+
+def _verify_group(inputs: Props) -> None:
+    for direction in ("ingress", "egress"):
+        _names(f"a rule of {direction}", inputs.get(direction), _RULE)
 
 
 def _allow(session: Session, group: str, direction: str, rules: list[Props], *, take: bool = False) -> None:
@@ -311,6 +323,7 @@ ROWS: Final = {
         properties={**same("vpcId"), **unsent("routes")},
         id="RouteTable.RouteTableId",
         then=_routes,
+        verify=lambda inputs: _names("a route", inputs.get("routes"), _ROUTE),
         read="describe_route_tables",
         read_by={"RouteTableIds": ["$id"]},
         description="RouteTables.0",
@@ -422,6 +435,7 @@ ROWS: Final = {
         name_length=255,
         defaults={"description": "Managed by Pulumi"},
         then=_group_rules,
+        verify=_verify_group,
         read="describe_security_groups",
         read_by={"GroupIds": ["$id"]},
         description="SecurityGroups.0",
@@ -461,9 +475,7 @@ ROWS: Final = {
 
 
 def _tag(properties: Props) -> list[dict[str, Any]]:
-    tag = properties.get("tag")
-    if not isinstance(tag, dict) or set(tag) - {"key", "value", "propagateAtLaunch"}:
-        raise DoubleError(f"tag: {tag!r} is not key, value and propagateAtLaunch")
+    tag = properties["tag"]
     return [
         {
             "ResourceId": properties["autoscalingGroupName"],
@@ -500,10 +512,11 @@ def _take_tag(session: Session, call: Call) -> None:
 AUTOSCALING: Final = {
     "aws:autoscaling/tag:Tag": Row(
         service="autoscaling",
-        create="describe_account_limits",  # nothing is made but a tag: `then` makes it
+        create="",
         properties=unsent("autoscalingGroupName tag"),
         id="${autoscalingGroupName},{tag[key]}",
         then=_set_tag,
+        verify=lambda inputs: _names("tag", inputs.get("tag"), ("key", "value", "propagateAtLaunch")),
         read="",
         read_by={},
         description="",

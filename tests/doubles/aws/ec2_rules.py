@@ -74,7 +74,7 @@ def _security_group(ec2: Any, name: str | None = None, group_id: str | None = No
         for group in groups.values()
         if group.id != group_id
         for rule in [*group.ingress_rules, *group.egress_rules]
-        if group_id in [str(source.get("GroupId")) for source in rule.source_groups]
+        if group_id == (rule.source_group or {}).get("GroupId")
     ]
     used = [*interfaces, *endpoints, *rules]
     return f"resource {group_id} has a dependent object ({', '.join(used)})" if used else None

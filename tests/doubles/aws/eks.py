@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.doubles import nodes
 from tests.doubles.aws import delays, shapes
 from tests.doubles.aws.rows import Row, Session, Update, Wait, same, unsent
-from tests.doubles.provider import DoubleError
+from tests.doubles.provider import DoubleError, has_unknown
 
 if TYPE_CHECKING:
     from tests.doubles.provider import Call, Props
@@ -43,7 +43,7 @@ def _cluster_outputs(_: Session, __: str, found: Props) -> Props:
 
 def _cluster_more(inputs: Props) -> dict[str, Any]:
     kinds = inputs.get("enabledClusterLogTypes")
-    return {"logging": _logging(kinds)} if kinds else {}
+    return {"logging": _logging(kinds)} if kinds and not has_unknown(kinds) else {}
 
 
 def _follow(session: Session, call: Call, operation: str, **parameters: Any) -> None:

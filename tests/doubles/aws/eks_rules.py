@@ -177,6 +177,8 @@ class Region:
         from moto.autoscaling.models import autoscaling_backends  # noqa: PLC0415  # as above
 
         autoscaling_backends[ACCOUNT][self.name].autoscaling_groups.pop(name, None)
+        if name in self.ec2.launch_template_name_to_ids:
+            self.ec2.delete_launch_template(name, None)
 
 
 def architectures(machine: str) -> tuple[str, ...]:

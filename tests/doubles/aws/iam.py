@@ -126,7 +126,7 @@ ROWS: Final = {
             ),
             Update(properties=("forceDetachPolicies",), do=lambda *_: None),
         ),
-        wait=Wait(path="Path", good=("/",), bad=(), delay=delays.ROLE_CREATE),
+        wait=Wait(path="RoleName", good=(), delay=delays.ROLE_CREATE),
     ),
     "aws:iam/policy:Policy": Row(
         service="iam",

@@ -240,7 +240,7 @@ ROWS: Final = {
     ),
     "aws:cloudwatch/eventTarget:EventTarget": Row(
         service="events",
-        create="list_event_buses",  # `then` puts the target
+        create="",
         properties=unsent("rule arn targetId eventBusName roleArn input inputPath"),
         id="${rule}-{targetId}",
         name="targetId",
@@ -278,7 +278,7 @@ ROWS: Final = {
     ),
     "aws:sqs/queuePolicy:QueuePolicy": Row(
         service="sqs",
-        create="list_queues",  # `then` sets the policy
+        create="",
         properties=unsent("queueUrl policy"),
         id="${queueUrl}",
         then=_set_queue_policy,

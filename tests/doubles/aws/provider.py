@@ -13,7 +13,7 @@ from tests.doubles.aws import PLUGIN, ec2, eks, iam, others
 from tests.doubles.aws.functions import FUNCTIONS
 from tests.doubles.aws.rows import Row, Session, Table, code_of, preview
 from tests.doubles.install import sdk_version
-from tests.doubles.provider import Call, Checked, Double, DoubleError, Found, Props, has_unknown
+from tests.doubles.provider import Call, Checked, Double, DoubleError, Found, Props
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +66,13 @@ class Aws(Double):
         row = self._table.row(call.token)
         failures = self._table.problems(call.token, call.inputs)
         inputs = call.inputs if row.name is None else call.named(row.name, length=row.name_length)
-        if not failures and not has_unknown(inputs):
-            # What can be known of a preview's arguments is checked in the preview, as the real provider's schema does it.
+        if not failures:
+            # What is known of a preview's arguments is checked in the preview, as the real provider's schema does it.
             inputs_sent = {**row.defaults, **{key: value for key, value in inputs.items() if key != "__defaults"}}
             try:
                 self._table.parameters(self._session(call), row, call, inputs_sent)
+                if row.verify is not None:
+                    row.verify(inputs_sent)
             except DoubleError as error:
                 failures = [("", str(error))]
         return Checked(inputs=inputs, failures=tuple(failures))

@@ -43,6 +43,7 @@ class Wait:
     path: str
     """Of the status, in the answer of the row's read."""
     good: tuple[str, ...] = ("ACTIVE",)
+    """None: nothing is looked at, the provider only lets the time pass."""
     bad: tuple[str, ...] = ("FAILED", "CREATE_FAILED")
     issues: str = ""
     """Path of what is wrong."""
@@ -71,6 +72,7 @@ class Row:
 
     service: str
     create: str
+    """The call that makes it; nothing where ``then`` does."""
     properties: Mapping[str, str | None]
     """Property -> where the create call takes it; None: not there, but in ``then`` or nowhere."""
     id: str
@@ -100,6 +102,8 @@ class Row:
     """Calls that set and take away tags."""
     renames: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
+    verify: Callable[[Props], None] | None = None
+    """Refuses what `then` could not send; the rest is refused by the create call's shape."""
     more: Callable[[Props], Template] | None = None
     """More parameters of the create call."""
     updates: tuple[Update, ...] = ()
@@ -236,7 +240,7 @@ class Table:
         try:
             if row.wait is not None and call.broken is not None and row.service == "eks":
                 session.with_fault(fault_text(call))
-            answer = session.call(row.service, row.create, **parameters)
+            answer = session.call(row.service, row.create, **parameters) if row.create else {}
         except ClientError as error:
             raise refused(call, error) from error
         finally:
@@ -251,7 +255,8 @@ class Table:
             if row.wait is not None:
                 delay = row.wait.delay(inputs) if callable(row.wait.delay) else row.wait.delay
                 call.world.clock.wait((call.broken.delay if call.broken else 0) or delay)
-                self.settle(session, row, call, resource_id)
+                if row.wait.good:
+                    self.settle(session, row, call, resource_id)
         except (ClientError, DoubleError) as error:
             # It is there: AWS made it, and what comes after failed. The provider keeps what there is.
             problem = refused(call, error) if isinstance(error, ClientError) else error
@@ -263,6 +268,8 @@ class Table:
 
     def parameters(self, session: Session, row: Row, call: Call, inputs: Props) -> Template:
         """Parameters of the create call."""
+        if not row.create:
+            return {}
         shape = session.shape(row.service, row.create)
         parameters: Template = {} if row.more is None else row.more(inputs)
         for key, value in inputs.items():
@@ -270,7 +277,7 @@ class Table:
             if value is not None and where is not None:
                 shapes.place(parameters, shape, where, value, prop=key, renames=row.renames)
         tags = inputs.get("tags") or {}
-        if tags and row.tags:
+        if tags and row.tags and tags is not UNKNOWN:
             listed = [{"Key": key, "Value": str(value)} for key, value in tags.items()]
             if row.tags.startswith("ec2:"):
                 parameters["TagSpecifications"] = [{"ResourceType": row.tags.removeprefix("ec2:"), "Tags": listed}]
@@ -325,7 +332,7 @@ class Table:
     def state(self, session: Session, row: Row, resource_id: str, inputs: Props, olds: Props) -> Props:
         """What the engine keeps of it."""
         found = self.describe(session, row, resource_id, inputs, olds) or {}
-        state: Props = {key: value for key, value in inputs.items() if value is not None}
+        state: Props = {**{key: value for key, value in inputs.items() if value is not None}, "region": session.region}
         for key, path in row.outputs.items():
             value = shapes.look(found, path)
             if value is not None:
@@ -337,7 +344,6 @@ class Table:
             state[key] = text(template, {**state, "id": resource_id})
         if row.tags:
             state["tagsAll"] = dict(inputs.get("tags") or {})
-        state["region"] = session.region
         return state
 
     def update(self, session: Session, call: Call) -> Props:
@@ -424,7 +430,7 @@ class Table:
                     raise refused(call, error) from error
                 call.note(f"{code_of(error)}: {error.response['Error'].get('Message', '')}")
                 clock.wait_until(time.time() + max(_LEAST_POLL_S * 2, clock.scaled(10.0)))
-        if row.wait is not None:
+        if row.wait is not None and row.wait.good:
             clock.wait(row.wait.delete_delay)
             self._wait_gone(session, row, call)
         if row.after is not None:

@@ -86,7 +86,7 @@ class Fleet:
             name="fleet",
             version=know["version"],
             role_arn=role.arn,
-            vpc_config=aws.eks.ClusterVpcConfigArgs(subnet_ids=[subnet.id for subnet in private], endpoint_private_access=True),
+            vpc_config=aws.eks.ClusterVpcConfigArgs(subnet_ids=private, endpoint_private_access=True),
             access_config=aws.eks.ClusterAccessConfigArgs(authentication_mode="API", bootstrap_cluster_creator_admin_permissions=True),
             encryption_config=aws.eks.ClusterEncryptionConfigArgs(
                 provider=aws.eks.ClusterEncryptionConfigProviderArgs(key_arn=key.arn), resources=["secrets"]
@@ -103,7 +103,8 @@ class Fleet:
         if know["addons"]:
             aws.eks.Addon("coredns", cluster_name=cluster.name, addon_name="coredns", opts=pulumi.ResourceOptions(depends_on=made))
 
-    def network(self) -> list[aws.ec2.Subnet]:
+    def network(self) -> list[pulumi.Output[str]]:
+        """Ids of the private subnets, each once it has its way out: nodes that start without one never join."""
         vpc = aws.ec2.Vpc("net", cidr_block="10.0.0.0/16", enable_dns_hostnames=True, tags={"Name": "net"})
         gateway = aws.ec2.InternetGateway("net", vpc_id=vpc.id)
         public = aws.ec2.Subnet("public", vpc_id=vpc.id, availability_zone=f"{REGION}a", cidr_block="10.0.128.0/20")
@@ -124,8 +125,8 @@ class Fleet:
             subnet = aws.ec2.Subnet(
                 f"private-{zone}", vpc_id=vpc.id, availability_zone=f"{REGION}{zone}", cidr_block=f"10.0.{16 * index}.0/20"
             )
-            aws.ec2.RouteTableAssociation(f"private-{zone}", subnet_id=subnet.id, route_table_id=table.id)
-            private.append(subnet)
+            way = aws.ec2.RouteTableAssociation(f"private-{zone}", subnet_id=subnet.id, route_table_id=table.id)
+            private.append(pulumi.Output.all(subnet.id, way.id).apply(lambda known: str(known[0])))
         aws.ec2.VpcEndpoint(
             "s3",
             vpc_id=vpc.id,
@@ -143,7 +144,7 @@ class Fleet:
         ]
         return pulumi.Output.all(role.arn, *attached).apply(lambda known: str(known[0]))
 
-    def groups(self, cluster: aws.eks.Cluster, private: list[aws.ec2.Subnet], role: pulumi.Output[str]) -> list[pulumi.Resource]:
+    def groups(self, cluster: aws.eks.Cluster, private: list[pulumi.Output[str]], role: pulumi.Output[str]) -> list[pulumi.Resource]:
         know = self.settings
         template = aws.ec2.LaunchTemplate(
             "gpu",
@@ -160,7 +161,7 @@ class Fleet:
             "gpu",
             cluster_name=cluster.name,
             node_role_arn=role,
-            subnet_ids=[subnet.id for subnet in private],
+            subnet_ids=private,
             ami_type="AL2023_x86_64_NVIDIA",
             instance_types=[know["machine"]],
             scaling_config=aws.eks.NodeGroupScalingConfigArgs(min_size=0, desired_size=know.get("desired", 1), max_size=3),
@@ -178,7 +179,7 @@ class Fleet:
             "cpu",
             cluster_name=cluster.name,
             node_role_arn=role,
-            subnet_ids=[subnet.id for subnet in private],
+            subnet_ids=private,
             instance_types=["m6i.large"],
             scaling_config=aws.eks.NodeGroupScalingConfigArgs(min_size=2, desired_size=2, max_size=3),
             taints=[aws.eks.NodeGroupTaintArgs(**taint) for taint in know["taints"]],

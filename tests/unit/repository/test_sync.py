@@ -23,11 +23,12 @@ from moto.server import ThreadedMotoServer
 from pulumi.dynamic.dynamic import serialize_provider
 
 from components.errors import FleetError
-from components.repository import objectstore, progress, release, store, sync
-from components.repository.quickput import QuickPut
-from components.repository.release import tree_name
+from components.repository import objectstore, progress, publish, release, s3bucket, s3client, s3send, store, sync
+from components.repository.layout import tree_name
+from components.repository.quickput import QuickPut, Written
+from components.repository.s3client import Location
+from components.repository.s3send import Sender
 from components.repository.scan import scan
-from components.repository.store import Location, S3Store
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     monkeypatch.setattr(objectstore, "PAUSES_S", ())
-    monkeypatch.setattr(release, "PAUSE_S", 0.01)
+    monkeypatch.setattr(publish, "PAUSE_S", 0.01)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     client = boto3.session.Session().client("s3", region_name="us-east-1", endpoint_url=server)
     client.create_bucket(Bucket=BUCKET)
@@ -80,16 +81,30 @@ def folder(tmp_path: Path) -> Path:
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """S3 operations that change something, as `connect`ed clients send them."""
     sent: list[str] = []
-    real = store.connect
-    quick = QuickPut.put
+    real = s3client.connect
+    quick, stream, quick_copy = QuickPut.put, QuickPut.put_file, QuickPut.copy
 
-    def put(self: QuickPut, key: str, body: bytes, query: str = "") -> tuple[str, str] | None:
-        answer = quick(self, key, body, query)
+    def put(self: QuickPut, key: str, body: bytes, query: str = "", checksum: str = "") -> Written | None:
+        answer = quick(self, key, body, query, checksum)
         if answer is not None:
             sent.append(f"{'UploadPart' if query else 'PutObject'} /{key}")
         return answer
 
+    def put_file(self: QuickPut, key: str, source: Any, transfer: Any) -> Written | None:
+        answer = stream(self, key, source, transfer)
+        if answer is not None:
+            sent.append(f"PutObject /{key}")
+        return answer
+
+    def copy(self: QuickPut, origin: str, etag: str, key: str) -> str | None:
+        answer = quick_copy(self, origin, etag, key)
+        if answer is not None:
+            sent.append(f"CopyObject /{key}")
+        return answer
+
     monkeypatch.setattr(QuickPut, "put", put)
+    monkeypatch.setattr(QuickPut, "put_file", put_file)
+    monkeypatch.setattr(QuickPut, "copy", copy)
 
     def connect(location: Location) -> S3Client:
         client = real(location)
@@ -210,8 +225,11 @@ def test_a_run_after_a_kill_sends_what_is_missing_or_different(s3: S3Client, ser
     inputs = props(folder, server)
     create(inputs)
     one, two = root(inputs, "one"), root(inputs, "two")
-    s3.delete_object(Bucket=BUCKET, Key=f"releases/.trees/{one.split('/')[2]}.json")
-    s3.delete_object(Bucket=BUCKET, Key=f"releases/.trees/{two.split('/')[2]}.json")
+    s3.delete_object(Bucket=BUCKET, Key=f"releases/.manifests/{inputs['digest']}.json")
+    for tree in (one, two):
+        described = f"releases/.trees/{tree.split('/')[2]}.json"
+        content = json.loads(s3.get_object(Bucket=BUCKET, Key=described)["Body"].read())
+        s3.put_object(Bucket=BUCKET, Key=described, Body=json.dumps({**content, "whole": False}).encode())
     s3.delete_object(Bucket=BUCKET, Key=f"{one}one/config.pbtxt")
     s3.put_object(Bucket=BUCKET, Key=f"{two}two/1/model.py", Body=b"# twO\n")  # same size, other content
     requests.clear()
@@ -228,7 +246,8 @@ def weights(folder: Path, size: int = 11 << 20) -> None:
 
 
 def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]) -> None:
-    monkeypatch.setattr(store, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(s3send, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(store, "WHOLE_BYTES", 5 << 20)
     weights(folder)
     inputs = props(folder, server)
     create(inputs)
@@ -240,20 +259,21 @@ def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path, monkey
 def test_parts_that_a_kill_left_are_not_sent_again(
     s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]
 ) -> None:
-    monkeypatch.setattr(store, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(s3send, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(store, "WHOLE_BYTES", 5 << 20)
     weights(folder)
     inputs = props(folder, server)
-    real = S3Store._send_part
+    real = Sender._send_part
 
-    def killed_at_the_third(self: S3Store, key: str, upload: str, number: int, body: bytes) -> Any:
+    def killed_at_the_third(self: Sender, key: str, upload: str, number: int, body: bytes) -> Any:
         if number == 3:
             raise KeyboardInterrupt
         return real(self, key, upload, number, body)
 
-    monkeypatch.setattr(S3Store, "_send_part", killed_at_the_third)
+    monkeypatch.setattr(Sender, "_send_part", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         create(inputs)
-    monkeypatch.setattr(S3Store, "_send_part", real)
+    monkeypatch.setattr(Sender, "_send_part", real)
     arrived = sum(request.startswith("UploadPart") for request in requests)
     assert arrived <= 2
     requests.clear()
@@ -556,7 +576,7 @@ def test_what_the_store_refuses_is_said_in_words(name: str, status: int, says: s
     from botocore.exceptions import ClientError  # noqa: PLC0415 (as the program does it)
 
     location = Location(bucket=BUCKET, region="us-east-1", endpoint=None)
-    with pytest.raises(FleetError) as caught, store.explained(location):
+    with pytest.raises(FleetError) as caught, s3client.explained(location):
         raise ClientError({"Error": {"Code": name}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")  # type: ignore[typeddict-item]
     assert says in str(caught.value)
 
@@ -615,10 +635,10 @@ def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None
 
 
 def test_the_policy_lets_nobody_in_without_tls() -> None:
-    policy = store._tls_only("b")
+    policy = s3bucket._tls_only("b")
     assert policy["Statement"][0]["Effect"] == "Deny"
-    assert store._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
-    assert not store._same_policy(None, policy)
+    assert s3bucket._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
+    assert not s3bucket._same_policy(None, policy)
 
 
 def test_a_cancelled_upload_publishes_nothing(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
