@@ -104,6 +104,19 @@ def _sent_nodes(config: Any) -> Any:
     return config
 
 
+_NO_STOCK: Final = (
+    "Google Compute Engine: The zone does not have enough resources available to fulfill the request. "
+    "Try a different zone, or try again later. (ZONE_RESOURCE_POOL_EXHAUSTED)"
+)
+
+
+def _doom(context: Context, identity: str, message: str) -> None:
+    """Let what is about to be made turn out broken, where a fault wants it."""
+    broken = context.call.broken
+    if broken is not None:
+        context.google.doom(identity, broken.message or message, broken.delay)
+
+
 # --- clusters
 
 
@@ -183,11 +196,9 @@ class ClusterKind(Kind):
                 raise DoubleError("when using a multi-zonal cluster, node_locations should not contain the original 'zone'")
             if is_zone(location):
                 body["locations"] = [*body["locations"], location]
+        _doom(context, identity, "Google Compute Engine: internal error")
         with saying("Error creating Cluster"):
             operation = context.ask(f"{_CLUSTERS}.create", {"parent": identity.rpartition("/clusters/")[0]}, {"cluster": body})
-        broken = context.call.broken
-        if broken is not None:
-            context.google.fail(operation["name"], broken.message or "Google Compute Engine: internal error", broken.delay)
         error = context.finish(operation["name"])
         made = self.get(context, identity, inputs)
         if error:
@@ -530,15 +541,9 @@ class PoolKind(Kind):
     def create(self, context: Context, inputs: Props) -> tuple[str, Body]:
         identity = self.identity(context, inputs)
         parent = identity.rpartition("/nodePools/")[0]
+        _doom(context, identity, _NO_STOCK)
         with saying("error creating NodePool"):
             operation = context.ask(f"{_POOLS}.create", {"parent": parent}, {"nodePool": self.body(inputs)})
-        broken = context.call.broken
-        if broken is not None:
-            message = broken.message or (
-                "Google Compute Engine: The zone does not have enough resources available to fulfill the request. "
-                "Try a different zone, or try again later. (ZONE_RESOURCE_POOL_EXHAUSTED)"
-            )
-            context.google.fail(operation["name"], message, broken.delay)
         context.finish(operation["name"])
         made = self.get(context, identity, inputs)
         if made["status"] == "ERROR":

@@ -49,7 +49,7 @@ def expand(api: Document, schema: Body, value: Any, names: Mapping[str, str], pa
     body: Body = {}
     for key, item in value.items():
         here = f"{path}.{key}" if path else key
-        target = names[here] if here in names else _same(key, schema["properties"])
+        target = names[here] if here in names else same(key, schema["properties"])
         if target is None:
             raise Unmapped(here)
         if item is None or target == NEVER:
@@ -64,7 +64,7 @@ def expand(api: Document, schema: Body, value: Any, names: Mapping[str, str], pa
     return body
 
 
-def _same(key: str, properties: Mapping[str, Any]) -> str | None:
+def same(key: str, properties: Mapping[str, Any]) -> str | None:
     """Find the field that a property is: of the same name, or one of them a plural of the other."""
     candidates = [key, f"{key}s", f"{key}es"]
     for plural, singular in (("ies", "y"), ("ses", "s"), ("xes", "x"), ("s", "")):

@@ -119,6 +119,10 @@ class Session:
             The operation's name.
         """
         name = f"operation-{self.number()}"
+        doom = self.state["doomed"].pop(target, None)
+        if doom:
+            seconds = doom["seconds"] or seconds
+            more["failing"] = doom["message"]
         self.operations[name] = {
             "what": what,
             "target": target,
@@ -133,7 +137,7 @@ class Session:
 
     def settle(self) -> None:
         """Finish what is due."""
-        for operation in self.operations.values():
+        for operation in list(self.operations.values()):  # what is done may begin something
             if not operation["done"] and operation["due"] <= self.now:
                 operation["done"] = True
                 if operation["then"]:
@@ -214,11 +218,19 @@ class Google:
                 due = item["due"]
             self.clock.wait_until(due)
 
-    def fail(self, operation: str, message: str, seconds: float) -> None:
-        """Let an operation that was begun end badly, after ``seconds`` of Google's."""
+    def doom(self, target: str, message: str, seconds: float = 0.0) -> None:
+        """Let the next operation at ``target`` (a name) end badly, after ``seconds`` of Google's; 0: after its usual time."""
         with self.session() as session:
-            item = session.operations[operation]
-            item.update(due=item["begun"] + self.clock.scaled(seconds), failing=message)
+            session.state["doomed"][target] = {"message": message, "seconds": seconds}
+
+    def restock(self) -> None:
+        """Let there be machines, quota and addresses for pools that had none: GKE has gone on asking for them."""
+        from tests.doubles.gcp.pools import pool_is_up  # noqa: PLC0415  # it imports this module
+
+        with self.session() as session:
+            for name, body in session.things.items():
+                if "/nodePools/" in name and body["status"] == "ERROR":
+                    pool_is_up(session, name)
 
     def requests(self) -> list[Body]:
         """Every call so far: method, parameters, body and what Google said against it."""
@@ -254,7 +266,9 @@ class Google:
             fcntl.flock(lock, fcntl.LOCK_EX)
             path = self.folder / _STATE
             text = path.read_text(encoding="utf-8") if path.exists() else ""
-            state = json.loads(text) if text else {"things": {}, "operations": {}, "policies": {}, "services": {}, "quotas": {}}
+            state = (
+                json.loads(text) if text else {"things": {}, "operations": {}, "policies": {}, "services": {}, "quotas": {}, "doomed": {}}
+            )
             session = Session(state=state, clock=self.clock, now=time.time())
             session.state["folder"] = str(self.folder)
             session.settle()

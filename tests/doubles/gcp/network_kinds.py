@@ -206,7 +206,7 @@ FIREWALL: Final = FirewallKind(
     defaults={"priority": 1000},
     computed=("direction", "destinationRanges", "project", "enableLogging"),
     choices={"direction": ("INGRESS", "EGRESS")},
-    patch_needs=("network", "allowed", "denied"),
+    patch_needs=("name", "network", "allowed", "denied"),
 )
 _ADDRESS_REPLACES: Final = ("name", "address", "addressType", "description", "ipVersion", "network", "prefixLength", "purpose", "project")
 ADDRESS: Final = ComputeKind(

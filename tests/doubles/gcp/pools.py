@@ -293,7 +293,7 @@ def pool_is_made(session: Session, operation: Body) -> None:
     failing = operation.get("failing")
     if failing:
         session.things[name] |= {"status": "ERROR", "statusMessage": failing}
-        if "EXHAUSTED" in failing or "STOCKOUT" in failing:
+        if session.clock.pace and ("EXHAUSTED" in failing or "STOCKOUT" in failing):
             session.begin("REPAIR_CLUSTER", f"{name}/repair", HEAL_S, then="pool_is_healed", pool=name)
     reason = failing or pool_is_up(session, name)
     if reason:
@@ -302,7 +302,7 @@ def pool_is_made(session: Session, operation: Body) -> None:
 
 @finishes
 def pool_is_healed(session: Session, operation: Body) -> None:
-    """Machines are in stock again: GKE has gone on asking for them."""
+    """Machines are in stock again: GKE has gone on asking for them. Without a pace a test says when (`restock`)."""
     if operation["pool"] in session.things:
         pool_is_up(session, operation["pool"])
 

@@ -13,6 +13,7 @@ import inspect
 import json
 import os
 import typing
+import warnings
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence as AbstractSequence
 from typing import TYPE_CHECKING, Any, Final
@@ -39,7 +40,9 @@ def load(tokens: Iterable[str]) -> Mapping[str, Mapping[str, Shape]]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
     whole_packages()
-    found = {token: read(token) for token in wanted}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns of names of its own when it is imported
+        found = {token: read(token) for token in wanted}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(found), encoding="utf-8")

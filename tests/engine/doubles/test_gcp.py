@@ -227,6 +227,8 @@ def test_out_of_stock(
     assert "ZONE_RESOURCE_POOL_EXHAUSTED" in stack.fails(stack.up)
     # Google has it, and goes on asking for machines; the state has it too, so that nothing is made twice.
     assert any(name.endswith("/nodePools/l4") for name in google.left())
+    assert not pools(folder)
+    google.restock()
     stack.up()
     assert set(pools(folder)) == {"gke-triton-l4"}
     assert len(bodies(google, "container.projects.locations.clusters.nodePools.create")) == 1
