@@ -23,7 +23,7 @@ from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, chart_values
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from components.handles import (
         ClusterHandle,
