@@ -20,6 +20,8 @@ class Stage:
     """Below ``paths``, but another stage's."""
     processes: int = 1
     """How many tests may run beside each other (pytest-xdist); never more than there are cores."""
+    distribution: str = "worksteal"
+    """How pytest-xdist deals them out; ``loadfile`` keeps a file's tests in one process, where they share what is dear."""
     quick: bool = False
     after: tuple[str, ...] = ()
     first: bool = False
@@ -64,6 +66,7 @@ STAGES: Final = (
         about="whole cloud stacks under the real engine, over doubles of the clouds",
         paths=("tests/doubles", "tests/engine/doubles", "tests/engine/clouds"),
         processes=4,
+        distribution="loadfile",
         after=("tools",),
         ports=7500,
     ),

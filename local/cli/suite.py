@@ -181,7 +181,7 @@ class Suite:
         command += ["-p", "local.cli.suite_watch", f"--timeout={TEST_LIMIT_S:.0f}", "--durations=8", "--durations-min=5"]
         processes = min(stage.processes, os.cpu_count() or 1)
         if processes > 1:
-            command += ["-n", str(processes), "--dist", "worksteal"]
+            command += ["-n", str(processes), "--dist", stage.distribution]
         return [*command, *self.extra]
 
     def _call(self, command: Sequence[str], stage: Stage, output: IO[bytes] | None) -> int | None:
