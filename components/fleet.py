@@ -2,7 +2,7 @@
 
 settings -> cluster -+- repository ------------------+
                      +- prometheus -+- dcgm          +-> triton (one a serving entry) -> route -> exports
-                     |              +- adapter ------+
+                     |              +- adapters -----+
                      +- device plugin, autoscaler, load balancers -+- placeholders
                                                                    +- gateway
 """
@@ -15,26 +15,29 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.addons.adapter import PrometheusAdapter, PrometheusAdapterArgs
 from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
 from components.addons.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
+from components.addons.metrics import metrics_apis
 from components.addons.nodes import node_addons
 from components.addons.pins import chart_pins
 from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
 from components.addons.release import check_charts
 from components.clusters import find_cluster, make_cluster, reader_annotations
 from components.errors import Checked, FleetError, raise_all
+from components.images import Images, ImagesArgs, plan_images
 from components.naming import type_token
 from components.repository.needs import model_sizes, needs
 from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment, past_needs, past_plan
 from components.repository.scan import scan
 from components.repository.scancache import open_cache
 from components.repository.validation import Deployment, validate
+from components.serving.client import TritonClient, TritonClientArgs
 from components.serving.namespaces import serving_namespaces
 from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
-from components.serving.triton import Triton, TritonArgs
+from components.serving.triton import Triton, TritonArgs, unknown_models
+from components.settings.images import original
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,14 +67,19 @@ class TritonFleet(pulumi.ComponentResource):
         charts = Checked(lambda: check_charts(settings.charts, chart_pins(settings)))
         environment = Checked(lambda: check_environment(settings.repository, os.environ))
         models = Checked(lambda: _check_models(settings, args.project_dir))
-        raise_all([access, release, models, charts, environment])
+        images_plan = Checked(lambda: plan_images(settings.images, args.project_dir))
+        raise_all([access, release, models, charts, environment, images_plan])
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
         made = make_cluster(settings, access.value, child)
+        images = {}
+        if images_plan.value and made.registry is not None:
+            images = Images("images", ImagesArgs(plans=images_plan.value, registry=made.registry), child).references
         cluster = made.handle
-        repository = ModelRepository("repository", release.value, child).handle
+        models_in_store = ModelRepository("repository", release.value, child)
+        repository = models_in_store.handle
         metrics = PrometheusStack(
             "prometheus",
             PrometheusStackArgs(
@@ -81,14 +89,8 @@ class TritonFleet(pulumi.ComponentResource):
         ).handle
         if settings.dcgm.enabled:
             DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster, metrics=metrics, settings=settings.dcgm, charts=settings.charts), child)
-        custom_metrics = PrometheusAdapter(
-            "adapter",
-            PrometheusAdapterArgs(
-                cluster=cluster, metrics=metrics, settings=settings.adapter, charts=settings.charts, rules=adapter_rules(settings.serving)
-            ),
-            child,
-        ).handle
-        nodes = node_addons(settings, cluster, child)
+        custom_metrics = metrics_apis(settings, cluster=cluster, metrics=metrics, rules=adapter_rules(settings.serving), child=child)
+        nodes = node_addons(settings, cluster, child, images)
         gateway = None
         if settings.ingress.kind == "istio":
             gateway = IstioGateway(
@@ -114,7 +116,9 @@ class TritonFleet(pulumi.ComponentResource):
                     custom_metrics=custom_metrics,
                     settings=entry,
                     namespace=namespaces[entry.namespace],
-                    service_account_annotations=reader_annotations(settings, entry, made, child),
+                    service_account_annotations=reader_annotations(settings, entry, made, repository, child),
+                    image=images.get(entry.image),
+                    load_balancer=nodes.load_balancer,
                 ),
                 child,
             ).handle
@@ -135,12 +139,24 @@ class TritonFleet(pulumi.ComponentResource):
 
         self.exports = {
             "cluster": cluster.name,
-            "repository": {"url": repository.url, "digest": repository.digest, "models": list(repository.models)},
+            "repository": {
+                "url": repository.url,
+                "digest": repository.digest,
+                "models": list(repository.models),
+                "release": models_in_store.release,
+                "previous": models_in_store.previous,
+            },
             "prometheus": pulumi.Output.concat(metrics.url, ":", str(metrics.port)),
             "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
         }
-        if made.images is not None:
-            self.exports["images"] = made.images
+        if made.registry is not None:
+            self.exports["images"] = made.registry.url
+        if settings.client.enabled:
+            place = namespaces[settings.serving[0].namespace]
+            client = TritonClient(
+                "client", TritonClientArgs(cluster=cluster, namespace=place, serving=serving, settings=settings.client), child
+            )
+            self.exports["client"] = client.command
         if gateway is not None and settings.ingress.kind == "istio":
             routes = {
                 handle.name: IstioRoute(
@@ -165,11 +181,9 @@ def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
         plan = past_plan(repository)
         needed = past_needs(repository, plan)
     problems = [
-        f"triton-fleet:serving[{index}].models names {model}, absent from {settings.repository.source}: Triton would not start. "
-        f"Add the model or leave it out. There: {', '.join(plan.models)}."
+        problem
         for index, entry in enumerate(settings.serving)
-        for model in entry.models or ()
-        if model not in plan.models
+        for problem in unknown_models(f"triton-fleet:serving[{index}]", entry, plan.models)
     ]
     sizes = model_sizes(plan)
     volumes = (too_small(f"triton-fleet:serving[{index}]", entry, sizes, needed) for index, entry in enumerate(settings.serving))
@@ -187,10 +201,11 @@ def _check_models(settings: Settings, project_dir: Path) -> None:
     deployments = [
         Deployment(
             key=f"triton-fleet:serving[{index}]",
-            image=entry.image,
+            image=original(entry.image, settings.images),
             gpus=entry.resources.gpus,
             models=entry.models,
             arguments=entry.extra_args,
+            backends=None if entry.backends is None else frozenset(entry.backends),
         )
         for index, entry in enumerate(settings.serving)
     ]

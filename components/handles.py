@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pulumi
+    import pulumi_gcp as gcp
     import pulumi_kubernetes as k8s
 
 
@@ -30,6 +31,23 @@ class GpuPool:
     """``single`` offers slices as nvidia.com/gpu, ``mixed`` as nvidia.com/mig-<profile>."""
     device_plugin: Literal["install", "bundled"] = "install"
     """Whether something must tell Kubernetes of the GPUs, or the node's image or the cloud does it."""
+    driver: Literal["bundled", "daemonSet"] = "bundled"
+    """Whether the node's image or the cloud brings NVIDIA's driver, or a DaemonSet must install it."""
+    os: str = ""
+    """Operating system of the nodes as the settings call it, such as ``al2023``, ``cos`` or ``ubuntu``: drivers differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRegistry:
+    """A repository of container images, and who may push to it."""
+
+    url: pulumi.Output[str]
+    """What images are named by, before ``@`` or ``:``."""
+    address: pulumi.Output[str]
+    """Host of the registry."""
+    username: pulumi.Output[str]
+    password: pulumi.Output[str]
+    """A secret, as a rule of some hours; another one is no change of an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +67,31 @@ class AwsAccess:
     """For kube-system/aws-load-balancer-controller."""
     karpenter_role_arn: pulumi.Output[str] | None = None
     """For kube-system/karpenter."""
-    karpenter_node_role: pulumi.Output[str] | None = None
-    """Name of the role of nodes that Karpenter starts."""
+    karpenter_instance_profile: pulumi.Output[str] | None = None
+    """Name of the instance profile of nodes that Karpenter starts; resolves once such a node could join."""
     interruption_queue: pulumi.Output[str] | None = None
     """Name of the SQS queue that tells Karpenter of nodes about to be taken away."""
+    disk_key: pulumi.Output[str] | None = None
+    """ARN of the KMS key of nodes' disks; None for AWS' own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcpAccess:
+    """What runs inside a GKE cluster needs to know of the project around it. Plain values, but for what Google names."""
+
+    project: str
+    """Id of the project."""
+    location: str
+    """Region or zone of the control plane: label ``location`` of the cluster's metrics."""
+    region: str
+    cluster: str
+    """Name of the cluster: label ``cluster_name`` of its metrics."""
+    network: pulumi.Output[str]
+    """Name or self link of the VPC."""
+    workload_pool: pulumi.Output[str]
+    """Workload Identity pool, ``<project>.svc.id.goog``; resolves once the cluster is there: bindings made earlier would be refused."""
+    gcp: gcp.Provider
+    """What makes Google's resources in the project."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +105,8 @@ class ClusterHandle:
     """GPU pools that the stack itself makes; none on a cluster that was there before."""
     aws: AwsAccess | None = None
     """Only on EKS."""
+    gcp: GcpAccess | None = None
+    """Only on GKE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +131,8 @@ class RepositoryHandle:
     region: str
     credentials: pulumi.Output[dict[str, str]] | None
     """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret, or None where the service account is the identity."""
+    key_file: pulumi.Output[str] | None = None
+    """Content of a Google service account's key file (a secret) for a Secret that is mounted, or None. Never with ``credentials``."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Models that a model loads with itself (an ensemble's steps), by name; absent for a model that loads none."""
 

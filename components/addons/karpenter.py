@@ -6,6 +6,7 @@ and never upgrades them.
 
 The order of a destroy is what matters. NodePools go first and EC2NodeClasses after them; an EC2NodeClass is gone only when no node of it is
 left (Karpenter's finalizer). Only then Karpenter itself goes: without it, finalizers would hold nodes, and instances would run on unseen.
+What runs on its nodes comes after the NodePools, and so is gone before nodes are drained.
 """
 
 from __future__ import annotations
@@ -17,21 +18,22 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pydantic import ConfigDict, Field
 
-from components import naming, versions
+from components import naming, nodeconfig, versions
 from components.addons import release
 from components.handles import GpuPool
 
 if TYPE_CHECKING:
     from components.handles import AwsAccess, ClusterHandle
-    from components.settings.addons import ChartSettings, KarpenterPoolSettings, KarpenterSettings
+    from components.settings.addons import ChartSettings
+    from components.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
 
 ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
 DISCOVERY_TAG: Final = "karpenter.sh/discovery"
 """Tag of subnets and security groups with the cluster's name: where nodes are started."""
 GPU_NODE_LABEL: Final = "nvidia.com/gpu.present"
 _WHOLE_GPU: Final = "nvidia.com/gpu"
-_DATA_DEVICE: Final = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
-"""The device that images are unpacked to. Bottlerocket keeps its system on a small one of its own."""
+_GONE_AFTER: Final = "30m"
+"""How long a pool may take to go: the drain of its last pod, and EC2's end of an instance, which takes minutes with GPUs."""
 
 
 class _ServiceAccount(release.ChartValues):
@@ -59,9 +61,10 @@ class KarpenterValues(release.ChartValues):
     service_account: _ServiceAccount
     settings: _Settings
     controller: _Controller = Field(
-        # As much as is limited: it keeps all instance types in memory, and killed for that it starts no node.
+        # As much memory as is limited: it keeps all instance types in it, and killed for that it starts no node. Of CPU its own example
+        # asks for one; it idles between nodes, and two of them would take half of two small nodes. No limit: throttled, it would be late.
         default_factory=lambda: _Controller(
-            resources=release.ContainerResources(requests={"cpu": "1", "memory": "1Gi"}, limits={"cpu": "1", "memory": "1Gi"})
+            resources=release.ContainerResources(requests={"cpu": "250m", "memory": "1Gi"}, limits={"memory": "1Gi"})
         )
     )
 
@@ -89,6 +92,8 @@ class _Requirement(release.ChartValues):
 
 
 class _NodeSpec(release.ChartValues):
+    expire_after: Literal["Never"] = "Never"
+    """Not the default of 30 days, after which a node goes whether it serves or not. A newer image comes by ``amiAlias``."""
     node_class_ref: _NodeClassRef
     taints: list[_Taint]
     requirements: list[_Requirement]
@@ -119,13 +124,23 @@ class _Selector(release.ChartValues):
     tags: dict[str, str | pulumi.Output[str]]
 
 
+class _Reservation(release.ChartValues):
+    id: str
+
+
 class _AmiSelector(release.ChartValues):
     alias: str
 
 
 class _Ebs(release.ChartValues):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
     volume_size: str
     volume_type: Literal["gp3"] = "gp3"
+    iops: int | None = None
+    throughput: int | None = None
+    kms_key_id: str | pulumi.Output[str] | None = Field(default=None, serialization_alias="kmsKeyID")
+    snapshot_id: str | None = Field(default=None, serialization_alias="snapshotID")
     encrypted: bool = True
     delete_on_termination: bool = True
 
@@ -147,11 +162,14 @@ class NodeClassSpec(release.ChartValues):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    role: str | pulumi.Output[str]
+    instance_profile: str | pulumi.Output[str]
+    """And not ``role``, for which Karpenter would make profiles itself, and need the right to."""
     ami_selector_terms: list[_AmiSelector]
     subnet_selector_terms: list[_Selector]
     security_group_selector_terms: list[_Selector]
+    capacity_reservation_selector_terms: list[_Reservation] | None = None
     block_device_mappings: list[_BlockDevice]
+    user_data: str | None = None
     metadata_options: _MetadataOptions = _MetadataOptions()
 
 
@@ -170,7 +188,7 @@ def karpenter_values(
 
 def gpu_pools(settings: KarpenterSettings) -> tuple[GpuPool, ...]:
     """Describe Karpenter's pools as others see them: whole GPUs, one a node at least."""
-    bundled = settings.ami_alias.startswith("bottlerocket@")
+    bundled = settings.os == "bottlerocket"
     return tuple(
         GpuPool(
             name=pool.name,
@@ -185,7 +203,7 @@ def gpu_pools(settings: KarpenterSettings) -> tuple[GpuPool, ...]:
 
 def node_pool(pool: KarpenterPoolSettings, *, device_plugin: Literal["install", "bundled"]) -> NodePoolSpec:
     """Decide a NodePool. Its labels are on the nodes from the first moment, before anything on them runs."""
-    labels = {GPU_NODE_LABEL: "true", naming.POOL_LABEL: pool.name}
+    labels = {GPU_NODE_LABEL: "true", naming.POOL_LABEL: pool.name, **pool.labels}
     if device_plugin == "install":  # without the plugin a node never counts as initialised, and Karpenter starts another
         labels[naming.GPU_PLUGIN_LABEL] = pool.name
     return NodePoolSpec(
@@ -211,18 +229,31 @@ def node_class(
     pool: KarpenterPoolSettings,
     settings: KarpenterSettings,
     *,
-    node_role: str | pulumi.Output[str],
+    instance_profile: str | pulumi.Output[str],
     cluster_name: str | pulumi.Output[str],
+    disk_key: str | pulumi.Output[str] | None = None,
 ) -> NodeClassSpec:
     """Decide an EC2NodeClass: nodes in the subnets and with the security groups that carry the cluster's discovery tag."""
     discovery = [_Selector(tags={DISCOVERY_TAG: cluster_name})]
-    device = _DATA_DEVICE[settings.ami_alias.split("@", maxsplit=1)[0]]
+    images = _Ebs(
+        volume_size=f"{pool.disk.size}Gi",
+        iops=pool.disk.iops,
+        throughput=pool.disk.rate(fast_pull=pool.fast_pull),
+        kms_key_id=disk_key,
+        snapshot_id=pool.disk.snapshot,
+    )
+    disks = [_BlockDevice(device_name=nodeconfig.DATA_DEVICE[settings.os], ebs=images)]
+    if settings.os == "bottlerocket":  # named too, or it would be left unencrypted where the account does not encrypt by default
+        system = _Ebs(volume_size=f"{nodeconfig.BOTTLEROCKET_ROOT_GIB}Gi", kms_key_id=disk_key)
+        disks.insert(0, _BlockDevice(device_name=nodeconfig.ROOT_DEVICE, ebs=system))
     return NodeClassSpec(
-        role=node_role,
+        instance_profile=instance_profile,
         ami_selector_terms=[_AmiSelector(alias=settings.ami_alias)],
         subnet_selector_terms=discovery,
         security_group_selector_terms=discovery,
-        block_device_mappings=[_BlockDevice(device_name=device, ebs=_Ebs(volume_size=pool.disk))],
+        capacity_reservation_selector_terms=[_Reservation(id=found) for found in pool.capacity_reservations] or None,
+        block_device_mappings=disks,
+        user_data=nodeconfig.fast_pull(settings.os) if pool.fast_pull else None,
     )
 
 
@@ -240,7 +271,8 @@ def _object(
 
 
 def _after(child: pulumi.ResourceOptions, earlier: pulumi.Resource) -> pulumi.ResourceOptions:
-    return pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[earlier]))
+    timeouts = pulumi.CustomTimeouts(delete=_GONE_AFTER)
+    return pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[earlier], custom_timeouts=timeouts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +281,7 @@ class KarpenterArgs:
 
     cluster: ClusterHandle
     aws: AwsAccess
-    """With ``karpenter_node_role``; without ``interruption_queue`` nodes are taken away unannounced."""
+    """With ``karpenter_instance_profile``; without ``interruption_queue`` nodes are taken away unannounced."""
     settings: KarpenterSettings
     charts: ChartSettings
 
@@ -259,13 +291,13 @@ class Karpenter(pulumi.ComponentResource):
 
     pools: tuple[GpuPool, ...]
     ready: pulumi.Output[str]
-    """Name of the release; resolves once it is up."""
+    """Name of the release; resolves once it is up and its pools are there."""
 
     def __init__(self, name: str, args: KarpenterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Raise ValueError without a node role: no node could ever start."""
+        """Raise ValueError without an instance profile: no node could ever start."""
         super().__init__(naming.type_token("addons", "Karpenter"), name, None, opts)
-        if args.aws.karpenter_node_role is None:
-            message = "Karpenter was given no role for its nodes: none could start. Pass AwsAccess.karpenter_node_role."
+        if args.aws.karpenter_instance_profile is None:
+            message = "Karpenter was given no profile for its nodes: none could start. Pass AwsAccess.karpenter_instance_profile."
             raise ValueError(message)
         child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
         crds = release.release(
@@ -289,10 +321,17 @@ class Karpenter(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[crds])),
         )
         self.pools = gpu_pools(args.settings)
+        ready = [release.up(naming.KARPENTER_RELEASE, controller)]
         for pool, described in zip(args.settings.pools, self.pools, strict=True):
-            nodes = node_class(pool, args.settings, node_role=args.aws.karpenter_node_role, cluster_name=args.cluster.name)
+            nodes = node_class(
+                pool,
+                args.settings,
+                instance_profile=args.aws.karpenter_instance_profile,
+                cluster_name=args.cluster.name,
+                disk_key=args.aws.disk_key,
+            )
             used = _object("karpenter.k8s.aws/v1", "EC2NodeClass", pool.name, spec=nodes, opts=_after(child, controller))
             pooled = node_pool(pool, device_plugin=described.device_plugin)
-            _object("karpenter.sh/v1", "NodePool", pool.name, spec=pooled, opts=_after(child, used))
-        self.ready = release.up(naming.KARPENTER_RELEASE, controller)
+            ready.append(_object("karpenter.sh/v1", "NodePool", pool.name, spec=pooled, opts=_after(child, used)).urn)
+        self.ready = pulumi.Output.all(*ready).apply(lambda known: str(known[0]))
         self.register_outputs({"ready": self.ready})

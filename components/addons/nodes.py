@@ -1,4 +1,4 @@
-"""What serves nodes and Services before anything of Triton's is there: node autoscaler, device plugin, load balancers, placeholders."""
+"""What serves nodes and Services before anything of Triton's is there: autoscaler, device plugin, driver, load balancers, placeholders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.addons.autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
+from components.addons.google_load_balancer import google_load_balancer
+from components.addons.gpu_driver import GpuDriver, GpuDriverArgs, installers
 from components.addons.gpu_plugin import GpuPlugin, GpuPluginArgs, needing
 from components.addons.karpenter import Karpenter, KarpenterArgs
 from components.addons.karpenter import gpu_pools as karpenter_pools
@@ -13,6 +15,8 @@ from components.addons.load_balancer import LoadBalancerController, LoadBalancer
 from components.addons.placeholders import Placeholders, PlaceholdersArgs, floors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pulumi
 
     from components.handles import ClusterHandle, LoadBalancerHandle
@@ -28,8 +32,13 @@ class NodeAddons:
     load_balancer: LoadBalancerHandle | None
 
 
-def node_addons(settings: Settings, cluster: ClusterHandle, child: pulumi.ResourceOptions) -> NodeAddons:
-    """Declare what the settings ask for. The account that the controllers need is there wherever the settings let them be asked for."""
+def node_addons(
+    settings: Settings, cluster: ClusterHandle, child: pulumi.ResourceOptions, images: Mapping[str, pulumi.Output[str]] | None = None
+) -> NodeAddons:
+    """Declare what the settings ask for. The account that the controllers need is there wherever the settings let them be asked for.
+
+    ``images`` are those of the stack's own, by the name that deployments take them by.
+    """
     charts, aws = settings.charts, cluster.aws
     pools = cluster.gpu_pools
     autoscaler = None
@@ -44,12 +53,17 @@ def node_addons(settings: Settings, cluster: ClusterHandle, child: pulumi.Resour
     if settings.gpu_plugin.enabled and needing(pools):
         plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=pools)
         ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
-    load_balancer = None
+    drivers = installers(pools)
+    if drivers:
+        ready.append(GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster, installers=drivers), child).ready)
+    load_balancer = None if cluster.gcp is None else google_load_balancer(cluster)
     if settings.load_balancer.enabled and aws is not None:
         controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts)
         load_balancer = LoadBalancerController("load-balancer", controller, child).handle
         ready.append(load_balancer.ready)
     if settings.warm_floor:
-        kept = floors(settings.warm_floor, pools, [entry.image for entry in settings.serving if entry.resources.gpus])
+        own = images or {}
+        pulled = [own.get(entry.image, entry.image) for entry in settings.serving if entry.resources.gpus]
+        kept = floors(settings.warm_floor, pools, pulled)
         Placeholders("placeholders", PlaceholdersArgs(cluster=cluster, floors=kept, autoscaler=autoscaler), child)
     return NodeAddons(ready=tuple(ready), load_balancer=load_balancer)

@@ -48,11 +48,13 @@ class Floor:
     pods: int
     resource: str
     node_selector: dict[str, str]
-    images: tuple[str, ...]
+    images: tuple[str | pulumi.Output[str], ...]
     """Images to pull before sleeping."""
 
 
-def floors(settings: Sequence[WarmFloorSettings], pools: Sequence[GpuPool], images: Sequence[str]) -> tuple[Floor, ...]:
+def floors(
+    settings: Sequence[WarmFloorSettings], pools: Sequence[GpuPool], images: Sequence[str | pulumi.Output[str]]
+) -> tuple[Floor, ...]:
     """Decide the placeholders of each pool; ``images`` are those of the Triton deployments.
 
     Raises FleetError with every entry that names no pool of the stack.
@@ -78,7 +80,7 @@ def floors(settings: Sequence[WarmFloorSettings], pools: Sequence[GpuPool], imag
     )
 
 
-def _container(name: str, image: str, **more: Any) -> dict[str, Any]:
+def _container(name: str, image: str | pulumi.Output[str], **more: Any) -> dict[str, Any]:
     return {
         "name": name,
         "image": image,

@@ -18,7 +18,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import naming
-from components.cluster import gpu
+from components.cluster.eks_plan import POD_IDENTITY, addon_plans, check_admins, gpu_pool, node_groups, node_policies, with_profile
 from components.cluster.identity import (
     Account,
     Identity,
@@ -26,121 +26,30 @@ from components.cluster.identity import (
     ServiceAccountRoleArgs,
     cluster_autoscaler,
     load_balancer_controller,
+    volume_driver,
 )
+from components.cluster.karpenter import KarpenterAccess, KarpenterAccessArgs
+from components.cluster.keys import Purpose, check_keys, check_scaling_role, key_policy, make_key
 from components.cluster.network import Vpc, VpcArgs, after, existing
-from components.cluster.nodegroups import NodeGroup, NodeGroupArgs, NodeGroupPlan, cpu_group, gpu_groups, gpu_labels
+from components.cluster.nodegroups import NodeGroup, NodeGroupArgs
 from components.cluster.registry import ImageRepository, ImageRepositoryArgs
-from components.errors import FleetError
-from components.handles import AwsAccess, ClusterHandle, GpuPool
-from components.iam import Statement, partition, pod_identity_trust, service_trust
+from components.handles import AwsAccess, ClusterHandle, ImageRegistry
+from components.iam import Statement, document, partition, pod_identity_trust, service_trust
 from components.naming import type_token
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pulumi_aws as aws
     import pulumi_eks as eks
 
     from components.cluster.network import Network
-    from components.settings.cluster import EksClusterSettings, GpuPoolSettings
+    from components.settings.eks import EksClusterSettings
 
 _ADMIN_POLICY: Final = "cluster-access-policy/AmazonEKSClusterAdminPolicy"
-_NODE_POLICIES: Final = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
-_SESSION_MANAGER_POLICY: Final = "AmazonSSMManagedInstanceCore"
 _EBS_POLICY: Final = "service-role/AmazonEBSCSIDriverPolicy"
-_POD_IDENTITY: Final = "eks-pod-identity-agent"
 _EBS_ACCOUNT: Final = "ebs-csi-controller-sa"
 STORAGE_CLASS: Final = "gp3"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddonPlan:
-    """One add-on of EKS."""
-
-    name: str
-    needs_nodes: bool
-    """Whether it has a Deployment: without an untainted node it would never be active."""
-    configuration: Mapping[str, Any] | None = None
-
-
-def addon_plans() -> tuple[AddonPlan, ...]:
-    """Add-ons besides vpc-cni and kube-proxy, which must be there before the first node boots and are made with the control plane."""
-    return (
-        AddonPlan(name=_POD_IDENTITY, needs_nodes=False),
-        AddonPlan(name="coredns", needs_nodes=True),
-        AddonPlan(name="aws-ebs-csi-driver", needs_nodes=True),
-    )
-
-
-def node_policies(settings: EksClusterSettings) -> tuple[str, ...]:
-    """Names of AWS' managed policies in the node role. Nodes' role is no pod's: hop limit 1 keeps pods from it."""
-    return (*_NODE_POLICIES, *((_SESSION_MANAGER_POLICY,) if settings.session_manager else ()))
-
-
-def node_groups(settings: EksClusterSettings, zones: Sequence[str]) -> tuple[NodeGroupPlan, ...]:
-    """All node groups of a cluster, the one without GPUs first.
-
-    Raises:
-        FleetError: When a pool names a zone that the network has not (an existing network's zones are known from AWS alone).
-    """
-    problems = [
-        f"triton-fleet:cluster.gpuPools[{index}].zones names {zone}, where the network has no subnet: its nodes could not be made. "
-        f"Choose from {', '.join(zones)}."
-        for index, pool in enumerate(settings.gpu_pools)
-        for zone in pool.zones or ()
-        if zone not in zones
-    ]
-    if problems:
-        raise FleetError(*problems)
-    return (cpu_group(settings.cpu_pool, zones), *(group for pool in settings.gpu_pools for group in gpu_groups(pool, zones)))
-
-
-def gpu_pool(pool: GpuPoolSettings) -> GpuPool:
-    """What add-ons and deployments need to know of a pool."""
-    sharing = pool.shared
-    offer = gpu.offer(pool.machine, sharing)
-    return GpuPool(
-        name=pool.name,
-        labels={key: value for key, value in gpu_labels(pool).items() if key == naming.POOL_LABEL},
-        resource=offer.resource,
-        units=offer.per_node,
-        sharing="none" if sharing.kind == "whole" else sharing.kind,
-        replicas=sharing.replicas,
-        mig_strategy="mixed" if sharing.kind == "mig" else "none",
-        device_plugin="bundled" if gpu.brings_device_plugin(pool.os) else "install",
-    )
-
-
-def principal(caller: str) -> str:
-    """IAM's ARN of who calls: a session's own ARN names its role without path, so only the last part of it can be compared."""
-    parts = caller.split(":")
-    kind, _, name = parts[5].partition("/")
-    if kind != "assumed-role":
-        return caller
-    return ":".join([*parts[:2], "iam", "", parts[4], f"role/{name.split('/')[0]}"])
-
-
-def check_admins(admins: Sequence[str], caller: str) -> None:
-    """Refuse the caller among ``admins``: EKS makes it an administrator itself, and a second entry for it fails. Raises FleetError."""
-    own = principal(caller)
-    for admin in admins:
-        head, _, rest = admin.partition(":role/")
-        if own in {admin, f"{head}:role/{rest.rsplit('/', maxsplit=1)[-1]}"}:
-            raise FleetError(
-                f"triton-fleet:cluster.admins names {admin}, who runs this: EKS makes it an administrator itself and would refuse a second "
-                "entry. Take it out."
-            )
-
-
-def with_profile(kubeconfig: str, profile: str | None) -> str:
-    """Add ``--profile`` to the token command of a kubeconfig (JSON): pulumi-eks leaves it out of the one that it gives away."""
-    content = json.loads(kubeconfig)
-    if profile is not None:
-        for user in content["users"]:
-            arguments = user["user"]["exec"]["args"]
-            if "--profile" not in arguments:
-                arguments += ["--profile", profile]
-    return json.dumps(content, sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,24 +69,38 @@ class EksCluster(pulumi.ComponentResource):
     handle: ClusterHandle
     identity: Identity
     """What roles for service accounts are made of."""
-    images: pulumi.Output[str] | None
-    """URL of the ECR repository, where one is made."""
+    registry: ImageRegistry | None
+    """The ECR repository, where one is made."""
 
     def __init__(self, name: str, args: EksClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
         settings = args.settings
         self._settings = settings
+        self._discovery = args.autoscaler == "karpenter"
         super().__init__(type_token("cluster", "EksCluster"), name, None, opts)
         self._tags = {**settings.tags, "triton-fleet/cluster": settings.name}
         self._aws = aws.Provider(name, region=settings.region, profile=settings.profile, opts=pulumi.ResourceOptions(parent=self))
         self._child = pulumi.ResourceOptions(parent=self, provider=self._aws)
         caller = aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=self._aws))
         check_admins(settings.admins, caller.arn)
-        account = Account(partition=partition(settings.region), region=settings.region, id=caller.account_id)
+        account = self._account = Account(partition=partition(settings.region), region=settings.region, id=caller.account_id)
+        check_keys(
+            {
+                "secretsKey": settings.secrets_key,
+                "diskKey": settings.disk_key,
+                "logsKey": settings.logs_key,
+                "modelsKey": settings.models_key,
+            },
+            account,
+            self._aws,
+        )
+        if settings.disk_key == "create":
+            check_scaling_role(self._aws)
 
         network = self._network(name)
         plans = node_groups(settings, tuple(network.private))
+        disk_key = self._key(name, "disks", settings.disk_key)
         control_plane = self._control_plane(name, network)
         role_arn = self._node_role(name)
         groups = {
@@ -186,11 +109,12 @@ class EksCluster(pulumi.ComponentResource):
                 NodeGroupArgs(
                     plan=plan,
                     cluster=settings.name,
+                    version=settings.version,
                     vpc_id=network.vpc_id,
                     role_arn=role_arn,
                     security_group_id=control_plane.cluster_security_group_id,
                     subnet_ids=[subnet for zone in plan.zones for subnet in network.private[zone]],
-                    disk_key=settings.disk_key,
+                    disk_key=disk_key,
                     tags=self._tags,
                     provider=self._aws,
                     depends_on=[control_plane],
@@ -199,7 +123,7 @@ class EksCluster(pulumi.ComponentResource):
             )
             for plan in plans
         }
-        addons = self._addons(name, control_plane, groups[plans[0].name])
+        addons = self._addons(name, control_plane, groups[plans[0].name], disk_key)
         oidc = aws.iam.OpenIdConnectProvider(
             name, url=control_plane.oidc_provider_url, client_id_lists=["sts.amazonaws.com"], tags=self._tags, opts=self._child
         )
@@ -212,9 +136,10 @@ class EksCluster(pulumi.ComponentResource):
             enable_server_side_apply=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*groups.values(), *addons]),
         )
-        storage = self._storage_class(provider)
+        storage = self._storage_class(provider, disk_key)
         ready = [storage.id, *(group.ready for group in groups.values()), *(addon.arn for addon in addons)]
-        self.images = self._images(name)
+        self.registry = self._registry(name)
+        karpenter = self._karpenter(name, control_plane, disk_key) if args.autoscaler == "karpenter" else None
         self.handle = ClusterHandle(
             name=after(pulumi.Output.from_input(settings.name), *ready),
             provider=provider,
@@ -231,6 +156,10 @@ class EksCluster(pulumi.ComponentResource):
                 )
                 if args.load_balancer
                 else None,
+                karpenter_role_arn=None if karpenter is None else karpenter.role_arn,
+                karpenter_instance_profile=None if karpenter is None else karpenter.instance_profile,
+                interruption_queue=None if karpenter is None else karpenter.queue,
+                disk_key=None if disk_key is None else pulumi.Output.from_input(disk_key),
             ),
         )
         self.register_outputs({"name": settings.name})
@@ -238,7 +167,7 @@ class EksCluster(pulumi.ComponentResource):
     def _network(self, name: str) -> Network:
         settings = self._settings
         if settings.network.kind == "existing":
-            return existing(settings.network, settings.name, self._aws)
+            return existing(settings.network, settings.name, self._aws, discovery=self._discovery)
         return Vpc(
             f"{name}-vpc",
             VpcArgs(settings=settings.network, cluster=settings.name, region=settings.region, provider=self._aws, tags=self._tags),
@@ -253,8 +182,9 @@ class EksCluster(pulumi.ComponentResource):
         # Made first, for its retention: EKS would make it and keep all for ever.
         logs = aws.cloudwatch.LogGroup(
             f"{name}-logs",
-            name=f"/aws/eks/{settings.name}/cluster",
+            name=self._log_group,
             retention_in_days=settings.log_retention_days,
+            kms_key_id=self._key(name, "logs", settings.logs_key),
             tags=self._tags,
             opts=self._child,
         )
@@ -265,7 +195,7 @@ class EksCluster(pulumi.ComponentResource):
             name=settings.name,
             version=settings.version,
             vpc_id=network.vpc_id,
-            subnet_ids=network.private_ids,  # and no public ones: the component would put nodes into the union of both
+            subnet_ids=list(network.control_plane_ids),  # and no public ones: the component would put nodes into the union of both
             authentication_mode=eks.AuthenticationMode.API,
             access_entries={
                 f"admin-{index}": eks.AccessEntryArgs(
@@ -277,7 +207,7 @@ class EksCluster(pulumi.ComponentResource):
             endpoint_private_access=settings.endpoint.private,
             endpoint_public_access=settings.endpoint.public,
             public_access_cidrs=list(settings.endpoint.public_cidrs) or None,
-            encryption_config_key_arn=self._secrets_key(name),
+            encryption_config_key_arn=self._key(name, "secrets", None if settings.secrets_key == "none" else settings.secrets_key),
             deletion_protection=settings.deletion_protection,
             enabled_cluster_log_types=list(settings.logs),
             create_oidc_provider=False,  # the component's would ask the issuer for its certificate, in previews too
@@ -295,28 +225,49 @@ class EksCluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, providers=[self._aws], depends_on=[logs]),
         )
 
-    def _secrets_key(self, name: str) -> pulumi.Input[str] | None:
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
+    @property
+    def _log_group(self) -> str:
+        return f"/aws/eks/{self._settings.name}/cluster"
 
-        settings = self._settings
-        if settings.secrets_key != "create":
-            return None if settings.secrets_key == "none" else settings.secrets_key
-        key = aws.kms.Key(
-            f"{name}-secrets",
-            description=f"Kubernetes Secrets of {settings.name}",
-            enable_key_rotation=True,
-            deletion_window_in_days=7,
+    def _key(self, name: str, purpose: Purpose, setting: str | None) -> pulumi.Input[str] | None:
+        """Give the key of a purpose: the one that is named, one of the stack's own for ``create``, or None for AWS' own."""
+        if setting != "create":
+            return setting
+        return make_key(
+            f"{name}-{purpose}",
+            purpose,
+            cluster=self._settings.name,
+            policy=key_policy(purpose, self._account, self._log_group),
             tags=self._tags,
             opts=self._child,
         )
-        return key.arn
+
+    @property
+    def _ec2(self) -> str:
+        """Service that takes the role of a node."""
+        return "ec2.amazonaws.com.cn" if self._account.partition == "aws-cn" else "ec2.amazonaws.com"
+
+    def _karpenter(self, name: str, control_plane: eks.Cluster, disk_key: pulumi.Input[str] | None) -> KarpenterAccess:
+        return KarpenterAccess(
+            f"{name}-karpenter",
+            KarpenterAccessArgs(
+                cluster=self._settings.name,
+                identity=self.identity,
+                node_policies=node_policies(self._settings),
+                node_service=self._ec2,
+                security_group_id=control_plane.cluster_security_group_id,
+                disk_key=disk_key,
+                tags=self._tags,
+                depends_on=[control_plane],
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
 
     def _node_role(self, name: str) -> pulumi.Output[str]:
         """Make the role of nodes. Its ARN waits for its policies: a node without them never joins."""
         import pulumi_aws as aws  # noqa: PLC0415  # as above
 
-        service = "ec2.amazonaws.com.cn" if self._settings.region.startswith("cn-") else "ec2.amazonaws.com"
-        role = aws.iam.Role(f"{name}-node", assume_role_policy=service_trust(service), tags=self._tags, opts=self._child)
+        role = aws.iam.Role(f"{name}-node", assume_role_policy=service_trust(self._ec2), tags=self._tags, opts=self._child)
         attachments = [
             aws.iam.RolePolicyAttachment(
                 f"{name}-node-{policy}",
@@ -328,7 +279,7 @@ class EksCluster(pulumi.ComponentResource):
         ]
         return after(role.arn, *attachments)
 
-    def _addons(self, name: str, control_plane: eks.Cluster, cpu: NodeGroup) -> list[aws.eks.Addon]:
+    def _addons(self, name: str, control_plane: eks.Cluster, cpu: NodeGroup, disk_key: pulumi.Input[str] | None) -> list[aws.eks.Addon]:
         import pulumi_aws as aws  # noqa: PLC0415  # as above
 
         role = aws.iam.Role(f"{name}-ebs", assume_role_policy=pod_identity_trust(), tags=self._tags, opts=self._child)
@@ -338,11 +289,16 @@ class EksCluster(pulumi.ComponentResource):
             policy_arn=f"arn:{partition(self._settings.region)}:iam::aws:policy/{_EBS_POLICY}",
             opts=self._child,
         )
-        identity = aws.eks.AddonPodIdentityAssociationArgs(role_arn=after(role.arn, attachment.id), service_account=_EBS_ACCOUNT)
+        ready = [attachment.id]
+        if disk_key is not None:
+            text = pulumi.Output.from_input(disk_key).apply(lambda key: document(volume_driver(key)))
+            policy = aws.iam.Policy(f"{name}-ebs-key", policy=text, tags=self._tags, opts=self._child)
+            ready.append(aws.iam.RolePolicyAttachment(f"{name}-ebs-key", role=role.name, policy_arn=policy.arn, opts=self._child).id)
+        identity = aws.eks.AddonPodIdentityAssociationArgs(role_arn=after(role.arn, *ready), service_account=_EBS_ACCOUNT)
         made: dict[str, aws.eks.Addon] = {}
         for plan in addon_plans():
             # Whoever gets an identity of a pod needs the agent that hands it out.
-            before: list[pulumi.Resource] = [control_plane, *([cpu, made[_POD_IDENTITY]] if plan.needs_nodes else [])]
+            before: list[pulumi.Resource] = [control_plane, *([cpu, made[POD_IDENTITY]] if plan.needs_nodes else [])]
             made[plan.name] = aws.eks.Addon(
                 f"{name}-{plan.name}",
                 cluster_name=self._settings.name,
@@ -385,19 +341,19 @@ class EksCluster(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         ).arn
 
-    def _storage_class(self, provider: k8s.Provider) -> k8s.storage.v1.StorageClass:
+    def _storage_class(self, provider: k8s.Provider, disk_key: pulumi.Input[str] | None) -> k8s.storage.v1.StorageClass:
         """Make the default one: a new cluster has none, and a claim without one waits for ever."""
         return k8s.storage.v1.StorageClass(
             STORAGE_CLASS,
             metadata=k8s.meta.v1.ObjectMetaArgs(name=STORAGE_CLASS, annotations={"storageclass.kubernetes.io/is-default-class": "true"}),
             provisioner="ebs.csi.aws.com",
-            parameters={"type": "gp3", "encrypted": "true"},
+            parameters={"type": "gp3", "encrypted": "true", **({} if disk_key is None else {"kmsKeyId": disk_key})},
             volume_binding_mode="WaitForFirstConsumer",
             allow_volume_expansion=True,
             opts=pulumi.ResourceOptions(parent=self, provider=provider),
         )
 
-    def _images(self, name: str) -> pulumi.Output[str] | None:
+    def _registry(self, name: str) -> ImageRegistry | None:
         settings = self._settings.image_repository
         if settings is None:
             return None
@@ -405,4 +361,4 @@ class EksCluster(pulumi.ComponentResource):
             f"{name}-images",
             ImageRepositoryArgs(settings=settings, tags=self._tags, provider=self._aws),
             pulumi.ResourceOptions(parent=self),
-        ).url
+        ).handle

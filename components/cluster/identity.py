@@ -6,7 +6,7 @@ its policies are attached.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -32,6 +32,10 @@ class Account:
     def arn(self, service: str, resource: str) -> str:
         """ARN of a resource of this account and region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.id}:{resource}"
+
+    def service(self, name: str, region: str | None = None) -> str:
+        """Name of a service of AWS in a region (this one's unless told), as ``kms:ViaService`` and principals have it."""
+        return f"{name}.{region or self.region}.amazonaws.com{'.cn' if self.partition == 'aws-cn' else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +80,27 @@ def model_reader(account: Account, *, bucket: str, prefix: str, key: str | None,
                 sid="DecryptModels",
                 actions=("kms:Decrypt",),
                 resources=(key,),
-                conditions={"StringEquals": {"kms:ViaService": f"s3.{region}.amazonaws.com"}},
+                conditions={"StringEquals": {"kms:ViaService": account.service("s3", region)}},
             )
         )
     return tuple(statements)
+
+
+def volume_driver(key: str) -> tuple[Statement, ...]:
+    """What the EBS driver needs besides AWS' policy for it, to make volumes that are encrypted with ``key`` (EKS user guide, "EBS CSI")."""
+    return (
+        Statement(
+            sid="LendKeyToVolumes",
+            actions=("kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"),
+            resources=(key,),
+            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        ),
+        Statement(
+            sid="EncryptVolumes",
+            actions=("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"),
+            resources=(key,),
+        ),
+    )
 
 
 def cluster_autoscaler(account: Account, cluster: str) -> tuple[Statement, ...]:
@@ -235,8 +256,11 @@ class ServiceAccountRoleArgs:
     identity: Identity
     namespace: str
     service_account: str
-    statements: Sequence[Statement]
+    statements: Sequence[Statement] | pulumi.Output[Sequence[Statement]]
+    """An output where an ARN in them is only known once it is made."""
     tags: Mapping[str, str]
+    more: Mapping[str, Sequence[Statement]] = field(default_factory=dict)
+    """Further policies, by the last part of their names: one holds 6144 characters."""
 
 
 class ServiceAccountRole(pulumi.ComponentResource):
@@ -263,7 +287,15 @@ class ServiceAccountRole(pulumi.ComponentResource):
             tags=dict(args.tags),
             opts=child,
         )
-        policy = aws.iam.Policy(name, policy=document(args.statements), tags=dict(args.tags), opts=child)
-        attachment = aws.iam.RolePolicyAttachment(name, role=role.name, policy_arn=policy.arn, opts=child)
-        self.arn = after(role.arn, attachment.id)
+        statements = args.statements
+        policies: dict[str, pulumi.Input[str]] = {
+            name: statements.apply(document) if isinstance(statements, pulumi.Output) else document(statements),
+            **{f"{name}-{part}": document(further) for part, further in args.more.items()},
+        }
+        attachments = []
+        for policy_name, text in policies.items():
+            policy = aws.iam.Policy(policy_name, policy=text, tags=dict(args.tags), opts=child)
+            attachment = aws.iam.RolePolicyAttachment(policy_name, role=role.name, policy_arn=policy.arn, opts=child)
+            attachments.append(attachment.id)
+        self.arn = after(role.arn, *attachments)
         self.register_outputs({"arn": self.arn})

@@ -16,27 +16,23 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
 
-from components import naming
+from components import naming, nodeconfig
 from components.cluster import gpu
 from components.cluster.network import after
 from components.naming import type_token
-from components.settings.cluster import architecture
+from components.settings.eks_pools import architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pulumi_aws as aws
 
-    from components.settings.cluster import CpuPoolSettings, DiskSettings, GpuPoolSettings
+    from components.settings.eks_pools import CpuPoolSettings, DiskSettings, GpuPoolSettings
 
 CPU_POOL: Final = "cpu"
 """Name of the pool without GPUs."""
 _TEMPLATE: Final = "k8s.io/cluster-autoscaler/node-template"
 _CAPACITY: Final = {"onDemand": "ON_DEMAND", "spot": "SPOT", "capacityBlock": "CAPACITY_BLOCK"}
-_ROOT: Final = "/dev/xvda"
-_DATA: Final = "/dev/xvdb"
-"""Bottlerocket keeps images here; its root holds the system alone."""
-_BOTTLEROCKET_ROOT_GIB: Final = 4
 _BOUNDARY: Final = "TRITON-FLEET"
 
 
@@ -75,6 +71,8 @@ class NodeGroupPlan:
     """As written, before base64."""
     asg_tags: Mapping[str, str]
     """Tags of the scaling group that tell an autoscaler what a node will have, before there is one."""
+    release: str | None = None
+    """Release of the node image; None leaves it to EKS, which takes the newest whenever the version moves."""
     reservation: str | None = None
     efa: int = 0
     """EFA network cards; 0 leaves the network to EKS."""
@@ -107,9 +105,10 @@ def cpu_group(settings: CpuPoolSettings, zones: Sequence[str]) -> NodeGroupPlan:
         max=settings.max,
         labels={naming.POOL_LABEL: CPU_POOL, **settings.labels},
         taints=(),
-        volumes=_volumes(settings.disk, "al2023"),
+        volumes=_volumes(settings.disk, "al2023", fast_pull=False),
         user_data=None,
         asg_tags={},
+        release=settings.release,
     )
 
 
@@ -149,9 +148,10 @@ def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> Node
         max=pool.max,
         labels=labels,
         taints=((gpu.TAINT_KEY, gpu.TAINT_VALUE, "NO_SCHEDULE"),) if pool.taint else (),
-        volumes=_volumes(pool.disk, pool.os),
+        volumes=_volumes(pool.disk, pool.os, fast_pull=pool.fast_pull),
         user_data=user_data(pool),
         asg_tags=asg_tags(pool, labels),
+        release=pool.release,
         reservation=pool.capacity_reservation,
         efa=machine.efa if pool.efa else 0,
         ssh_key=None if pool.ssh is None else pool.ssh.key,
@@ -185,8 +185,7 @@ def _al2023(pool: GpuPoolSettings) -> str | None:
     if pool.shared.kind == "mig":
         parts.append(("text/x-shellscript", mig_script(pool.shared.profile or "", pool.machine.gpu.mig[pool.shared.profile or ""])))
     if pool.fast_pull:
-        node = "---\napiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  featureGates:\n    FastImagePull: true\n"
-        parts.append(("application/node.eks.aws", node))
+        parts.append(("application/node.eks.aws", nodeconfig.AL2023_FAST_PULL))
     if not parts:
         return None
     head = f'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="{_BOUNDARY}"\n\n'
@@ -239,22 +238,21 @@ def _bottlerocket(pool: GpuPoolSettings) -> str | None:
     elif sharing.kind == "mps":
         lines += [f"[{plugin}]", 'device-sharing-strategy = "mps"', "", f"[{plugin}.mps]", f"replicas = {sharing.replicas}", ""]
     if pool.fast_pull:
-        lines += ["[settings.container-runtime]", 'snapshotter = "soci"', ""]
-        lines += ["[settings.container-runtime-plugins.soci-snapshotter]", 'pull-mode = "parallel-pull-unpack"', ""]
+        lines += [nodeconfig.BOTTLEROCKET_FAST_PULL]
     return "\n".join(lines) if lines else None
 
 
-def _volumes(disk: DiskSettings, system: gpu.OperatingSystem) -> tuple[Volume, ...]:
+def _volumes(disk: DiskSettings, system: gpu.OperatingSystem, *, fast_pull: bool) -> tuple[Volume, ...]:
     images = Volume(
-        device=_DATA if system == "bottlerocket" else _ROOT,
+        device=nodeconfig.DATA_DEVICE[system],
         size=disk.size,
         iops=disk.iops,
-        throughput=disk.throughput,
+        throughput=disk.rate(fast_pull=fast_pull),
         snapshot=disk.snapshot,
     )
     if system == "al2023":
         return (images,)
-    return (Volume(device=_ROOT, size=_BOTTLEROCKET_ROOT_GIB, iops=3000, throughput=125), images)
+    return (Volume(device=nodeconfig.ROOT_DEVICE, size=nodeconfig.BOTTLEROCKET_ROOT_GIB, iops=3000, throughput=125), images)
 
 
 # Resources.
@@ -266,13 +264,15 @@ class NodeGroupArgs:
 
     plan: NodeGroupPlan
     cluster: str
+    version: str
+    """Kubernetes minor of the nodes. Said, and not left to EKS: nodes would else stay at the minor that the group was made with forever."""
     vpc_id: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     """Role of the nodes; resolves once its policies are attached."""
     security_group_id: pulumi.Input[str]
     """The cluster's own group: whatever else stands in a template takes its place."""
     subnet_ids: Sequence[pulumi.Input[str]]
-    disk_key: str | None
+    disk_key: pulumi.Input[str] | None
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of instances and volumes; those of a group don't reach them."""
     provider: aws.Provider
@@ -295,6 +295,8 @@ class NodeGroup(pulumi.ComponentResource):
         group = aws.eks.NodeGroup(
             name,
             cluster_name=args.cluster,
+            version=args.version,
+            release_version=plan.release,
             node_role_arn=args.role_arn,
             subnet_ids=list(args.subnet_ids),
             ami_type=plan.ami_type,

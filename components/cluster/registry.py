@@ -1,4 +1,4 @@
-"""An ECR repository for Triton images of one's own. Makes no image: what builds or mirrors one pushes here."""
+"""An ECR repository for Triton images of one's own. Makes no image: `components/images.py` does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from components.cluster.network import after
+from components.handles import ImageRegistry
 from components.naming import type_token
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     import pulumi_aws as aws
 
-    from components.settings.cluster import ImageRepositorySettings
+    from components.settings.eks import ImageRepositorySettings
 
 
 def lifecycle(keep_untagged_days: int) -> str:
@@ -37,8 +39,7 @@ class ImageRepositoryArgs:
 class ImageRepository(pulumi.ComponentResource):
     """A repository whose tags never move, except ``cache*`` for builds, and whose images are scanned when pushed."""
 
-    url: pulumi.Output[str]
-    """What images are named by, before ``@`` or ``:``."""
+    handle: ImageRegistry
 
     def __init__(self, name: str, args: ImageRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
@@ -59,5 +60,14 @@ class ImageRepository(pulumi.ComponentResource):
             opts=child,
         )
         policy = aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle(settings.keep_untagged_days), opts=child)
-        self.url = pulumi.Output.all(repository.repository_url, policy.id).apply(lambda known: str(known[0]))
-        self.register_outputs({"url": self.url})
+        url = after(repository.repository_url, policy.id)
+        token = aws.ecr.get_authorization_token_output(
+            registry_id=repository.registry_id, opts=pulumi.InvokeOutputOptions(parent=self, provider=args.provider)
+        )
+        self.handle = ImageRegistry(
+            url=url,
+            address=url.apply(lambda known: known.split("/", maxsplit=1)[0]),
+            username=token.user_name,
+            password=pulumi.Output.secret(token.password),
+        )
+        self.register_outputs({"url": url})

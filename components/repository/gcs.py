@@ -11,7 +11,6 @@ key to write with, and is kept nowhere.
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
 import os
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from components.errors import FleetError
+from components.repository.checksum import crc32c, extend, text
 from components.repository.objectstore import PARALLEL, PART_BYTES, SourceChangedError, Stat, StoreUnreachableError
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _TIMEOUT_S: Final = (5, 60)
 _PATIENCE_S: Final = 60
 """How long one request is repeated, with backoff and jitter, before the store counts as unreachable."""
 _PAGE: Final = 1000
-_READ: Final = 1 << 20
 _FIELDS: Final = "items(name,size,crc32c,updated,generation),nextPageToken"
 _ABORT_DAYS: Final = 7
 """Unfinished uploads of the XML interface are dropped after so many days; Google drops resumable ones itself after as many."""
@@ -113,7 +112,7 @@ class GcsStore:
         with self._explained():
             blob = self._bucket.blob(key)
             blob.upload_from_string(body, content_type="application/octet-stream", checksum="crc32c", timeout=_TIMEOUT_S, retry=self._retry)
-            return self._arrived(blob, len(body), _crc32c(body))
+            return self._arrived(blob, len(body), crc32c(body))
 
     def put_file(self, key: str, source: Source, transfer: Transfer) -> Stat:
         """See ObjectStore."""
@@ -138,15 +137,15 @@ class GcsStore:
                 timeout=_TIMEOUT_S,
                 retry=self._retry,
             )
-            written = self._arrived(blob, source.size, reader.crc32c)
+            written = self._arrived(blob, source.size, source.crc32c)
         reader.done()
         return written
 
     def holds(self, found: Stat, source: Source | None) -> bool:
-        """See ObjectStore. Reads the file once where the sizes agree."""
+        """See ObjectStore. By what the scan has found: the file is not read again."""
         if source is None:
             return found.size == 0
-        return found.size == source.size and found.etag == _crc32c_of(source.path)
+        return found.size == source.size and found.etag == source.crc32c
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
         """See ObjectStore. Pinned to the generation that was looked at; large objects take several requests."""
@@ -402,15 +401,9 @@ class _Reader:
         self._stream = stream
         self._source = source
         self._transfer = transfer
-        self._sha256 = hashlib.sha256()
-        self._crc32c = _checksum()
+        self._crc = 0
         self._hashed = 0
         self._reported = 0
-
-    @property
-    def crc32c(self) -> str:
-        """Checksum of what was read, as the store writes it."""
-        return base64.b64encode(self._crc32c.digest()).decode()
 
     def tell(self) -> int:
         return self._stream.tell()
@@ -425,13 +418,11 @@ class _Reader:
         chunk = self._stream.read(size)
         end = at + len(chunk)
         if end > self._hashed:  # a chunk that is repeated is read again
-            new = chunk[self._hashed - at :]
-            self._sha256.update(new)
-            self._crc32c.update(new)
+            self._crc = extend(self._crc, chunk[self._hashed - at :])
             self._hashed = end
         short = len(chunk) < size and end < self._source.size
         last = end >= self._source.size
-        if short or (last and (self._sha256.hexdigest() != self._source.sha256 or not self._source.unchanged())):
+        if short or (last and (text(self._crc) != self._source.crc32c or not self._source.unchanged())):
             raise SourceChangedError(self._source.path)
         return chunk
 
@@ -452,28 +443,6 @@ def _stat(blob: Any) -> Stat:
         etag=str(blob.crc32c or ""),
         modified=blob.updated.timestamp() if blob.updated is not None else 0.0,
     )
-
-
-def _checksum(begin: bytes = b"") -> Any:
-    from google_crc32c import Checksum  # noqa: PLC0415
-
-    return Checksum(begin)  # type: ignore[no-untyped-call]
-
-
-def _crc32c(body: bytes) -> str:
-    return base64.b64encode(_checksum(body).digest()).decode()
-
-
-def _crc32c_of(path: Path) -> str:
-    """Checksum of a file as the store writes it; empty, which no object has, when it can't be read."""
-    checksum = _checksum()
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_READ):
-                checksum.update(chunk)
-    except OSError:
-        return ""
-    return base64.b64encode(checksum.digest()).decode()
 
 
 def _read(path: Path, most: int) -> bytes:

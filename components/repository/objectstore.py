@@ -28,7 +28,8 @@ PARALLEL: Final = 16
 """Requests in flight at once. Small files wait for round trips, not for bandwidth; 16 keeps a 100 ms store at 160 files a second."""
 
 PART_BYTES: Final = 8 << 20
-"""Files above this go in parts of it, and a request in flight holds no more than this in memory: PARALLEL * PART_BYTES = 128 MiB."""
+"""Files that are too large for one request go in parts of this, and a request in flight holds no more than it in memory:
+PARALLEL * PART_BYTES = 128 MiB."""
 
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Between attempts at a whole transfer: a store that restarts within a minute goes unnoticed, one that stays away is told after it."""
@@ -84,6 +85,8 @@ class Source:
     """Bytes."""
     sha256: str
     """Hex digest."""
+    crc32c: str
+    """Base64, as stores write it."""
     modified_ns: int
     """Time of change in nanoseconds since 1970: a file that has another one now is refused (SourceChangedError)."""
 
@@ -101,7 +104,7 @@ class Transfer:
     """What a transfer and those who watch it share. Safe to use from several threads."""
 
     sent: Callable[[int], None] = lambda _: None
-    """Called with the number of bytes that have arrived since the last call."""
+    """Called with the number of bytes that have arrived since the last call; with a negative one when they have to be sent again."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     """Set to end it: no new request is begun."""
 
@@ -143,7 +146,7 @@ class ObjectStore(Protocol):
         """Write a small object, checksum compared."""
 
     def put_file(self, key: str, source: Source, transfer: Transfer) -> Stat:
-        """Write a file: streamed, in parts above PART_BYTES, at most PART_BYTES in memory per call, checksum compared.
+        """Write a file: streamed, in parts where it is large, at most PART_BYTES in memory per call, checksum compared.
 
         Parts of an earlier attempt that was killed are used where the store still has them.
 

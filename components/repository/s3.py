@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,12 +22,15 @@ import pulumi.dynamic
 from components.errors import FleetError
 from components.handles import RepositoryHandle
 from components.naming import type_token
+from components.repository.keyfile import key_output, read_key_file
+from components.repository.layout import tree_name
 from components.repository.needs import needs
 from components.repository.objectstore import SHORT_PAUSES_S, patiently
-from components.repository.release import Releases, in_parallel, tree_name
+from components.repository.parallel import in_parallel
+from components.repository.release import Releases
+from components.repository.s3client import environment_endpoint
 from components.repository.scan import parse_sums
 from components.repository.scan import plan as plan_of
-from components.repository.store import environment_endpoint
 from components.repository.stores import open_store
 from components.repository.sync import BucketProvider, ReleaseProvider
 from components.settings.repository import is_loopback
@@ -63,17 +65,24 @@ class _Release(pulumi.dynamic.Resource, module="repository", name="Release"):
 
     digest: pulumi.Output[str]
     url: pulumi.Output[str]
+    name: pulumi.Output[str | None]
+    previous: pulumi.Output[list[str] | None]
 
 
 class ModelRepository(pulumi.ComponentResource):
     """The release that Triton reads. Raises FleetError like `check_environment`."""
 
     handle: RepositoryHandle
+    release: pulumi.Output[str | None]
+    """Name of the release that is served."""
+    previous: pulumi.Output[list[str] | None]
+    """Names of those that it can be rolled back to (``repository.release``), the newest first."""
 
     def __init__(self, name: str, args: ModelRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings, plan = args.settings, args.plan
         root = store_url(settings, os.environ)
         credentials = _credentials() if settings.credentials == "environment" else None
+        key_file = key_output(settings)
         super().__init__(type_token("repository", "ModelRepository"), name, None, opts)
         place = place_of(settings)
         owner = f"{pulumi.get_organization()}.{pulumi.get_project()}.{pulumi.get_stack()}.{name}"
@@ -103,6 +112,9 @@ class ModelRepository(pulumi.ComponentResource):
                 "verify": settings.verify,
                 # Where progress is shown. As a future: an output would make a child depend on its parent.
                 "display": self._urn_of_child(_RELEASE_TYPE, name),
+                # Told by the provider.
+                "name": None,
+                "previous": None,
             },
             pulumi.ResourceOptions(parent=self, depends_on=depends_on),
         )
@@ -119,9 +131,11 @@ class ModelRepository(pulumi.ComponentResource):
             mode=settings.mode,
             region=settings.region,
             credentials=credentials,
+            key_file=key_file,
             needs=args.needs,
         )
-        self.register_outputs({"url": release.url, "digest": digest})
+        self.release, self.previous = release.name, release.previous
+        self.register_outputs({"url": release.url, "digest": digest, "release": release.name})
 
     async def _urn_of_child(self, kind: str, name: str) -> str:
         urn = await self.urn.future()
@@ -154,12 +168,10 @@ def past_plan(settings: RepositorySettings) -> Plan:
     wanted = settings.release or ""
     releases = Releases(open_store(place_of(settings)), settings.prefix, "")
     found = patiently(releases.manifests, SHORT_PAUSES_S)
-    matching = [manifest for manifest in found if manifest.digest.startswith(wanted)]
+    matching = [manifest for manifest in found if manifest.digest.startswith(wanted) or manifest.name == wanted]
     if len(matching) != 1:
-        there = "; ".join(
-            f"{manifest.digest[:12]} of {time.strftime('%Y-%m-%d %H:%M', time.localtime(manifest.created))}" for manifest in found[:10]
-        )
-        what = "is not in the bucket" if not matching else f"is the beginning of {len(matching)} releases"
+        there = ", ".join(f"{manifest.name} ({manifest.digest[:12]})" for manifest in (matching or found)[:10])
+        what = "is not in the bucket" if not matching else f"means {len(matching)} releases"
         raise FleetError(
             f"triton-fleet:repository.release ({wanted}) {what}: there is nothing to roll back to, nothing was changed. "
             f"Name one of those below {releases.store.url(settings.prefix)}: {there or 'none'}."
@@ -200,6 +212,7 @@ def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) 
         FleetError: When pods could not find the store, or when the keys that Triton is to get are not to be found.
     """
     store_url(settings, environ)
+    read_key_file(settings)
     if settings.credentials == "environment":
         _find_keys()
 

@@ -7,27 +7,39 @@ config.pbtxt says, and whether a model may do without one, is judged by `compone
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from components.errors import FleetError
+from components.repository.checksum import BLOCK, crc32c, extend, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
+
+
+class Digests(NamedTuple):
+    """What tells the content of a file."""
+
+    sha256: str
+    """Hex."""
+    crc32c: str
+    """Base64, as stores write it: what is sent is compared with what was scanned, on arrival and by the store itself."""
 
 
 class KnownFiles(Protocol):
-    """Digests of files that were read before."""
+    """Digests of files that were read before. Names are paths below the folder of models."""
 
-    def sha256(self, path: Path, seen: os.stat_result) -> str | None:
-        """Digest of the file when it looks as it did when it was read; None when it has to be read."""
+    def recall(self, name: str, seen: os.stat_result) -> Digests | None:
+        """Digests of the file when it looks as it did when it was read; None when it has to be read."""
 
-    def learn(self, path: Path, seen: os.stat_result, sha256: str) -> None:
-        """Remember the digest of a file that looked like ``seen`` before it was read."""
+    def learn(self, name: str, seen: os.stat_result, digests: Digests) -> None:
+        """Remember the digests of a file that looked like ``seen`` before it was read."""
 
     def save(self) -> None:
         """Keep what was learnt."""
@@ -59,27 +71,33 @@ _KEY_BYTES: Final = 1024
 _RELEASE_PATH_BYTES: Final = _KEY_BYTES - 256
 """Longest path inside a release; the rest of the key is for prefix and digest."""
 
-_CHUNK: Final = 1 << 20
+_LARGE: Final = 1 << 20
+"""Bytes of a file from which on hashing it is worth a thread of its own: hashlib lets other threads run meanwhile."""
+
+_NOTHING: Final = hashlib.sha256(b"").hexdigest()
+_by_name: Final = operator.attrgetter("name")
 
 PLACEHOLDER: Final = ".triton-fleet-empty"
 """Object that stands for an empty version folder, as an ensemble has: object stores have no folders. Triton ignores the file."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PlannedFile:
     """One object of a release."""
 
     path: str
     """Path below the release's prefix, with forward slashes, such as ``add_sub/1/model.py``."""
-    source: Path | None
-    """File that is uploaded; None for the placeholder of an empty folder."""
+    source: str | None
+    """File that is uploaded; None for the placeholder of an empty folder. As text: a scan of many files is spent on making paths."""
     size: int
     """Bytes."""
     sha256: str
     """Hex digest of the content."""
+    crc32c: str
+    """See `Digests`; empty for a release that is in the store already."""
     modified_ns: int
-    """The file's time of change when it was read, in nanoseconds since 1970: tells whether it changed afterwards. Not part of any "
-    "digest."""
+    """The file's time of change when it was read, in nanoseconds since 1970: tells whether it changed afterwards. Not part of any
+    digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,24 +145,21 @@ def scan(folder: Path, models: Sequence[str] | None = None, known: KnownFiles | 
     )
     wanted = sorted(present if models is None else models)
     problems = [
-        f"{_KEY}.models names {name}, and {folder} has no such folder: there is nothing to upload for it. "
-        f"Add {folder / name} or leave {name} out. There: {', '.join(present) or 'nothing'}."
+        f"{_KEY}.models names {_shown(name)}, and {folder} has no such folder: there is nothing to upload for it. "
+        f"Add {_shown(str(folder / name))} or leave {_shown(name)} out. There: {', '.join(map(_shown, present)) or 'nothing'}."
         for name in wanted
         if name not in present
     ]
     if not wanted:
         problems.append(f"{_KEY}.source ({folder}) holds no model folder: there is nothing to serve. Add models or name another folder.")
-    files: list[PlannedFile] = []
-    for name in wanted:
-        if name in present:
-            found = _Model(folder, name, known)
-            files.extend(found.files)
-            problems.extend(found.problems)
+    found = [_Model(folder, name) for name in wanted if name in present]
+    files = _read_all([file for model in found for file in model.files], known)
+    problems.extend(problem for model in found for problem in model.problems)
     if problems:
         raise FleetError(*problems)
     if known is not None:
         known.save()
-    return plan(files)
+    return plan([*files, *(file for model in found for file in model.placeholders)])
 
 
 def plan(files: Iterable[PlannedFile]) -> Plan:
@@ -164,7 +179,7 @@ def parse_sums(sums: bytes) -> list[PlannedFile]:
     """Files of a release by its sums; lines that are none are left out, and the digest of what is left tells."""
     lines = [line.split(" ", 2) for line in sums.decode(errors="replace").split("\n")]
     return [
-        PlannedFile(path=line[2], source=None, size=int(line[1]), sha256=line[0], modified_ns=0)
+        PlannedFile(path=line[2], source=None, size=int(line[1]), sha256=line[0], crc32c="", modified_ns=0)
         for line in lines
         if len(line) == 3 and line[1].isdecimal()  # noqa: PLR2004  # sha256, size, path
     ]
@@ -183,133 +198,199 @@ def _is_litter(name: str) -> bool:
     return name in _LITTER or name.endswith(_LITTER_SUFFIXES)
 
 
-class _Model:
-    """One model's folder, read and checked."""
+def _shown(path: str) -> str:
+    """A path for a message: as it is where it can be printed."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return ascii(path)
+    return path if _ODD.search(path) is None else repr(path)
 
-    def __init__(self, folder: Path, name: str, known: KnownFiles | None) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file of a model."""
+
+    model: _Model
+    path: str
+    """Below the folder of models, with forward slashes."""
+    source: str
+    seen: os.stat_result
+    """As it looked before it was read."""
+
+
+class _Model:
+    """One model's folder, looked through and checked, but for what its files hold."""
+
+    def __init__(self, folder: Path, name: str) -> None:
         self.name = name
-        self.known = known
         self.root = folder / name
         self.repository = folder.resolve()
         self.problems: list[str] = []
-        self.files: list[PlannedFile] = []
+        self.files: list[_Found] = []
+        self.placeholders: list[PlannedFile] = []
         if _MODEL_NAME.match(name) is None:
-            self._refuse(
+            self.refuse(
                 "has a name that object keys, URLs or metric labels can't carry",
                 "Use letters, digits, dots, hyphens and underscores, 128 at most.",
             )
             return
-        for path in self._walk(self.root, frozenset({self.root.resolve()})):
-            self._add(path)
-        self._check_layout()
+        versions: dict[str, int] = {}
+        if self.root.is_symlink() and not self._stays_inside(str(self.root)):
+            return
+        try:
+            seen = self.root.stat()
+        except OSError as error:
+            self.refuse(f"can't be read ({error.strerror})", "Make it readable.")
+            return
+        if self._walk(str(self.root), name, frozenset({(seen.st_dev, seen.st_ino)}), versions):
+            self._check_layout(versions)
 
-    def _refuse(self, what: str, remedy: str, path: Path | None = None) -> None:
-        where = self.root if path is None else path
-        self.problems.append(f"{_KEY}: {where} {what}: Triton would not serve {self.name} as meant. {remedy}")
+    def refuse(self, what: str, remedy: str, path: str | None = None) -> None:
+        """Note what is wrong with the model, or with one of its files."""
+        where = _shown(str(self.root) if path is None else path)
+        self.problems.append(f"{_KEY}: {where} {what}: Triton would not serve {_shown(self.name)} as meant. {remedy}")
 
-    def _walk(self, folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    def _walk(self, folder: str, below: str, above: frozenset[tuple[int, int]], versions: dict[str, int] | None = None) -> bool:
+        """Note all files of a folder; False when it can't be read.
+
+        ``above``: device and inode of the folders around it. ``versions``: gets the number of files of each folder that is a version.
+        """
         try:
             with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+                entries = sorted(found, key=_by_name)
         except OSError as error:
-            self._refuse(f"can't be read ({error.strerror})", "Make it readable.", folder)
-            return
+            self.refuse(f"can't be read ({error.strerror})", "Make it readable.", folder)
+            return False
         for entry in entries:
-            if _is_litter(entry.name):
+            name = entry.name
+            if versions is not None and _VERSION.match(name) is not None and entry.is_dir():
+                versions[name] = 0
+            if _is_litter(name) or (entry.is_symlink() and not self._stays_inside(entry.path)):
                 continue
-            path = folder / entry.name
-            if entry.is_symlink() and not self._stays_inside(path):
+            try:
+                seen = entry.stat()
+            except OSError as error:
+                self.refuse(f"can't be read ({error.strerror})", "Make it readable.", entry.path)
                 continue
-            if entry.is_dir():
-                target = path.resolve()
-                if target in above:
-                    self._refuse("is a link to a folder around it", "Remove the link.", path)
-                    continue
-                yield from self._walk(path, above | {target})
+            if not stat.S_ISDIR(seen.st_mode):
+                self._add(entry.path, f"{below}/{name}", seen)
+                continue
+            identity = (seen.st_dev, seen.st_ino)
+            before = len(self.files)
+            if identity in above:
+                self.refuse("is a link to a folder around it", "Remove the link.", entry.path)
             else:
-                yield path
+                self._walk(entry.path, f"{below}/{name}", above | {identity})
+            if versions is not None and name in versions:
+                versions[name] = len(self.files) - before
+        return True
 
-    def _stays_inside(self, entry: Path) -> bool:
-        target = entry.resolve()
-        if not target.exists():
-            self._refuse("is a link to nothing", "Remove the link or restore its target.", entry)
+    def _stays_inside(self, path: str) -> bool:
+        try:
+            target = Path(path).resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself
+            self.refuse("is a link to nothing", "Remove the link or restore its target.", path)
             return False
         if not target.is_relative_to(self.repository):
-            self._refuse(f"is a link out of the repository, to {target}", "Copy the file into the model's folder.", entry)
+            self.refuse(f"is a link out of the repository, to {_shown(str(target))}", "Copy the file into the model's folder.", path)
             return False
         return True
 
-    def _add(self, path: Path) -> None:
-        # By its text: the path was made from the root's, and taking paths apart is what a scan of many files spends its time on.
-        relative = f"{self.name}/{str(path)[len(str(self.root)) + 1 :].replace(os.sep, '/')}"
+    def _add(self, source: str, path: str, seen: os.stat_result) -> None:
         try:
-            encoded = relative.encode()
+            length = len(path.encode())
         except UnicodeEncodeError:
-            self._refuse("has a name that is not UTF-8", "Rename it.", Path(repr(path)))
+            self.refuse("has a name that is not UTF-8", "Rename it.", source)
             return
-        if _ODD.search(relative) is not None:
-            self._refuse("has a control character or backslash in its name", "Rename it.", Path(repr(str(path))))
-            return
-        if len(encoded) > _RELEASE_PATH_BYTES:
-            self._refuse(f"has a path of {len(encoded)} bytes, more than {_RELEASE_PATH_BYTES}", "Shorten it.", path)
-            return
-        try:
-            before = path.stat()
-            if not stat.S_ISREG(before.st_mode):
-                self._refuse("is neither a file nor a folder", "Remove it.", path)
-                return
-            remembered = None if self.known is None else self.known.sha256(path, before)
-            digest, size, head = _hash(path) if remembered is None else (remembered, before.st_size, b"")
-        except OSError as error:
-            self._refuse(f"can't be read ({error.strerror})", "Make it readable.", path)
-            return
-        if head.startswith(_LFS_POINTER):
-            self._refuse("is a Git LFS pointer, not the model", "Run `git lfs pull`.", path)
-            return
-        if self.known is not None and remembered is None and size == before.st_size:
-            self.known.learn(path, before, digest)
-        self.files.append(PlannedFile(path=relative, source=path, size=size, sha256=digest, modified_ns=before.st_mtime_ns))
+        if _ODD.search(path) is not None:
+            self.refuse("has a control character or backslash in its name", "Rename it.", source)
+        elif length > _RELEASE_PATH_BYTES:
+            self.refuse(f"has a path of {length} bytes, more than {_RELEASE_PATH_BYTES}", "Shorten it.", source)
+        elif not stat.S_ISREG(seen.st_mode):
+            self.refuse("is neither a file nor a folder", "Remove it.", source)
+        else:
+            self.files.append(_Found(self, path, source, seen))
 
-    def _check_layout(self) -> None:
-        versions = (
-            [entry.name for entry in self.root.iterdir() if entry.is_dir() and _VERSION.match(entry.name) is not None]
-            if os.access(self.root, os.R_OK | os.X_OK)
-            else []
-        )
+    def _check_layout(self, versions: dict[str, int]) -> None:
         config = self.root / "config.pbtxt"
-        described = config.is_file()
+        ensemble = bool(not versions or 0 in versions.values()) and config.is_file() and _is_ensemble(config)
         if not versions:
-            kind = " (an ensemble needs an empty one too)" if described and _is_ensemble(config) else ""
-            self._refuse(f"has no version folder{kind}", f"Put the model into {self.root / '1'}.")
-        for version in versions:
-            content = [file for file in self.files if file.path.startswith(f"{self.name}/{version}/")]
-            if content:
+            kind = " (an ensemble needs an empty one too)" if ensemble else ""
+            self.refuse(f"has no version folder{kind}", f"Put the model into {self.root / '1'}.")
+        for version, files in versions.items():
+            if files:
                 continue
-            if described and _is_ensemble(config):
-                self.files.append(
-                    PlannedFile(
-                        path=f"{self.name}/{version}/{PLACEHOLDER}",
-                        source=None,
-                        size=0,
-                        sha256=hashlib.sha256(b"").hexdigest(),
-                        modified_ns=0,
-                    )
-                )
+            if ensemble:
+                path = f"{self.name}/{version}/{PLACEHOLDER}"
+                self.placeholders.append(PlannedFile(path=path, source=None, size=0, sha256=_NOTHING, crc32c=crc32c(b""), modified_ns=0))
             elif not self.problems:
-                self._refuse("is an empty version", "Put the model's files there.", self.root / version)
+                self.refuse("is an empty version", "Put the model's files there.", str(self.root / version))
 
 
-def _hash(path: Path) -> tuple[str, int, bytes]:
-    """Hex digest, size in bytes and first bytes of a file."""
-    digest = hashlib.sha256()
-    size = 0
-    head = b""
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            head = head or chunk[:64]
-            digest.update(chunk)
-            size += len(chunk)
-    return digest.hexdigest(), size, head
+def _read_all(found: Sequence[_Found], known: KnownFiles | None) -> list[PlannedFile]:
+    """The files with their digests, large ones hashed side by side. What can't be read or is no model's file is told to its model."""
+    contents: list[_Content | _Refusal | None] = []
+    for file in found:
+        digests = None if known is None else known.recall(file.path, file.seen)
+        contents.append(None if digests is None else _Content(file.seen.st_size, digests))
+    unread = [number for number, content in enumerate(contents) if content is None]
+    large = [number for number in unread if found[number].seen.st_size >= _LARGE]
+    # The largest first: otherwise the last one keeps everybody waiting.
+    large.sort(key=lambda number: -found[number].seen.st_size)
+    with ThreadPoolExecutor(max(min(os.cpu_count() or 1, len(large)), 1), thread_name_prefix="triton-fleet-scan") as pool:
+        running = {number: pool.submit(_read, found[number].source) for number in large}
+        for number in unread:
+            contents[number] = running[number].result() if number in running else _read(found[number].source)
+    planned: list[PlannedFile] = []
+    for file, content in zip(found, contents, strict=True):
+        if isinstance(content, _Refusal):
+            file.model.refuse(content.what, content.remedy, file.source)
+        elif content is not None:
+            size, digests = content.size, content.digests
+            planned.append(PlannedFile(file.path, file.source, size, digests.sha256, digests.crc32c, file.seen.st_mtime_ns))
+    if known is not None:
+        for number in unread:
+            content, file = contents[number], found[number]
+            if isinstance(content, _Content) and content.size == file.seen.st_size:
+                known.learn(file.path, file.seen, content.digests)
+    return planned
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a file holds."""
+
+    size: int
+    """Bytes that were read."""
+    digests: Digests
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What is wrong with a file, and what to do."""
+
+    what: str
+    remedy: str
+
+
+def _read(path: str) -> _Content | _Refusal:
+    sha256 = hashlib.sha256()
+    crc = size = 0
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe that has taken the file's place would block
+        try:
+            while chunk := os.read(descriptor, BLOCK):
+                if not size and chunk.startswith(_LFS_POINTER):
+                    return _Refusal("is a Git LFS pointer, not the model", "Run `git lfs pull`.")
+                sha256.update(chunk)
+                crc = extend(crc, chunk)
+                size += len(chunk)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return _Refusal(f"can't be read ({error.strerror})", "Make it readable.")
+    return _Content(size, Digests(sha256.hexdigest(), text(crc)))
 
 
 _ENSEMBLE: Final = re.compile(r'^\s*(platform\s*:\s*"ensemble"|ensemble_scheduling\b)', re.MULTILINE)

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from components.repository.scan import Digests
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,38 +26,39 @@ _RECENT_NS: Final = 2_000_000_000
 """A file changed within this before it was read may change again within the same tick of its file system's clock: it is read again
 next time. Two seconds is FAT's tick, the coarsest there is."""
 _BUSY_S: Final = 5.0
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_CRC32C: Final = 8
+_DIGESTS: Final = 64 + 1 + _CRC32C
+"""Length of the digests of a file: hex SHA-256, a blank, base64 CRC32C."""
 
 
 class ScanCache:
     """See `scan.KnownFiles`."""
 
-    def __init__(self, file: Path, folder: Path, *, verify: bool = False) -> None:
+    def __init__(self, file: Path, *, verify: bool = False) -> None:
         self._file = file
-        # Paths below the folder: the same file is asked for by a path from the project and by one from the root.
-        self._prefix = len(str(folder)) + 1
-        self._learnt: dict[str, tuple[int, int, int, int, str]] = {}
-        self._kept: dict[str, tuple[int, int, int, int, str]] = {}
+        self._learnt: dict[str, str] = {}
+        self._kept: dict[str, str] = {}
         self._seen: set[str] = set()
         self.reads = 0
         """Files that had to be read."""
         if not verify:
             self._kept = self._load()
 
-    def sha256(self, path: Path, seen: os.stat_result) -> str | None:
+    def recall(self, name: str, seen: os.stat_result) -> Digests | None:
         """See KnownFiles."""
-        name = str(path)[self._prefix :]
         self._seen.add(name)
-        found = self._kept.get(name)
-        if found is not None and found[:4] == (seen.st_size, seen.st_mtime_ns, seen.st_ino, seen.st_dev):
-            return found[4]
-        self.reads += 1
-        return None
+        found = self._kept.get(name, "")
+        looks = _looks(seen)
+        if not found.startswith(looks) or len(found) != len(looks) + _DIGESTS:
+            self.reads += 1
+            return None
+        return Digests(found[-_DIGESTS : -_CRC32C - 1], found[-_CRC32C:])
 
-    def learn(self, path: Path, seen: os.stat_result, sha256: str) -> None:
+    def learn(self, name: str, seen: os.stat_result, digests: Digests) -> None:
         """See KnownFiles."""
         if time.time_ns() - seen.st_mtime_ns > _RECENT_NS:
-            self._learnt[str(path)[self._prefix :]] = (seen.st_size, seen.st_mtime_ns, seen.st_ino, seen.st_dev, sha256)
+            self._learnt[name] = f"{_looks(seen)}{digests.sha256} {digests.crc32c}"
 
     def save(self) -> None:
         """See KnownFiles."""
@@ -74,19 +77,15 @@ class ScanCache:
         self._kept.update(self._learnt)
         self._learnt = {}
 
-    def _load(self) -> dict[str, tuple[int, int, int, int, str]]:
+    def _load(self) -> dict[str, str]:
         if not self._file.is_file():
             return {}
         try:
             with contextlib.closing(sqlite3.connect(f"{self._file.as_uri()}?mode=ro", timeout=_BUSY_S, uri=True)) as database:
                 if database.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
                     return {}
-                rows = database.execute("SELECT path, size, mtime_ns, inode, device, sha256 FROM files").fetchall()
-            return {
-                path: (size, mtime, int(inode), int(device), sha256)
-                for path, size, mtime, inode, device, sha256 in rows
-                if isinstance(path, str) and isinstance(sha256, str) and len(sha256) == 64  # noqa: PLR2004  # hex SHA-256
-            }
+                rows = database.execute("SELECT path, content FROM files WHERE typeof(path) = 'text' AND typeof(content) = 'text'")
+                return dict(rows.fetchall())
         except (OSError, sqlite3.Error, ValueError, TypeError):
             return {}
 
@@ -95,16 +94,14 @@ class ScanCache:
             if database.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
                 database.execute("DROP TABLE IF EXISTS files")
                 database.execute(f"PRAGMA user_version = {_FORMAT}")
-            # Inodes and devices as text: they are unsigned, and SQLite's integers are not.
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS files "
-                "(path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode TEXT, device TEXT, sha256 TEXT) WITHOUT ROWID"
-            )
+            # How it looked and its digests in one text: what is loaded is compared as it is, file for file.
+            database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID")
             database.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
-            database.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
-                [(path, size, mtime, str(inode), str(device), sha) for path, (size, mtime, inode, device, sha) in self._learnt.items()],
-            )
+            database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", list(self._learnt.items()))
+
+
+def _looks(seen: os.stat_result) -> str:
+    return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino} {seen.st_dev} "
 
 
 def open_cache(folder: Path, environ: Mapping[str, str], *, verify: bool = False) -> ScanCache:
@@ -112,7 +109,7 @@ def open_cache(folder: Path, environ: Mapping[str, str], *, verify: bool = False
     root = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache")
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
     asked = environ.get(VERIFY, "") not in {"", "0"}
-    return ScanCache(root / "triton-fleet" / "scan" / f"{name}.sqlite", folder, verify=verify or asked)
+    return ScanCache(root / "triton-fleet" / "scan" / f"{name}.sqlite", verify=verify or asked)
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

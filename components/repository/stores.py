@@ -22,6 +22,7 @@ def open_store(props: Mapping[str, Any]) -> Store:
         return GcsStore(
             bucket=props["bucket"], project=props.get("project"), location=props.get("location"), endpoint=props.get("endpoint")
         )
-    from components.repository.store import Location, S3Store  # noqa: PLC0415  # the same for AWS
+    from components.repository.s3client import Location  # noqa: PLC0415  # the same for AWS
+    from components.repository.store import S3Store  # noqa: PLC0415
 
     return S3Store(Location(bucket=props["bucket"], region=props["region"], endpoint=props.get("endpoint")))

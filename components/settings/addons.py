@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from components.settings.base import DnsLabel, Duration, Model, Problem, Problems, Quantity
+from components.settings.karpenter import KarpenterSettings
 
 
 class ChartSettings(Model):
@@ -72,6 +72,8 @@ class DcgmSettings(Model):
 class AdapterSettings(Model):
     """prometheus-adapter: Prometheus series as custom.metrics.k8s.io."""
 
+    enabled: bool = True
+    """Whether it is installed. False only where the Stackdriver adapter serves all that the deployments scale by."""
     relist_interval: Duration = Field(default=15.0, gt=0)
     """How often the adapter looks for new series: what a first sample waits until an autoscaler can see it."""
 
@@ -105,59 +107,6 @@ class ClusterAutoscalerSettings(Model):
     """How long a node must have been unneeded before it goes. A new GPU node takes 4 to 7 minutes: shorter than that saves little."""
     max_node_provision_time: Duration = Field(default=900.0, ge=300)
     """How long a node may take to come before another group is tried: longer than a cloud without capacity takes to say so."""
-
-
-class KarpenterPoolSettings(Model):
-    """GPU nodes that Karpenter may start: whole GPUs only. Shared and sliced ones need a node group."""
-
-    name: DnsLabel
-    """Name of the NodePool and its EC2NodeClass."""
-    instance_families: tuple[str, ...] = Field(default=("g5", "g6"), min_length=1)
-    """EC2 instance families with NVIDIA GPUs."""
-    capacity_types: tuple[Literal["on-demand", "spot", "reserved"], ...] = Field(default=("on-demand",), min_length=1)
-    """Kinds of capacity, in Karpenter's own words; with several it takes reserved before spot before on-demand."""
-    architecture: Literal["amd64", "arm64"] = "amd64"
-    """CPU of the nodes; Triton's image must have been built for it."""
-    max_gpus: int = Field(ge=1)
-    """Most GPUs that the pool may have in all: what a runaway autoscaler can cost."""
-    disk: Quantity = "200Gi"
-    """Size of the root volume (gp3, encrypted): Triton's image unpacks to more than 20 GB."""
-    consolidate_after: Duration = Field(default=600.0, ge=0)
-    """How long a node stays empty before it goes."""
-
-
-class KarpenterSettings(Model):
-    """Karpenter: starts nodes of the type that waiting pods need, without node groups."""
-
-    kind: Literal["karpenter"]
-    """Karpenter."""
-    ami_alias: str = "al2023@v20260715"
-    """Node image and its release. Never ``latest``: each new one would replace all nodes on a day of its own choosing."""
-    pools: tuple[KarpenterPoolSettings, ...] = Field(min_length=1)
-    """The GPU pools."""
-
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
-        problems = []
-        names = [pool.name for pool in self.pools]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                text = (
-                    f"({name}) is pools[{names.index(name)}]'s name too: one would overwrite the other. Give each pool a name of its own."
-                )
-                problems.append(Problem(at=("pools", index, "name"), text=text, also=(("pools", names.index(name), "name"),)))
-        if self.ami_alias.endswith("@latest"):
-            text = f"({self.ami_alias}) changes by itself: all nodes would be replaced when a new image appears. Name a release."
-            problems.append(Problem(at=("ami_alias",), text=text))
-        elif re.fullmatch(r"(al2023|bottlerocket)@v\S+", self.ami_alias) is None:
-            text = (
-                f"({self.ami_alias}) is no image with an NVIDIA variant: Karpenter would find none. "
-                "Write al2023@v<release> or bottlerocket@v<release>."
-            )
-            problems.append(Problem(at=("ami_alias",), text=text))
-        if problems:
-            raise Problems(*problems)
-        return self
 
 
 AutoscalerSettings = Annotated[

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import yaml
+
+from components.versions import RCLONE_IMAGE
 from local.cli import kubernetes_plugin, own_cluster, verify
 from local.cli.errors import CommandError
 from local.cli.pulumi import Pulumi, assemble
@@ -145,7 +148,8 @@ def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
     toolchain = toolchain_of(session, reporter)
     platform = platform_of(session, toolchain)
     again = session.served.exists()
-    tools_s, images_s = toolchain.estimate_s(), images.estimate_s(toolchain, session.cache)
+    also = images_asked_for(session.project / "Pulumi.dev.yaml")
+    tools_s, images_s = toolchain.estimate_s(), images.estimate_s(toolchain, session.cache, also=also)
     plan = [
         (CHECK, 1.0),
         (TOOLS, tools_s),
@@ -163,7 +167,7 @@ def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
     with reporter.step(TOOLS):
         toolchain.ensure()
     with reporter.step(IMAGES):
-        built = images.build_all(toolchain, session.cache, reporter)
+        built = images.build_all(toolchain, session.cache, reporter, also=also)
     platform = platform_of(session, toolchain, built)
     with reporter.step(PLATFORM):
         platform.start(reporter)
@@ -178,6 +182,17 @@ def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
     checked = prove(pulumi, endpoints, reporter, _SERVING_BUDGET_S)
     session.served.touch()
     summary(session, pulumi, plugin, endpoints, checked, took_s=reporter.elapsed())
+
+
+def images_asked_for(stack_file: Path) -> tuple[str, ...]:
+    """Images that only some stacks run, and this one does: rclone's, where a deployment copies its models first (`prefetch`)."""
+    try:
+        serving = yaml.safe_load(stack_file.read_text(encoding="utf-8"))["config"]["triton-fleet:serving"]
+        asked = [entry.get("prefetch") for entry in serving]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return ()  # whoever reads the settings says what is wrong with them
+    wanted = any(prefetch is True or (isinstance(prefetch, dict) and prefetch.get("enabled") is True) for prefetch in asked)
+    return (RCLONE_IMAGE.rpartition("/")[2],) if wanted else ()
 
 
 def require(platform: Platform) -> None:

@@ -43,30 +43,33 @@ class ImageFile:
     """Digest of its manifest, "sha256:...": what the container runtime shows for the image."""
 
 
-def build_all(tools: Tools, cache_root: Path, reporter: Reporter, names: Sequence[str] | None = None) -> list[ImageFile]:
-    """Return every image, making those whose inputs have changed since they were made.
+def build_all(
+    tools: Tools, cache_root: Path, reporter: Reporter, names: Sequence[str] | None = None, also: Sequence[str] = ()
+) -> list[ImageFile]:
+    """Return every image that each stack needs, making those whose inputs have changed since they were made.
 
     Args:
         tools: the toolchain; the programs that go into images are made ready through it.
         cache_root: images go to its folder ``images``.
         reporter: told of each image that is made.
-        names: only these, as pause:3.10; None means all.
+        names: only these, as pause:3.10; None means all but those that are made on request.
+        also: of those that are made on request, these.
 
     Raises:
         ImageError: an unknown name, an input that can't be used, or a full disk.
     """
     remembering = _Remembering(tools)
-    return [_build(recipe, remembering, cache_root / "images", reporter) for recipe in _chosen(names)]
+    return [_build(recipe, remembering, cache_root / "images", reporter) for recipe in _chosen(names, also)]
 
 
-def estimate_s(tools: Tools, cache_root: Path, names: Sequence[str] | None = None) -> float:
+def estimate_s(tools: Tools, cache_root: Path, names: Sequence[str] | None = None, also: Sequence[str] = ()) -> float:
     """Return about how many seconds `build_all` would take now, tools not counted; 0.0 when an image of each name was made before.
 
     Looks at names only: whether inputs changed is not checked, because that would need the inputs.
     """
     del tools  # the protocol of estimates: what is there already needs no toolchain
     folder = cache_root / "images"
-    missing = [recipe for recipe in _chosen(names) if not any(folder.glob(f"{_file_stem(recipe)}-*.tar"))]
+    missing = [recipe for recipe in _chosen(names, also) if not any(folder.glob(f"{_file_stem(recipe)}-*.tar"))]
     return sum((1.0 + recipe.mebibytes / _MEBIBYTES_PER_S for recipe in missing), 0.0)
 
 
@@ -88,9 +91,9 @@ class _Remembering:
         return self._tools.wheel(name, version, python)
 
 
-def _chosen(names: Sequence[str] | None) -> list[Recipe]:
+def _chosen(names: Sequence[str] | None, also: Sequence[str]) -> list[Recipe]:
     if names is None:
-        return list(recipes.RECIPES)
+        names = [recipe.name for recipe in recipes.RECIPES if not recipe.on_request or recipe.name in also]
     known = {recipe.name: recipe for recipe in recipes.RECIPES}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from components.versions import RCLONE_IMAGE
 from local.images import elf
 from local.images.errors import ImageError
 from local.images.oci import ImageConfig
@@ -93,11 +94,15 @@ class Recipe:
     config: ImageConfig
     mebibytes: int
     """About how large the image is, for estimates."""
+    registry: str = REGISTRY
+    """What pods ask for it under; a publisher's own where the image holds the publisher's program and is used without being configured."""
+    on_request: bool = False
+    """Made only when it is named: not every stack runs it."""
 
     @property
     def reference(self) -> str:
         """Name by which pods ask for the image."""
-        return f"{REGISTRY}/{self.name}"
+        return f"{self.registry}/{self.name}"
 
 
 # ---------------------------------------------------------------------------------------------------------------- small parts
@@ -326,6 +331,30 @@ def _exporter_layers(tools: Tools) -> list[LayerPlan]:
     return [_python_layer(version, debs), LayerPlan(name="exporter", inputs=(program, counters, profiling), make=make)]
 
 
+# ---------------------------------------------------------------------------------------------------------------- rclone
+_RCLONE: Final = RCLONE_IMAGE.rpartition("/")
+_COPYING: Final = (*_APPLETS, "awk", "cut", "du", "mkfifo", "mv", "tee")
+"""What charts/triton/files/prefetch.sh uses: the publisher's image is Alpine, whose busybox has all applets."""
+
+
+def _rclone_layers(tools: Tools) -> list[LayerPlan]:
+    debs = tools.debs("busybox-static", "ca-certificates")
+    program = tools.path("rclone")
+
+    def make() -> Tree:
+        tree = Tree()
+        tree.merge_links()
+        require_static(program)
+        tree.file("usr/local/bin/rclone", program, 0o755)
+        _accounts(tree, user="rclone", number=1009)
+        _busybox(tree, debs, _COPYING)
+        _certificates(tree, debs)
+        tree.folder("data", 0o755)
+        return tree
+
+    return [LayerPlan(name="rclone", inputs=(*debs, program.resolve()), make=make)]
+
+
 # ---------------------------------------------------------------------------------------------------------------- the list
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TEXT: Final = {"LANG": "C.UTF-8"}
@@ -427,6 +456,22 @@ RECIPES: Final[tuple[Recipe, ...]] = (
             version="stand-in",
         ),
         mebibytes=40,
+    ),
+    Recipe(
+        # As the publisher's, so that `prefetch: true` is all that a stack says: same name, program, shell and place.
+        name=_RCLONE[2],
+        registry=_RCLONE[0],
+        tools=("rclone",),
+        layers=_rclone_layers,
+        config=ImageConfig(
+            entrypoint=("rclone",),
+            environment={"PATH": _PATH, "XDG_CONFIG_HOME": "/config"},
+            folder="/data",
+            title="rclone",
+            version=_RCLONE[2].partition(":")[2],
+        ),
+        mebibytes=90,
+        on_request=True,
     ),
 )
 

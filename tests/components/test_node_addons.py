@@ -23,9 +23,9 @@ from components.settings.addons import (
     ClusterAutoscalerSettings,
     GpuPluginSettings,
     IstioSettings,
-    KarpenterSettings,
     WarmFloorSettings,
 )
+from components.settings.karpenter import KarpenterSettings
 from components.settings.serving import ServingSettings
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def test_the_cluster_autoscaler(recorder: Recorder, role: str | None) -> N
 async def test_node_pools_are_gone_before_karpenter(recorder: Recorder) -> None:
     """A destroy goes backwards: pools, then classes (whose finalizer waits for the last node), then Karpenter, then its kinds."""
     settings = KarpenterSettings.model_validate({"kind": "karpenter", "pools": [{"name": "gpu", "maxGpus": 8}]})
-    access = aws(karpenter_node_role=text("node-role"), interruption_queue=text("queue"))
+    access = aws(karpenter_instance_profile=text("nodes"), interruption_queue=text("queue"))
     component = Karpenter("karpenter-addon", KarpenterArgs(cluster=cluster(), aws=access, settings=settings, charts=CHARTS))
     await pulumi.runtime.stack.wait_for_rpcs()
     assert "ec2nodeclass-gpu" in recorder.dependencies("nodepool-gpu")
@@ -100,15 +100,18 @@ async def test_node_pools_are_gone_before_karpenter(recorder: Recorder) -> None:
     }
     assert recorder.inputs["karpenter"]["skipCrds"] is True, "one owner of the kinds"
     release(recorder, "karpenter-crd", versions.KARPENTER_CRD, "kube-system")
-    assert recorder.inputs["ec2nodeclass-gpu"]["spec"]["role"] == "node-role"
+    assert recorder.inputs["ec2nodeclass-gpu"]["spec"]["instanceProfile"] == "nodes"
     assert recorder.inputs["ec2nodeclass-gpu"]["spec"]["subnetSelectorTerms"] == [{"tags": {"karpenter.sh/discovery": "tri"}}]
     assert recorder.inputs["nodepool-gpu"]["apiVersion"] == "karpenter.sh/v1"
     assert [pool.name for pool in component.pools] == ["gpu"]
+    assert await resolved(component.ready) == "karpenter"
+    brought = {resource._name for resource in await component.ready.resources()}
+    assert {"karpenter", "nodepool-gpu"} <= brought, "what runs on its nodes is gone before they are drained"
 
 
-async def test_karpenter_without_a_role_for_nodes_is_a_mistake_of_the_program(recorder: Recorder) -> None:
+async def test_karpenter_without_a_profile_for_nodes_is_a_mistake_of_the_program(recorder: Recorder) -> None:
     settings = KarpenterSettings.model_validate({"kind": "karpenter", "pools": [{"name": "gpu", "maxGpus": 8}]})
-    with pytest.raises(ValueError, match="no role for its nodes"):
+    with pytest.raises(ValueError, match="no profile for its nodes"):
         Karpenter("karpenter-addon", KarpenterArgs(cluster=cluster(), aws=aws(), settings=settings, charts=CHARTS))
     await pulumi.runtime.stack.wait_for_rpcs()
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from components.addons.autoscaler import autoscaler_values
+from components.addons.dcgm import dcgm_values
 from components.addons.gpu_plugin import gpu_plugin_values
 from components.addons.istio import IstiodValues, destination_rule_spec, gateway_spec, gateway_values, virtual_service_spec
 from components.addons.karpenter import karpenter_values, node_class, node_pool
@@ -15,11 +16,11 @@ from components.addons.load_balancer import load_balancer_values, service_annota
 from components.handles import GpuPool
 from components.settings.addons import (
     ClusterAutoscalerSettings,
+    DcgmSettings,
     GpuPluginSettings,
     IstioSettings,
-    KarpenterPoolSettings,
-    KarpenterSettings,
 )
+from components.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
 
 FOLDER = Path(__file__).parent / "known_good"
 ISTIO = IstioSettings(kind="istio")
@@ -54,6 +55,17 @@ def test_device_plugin() -> None:
     assert ours == theirs
 
 
+def test_dcgm_exporter_on_gke() -> None:
+    theirs = known("dcgm-gke")
+    # Theirs gives the chart's priority up; ours keeps it, with a quota that lets it in.
+    assert theirs.pop("priorityClassName") == ""
+    ours = dcgm_values(DcgmSettings(), google=True).to_helm()
+    plain = dcgm_values(DcgmSettings()).to_helm()
+    assert {key: ours[key] for key in theirs} == theirs
+    # What else differs from other clusters: nothing, but for the label that is GKE's own.
+    assert {key for key in ours.keys() | plain.keys() if ours.get(key) != plain.get(key)} - theirs.keys() == {"nodeSelector"}
+
+
 def test_cluster_autoscaler() -> None:
     ours = autoscaler_values(
         ClusterAutoscalerSettings(kind="clusterAutoscaler"),
@@ -77,14 +89,22 @@ def test_load_balancer_controller() -> None:
 
 def test_karpenter() -> None:
     ours = karpenter_values(cluster_name="my-cluster", interruption_queue="my-cluster", role_arn=None).to_helm()
-    assert ours == known("karpenter")
+    # Karpenter's own example asks for a CPU each: half of two small nodes.
+    resources = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
+    assert ours == {**known("karpenter"), "controller": {"resources": resources}}
 
 
 def test_karpenter_objects() -> None:
     theirs = known_objects("karpenter-objects")
     pool = KarpenterPoolSettings(name="gpu", max_gpus=8)
     settings = KarpenterSettings(kind="karpenter", pools=(pool,))
-    ours = node_class(pool, settings, node_role="KarpenterNodeRole-my-cluster", cluster_name="my-cluster").to_helm()
+    ours = node_class(pool, settings, instance_profile="nodes", cluster_name="my-cluster").to_helm()
+    # Ours makes no profile out of a role: it names one.
+    assert (ours.pop("instanceProfile"), theirs["EC2NodeClass"].pop("role")) == ("nodes", "KarpenterNodeRole-my-cluster")
+    # Ours besides: layers are pulled in parallel, onto a disk that keeps up.
+    assert "FastImagePull: true" in ours.pop("userData")
+    (disk,) = ours["blockDeviceMappings"]
+    assert (disk["ebs"].pop("iops"), disk["ebs"].pop("throughput")) == (3000, 600)
     # Ours besides: no pod takes the node's role.
     assert ours.pop("metadataOptions") == {"httpEndpoint": "enabled", "httpPutResponseHopLimit": 1, "httpTokens": "required"}
     assert ours == theirs["EC2NodeClass"]
@@ -97,6 +117,8 @@ def test_karpenter_objects() -> None:
     # One value of the taint on all kinds of nodes, those of node groups too.
     assert nodes["template"]["spec"]["taints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]
     theirs["NodePool"]["template"]["spec"]["taints"][0]["value"] = "present"
+    # Ours besides: no node goes because of its age.
+    assert nodes["template"]["spec"].pop("expireAfter") == "Never"
     assert nodes == theirs["NodePool"]
 
 

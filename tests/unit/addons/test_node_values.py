@@ -18,10 +18,9 @@ from components.settings.addons import (
     ChartSettings,
     ClusterAutoscalerSettings,
     GpuPluginSettings,
-    KarpenterPoolSettings,
-    KarpenterSettings,
     WarmFloorSettings,
 )
+from components.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
 from components.versions import KARPENTER, cluster_autoscaler_image
 
 WHOLE = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1)
@@ -114,8 +113,9 @@ def test_bottlerocket_has_its_plugin_and_its_own_data_volume() -> None:
     assert pool.device_plugin == "bundled"
     labels = node_pool(POOL, device_plugin=pool.device_plugin).to_helm()["template"]["metadata"]["labels"]
     assert "nvidia.com/device-plugin.config" not in labels
-    (device,) = node_class(POOL, settings, node_role="r", cluster_name="c").to_helm()["blockDeviceMappings"]
+    system, device = node_class(POOL, settings, instance_profile="r", cluster_name="c").to_helm()["blockDeviceMappings"]
     assert (device["deviceName"], device["ebs"]["volumeSize"]) == ("/dev/xvdb", "200Gi")
+    assert (system["deviceName"], system["ebs"]["encrypted"]) == ("/dev/xvda", True)
 
 
 @pytest.mark.parametrize("alias", ["al2023@latest", "al2@v20260715", "bottlerocket", "windows2022@v1"])

@@ -15,7 +15,7 @@ ROOMS = {"cluster", "repository", "addons", "serving"}
 """Rooms beside each other: they meet in fleet.py and hand each other handles."""
 CATALOGUES = ("components.cluster.gpu",)
 """Data and pure functions that lie in a room and that everybody may read; they import the standard library and nothing else."""
-HEAVY = ("boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_gcp", "pulumi_eks")
+HEAVY = ("boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_gcp", "pulumi_eks", "pulumi_docker_build")
 """Loaded only by the stack that uses them."""
 
 

@@ -14,18 +14,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.cluster.eks import addon_plans, check_admins, node_groups, node_policies, principal, with_profile
+from components.cluster.eks_plan import addon_plans, check_admins, node_groups, node_policies, principal, with_profile
 from components.cluster.network import SubnetFacts, endpoint_services, pick_zones, plan_subnets, subnet_problems
 from components.cluster.nodegroups import asg_tags, cpu_group, gpu_groups, gpu_labels, mig_script, user_data
 from components.cluster.registry import lifecycle
 from components.errors import FleetError
-from components.settings.cluster import (
-    CpuPoolSettings,
-    CreatedNetworkSettings,
-    EksClusterSettings,
-    ExistingNetworkSettings,
-    GpuPoolSettings,
-)
+from components.settings.eks import EksClusterSettings
+from components.settings.eks_network import CreatedNetworkSettings, ExistingNetworkSettings
+from components.settings.eks_pools import CpuPoolSettings, GpuPoolSettings
 
 ZONES = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
 TEMPLATE = "k8s.io/cluster-autoscaler/node-template"

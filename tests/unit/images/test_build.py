@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from components.versions import RCLONE_IMAGE
 from local.images import RECIPES, ImageError, ImageFile, build_all, estimate_s, oci, recipes
 from local.images.oci import ImageConfig
 from local.images.packages import add_deb, add_wheel, missing_libraries
@@ -220,7 +222,16 @@ def test_names_entrypoints_and_users_are_those_that_charts_expect() -> None:
         "triton-fleet.local/prometheus-config-reloader:v0.85.0": (("/bin/prometheus-config-reloader",), "65534"),
         "triton-fleet.local/prometheus-adapter:v0.12.0": ((), "65534"),
         "triton-fleet.local/dcgm-exporter:stand-in": (("/usr/local/dcgm/dcgm-exporter-entrypoint.sh",), ""),
+        RCLONE_IMAGE: (("rclone",), ""),
     }
+
+
+def test_an_image_that_only_some_stacks_run_is_made_on_request(tools: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = dataclasses.replace(RECIPE, name="extra:1", registry="docker.io/somebody", on_request=True)
+    monkeypatch.setattr(recipes, "RECIPES", (RECIPE, extra))
+    told = [[image.name for image in build_all(tools, tmp_path, SilentReporter(), also=also)] for also in ((), ("extra:1",))]
+    assert told == [["triton-fleet.local/tool:1"], ["triton-fleet.local/tool:1", "docker.io/somebody/extra:1"]]
+    assert estimate_s(tools, tmp_path / "empty", also=["extra:1"]) > estimate_s(tools, tmp_path / "empty") > 0
 
 
 def test_the_sandbox_image_and_dns_come_first() -> None:

@@ -31,7 +31,8 @@ WITHOUT_TOOLS = ("pause:3.10", "tritonserver:2.51.0-cpu", "dcgm-exporter:stand-i
 @pytest.fixture(scope="module")
 def images(toolchain: Toolchain) -> dict[str, ImageFile]:
     """All images, by name and tag; the toolchain makes what it lacks."""
-    return {image.name.rpartition("/")[2]: image for image in build_all(toolchain, cache_root(), SilentReporter())}
+    also = [recipe.name for recipe in RECIPES if recipe.on_request]
+    return {image.name.rpartition("/")[2]: image for image in build_all(toolchain, cache_root(), SilentReporter(), also=also)}
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def test_images_without_tools_are_the_same_in_another_cache(images: dict[str, Im
         ("prometheus-adapter:v0.12.0", ["/adapter", "--help"], 10001, "Usage of /adapter"),
         ("coredns:v1.15.0", ["-version"], 0, "CoreDNS-1.15.0"),
         ("dcgm-exporter:stand-in", ["--help"], 65534, "usage: dcgm-exporter"),
+        ("rclone:1.75.2", ["version"], 1000, "rclone v1.75.2"),
         ("tritonserver:2.51.0-cpu", ["tritonserver", "--help"], 1000, "--model-repository"),
         ("tritonserver:2.51.0-cpu", ["python3", "-c", "import numpy, ssl, ctypes, sqlite3; print(numpy.ones(3).sum())"], 1000, "3.0"),
         ("tritonserver:2.51.0-cpu", ["sh", "-c", "sleep 0 && id -un && bash -c 'echo ok'"], 1000, "ok"),
@@ -174,6 +176,8 @@ def test_the_exporter_serves_in_its_image_and_leaves_when_asked(unpacked: Callab
 
 def test_no_library_lacks_in_any_image(toolchain: Toolchain) -> None:
     for recipe in RECIPES:
+        if recipe.tools:
+            toolchain.ensure(*recipe.tools)
         assert missing_libraries([plan.make() for plan in recipe.layers(toolchain)]) == {}, recipe.name
 
 

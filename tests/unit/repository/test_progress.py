@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.repository.progress import Meter, size, speaker
-from components.repository.release import Progress
+from components.repository.publish import Progress
 
 
 def test_a_line_every_other_second_and_one_at_the_end() -> None:

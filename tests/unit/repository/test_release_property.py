@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from components.errors import FleetError
-from components.repository import release
-from components.repository.release import Releases, tree_name
+from components.repository import publish
+from components.repository.layout import tree_name
+from components.repository.release import Releases
 from components.repository.scan import Plan, scan
 from tests.unit.repository.fakes import KilledError, MemoryStore
 
@@ -161,8 +162,8 @@ TestLife.settings = settings(
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "PAUSE_S", 0.0)
-    monkeypatch.setattr(release, "_GARBAGE_S", 0.0)
+    monkeypatch.setattr(publish, "PAUSE_S", 0.0)
+    monkeypatch.setattr(publish, "_GARBAGE_S", 0.0)
 
 
 def models(root: Path) -> Path:
@@ -215,7 +216,7 @@ def test_publisher_and_collector_at_once(tmp_path: Path, step: int, monkeypatch:
 
     def store_clock(plan: Plan, new: Releases) -> None:
         marker = Releases(store, PREFIX, "new")
-        marker._mark(plan.digest, "n", tuple(tree_name(*model) for model in plan.models.items()))
+        marker._mark(plan.digest, "n", tuple(tree_name(*model) for model in plan.models.items()), [])
 
     monkeypatch.setattr(store, "_change", publish_in_between)
     old.withdraw(plan.digest, "t", 0)

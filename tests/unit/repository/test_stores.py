@@ -17,6 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from components.errors import FleetError
 from components.repository import gcs
+from components.repository.checksum import crc32c
 from components.repository.objectstore import (
     PART_BYTES,
     CancelledError,
@@ -79,7 +80,8 @@ def store(opened: Callable[..., Store]) -> Iterator[Store]:
 
 def source(path: Path, content: bytes) -> Source:
     path.write_bytes(content)
-    return Source(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest(), modified_ns=path.stat().st_mtime_ns)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Source(path=path, size=len(content), sha256=sha256, crc32c=crc32c(content), modified_ns=path.stat().st_mtime_ns)
 
 
 def big(path: Path, extra: int = 12_345) -> Source:
@@ -337,7 +339,7 @@ def test_what_arrives_otherwise_is_deleted_and_told(gcs_server: str, monkeypatch
     made = gcs.GcsStore(bucket=f"fleet-{os.urandom(4).hex()}", endpoint=gcs_server)
     made.ensure({})
     with monkeypatch.context() as patch:
-        patch.setattr(gcs, "_crc32c", lambda _: "AAAAAA==")
+        patch.setattr(gcs, "crc32c", lambda _: "AAAAAA==")
         with pytest.raises(StoreUnreachableError, match="something between here and the store changes data"):
             made.put_bytes("k", b"x")
     assert made.head("k") is None

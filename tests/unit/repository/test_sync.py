@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,15 +23,16 @@ from moto.server import ThreadedMotoServer
 from pulumi.dynamic.dynamic import serialize_provider
 
 from components.errors import FleetError
-from components.repository import objectstore, progress, release, store, sync
-from components.repository.quickput import QuickPut
-from components.repository.release import tree_name
+from components.repository import objectstore, progress, publish, release, s3bucket, s3client, s3send, store, sync
+from components.repository.layout import tree_name
+from components.repository.quickput import QuickPut, Written
+from components.repository.s3client import Location
+from components.repository.s3send import Sender
 from components.repository.scan import scan
-from components.repository.store import Location, S3Store
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3.client import S3Client
 
@@ -54,7 +55,7 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     monkeypatch.setattr(objectstore, "PAUSES_S", ())
-    monkeypatch.setattr(release, "PAUSE_S", 0.01)
+    monkeypatch.setattr(publish, "PAUSE_S", 0.01)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     client = boto3.session.Session().client("s3", region_name="us-east-1", endpoint_url=server)
     client.create_bucket(Bucket=BUCKET)
@@ -80,16 +81,30 @@ def folder(tmp_path: Path) -> Path:
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """S3 operations that change something, as `connect`ed clients send them."""
     sent: list[str] = []
-    real = store.connect
-    quick = QuickPut.put
+    real = s3client.connect
+    quick, stream, quick_copy = QuickPut.put, QuickPut.put_file, QuickPut.copy
 
-    def put(self: QuickPut, key: str, body: bytes, query: str = "") -> tuple[str, str] | None:
-        answer = quick(self, key, body, query)
+    def put(self: QuickPut, key: str, body: bytes, query: str = "", checksum: str = "") -> Written | None:
+        answer = quick(self, key, body, query, checksum)
         if answer is not None:
             sent.append(f"{'UploadPart' if query else 'PutObject'} /{key}")
         return answer
 
+    def put_file(self: QuickPut, key: str, source: Any, transfer: Any) -> Written | None:
+        answer = stream(self, key, source, transfer)
+        if answer is not None:
+            sent.append(f"PutObject /{key}")
+        return answer
+
+    def copy(self: QuickPut, origin: str, etag: str, key: str) -> str | None:
+        answer = quick_copy(self, origin, etag, key)
+        if answer is not None:
+            sent.append(f"CopyObject /{key}")
+        return answer
+
     monkeypatch.setattr(QuickPut, "put", put)
+    monkeypatch.setattr(QuickPut, "put_file", put_file)
+    monkeypatch.setattr(QuickPut, "copy", copy)
 
     def connect(location: Location) -> S3Client:
         client = real(location)
@@ -210,8 +225,11 @@ def test_a_run_after_a_kill_sends_what_is_missing_or_different(s3: S3Client, ser
     inputs = props(folder, server)
     create(inputs)
     one, two = root(inputs, "one"), root(inputs, "two")
-    s3.delete_object(Bucket=BUCKET, Key=f"releases/.trees/{one.split('/')[2]}.json")
-    s3.delete_object(Bucket=BUCKET, Key=f"releases/.trees/{two.split('/')[2]}.json")
+    s3.delete_object(Bucket=BUCKET, Key=f"releases/.manifests/{inputs['digest']}.json")
+    for tree in (one, two):
+        described = f"releases/.trees/{tree.split('/')[2]}.json"
+        content = json.loads(s3.get_object(Bucket=BUCKET, Key=described)["Body"].read())
+        s3.put_object(Bucket=BUCKET, Key=described, Body=json.dumps({**content, "whole": False}).encode())
     s3.delete_object(Bucket=BUCKET, Key=f"{one}one/config.pbtxt")
     s3.put_object(Bucket=BUCKET, Key=f"{two}two/1/model.py", Body=b"# twO\n")  # same size, other content
     requests.clear()
@@ -228,7 +246,8 @@ def weights(folder: Path, size: int = 11 << 20) -> None:
 
 
 def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]) -> None:
-    monkeypatch.setattr(store, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(s3send, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(store, "WHOLE_BYTES", 5 << 20)
     weights(folder)
     inputs = props(folder, server)
     create(inputs)
@@ -240,20 +259,21 @@ def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path, monkey
 def test_parts_that_a_kill_left_are_not_sent_again(
     s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]
 ) -> None:
-    monkeypatch.setattr(store, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(s3send, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr(store, "WHOLE_BYTES", 5 << 20)
     weights(folder)
     inputs = props(folder, server)
-    real = S3Store._send_part
+    real = Sender._send_part
 
-    def killed_at_the_third(self: S3Store, key: str, upload: str, number: int, body: bytes) -> Any:
+    def killed_at_the_third(self: Sender, key: str, upload: str, number: int, body: bytes) -> Any:
         if number == 3:
             raise KeyboardInterrupt
         return real(self, key, upload, number, body)
 
-    monkeypatch.setattr(S3Store, "_send_part", killed_at_the_third)
+    monkeypatch.setattr(Sender, "_send_part", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         create(inputs)
-    monkeypatch.setattr(S3Store, "_send_part", real)
+    monkeypatch.setattr(Sender, "_send_part", real)
     arrived = sum(request.startswith("UploadPart") for request in requests)
     assert arrived <= 2
     requests.clear()
@@ -556,7 +576,7 @@ def test_what_the_store_refuses_is_said_in_words(name: str, status: int, says: s
     from botocore.exceptions import ClientError  # noqa: PLC0415 (as the program does it)
 
     location = Location(bucket=BUCKET, region="us-east-1", endpoint=None)
-    with pytest.raises(FleetError) as caught, store.explained(location):
+    with pytest.raises(FleetError) as caught, s3client.explained(location):
         raise ClientError({"Error": {"Code": name}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")  # type: ignore[typeddict-item]
     assert says in str(caught.value)
 
@@ -615,10 +635,10 @@ def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None
 
 
 def test_the_policy_lets_nobody_in_without_tls() -> None:
-    policy = store._tls_only("b")
+    policy = s3bucket._tls_only("b")
     assert policy["Statement"][0]["Effect"] == "Deny"
-    assert store._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
-    assert not store._same_policy(None, policy)
+    assert s3bucket._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
+    assert not s3bucket._same_policy(None, policy)
 
 
 def test_a_cancelled_upload_publishes_nothing(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -630,36 +650,84 @@ def test_a_cancelled_upload_publishes_nothing(s3: S3Client, server: str, folder:
     assert model_keys(s3) == []
 
 
-_UPLOAD: Final = """
-import sys, json, os
+KILLS: Final = 20
+
+_UPLOADS: Final = """
+import itertools, json, os, signal, sys
+from components.repository import store  # noqa: F401
+from components.repository.quickput import QuickPut
 from components.repository.sync import ReleaseProvider
-print("up", flush=True)
-ReleaseProvider().create(json.loads(sys.argv[1]))
+import boto3  # noqa: F401
+
+put = QuickPut.put
+for line in sys.stdin:
+    props, most = json.loads(line)
+    process = os.fork()
+    if process == 0:
+        count = itertools.count(1)
+        def counted(self, *args, **more):
+            answer = put(self, *args, **more)
+            if next(count) >= most:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+        QuickPut.put = counted
+        ReleaseProvider().create(props)
+        os._exit(0)
+    print(os.waitpid(process, 0)[1], flush=True)
 """
+"""Uploads in processes of their own, killed as soon as they have written so many objects: fifteen other requests are under way then.
+One that has no threads forks them, so that only it pays for the imports."""
 
 
-def test_killed_at_random_and_run_again(s3: S3Client, server: str, folder: Path, tmp_path: Path) -> None:
-    """The real upload, in a process of its own: what is described as whole is whole, and the last run finishes."""
-    for number in range(40):
-        (folder / "one/1" / f"{number}.bin").write_bytes(os.urandom(20_000))
-    first = create(props(folder, server))
+@pytest.fixture
+def upload_until() -> Iterator[Callable[[dict[str, Any], int], int]]:
+    """Upload, and kill it -9 after so many requests: 0 when it ended before, else the signal."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _UPLOADS], cwd=Path(__file__).resolve().parents[3], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told, heard = process.stdin, process.stdout
+
+        def upload(props: dict[str, Any], requests: int) -> int:
+            told.write(json.dumps([props, requests]) + "\n")
+            told.flush()
+            return int(heard.readline())
+
+        yield upload
+        told.close()
+
+
+def test_killed_at_random_and_run_again(
+    s3: S3Client, server: str, folder: Path, upload_until: Callable[[dict[str, Any], int], int]
+) -> None:
+    """The real upload, killed at 20 moments of its way: the old release stays whole, the new one is whole or absent, the last run finishes.
+
+    Moments are numbers of requests, and not of seconds: each falls into the transfer however fast the machine is.
+    """
     chance = random.Random(7)  # noqa: S311 (no secret)
-    for number in range(40):
-        (folder / "one/1" / f"{number}.bin").write_bytes(os.urandom(20_000))
-    news = props(folder, server)
-    for _ in range(6):
-        with subprocess.Popen(
-            [sys.executable, "-c", _UPLOAD, json.dumps(news)], cwd=Path(__file__).resolve().parents[3], stdout=subprocess.PIPE
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"up\n"
-            time.sleep(chance.uniform(0.2, 1.5))
-            process.kill()
-        assert (ReleaseProvider().read("id", first).outs or {})["missing"] == []
+
+    def edit() -> dict[str, Any]:
+        for number in range(24):
+            (folder / "one/1" / f"{number}.bin").write_bytes(chance.randbytes(20_000))
+        return props(folder, server)
+
+    live = create(edit())
+    news = edit()
+    killed = finished = 0
+    while killed < KILLS:
+        status = upload_until(news, chance.randrange(1, 30))
+        assert status in {0, signal.SIGKILL}
+        killed += status == signal.SIGKILL
+        assert (ReleaseProvider().read("id", live).outs or {})["missing"] == []
         seen = ReleaseProvider().read("id", {**news, "token": "t"}).outs or {}
         manifest = f"releases/.manifests/{news['digest']}.json"
         assert seen["missing"] in ([], [manifest])
         assert (manifest in keys(s3)) == (seen["missing"] == [])
+        if seen["missing"] == []:  # pods read it from now on
+            finished += 1
+            live, news = create(news), edit()
+    assert finished < KILLS
     outputs = create(news)
     assert (ReleaseProvider().read("id", outputs).outs or {})["missing"] == []
     for path in (folder / "one/1").iterdir():

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from components.errors import FleetError
-from components.settings.cluster import EksClusterSettings, architecture
+from components.settings.eks import EksClusterSettings
+from components.settings.eks_pools import architecture
 from components.settings.load import parse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,6 +50,33 @@ def pool(**values: object) -> tuple[tuple[tuple[str | int, ...], object], ...]:
 
 def cluster(**values: object) -> tuple[tuple[tuple[str | int, ...], object], ...]:
     return tuple((("cluster", key), value) for key, value in values.items())
+
+
+def karpenter(**values: object) -> tuple[tuple[tuple[str | int, ...], object], ...]:
+    """A pool of Karpenter's in place of the node group."""
+    started = {"name": "k", "maxGpus": 4, **values}
+    return (*cluster(gpuPools=[]), (("autoscaler",), {"kind": "karpenter", "pools": [started]}))
+
+
+NGC = "nvcr.io/nvidia/tritonserver:26.07-py3"
+REGISTRY = cluster(imageRepository={"name": "triton"})
+
+
+def images(**values: object) -> tuple[tuple[tuple[str | int, ...], object], ...]:
+    """An image of the stack's own."""
+    return ((("images",), [{"name": "own", **values}]),)
+
+
+def test_images_of_ones_own_are_good() -> None:
+    settings = parse(changed(*images(kind="mirror", source=NGC), *REGISTRY, (("serving", 0, "image"), "own")))
+    assert [image.name for image in settings.images] == ["own"]
+
+
+def test_karpenter_alone_is_good() -> None:
+    settings = parse(changed(*karpenter()))
+    assert settings.autoscaler.kind == "karpenter"
+    (started,) = settings.autoscaler.pools
+    assert max(machine.gpus for machine in started.machines) == 4, "no machine with more GPUs than the pool may have"
 
 
 def test_the_example_is_good() -> None:
@@ -129,13 +157,13 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "desired above max",
         pool(desired=5),
-        "triton-fleet:cluster.gpuPools[0].desired (5) is not between min (0) and max (4): the group could never be made.",
+        "triton-fleet:cluster.gpuPools[0].desired (5) is not between min (0) and max (4): the pool could never be made.",
     ),
     ("desired below min", pool(min=2, desired=1), "gpuPools[0].desired (1) is not between min (2) and max (4)"),
     (
         "min above max",
         pool(min=5),
-        "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the group could never be made. Lower min or raise max.",
+        "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the pool could never be made. Lower min or raise max.",
     ),
     ("no nodes for DNS", cluster(cpuPool={"min": 0}), "triton-fleet:cluster.cpuPool.min (0) is below 1"),
     (
@@ -161,6 +189,11 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "triton-fleet:warmFloor[0].pool (gpu) is a spot pool: EC2 takes spot nodes back",
     ),
     (
+        "drain longer than spot's notice",
+        (*pool(capacity="spot"), (("serving", 0, "drain"), {"exitTimeout": "5m"})),
+        "triton-fleet:serving[0].drain takes 315 s (preStop and exitTimeout), and spot nodes go 120 s after their warning",
+    ),
+    (
         "floor above the pool",
         ((("warmFloor",), [{"pool": "gpu", "pods": 9}]),),
         "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool gpu can ever hold",
@@ -170,10 +203,86 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         ((("warmFloor",), [{"pool": "gpus", "pods": 1}]),),
         "triton-fleet:warmFloor[0].pool (gpus) is no pool of cluster.gpuPools",
     ),
+    # Karpenter
     (
-        "Karpenter",
-        ((("autoscaler",), {"kind": "karpenter", "pools": [{"name": "k", "maxGpus": 1}]}),),
-        "triton-fleet:autoscaler.kind is karpenter",
+        "group that Karpenter never grows",
+        ((("autoscaler",), {"kind": "karpenter", "pools": [{"name": "k", "maxGpus": 4}]}),),
+        "triton-fleet:cluster.gpuPools[0] has min and desired 0 and autoscaler.kind is karpenter: it would never have a node. Raise",
+    ),
+    ("unknown family", karpenter(instanceFamilies=["g9"]), "pools[0].instanceFamilies[0] (g9) is no EC2 family with NVIDIA GPUs"),
+    ("machine for family", karpenter(instanceFamilies=["g6.xlarge"]), "instanceFamilies[0] (g6.xlarge) is a machine type"),
+    ("fraction for Karpenter", karpenter(instanceFamilies=["g6f"]), "instanceFamilies[0] (g6f) is not offered: it has a fraction of an L4"),
+    ("driver too old for Karpenter", karpenter(instanceFamilies=["g7"]), "instanceFamilies[0] (g7) needs driver 595"),
+    ("other architecture", karpenter(instanceFamilies=["g5g"]), "instanceFamilies[0] (g5g) is not amd64: no node of it would ever start."),
+    (
+        "fewer GPUs than a machine has",
+        karpenter(instanceFamilies=["p4d"], maxGpus=4),
+        "triton-fleet:autoscaler.pools[0].maxGpus (4) is below the 8 GPUs of the smallest machine of p4d",
+    ),
+    ("no limit", karpenter(maxGpus=0), "triton-fleet:autoscaler.pools[0].maxGpus (0) is below 1"),
+    (
+        "more replicas than the limit",
+        karpenter(maxGpus=3),
+        "is above the 3 that the pools can ever hold: the rest would wait for ever. Low",
+    ),
+    (
+        "more GPUs than a machine of Karpenter's",
+        (*karpenter(instanceFamilies=["gr6"]), (("serving", 0, "resources", "gpus"), 2)),
+        "triton-fleet:serving[0].resources.gpus (2) is more than the 1 that a pod can have: a pod can't span nodes.",
+    ),
+    (
+        "slices of Karpenter",
+        (*karpenter(), (("serving", 0, "resources", "gpuResource"), "nvidia.com/mig-1g.5gb")),
+        "resources.gpuResource (nvidia.com/mig-1g.5gb) is in no pool",
+    ),
+    ("reserved without id", karpenter(capacityTypes=["reserved"]), "triton-fleet:autoscaler.pools[0].capacityReservations is missing"),
+    ("id without reserved", karpenter(capacityReservations=["cr-0a1b2c3d"]), "pools[0].capacityReservations would be ignored"),
+    (
+        "snapshot without a volume of its own",
+        karpenter(disk={"snapshot": "snap-0a1b2c3d"}),
+        "triton-fleet:autoscaler.pools[0].disk.snapshot would be ignored: only Bottlerocket",
+    ),
+    ("image that moves", (*karpenter(), (("autoscaler", "amiAlias"), "al2023@latest")), "autoscaler.amiAlias (al2023@latest) changes by"),
+    (
+        "one node for Karpenter",
+        (*karpenter(), *cluster(cpuPool={"min": 1})),
+        "triton-fleet:cluster.cpuPool.min (1) leaves Karpenter one node, and its two replicas never share one",
+    ),
+    ("name that no queue can have", (*karpenter(), *cluster(name="n" * 81)), "triton-fleet:cluster.name has 81 characters: Karpenter's"),
+    (
+        "name of a node group",
+        (*karpenter(name="gpu"), *cluster(gpuPools=[{"name": "gpu", "machineType": "g6.xlarge", "min": 1}])),
+        "triton-fleet:autoscaler.pools[0].name (gpu) is the name of a node group's pool too",
+    ),
+    (
+        "floor on Karpenter's spot",
+        (*karpenter(capacityTypes=["spot"]), (("warmFloor",), [{"pool": "k", "pods": 1}])),
+        "triton-fleet:warmFloor[0].pool (k) is a spot pool",
+    ),
+    (
+        "floor above Karpenter's limit",
+        (*karpenter(), (("warmFloor",), [{"pool": "k", "pods": 9}])),
+        "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool k can ever hold: the rest would wait for ever. Lower it or raise",
+    ),
+    # Images
+    ("images without a registry", images(kind="mirror", source=NGC), "triton-fleet:images need a registry to go to, and this stack makes"),
+    (
+        "image of the other architecture",
+        (*images(kind="build", context="image", platform="linux/arm64"), *REGISTRY, (("serving", 0, "image"), "own")),
+        "triton-fleet:serving[0].image (own) is built for linux/arm64, but its nodes are x86_64: its pods would end with an exec format er",
+    ),
+    (
+        "misspelt image",
+        (*images(kind="mirror", source=NGC), *REGISTRY, (("serving", 0, "image"), "onw")),
+        "triton-fleet:serving[0].image (onw) is none of images, and no reference with a tag either: it can't be pulled. Did you mean own?",
+    ),
+    ("mirror of a moving tag", images(kind="mirror", source="nvcr.io/nvidia/tritonserver:latest"), "images[0].source (nvcr.io/nvidia/tri"),
+    ("mirror without registry", images(kind="mirror", source="tritonserver:1"), "(tritonserver:1) is no image reference with a registry"),
+    ("Dockerfile outside", images(kind="build", context="image", dockerfile="../Dockerfile"), "images[0].dockerfile (../Dockerfile) leads"),
+    (
+        "two images of a name",
+        (*images(kind="mirror", source=NGC), (("images", "+"), {"name": "own", "kind": "mirror", "source": NGC}), *REGISTRY),
+        "triton-fleet:images[1].name (own) is images[0]'s name too",
     ),
     # Pods against pools
     ("1.2 GPUs", ((("serving", 0, "resources", "gpus"), 1.2),), "triton-fleet:serving[0].resources.gpus (1.2) is no whole number"),
@@ -236,7 +345,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "host bits",
         cluster(endpoint={"publicCidrs": ["203.0.113.7/24"]}),
-        "triton-fleet:cluster.endpoint.publicCidrs[0] (203.0.113.7/24) is no IPv4 network: AWS would refuse it. Clear the bits",
+        "triton-fleet:cluster.endpoint.publicCidrs[0] (203.0.113.7/24) is no IPv4 network: it would be refused. Clear the bits",
     ),
     (
         "VPC too small",
@@ -298,6 +407,17 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "version as a number",
         cluster(version=1.35),
         "triton-fleet:cluster.version (1.35) is no text: it can't be read. Write a text, in quotes",
+    ),
+    ("no release", pool(release="v1.35"), "triton-fleet:cluster.gpuPools[0].release (v1.35) is no release of al2023's image"),
+    (
+        "release of the other image",
+        pool(os="bottlerocket", release="1.35.0-2026071"),
+        "triton-fleet:cluster.gpuPools[0].release (1.35.0-2026071) is no release of bottlerocket's image",
+    ),
+    (
+        "release of another version",
+        cluster(cpuPool={"release": "1.34.2-20260715"}),
+        "triton-fleet:cluster.cpuPool.release (1.34.2-20260715) is an image of another Kubernetes version than 1.35",
     ),
     (
         "key of another region",

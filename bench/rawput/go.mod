@@ -1,0 +1,3 @@
+module rawput
+
+go 1.22

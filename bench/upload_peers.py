@@ -1,0 +1,219 @@
+"""What `bench.upload` compares with, and on what: the servers, the peers' command lines, and the limit of a server.
+
+Peers are told to do as many things at once as this project does. Where one can send a file of the benchmark whole or in parts, it is run
+both ways, and the faster counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    Command = Callable[[str], tuple[Sequence[str | Path], Mapping[str, str]]]
+    """Arguments and environment of an upload to a prefix."""
+
+PARALLEL: Final = 16
+BUCKET: Final = "bench"
+AWSCLI: Final = "awscli==1.46.3"
+GSUTIL: Final = "gsutil==5.35"
+_RAW: Final = Path(__file__).parent / "rawput"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """An object store on loopback."""
+
+    pid: int
+    endpoint: str
+    environment: dict[str, str]
+    """What a client needs to reach it with credentials that it takes."""
+    objects: Path
+    """Folder with a folder a bucket."""
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str | Path], port: int, environment: Mapping[str, str]) -> Generator[int]:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(200):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                time.sleep(0.05)
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+def _client_environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GOOGLE_", "CLOUDSDK_", "STORAGE_"))}
+    return {**kept, "XDG_CACHE_HOME": str(home / "cache")}
+
+
+@contextlib.contextmanager
+def s3_server(program: Path, home: Path) -> Generator[Server]:
+    """Versitygw on a folder."""
+    port, key, secret = _free_port(), secrets.token_hex(8), secrets.token_hex(20)
+    objects = home / "objects"
+    (objects / BUCKET).mkdir(parents=True)
+    for name, size in (("parts", "8MB"), ("whole", "64MB")):
+        (home / f"aws-{name}").write_text(
+            f"[default]\ns3 =\n  max_concurrent_requests = {PARALLEL}\n  multipart_chunksize = 8MB\n  multipart_threshold = {size}\n"
+        )
+    endpoint = f"http://127.0.0.1:{port}"
+    environment = {
+        **_client_environment(home),
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    keys = {**os.environ, "ROOT_ACCESS_KEY": key, "ROOT_SECRET_KEY": secret}
+    with _running([program, "--quiet", "--port", f"127.0.0.1:{port}", "posix", objects], port, keys) as pid:
+        yield Server(pid=pid, endpoint=endpoint, environment=environment, objects=objects)
+
+
+@contextlib.contextmanager
+def gcs_server(program: Path, home: Path) -> Generator[Server]:
+    """fake-gcs-server on a folder, with TLS: gsutil speaks nothing else."""
+    port = _free_port()
+    objects = home / "gcs-objects"
+    (objects / BUCKET).mkdir(parents=True)
+    certificate, key = _certificate(home)
+    endpoint = f"https://127.0.0.1:{port}"
+    boto = home / "boto"
+    boto.write_text(
+        "[Credentials]\n"
+        f"gs_json_host = 127.0.0.1\ngs_json_port = {port}\n"
+        "[Boto]\n"
+        f"ca_certificates_file = {certificate}\n"
+        "[GSUtil]\n"
+        f"parallel_process_count = {os.cpu_count()}\nparallel_thread_count = {max(PARALLEL // (os.cpu_count() or 1), 1)}\n"
+        f"state_dir = {home / 'gsutil'}\ncheck_hashes = always\n"
+    )
+    environment = {
+        **_client_environment(home),
+        "STORAGE_EMULATOR_HOST": endpoint,
+        "REQUESTS_CA_BUNDLE": str(certificate),
+        "BOTO_CONFIG": str(boto),
+    }
+    command: list[str | Path] = [program, "-scheme", "https", "-host", "127.0.0.1", "-port", str(port), "-external-url", endpoint]
+    command += ["-public-host", f"127.0.0.1:{port}", "-backend", "filesystem", "-filesystem-root", str(objects), "-log-level", "error"]
+    with _running([*command, "-cert-location", certificate, "-private-key-location", key], port, os.environ) as pid:
+        _until_it_answers(f"{endpoint}/storage/v1/b", certificate)
+        yield Server(pid=pid, endpoint=endpoint, environment=environment, objects=objects)
+
+
+def _until_it_answers(url: str, certificate: Path) -> None:
+    context = ssl.create_default_context(cafile=str(certificate))
+    for _ in range(100):
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2, context=context):  # noqa: S310 (loopback)
+            return
+        time.sleep(0.1)
+    message = f"{url} does not answer"
+    raise RuntimeError(message)
+
+
+def _certificate(home: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+    import datetime as dt  # noqa: PLC0415
+    import ipaddress  # noqa: PLC0415
+
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, private = home / "server.pem", home / "server.key"
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private.write_bytes(encoded)
+    return certificate, private
+
+
+# ------------------------------------------------------------------ programs
+def in_environment_of_its_own(cache: Path, requirement: str, program: str) -> Path:
+    """A Python program, installed once."""
+    home = cache / "bench" / requirement.replace("==", "-")
+    path = home / "bin" / program
+    if not path.exists():
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        subprocess.run([home / "bin" / "python", "-m", "pip", "install", "-q", requirement], check=True)
+    return path
+
+
+def raw_put(cache: Path, go: str | None) -> Path | None:
+    """The program that tells a server's limit, built by this machine's Go; None without one."""
+    name = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_RAW.iterdir()))).hexdigest()[:16]
+    path = cache / "bench" / f"rawput-{name}"
+    if path.exists():
+        return path
+    found = go or shutil.which("go")
+    if found is None:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
+    subprocess.run([found, "build", "-o", path, "."], cwd=_RAW, check=True, env=environment)
+    return path
+
+
+# ------------------------------------------------------------------ command lines
+def raw_command(program: Path, server: Server, source: Path, *more: str) -> Command:
+    """The limit."""
+    flags = ["-endpoint", server.endpoint, "-bucket", BUCKET, "-parallel", str(PARALLEL), *more]
+    return lambda prefix: ([program, *flags, "-prefix", prefix, source], server.environment)
+
+
+def rclone_command(program: Path, server: Server, source: Path, cutoff: str) -> Command:
+    """`rclone copy`."""
+    flags = ["--config", "/dev/null", "--transfers", str(PARALLEL), "--checkers", str(PARALLEL), "--s3-provider", "Other", "--s3-env-auth"]
+    flags += ["--s3-endpoint", server.endpoint, "--s3-no-check-bucket", "--s3-chunk-size", "8M", "--s3-upload-cutoff", cutoff]
+    return lambda prefix: ([program, "copy", *flags, source, f":s3:{BUCKET}/{prefix}"], server.environment)
+
+
+def aws_command(program: Path, server: Server, source: Path, how: str) -> Command:
+    """`aws s3 sync`; ``how`` is parts or whole."""
+    environment = {**server.environment, "AWS_CONFIG_FILE": str(server.objects.parent / f"aws-{how}")}
+    return lambda prefix: ([program, "s3", "sync", "--only-show-errors", source, f"s3://{BUCKET}/{prefix}"], environment)
+
+
+def gsutil_command(program: Path, server: Server, source: Path) -> Command:
+    """`gsutil -m rsync`."""
+    return lambda prefix: ([program, "-q", "-m", "rsync", "-r", source, f"gs://{BUCKET}/{prefix}"], server.environment)
