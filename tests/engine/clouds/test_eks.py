@@ -164,7 +164,7 @@ def test_reference_000(aws: tuple[Cloud, dict[str, str]], cluster_double: Cluste
     # What reference 000 has.
     assert len(nodes(cluster_double, "gpu-dev")) == 2
     assert all(node["status"]["allocatable"]["nvidia.com/gpu"] == "4" for node in nodes(cluster_double, "gpu-dev"))
-    assert ready(cluster_double, "triton", "triton") == 2
+    eventually(lambda: ready(cluster_double, "triton", "triton") == 2, timeout_s=60)  # the autoscaler owns the number, and looks every 15 s
     scaler = cluster_double.api.get(HPA, "triton", "triton")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 6)
     gateway = cluster_double.api.get(SERVICE, "istio-ingress", "triton-gateway")
@@ -184,7 +184,7 @@ def test_reference_000(aws: tuple[Cloud, dict[str, str]], cluster_double: Cluste
             {node["metadata"]["labels"]["node.kubernetes.io/instance-type"] for node in nodes(cluster_double, "gpu-dev")} == {"g5.12xlarge"}
         )
     )
-    eventually(lambda: ready(cluster_double, "triton", "triton") == 2)
+    eventually(lambda: ready(cluster_double, "triton", "triton") == 2, timeout_s=60)
     assert fleet.preview() == {}
 
     fleet.journal.clear()
