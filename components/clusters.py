@@ -57,7 +57,12 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
         ports = [ADAPTER_PORT, OPERATOR_PORT, *([ISTIOD_PORT] if settings.ingress.kind == "istio" else [])]
         gke = GkeCluster(
             "cluster",
-            GkeClusterArgs(settings=settings.cluster, images=[entry.image for entry in settings.serving], webhook_ports=ports),
+            GkeClusterArgs(
+                settings=settings.cluster,
+                images=[entry.image for entry in settings.serving],
+                webhook_ports=ports,
+                build_cache=any(image.kind == "build" and image.cache for image in settings.images),
+            ),
             child,
         )
         return MadeCluster(handle=gke.handle, registry=gke.registry)

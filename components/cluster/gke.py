@@ -9,7 +9,6 @@ The pool that GKE makes with a cluster is taken away at once: nothing of it coul
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +19,16 @@ import pulumi_kubernetes as k8s
 from components import naming
 from components.cluster.gke_identity import NodeAccount, NodeAccountArgs, node_roles
 from components.cluster.gke_network import GcpVpc, GcpVpcArgs, existing, find_zones, firewall_plans, open_firewall
+from components.cluster.gke_plan import (
+    PLUGIN,
+    SCOPES,
+    admin_subjects,
+    apis,
+    kubeconfig,
+    log_components,
+    monitoring_components,
+    window,
+)
 from components.cluster.gke_pools import NodePoolArgs, declare, gpu_pool, node_pools
 from components.cluster.gke_registry import ArtifactRepository, ArtifactRepositoryArgs
 from components.cluster.network import after
@@ -33,69 +42,14 @@ if TYPE_CHECKING:
     import pulumi_gcp as gcp
 
     from components.cluster.gke_network import GcpNetwork
-    from components.settings.gke import GkeClusterSettings, MaintenanceSettings
+    from components.settings.gke import GkeClusterSettings
+    from components.settings.gke_maintenance import MaintenanceSettings
 
-PLUGIN: Final = "gke-gcloud-auth-plugin"
+__all__ = ["PLUGIN", "GkeCluster", "GkeClusterArgs"]
+
 _CLUSTER_LABEL: Final = "triton-fleet-cluster"
-_MONDAY: Final = "2026-01-05"
-"""A day to write a weekly window from; which one doesn't matter, but a changed one shows in each preview."""
-_LOGS: Final = {
-    "system": "SYSTEM_COMPONENTS",
-    "workloads": "WORKLOADS",
-    "api": "APISERVER",
-    "scheduler": "SCHEDULER",
-    "controllerManager": "CONTROLLER_MANAGER",
-}
-_SCOPES: Final = {
-    "noUpgrades": "NO_UPGRADES",
-    "noMinorUpgrades": "NO_MINOR_UPGRADES",
-    "noMinorOrNodeUpgrades": "NO_MINOR_OR_NODE_UPGRADES",
-}
 _KEY_ROLE: Final = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 _ROTATION_S: Final = 90 * 86400
-
-
-def apis(settings: GkeClusterSettings) -> tuple[str, ...]:
-    """APIs that a stack uses, without ``.googleapis.com``."""
-    names = ["compute", "container", "iam", "iamcredentials", "cloudresourcemanager", "storage", "logging", "monitoring"]
-    if settings.image_repository is not None or any(pool.streams for pool in settings.gpu_pools):
-        names.append("artifactregistry")
-    if any(pool.streams for pool in settings.gpu_pools):
-        names.append("containerfilesystem")
-    if settings.secrets_key != "none" or settings.disk_key is not None:
-        names.append("cloudkms")
-    return tuple(names)
-
-
-def kubeconfig(name: str, server: str, authority: str | None) -> str:
-    """Kubeconfig (JSON) that asks Google's plugin for a token at each use: a token in it would end after an hour.
-
-    Args:
-        name: Name of cluster, user and context.
-        server: Host of the API server, with its port where that is not 443.
-        authority: Its certificate authority in base64; None where the certificate is one that everybody knows (DNS endpoint).
-    """
-    cluster = {"server": f"https://{server}"}
-    if authority is not None:
-        cluster["certificate-authority-data"] = authority
-    user = {
-        "exec": {
-            "apiVersion": "client.authentication.k8s.io/v1beta1",
-            "command": PLUGIN,
-            "installHint": "gcloud components install gke-gcloud-auth-plugin",
-            "provideClusterInfo": True,
-            "interactiveMode": "Never",
-        }
-    }
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": name,
-        "clusters": [{"name": name, "cluster": cluster}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-        "users": [{"name": name, "user": user}],
-    }
-    return json.dumps(content, sort_keys=True)
 
 
 def check_plugin() -> None:
@@ -105,24 +59,6 @@ def check_plugin() -> None:
             f"{PLUGIN} is not on PATH: the cluster would be made, and nothing in it. "
             f"Install it (gcloud components install {PLUGIN}), for previews and destroys too."
         )
-
-
-def window(settings: MaintenanceSettings) -> tuple[str, str, str]:
-    """Beginning and end of the first window, and how it recurs (RFC 5545). Times are UTC."""
-    hour, minute = map(int, settings.start.split(":"))
-    last = hour + settings.hours
-    end_day = _MONDAY if last < 24 else f"{_MONDAY[:-2]}{int(_MONDAY[-2:]) + 1:02d}"  # noqa: PLR2004  # hours of a day
-    days = ",".join(dict.fromkeys(settings.days))
-    return f"{_MONDAY}T{settings.start}:00Z", f"{end_day}T{last % 24:02d}:{minute:02d}:00Z", f"FREQ=WEEKLY;BYDAY={days}"
-
-
-def admin_subjects(admins: Sequence[str]) -> list[dict[str, str]]:
-    """Subjects of a ClusterRoleBinding: GKE knows Google's accounts by their addresses."""
-    found = []
-    for member in admins:
-        kind, _, address = member.partition(":")
-        found.append({"kind": "Group" if kind == "group" else "User", "name": address, "apiGroup": "rbac.authorization.k8s.io"})
-    return found
 
 
 def _dns_name(endpoints: Any) -> str:
@@ -138,6 +74,8 @@ class GkeClusterArgs:
     """Images of the deployments: nodes may read the project's registry when one is in it."""
     webhook_ports: Sequence[int]
     """Ports of pods that the control plane calls: webhooks and aggregated APIs."""
+    build_cache: bool = False
+    """Whether builds keep their layers in the image repository."""
 
 
 class GkeCluster(pulumi.ComponentResource):
@@ -172,7 +110,7 @@ class GkeCluster(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        self.registry = self._registry(name, nodes.member, enabled)
+        self.registry = self._registry(name, nodes.member, enabled, build_cache=args.build_cache)
         control_plane = self._control_plane(name, network, nodes.email, zones, self._secrets_key(name, enabled))
         pools = self._pools(name, control_plane, nodes.email, zones)
         openings = []
@@ -273,7 +211,9 @@ class GkeCluster(pulumi.ComponentResource):
         else:
             key = pulumi.Output.from_input(settings.secrets_key)
         number = gcp.organizations.get_project_output(
-            project_id=settings.project, opts=pulumi.InvokeOutputOptions(provider=self._gcp)
+            project_id=settings.project,
+            # Asks an API that the stack may only be about to switch on.
+            opts=pulumi.InvokeOutputOptions(provider=self._gcp, depends_on=list(enabled)),
         ).number
         allowed = gcp.kms.CryptoKeyIAMMember(
             f"{name}-secrets",
@@ -359,7 +299,7 @@ class GkeCluster(pulumi.ComponentResource):
             node_pool_defaults=container.ClusterNodePoolDefaultsArgs(
                 node_config_defaults=container.ClusterNodePoolDefaultsNodeConfigDefaultsArgs(insecure_kubelet_readonly_port_enabled="FALSE")
             ),
-            logging_config=container.ClusterLoggingConfigArgs(enable_components=[_LOGS[part] for part in settings.logs]),
+            logging_config=container.ClusterLoggingConfigArgs(enable_components=log_components(settings.logs)),
             monitoring_config=self._monitoring(),
             resource_labels=self._labels,
             **more,
@@ -377,9 +317,8 @@ class GkeCluster(pulumi.ComponentResource):
         import pulumi_gcp as gcp  # noqa: PLC0415  # as above
 
         settings, container = self._settings, gcp.container
-        names = {"system": "SYSTEM_COMPONENTS", "api": "APISERVER", "controllerManager": "CONTROLLER_MANAGER"}
         return container.ClusterMonitoringConfigArgs(
-            enable_components=[names.get(part, part.upper()) for part in settings.monitoring],
+            enable_components=monitoring_components(settings.monitoring),
             managed_prometheus=container.ClusterMonitoringConfigManagedPrometheusArgs(enabled=settings.managed_prometheus),
         )
 
@@ -396,7 +335,7 @@ class GkeCluster(pulumi.ComponentResource):
                     start_time=exclusion.start,
                     end_time=exclusion.end,
                     exclusion_options=container.ClusterMaintenancePolicyMaintenanceExclusionExclusionOptionsArgs(
-                        scope=_SCOPES[exclusion.scope]
+                        scope=SCOPES[exclusion.scope]
                     ),
                 )
                 for exclusion in settings.exclusions
@@ -444,7 +383,9 @@ class GkeCluster(pulumi.ComponentResource):
         )
         return [binding.id]
 
-    def _registry(self, name: str, reader: pulumi.Output[str], enabled: Sequence[pulumi.Resource]) -> ImageRegistry | None:
+    def _registry(
+        self, name: str, reader: pulumi.Output[str], enabled: Sequence[pulumi.Resource], *, build_cache: bool
+    ) -> ImageRegistry | None:
         settings = self._settings
         if settings.image_repository is None:
             return None
@@ -456,6 +397,7 @@ class GkeCluster(pulumi.ComponentResource):
                 project=settings.project,
                 region=settings.region,
                 reader=reader,
+                moving_tags=build_cache,
                 tags=self._labels,
                 provider=self._gcp,
                 depends_on=enabled,

@@ -40,13 +40,15 @@ class ArtifactRepositoryArgs:
     region: str
     reader: pulumi.Input[str]
     """IAM member that may pull: the nodes."""
+    moving_tags: bool
+    """Whether a build keeps its layers under a tag that moves: Google's rule against that knows no exception."""
     tags: Mapping[str, str]
     provider: gcp.Provider
     depends_on: Sequence[pulumi.Resource] = ()
 
 
 class ArtifactRepository(pulumi.ComponentResource):
-    """A repository whose tags never move."""
+    """A repository whose tags never move, as long as no build keeps a cache in it."""
 
     handle: ImageRegistry
     """Its URL resolves once nodes may pull from it."""
@@ -64,7 +66,7 @@ class ArtifactRepository(pulumi.ComponentResource):
             location=args.region,
             format="DOCKER",
             description=f"Images of the GKE cluster {args.cluster}",
-            docker_config=gcp.artifactregistry.RepositoryDockerConfigArgs(immutable_tags=True),
+            docker_config=gcp.artifactregistry.RepositoryDockerConfigArgs(immutable_tags=not args.moving_tags),
             cleanup_policies=[
                 gcp.artifactregistry.RepositoryCleanupPolicyArgs(
                     id="untagged",

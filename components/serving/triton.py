@@ -16,15 +16,23 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.errors import FleetError
 from components.handles import ServingHandle
 from components.naming import labels, type_token
 from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, chart_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from components.handles import ClusterHandle, CustomMetricsHandle, MetricsHandle, RepositoryHandle
+    from components.handles import (
+        ClusterHandle,
+        CustomMetricsHandle,
+        GpuPool,
+        LoadBalancerHandle,
+        MetricsHandle,
+        RepositoryHandle,
+    )
     from components.settings.serving import ServingSettings
 
 CHART: Final = "./charts/triton"
@@ -51,17 +59,18 @@ class TritonArgs:
     """What to pull in place of the settings' image, where that is the name of one of the stack's own."""
     service_account_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """What binds the pods' service account to a cloud identity, such as ``eks.amazonaws.com/role-arn``."""
+    load_balancer: LoadBalancerHandle | None = None
+    """What makes the load balancer of a LoadBalancer Service; None leaves it to the cluster itself."""
 
 
-def unknown_models(settings: ServingSettings, repository: Sequence[str]) -> str | None:
-    """Return what is wrong when ``settings`` name models that the ``repository`` has not; None when all is well."""
-    missing = sorted(set(settings.models or ()) - set(repository))
-    if not missing:
-        return None
-    return (
-        f"triton-fleet:serving: {settings.name} names models {', '.join(missing)}, which the repository does not have "
-        f"(it has {', '.join(sorted(repository)) or 'none'}): Triton would not start. Correct `models` or add them to the repository."
-    )
+def unknown_models(key: str, settings: ServingSettings, repository: Collection[str]) -> list[str]:
+    """Return a problem for each model that ``settings``, which are called ``key``, name and the ``repository`` does not have."""
+    return [
+        f"{key}.models names {model}, which the repository does not have: Triton would not start. Add the model or leave it out. "
+        f"There: {', '.join(sorted(repository)) or 'none'}."
+        for model in settings.models or ()
+        if model not in repository
+    ]
 
 
 class Triton(pulumi.ComponentResource):
@@ -72,13 +81,11 @@ class Triton(pulumi.ComponentResource):
     def __init__(self, name: str, args: TritonArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("serving", "Triton"), name, None, opts)
         settings = args.settings
-        problem = unknown_models(settings, args.repository.models)
-        if problem is not None:
-            raise ValueError(problem)
+        problems = unknown_models(f"triton-fleet:serving ({settings.name})", settings, args.repository.models)
+        if problems:
+            raise FleetError(*problems)
         secret = self._credentials(name, args)
         key = self._key_file(name, args)
-        gcp = args.cluster.gcp
-        monitored = None if gcp is None else (gcp.cluster, gcp.location)
         values = pulumi.Output.all(
             url=args.repository.url,
             urls=[args.repository.urls[model] for model in _loaded(settings, args.repository)],
@@ -86,8 +93,10 @@ class Triton(pulumi.ComponentResource):
             secret=None if secret is None else secret.metadata.name,
             key=None if key is None else key.metadata.name,
             annotations=dict(args.service_account_annotations),
+            # From inside unless the settings' own say otherwise: Triton asks nobody who they are.
+            service=dict(args.load_balancer.internal) if args.load_balancer is not None and settings.service.type == "LoadBalancer" else {},
             image=settings.image if args.image is None else args.image,
-        ).apply(lambda known: _values(settings, args.repository, known, monitored))
+        ).apply(lambda known: _values(args, known))
         chart = k8s.helm.v4.Chart(
             name,
             k8s.helm.v4.ChartArgs(chart=CHART, name=settings.name, namespace=args.namespace.metadata.name, values=values),
@@ -162,11 +171,29 @@ def _loaded(settings: ServingSettings, repository: RepositoryHandle) -> list[str
     return [model for model in wanted if model in repository.urls]
 
 
-def _values(
-    settings: ServingSettings, repository: RepositoryHandle, known: Mapping[str, Any], monitored: tuple[str, str] | None
-) -> dict[str, Any]:
+def only_slices(settings: ServingSettings, pools: Sequence[GpuPool]) -> bool:
+    """Whether the pods can only land on slices of GPUs: on GKE those are called nvidia.com/gpu too, and the pool alone tells."""
+    ours = {key for pool in pools for key in pool.labels}
+    wanted = {key: value for key, value in settings.node_selector.items() if key in ours}
+    eligible = [pool for pool in pools if wanted.items() <= pool.labels.items()]
+    return bool(eligible) and all(pool.sharing == "mig" for pool in eligible)
+
+
+def _resolved(args: TritonArgs, known: Mapping[str, Any]) -> ServingSettings:
+    """Fill in what the settings leave to the rest of the stack."""
+    settings = args.settings
+    changes: dict[str, Any] = {"image": known["image"]}
+    if known["service"]:
+        changes["service"] = settings.service.model_copy(update={"annotations": {**known["service"], **settings.service.annotations}})
+    if settings.gpu_metrics is None and only_slices(settings, args.cluster.gpu_pools):
+        changes["gpu_metrics"] = False
+    return settings.model_copy(update=changes)
+
+
+def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
+    repository, google = args.repository, args.cluster.gcp
     return chart_values(
-        settings.model_copy(update={"image": known["image"]}),
+        _resolved(args, known),
         url=known["url"],
         urls=known["urls"],
         mode=repository.mode,
@@ -174,7 +201,7 @@ def _values(
         region=repository.region,
         credentials_secret=known["secret"],
         key_file_secret=known["key"],
-        monitored=monitored,
+        monitored=None if google is None else (google.cluster, google.location),
         service_account_annotations=known["annotations"],
         sizes=repository.sizes,
         needs=repository.needs,

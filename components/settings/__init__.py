@@ -110,7 +110,12 @@ class Settings(Model):
         problems += self._images()
         if isinstance(self.cluster, GkeClusterSettings):
             problems += stack_problems(
-                self.cluster, repository=self.repository, prometheus=self.prometheus, dcgm=self.dcgm, serving=self.serving
+                self.cluster,
+                repository=self.repository,
+                prometheus=self.prometheus,
+                dcgm=self.dcgm,
+                serving=self.serving,
+                images=self.images,
             )
         if isinstance(self.cluster, (EksClusterSettings, GkeClusterSettings)):
             problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)

@@ -1,48 +1,34 @@
 """Settings of a GKE cluster of the stack's own: where it is, its network, control plane, identities and upgrades.
 
-Keys are EKS' own wherever the thing is the same. Nodes are in `gke_pools.py`; what other sections of a stack have against a GKE cluster is
-in `gke_stack.py`.
+Keys are EKS' own wherever the thing is the same. Nodes are in `gke_pools.py`, the network in `gke_network.py`; what other sections have
+against a GKE cluster is in `gke_stack.py`.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from components.settings.base import Model, Problem, Problems
 from components.settings.eks import ImageRepositorySettings
+from components.settings.gke_maintenance import MaintenanceSettings
+from components.settings.gke_network import CreatedGcpNetworkSettings, GcpNetworkSettings, GkeEndpointSettings, Project
 from components.settings.gke_pools import GcpZone, GkeCpuPoolSettings, GkeGpuPoolSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _REGION: Final = re.compile(r"^[a-z]+-[a-z]+\d+\Z")
 _ZONE: Final = re.compile(r"^[a-z]+-[a-z]+\d+-[a-z]\Z")
 _AWS_REGION: Final = re.compile(r"^[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]+-\d[a-z]?\Z")
-_PROJECT: Final = re.compile(r"^[a-z][a-z0-9-]{4,28}[a-z0-9]\Z")
 _CLUSTER_NAME: Final = re.compile(r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")
 _VERSION: Final = re.compile(r"^1\.\d{2}(\.\d+(-gke\.\d+)?)?\Z")
 _KMS_KEY: Final = re.compile(r"^projects/[^/]+/locations/(?P<location>[^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+\Z")
 _ADMIN: Final = re.compile(r"^(user|group|serviceAccount):[^@:\s]+@[^@:\s]+\.[^@:\s]+\Z")
-_NAME: Final = re.compile(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _TAG_KEY: Final = re.compile(r"^[a-z][a-z0-9_-]{0,62}\Z")
 _TAG_VALUE: Final = re.compile(r"^[a-z0-9_-]{0,63}\Z")
 _ROLE: Final = re.compile(r"^(roles/[A-Za-z.]+|(projects|organizations)/[^/]+/roles/[A-Za-z0-9_.]+)\Z")
-_SMALLEST_CIDR: Final = 21
-_CONTROL_PLANE_LENGTH: Final = 28
 _LEAST_PODS, _MOST_PODS = 8, 256
-_LEAST_WINDOW_HOURS: Final = 4
-_LEAST_HOURS_IN_32_DAYS: Final = 48
-"""GKE wants 48 hours of maintenance windows in any 32 days, in pieces of 4 hours or more ("Maintenance windows and exclusions")."""
-_SHORT_EXCLUSION_DAYS: Final = 90
-_MOST_EXCLUSIONS: Final = 20
-_PRIVATE: Final = tuple(IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
-_RESERVED: Final = IPv4Network("172.17.0.0/16")
-"""Docker's bridge on GKE nodes: pods could not reach addresses in it."""
 
 
 def _check_region(value: str) -> str:
@@ -52,14 +38,6 @@ def _check_region(value: str) -> str:
         other = " That is a name of AWS'." if _AWS_REGION.match(value) else ""
         raise ValueError(f"is no region of Google Cloud: nothing could be made there.{other} Write one like us-central1.")
     return value
-
-
-def _check_network(value: str) -> str:
-    try:
-        return str(IPv4Network(value))
-    except ValueError as error:
-        hint = "Clear the bits behind the prefix length" if "host bits" in str(error) else "Write an address and a length, like 10.0.0.0/16"
-        raise ValueError(f"is no IPv4 network: Google would refuse it. {hint}.") from None
 
 
 def _matching(pattern: re.Pattern[str], text: str) -> AfterValidator:
@@ -73,16 +51,6 @@ def _matching(pattern: re.Pattern[str], text: str) -> AfterValidator:
 
 GcpRegion = Annotated[str, AfterValidator(_check_region)]
 """Name of a region of Google Cloud."""
-GcpNetwork = Annotated[str, AfterValidator(_check_network)]
-"""IPv4 network in CIDR notation."""
-Project = Annotated[
-    str,
-    _matching(
-        _PROJECT,
-        "is no id of a project: nothing could be made in it. Write its id (not its name or number): 6 to 30 lower-case letters, digits and "
-        "hyphens.",
-    ),
-]
 Version = Annotated[
     str, _matching(_VERSION, "is no Kubernetes version of GKE: the cluster would be refused. Write one like 1.35, or leave it out.")
 ]
@@ -99,194 +67,6 @@ def _check_secrets_key(value: str) -> str:
             "Write projects/P/locations/L/keyRings/R/cryptoKeys/K."
         )
     return value
-
-
-class _ZonesSettings(Model):
-    zones: tuple[GcpZone, ...] | None = None
-    """Zones of the nodes; None: the first ``zoneCount`` of the region's, or the cluster's own in a zonal cluster. Name them where GPUs are
-    not sold in every zone."""
-    zone_count: int = Field(default=3, ge=1, le=6)
-    """How many zones, where ``zones`` names none and the cluster is regional."""
-
-
-class CreatedGcpNetworkSettings(_ZonesSettings):
-    """A VPC of the stack's own: one subnet with secondary ranges for pods and Services, and Cloud NAT. Nodes have no public address."""
-
-    kind: Literal["create"]
-    """A VPC of the stack's own."""
-    cidr: GcpNetwork = "10.0.0.0/16"
-    """Addresses of everything: half for pods, a quarter for nodes, an eighth for Services, a /28 for the control plane. Choose one that no
-    network you peer with uses: it can't be changed."""
-    control_plane_cidr: GcpNetwork | None = None
-    """Addresses of the control plane, a /28; None: out of ``cidr``."""
-    nat: Literal["one", "perZone", "none"] = "one"
-    """Cloud NAT, which is a region's and survives the loss of a zone: ``one`` and ``perZone`` are the same here. ``none``: no way out; then
-    images must come from Artifact Registry."""
-
-    @model_validator(mode="after")
-    def _large_enough(self) -> Self:
-        problems = []
-        if IPv4Network(self.cidr).prefixlen > _SMALLEST_CIDR:
-            text = f"({self.cidr}) is smaller than a /{_SMALLEST_CIDR}: there would be no addresses for pods. Change it."
-            problems.append(Problem(at=("cidr",), text=text))
-        problems += _private_problems("cidr", self.cidr)
-        problems += _control_plane_problems(self.control_plane_cidr)
-        if self.control_plane_cidr is not None and IPv4Network(self.control_plane_cidr).overlaps(IPv4Network(self.cidr)):
-            text = f"({self.control_plane_cidr}) lies in cidr ({self.cidr}), where nodes and pods are: GKE would refuse the cluster. Leave it out, or take others."  # noqa: E501
-            problems.append(Problem(at=("control_plane_cidr",), text=text, also=(("cidr",),)))
-        if problems:
-            raise Problems(*problems)
-        return self
-
-
-class ExistingGcpNetworkSettings(_ZonesSettings):
-    """A VPC that is there, maybe another project's (Shared VPC). Its subnet is checked at preview; the way out is yours."""
-
-    kind: Literal["existing"]
-    """A VPC that is there."""
-    network: str = Field(pattern=_NAME.pattern.removesuffix(r"\Z") + "$")
-    """Name of the VPC."""
-    subnetwork: str = Field(pattern=_NAME.pattern.removesuffix(r"\Z") + "$")
-    """Name of the subnet for nodes, in the cluster's region, with Private Google Access."""
-    pod_range: str = Field(pattern=_NAME.pattern.removesuffix(r"\Z") + "$")
-    """Name of its secondary range for pods."""
-    service_range: str = Field(pattern=_NAME.pattern.removesuffix(r"\Z") + "$")
-    """Name of its secondary range for Services."""
-    host_project: Project | None = None
-    """Project of the VPC where it is another's; GKE's service account there needs roles/container.hostServiceAgentUser."""
-    control_plane_cidr: GcpNetwork = "172.16.0.0/28"
-    """Addresses of the control plane, a /28 that nothing in the VPC has."""
-    firewall: bool = True
-    """Whether the stack makes the firewall rules that webhooks and metrics need. False: somebody else has."""
-
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
-        problems = _control_plane_problems(self.control_plane_cidr)
-        if self.pod_range == self.service_range:
-            text = f"({self.service_range}) is podRange too: a range is for one of them. Name another."
-            problems.append(Problem(at=("service_range",), text=text, also=(("pod_range",),)))
-        if problems:
-            raise Problems(*problems)
-        return self
-
-
-def _private_problems(at: str, cidr: str) -> list[Problem]:
-    network = IPv4Network(cidr)
-    if not any(network.subnet_of(block) for block in _PRIVATE):
-        text = f"({cidr}) has addresses of the internet's: what lives there could not be reached. Take some of 10.0.0.0/8 or 172.16.0.0/12."
-        return [Problem(at=(at,), text=text)]
-    if network.overlaps(_RESERVED):
-        text = f"({cidr}) has addresses of {_RESERVED}, which containers on the nodes use: they could not be reached. Take others."
-        return [Problem(at=(at,), text=text)]
-    return []
-
-
-def _control_plane_problems(cidr: str | None) -> list[Problem]:
-    if cidr is None:
-        return []
-    problems = _private_problems("control_plane_cidr", cidr)
-    if IPv4Network(cidr).prefixlen != _CONTROL_PLANE_LENGTH:
-        text = f"({cidr}) is no /{_CONTROL_PLANE_LENGTH}: GKE takes no other length. Write one like 172.16.0.0/28."
-        problems.append(Problem(at=("control_plane_cidr",), text=text))
-    return problems
-
-
-GcpNetworkSettings = Annotated[CreatedGcpNetworkSettings | ExistingGcpNetworkSettings, Field(discriminator="kind")]
-
-
-class GkeEndpointSettings(Model):
-    """The Kubernetes API's addresses."""
-
-    private: bool = True
-    """Always true: a control plane of GKE has an address inside the VPC, which nodes use."""
-    public: bool = True
-    """Whether the API has a public address. Without, Pulumi must run where the VPC can be reached, or through ``dns``."""
-    public_cidrs: tuple[GcpNetwork, ...] = ()
-    """Networks that may reach the public address. 0.0.0.0/0 must be written out to be meant."""
-    dns: bool = False
-    """Whether the API has a DNS name that IAM guards (``container.clusters.connect``) and any network reaches: Pulumi goes through it."""
-
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        problems = []
-        if not self.private:
-            text = "is false, and a GKE control plane has its address inside the VPC in any case. Leave it out."
-            problems.append(Problem(at=("private",), text=text))
-        if self.public and not self.public_cidrs:
-            text = (
-                "is missing: the public endpoint would be open to the whole internet. "
-                "Name the networks that you work from, or write [0.0.0.0/0] if that is meant, or set public to false."
-            )
-            problems.append(Problem(at=("public_cidrs",), text=text, also=(("public",),)))
-        if not self.public and self.public_cidrs:
-            text = "would be ignored: public is false. Leave it out or set public to true."
-            problems.append(Problem(at=("public_cidrs",), text=text, also=(("public",),)))
-        if problems:
-            raise Problems(*problems)
-        return self
-
-
-class ExclusionSettings(Model):
-    """A time without upgrades."""
-
-    name: str = Field(pattern=_NAME.pattern.removesuffix(r"\Z") + "$")
-    """Name of it."""
-    start: str
-    """Its beginning, in UTC: ``2026-12-20T00:00:00Z``."""
-    end: str
-    """Its end."""
-    scope: Literal["noUpgrades", "noMinorUpgrades", "noMinorOrNodeUpgrades"] = "noMinorOrNodeUpgrades"
-    """What is held back; ``noUpgrades`` for 90 days at most."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        problems = []
-        times = {}
-        for field, value in (("start", self.start), ("end", self.end)):
-            try:
-                times[field] = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007  # Z, as the format has it
-            except ValueError:
-                text = f"({value}) is no time in UTC: GKE would give it back in another form, and each preview would show a change. Write it like 2026-12-20T00:00:00Z, in quotes."  # noqa: E501
-                problems.append(Problem(at=(field,), text=text))
-        if len(times) > 1 and times["end"] <= times["start"]:
-            text = f"({self.end}) is not after start ({self.start}): GKE would refuse it. Change one of them."
-            problems.append(Problem(at=("end",), text=text, also=(("start",),)))
-        elif len(times) > 1 and self.scope == "noUpgrades" and (times["end"] - times["start"]).days > _SHORT_EXCLUSION_DAYS:
-            text = f"is noUpgrades for {(times['end'] - times['start']).days} days, above the {_SHORT_EXCLUSION_DAYS} that GKE allows: it would be refused. Shorten it, or take noMinorOrNodeUpgrades."  # noqa: E501
-            problems.append(Problem(at=("scope",), text=text, also=(("start",), ("end",))))
-        if problems:
-            raise Problems(*problems)
-        return self
-
-
-class MaintenanceSettings(Model):
-    """When GKE may upgrade the control plane and nodes."""
-
-    days: tuple[Literal["MO", "TU", "WE", "TH", "FR", "SA", "SU"], ...] = Field(default=("SA", "SU"), min_length=1)
-    """Days of the week."""
-    start: str = Field(default="02:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    """Beginning of the window on each, in UTC."""
-    hours: int = Field(default=6, ge=_LEAST_WINDOW_HOURS, le=24)
-    """Length of the window."""
-    exclusions: tuple[ExclusionSettings, ...] = Field(default=(), max_length=_MOST_EXCLUSIONS)
-    """Times without upgrades."""
-
-    @model_validator(mode="after")
-    def _often_enough(self) -> Self:
-        problems = []
-        hours = self.hours * len(set(self.days)) * 32 // 7
-        if hours < _LEAST_HOURS_IN_32_DAYS:
-            text = f"({self.hours}) on {len(set(self.days))} days a week makes {hours} in 32 days, and GKE wants {_LEAST_HOURS_IN_32_DAYS}: the window would be refused. Raise it or name more days."  # noqa: E501
-            problems.append(Problem(at=("hours",), text=text, also=(("days",),)))
-        names = [exclusion.name for exclusion in self.exclusions]
-        problems += [
-            Problem(at=("exclusions", index, "name"), text=f"({name}) is another's name too: one would overwrite the other. Change it.")
-            for index, name in enumerate(names)
-            if name in names[:index]
-        ]
-        if problems:
-            raise Problems(*problems)
-        return self
 
 
 LogComponent = Literal["system", "workloads", "api", "scheduler", "controllerManager"]
@@ -510,9 +290,3 @@ def addresses_per_node(pods: int) -> int:
 
 def _in(zone: str, region: str) -> bool:
     return zone.rpartition("-")[0] == region
-
-
-def zones_missing(wanted: Iterable[str], there: Iterable[str]) -> tuple[str, ...]:
-    """Zones of ``wanted`` that are not ``there``."""
-    known = set(there)
-    return tuple(zone for zone in wanted if zone not in known)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from components.settings.base import Problem
 from components.settings.gke_pools import only_hyperdisk
+from components.settings.images import original
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from components.settings.addons import DcgmSettings, PrometheusSettings
     from components.settings.gke import GkeClusterSettings
+    from components.settings.images import BuildImageSettings, MirrorImageSettings
     from components.settings.repository import RepositorySettings
     from components.settings.serving import ServingSettings
 
@@ -35,9 +37,10 @@ def stack_problems(
     prometheus: PrometheusSettings,
     dcgm: DcgmSettings,
     serving: Sequence[ServingSettings],
+    images: Sequence[BuildImageSettings | MirrorImageSettings] = (),
 ) -> Iterator[Problem]:
-    """Yield what would fail, or run and never work, on this cluster."""
-    yield from _models(repository, serving)
+    """Yield what would fail, or run and never work, on this cluster. ``images`` are those of the stack's own."""
+    yield from _models(repository, serving, images)
     if dcgm.enabled and "dcgm" in cluster.monitoring:
         yield Problem(
             at=("cluster", "monitoring"),
@@ -51,19 +54,21 @@ def stack_problems(
             "Prometheus would never start. Name a class for hyperdisk-balanced, or take c3-standard-4 in cluster.cpuPool.",
             also=(("cluster", "cpu_pool"), ("prometheus", "storage")),
         )
-    network = cluster.network
+    network, own = cluster.network, {entry.name for entry in images}
     for index, entry in enumerate(serving):
-        if network.kind == "create" and network.nat == "none" and not in_google_registry(entry.image):
+        if network.kind == "create" and network.nat == "none" and entry.image not in own and not in_google_registry(entry.image):
             yield Problem(
                 at=("serving", index, "image"),
-                text=f"({entry.image}) is in no registry of Google's, and cluster.network.nat is none: no node could pull it. Push it to "
-                "cluster.imageRepository, or set nat to one.",
+                text=f"({entry.image}) is in no registry of Google's, and cluster.network.nat is none: no node could pull it. Mirror it "
+                "(images), or set nat to one.",
                 also=(("cluster", "network"),),
             )
         yield from _utilization(index, entry, cluster)
 
 
-def _models(repository: RepositorySettings, serving: Sequence[ServingSettings]) -> Iterator[Problem]:
+def _models(
+    repository: RepositorySettings, serving: Sequence[ServingSettings], images: Sequence[BuildImageSettings | MirrorImageSettings]
+) -> Iterator[Problem]:
     if repository.credentials != "serviceAccount":
         return
     if repository.store == "s3" and repository.endpoint is None and repository.cluster_endpoint is None:
@@ -76,7 +81,7 @@ def _models(repository: RepositorySettings, serving: Sequence[ServingSettings]) 
     if repository.store != "gcs":
         return
     for index, entry in enumerate(serving):
-        match = _TRITON_RELEASE.search(entry.image)
+        match = _TRITON_RELEASE.search(original(entry.image, images))
         if match is not None and (int(match["year"]), int(match["month"])) < _FIRST_KEYLESS:
             yield Problem(
                 at=("serving", index, "image"),

@@ -63,6 +63,13 @@ def metric_problems(
                     "Set stackdriver.enabled to true (on GKE), or scale by queueTime or gpuUtilization.",
                     also=(("stackdriver", "enabled"),),
                 )
+            if metric.kind == "gpuDutyCycle" and "system" not in getattr(cluster, "monitoring", ("system",)):
+                yield Problem(
+                    at=at,
+                    text="is gpuDutyCycle but cluster.monitoring lacks system, which it is part of: the metric would never exist and the "
+                    "autoscaler would hold still. Add system there.",
+                    also=(("cluster", "monitoring"),),
+                )
             if metric.kind == "gpuDutyCycle" and entry.resources.gpu_resource != _WHOLE_GPU:
                 yield Problem(
                     at=at,

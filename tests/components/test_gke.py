@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pulumi
 import pytest
 import yaml
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 with warnings.catch_warnings():
     # Old names in these modules warn when they are loaded, and a warning that is an error here leaves a module half loaded.
     warnings.simplefilter("ignore")
-    for module in ("artifactregistry", "compute", "container", "kms", "organizations", "projects", "serviceaccount", "storage"):
+    for module in ("artifactregistry", "container", "kms", "organizations", "projects", "serviceaccount"):
         hasattr(importlib.import_module(f"pulumi_gcp.{module}"), "load")  # which happens when an attribute is asked for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,8 @@ class Mocks(pulumi.runtime.Mocks):
         if args.typ == "gcp:serviceaccount/account:Account":
             email = f"{args.inputs['accountId']}@{PROJECT}.{DOMAIN}"
             outputs |= {"email": email, "member": f"serviceAccount:{email}", "name": f"projects/{PROJECT}/serviceAccounts/{email}"}
+        if args.typ == "docker-build:index:Index":
+            outputs["ref"] = f"{args.inputs['tag']}@sha256:{'0' * 64}"
         if args.typ.startswith("kubernetes:core"):
             outputs["metadata"] = {"name": f"{args.name}-1a2b3c4d", **(outputs.get("metadata") or {})}
         return f"{args.name}-id", outputs
@@ -62,6 +65,7 @@ class Mocks(pulumi.runtime.Mocks):
         region = str(args.args.get("region"))
         answers: Mapping[str, dict[str, Any]] = {
             "gcp:compute/getZones:getZones": {"names": [f"{region}-{zone}" for zone in "bacf"], "id": "z"},
+            "gcp:organizations/getClientConfig:getClientConfig": {"accessToken": "ya29.t", "id": "c"},
             "gcp:organizations/getProject:getProject": {"number": NUMBER, "projectId": PROJECT, "id": PROJECT},
             "gcp:compute/getSubnetwork:getSubnetwork": {
                 "id": "subnet",
@@ -426,6 +430,34 @@ async def test_a_zone_that_there_is_not_stops_it(monitor: Monitor) -> None:
         await build(cluster_settings(gpuPools=[{**POOL, "zones": ["us-central1-x"]}]))
 
 
+class ApiOffError(grpc.RpcError):
+    """As the engine hands on what the plugin was told by Google."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return f"googleapi: Error 403: Compute Engine API has not been used in project {PROJECT} before or it is disabled."
+
+
+def without_compute(args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+    if args.token == "gcp:compute/getZones:getZones":
+        raise ApiOffError
+    return Mocks().call(args)
+
+
+async def test_zones_of_a_new_project_can_t_be_asked_for(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor.mocks, "call", without_compute)
+    with pytest.raises(FleetError, match="has the Compute Engine API switched off: its zones can't be asked for"):
+        await build(cluster_settings())
+
+
+async def test_zones_that_are_named_are_believed_in_a_new_project(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor.mocks, "call", without_compute)
+    await build(cluster_settings(zone="us-central1-a"))
+    assert of_type(monitor, "gcp:container/nodePool:NodePool")["cluster-cpu"]["nodeLocations"] == ["us-central1-a"]
+
+
 async def test_apis_are_switched_on_and_left_on(monitor: Monitor) -> None:
     await build(cluster_settings(gpuPools=[POOL], imageRepository={"name": "triton"}))
     services = of_type(monitor, "gcp:projects/service:Service")
@@ -496,8 +528,11 @@ async def test_protection_is_of_pools_too(monitor: Monitor) -> None:
 
 async def test_the_image_repository(monitor: Monitor) -> None:
     cluster = await build(cluster_settings(imageRepository={"name": "triton_fil", "keepUntaggedDays": 7}))
-    assert cluster.images is not None
-    assert await cluster.images.future() == f"us-central1-docker.pkg.dev/{PROJECT}/triton-fleet/triton_fil"
+    assert cluster.registry is not None
+    assert await cluster.registry.url.future() == f"us-central1-docker.pkg.dev/{PROJECT}/triton-fleet/triton_fil"
+    assert await cluster.registry.address.future() == "us-central1-docker.pkg.dev"
+    assert await cluster.registry.username.future() == "oauth2accesstoken"
+    assert await cluster.registry.password.is_secret()
     (repository,) = of_type(monitor, "gcp:artifactregistry/repository:Repository").values()
     assert (repository["format"], repository["repositoryId"]) == ("DOCKER", "triton-fleet")
     assert repository["dockerConfig"] == {"immutableTags": True}
@@ -505,6 +540,26 @@ async def test_the_image_repository(monitor: Monitor) -> None:
     (grant,) = of_type(monitor, "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember").values()
     assert (grant["role"], grant["member"]) == ("roles/artifactregistry.reader", f"serviceAccount:triton-fleet-nodes@{PROJECT}.{DOMAIN}")
     assert request_of(monitor, "gcp:artifactregistry/repository:Repository", "cluster-images").retainOnDelete is True
+
+
+async def test_a_cache_of_builds_needs_tags_that_move(monitor: Monitor) -> None:
+    await build(cluster_settings(imageRepository={"name": "triton"}), build_cache=True)
+    (repository,) = of_type(monitor, "gcp:artifactregistry/repository:Repository").values()
+    assert repository["dockerConfig"] == {"immutableTags": False}
+
+
+async def test_an_image_of_the_stack_s_own_is_pulled_by_its_digest(monitor: Monitor) -> None:
+    raw = stack_file("Pulumi.gke-fil.yaml")
+    raw["images"] = [{"kind": "mirror", "name": "triton-fil", "source": "nvcr.io/nvidia/tritonserver:26.07-py3"}]
+    raw["serving"][0]["image"] = "triton-fil"
+    await run(raw)
+    (mirror,) = of_type(monitor, "docker-build:index:Index").values()
+    repository = f"us-central1-docker.pkg.dev/{PROJECT}/triton-fil/triton_fil"
+    assert mirror["tag"].startswith(f"{repository}:triton-fil-")
+    (chart,) = of_type(monitor, "kubernetes:helm.sh/v4:Chart").values()
+    assert chart["values"]["image"]["reference"] == f"{repository}@sha256:{'0' * 64}"
+    roles = {grant["role"] for grant in of_type(monitor, "gcp:projects/iAMMember:IAMMember").values()}
+    assert "roles/artifactregistry.reader" not in roles, "nodes may read the stack's own repository and no other"
 
 
 async def test_pools_are_told_to_add_ons(monitor: Monitor) -> None:

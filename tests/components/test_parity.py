@@ -248,6 +248,19 @@ async def test_the_gateways_load_balancer(cloud: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
+async def test_a_load_balancer_of_tritons_own_is_reached_from_inside_unless_told_otherwise(cloud: str) -> None:
+    key, value = INTERNAL[cloud]
+    raw = native(cloud)
+    raw["serving"][0]["service"] = {"type": "LoadBalancer"}
+    raw["serving"][1]["service"] = {"type": "LoadBalancer", "annotations": {key: "mine"}}
+    monitor, _ = await build(cloud, raw)
+    assert chart(monitor)["service"]["annotations"][key] == value
+    assert chart(monitor, "small")["service"]["annotations"][key] == "mine"
+    if cloud == "eks":
+        assert ("Release", "aws-load-balancer-controller") in monitor.waits("kubernetes:helm.sh/v4:Chart", "triton")
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
 async def test_gpu_nodes_are_tainted_and_what_belongs_there_tolerates_it(cloud: str) -> None:
     monitor, _ = await build(cloud, native(cloud))
     ((_, pool),) = [

@@ -12,9 +12,10 @@ import pytest
 from pulumi.runtime.rpc import deserialize_properties, is_rpc_secret, unwrap_rpc_secret
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.handles import ClusterHandle, CustomMetricsHandle, GcpAccess, MetricsHandle, RepositoryHandle
+from components.errors import FleetError
+from components.handles import ClusterHandle, CustomMetricsHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
 from components.serving.namespaces import serving_namespaces
-from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas
+from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, only_slices
 from components.settings.serving import ServingSettings
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ async def test_deployments_that_share_a_namespace_share_one_resource(engine: Rec
 
 
 async def test_models_that_the_repository_lacks_stop_it_before_anything_is_made(engine: Recorder) -> None:
-    with pytest.raises(ValueError, match="names models nope, which the repository does not have"):
+    with pytest.raises(FleetError, match="names nope, which the repository does not have"):
         await deploy(entries=(ServingSettings(name="bert", image="registry.example/triton:1", models=("nope",)),))
     await wait_for_rpcs()
     assert not engine.of_type(CHART_TYPE) | engine.of_type(SECRET_TYPE)
@@ -231,3 +232,23 @@ def test_the_first_number_of_replicas_is_the_autoscalers_afterwards(kind: str) -
 async def test_only_a_first_number_of_replicas_needs_leaving_alone(engine: Recorder) -> None:
     await deploy()
     assert not engine.requests["bert"].transforms
+
+
+def pool(name: str, sharing: Any) -> GpuPool:
+    return GpuPool(name=name, labels={"triton-fleet/pool": name}, resource="nvidia.com/gpu", units=7, sharing=sharing)
+
+
+@pytest.mark.parametrize(
+    ("selector", "pools", "sliced"),
+    [
+        ({}, (), False),
+        ({}, (pool("cut", "mig"),), True),
+        ({}, (pool("cut", "mig"), pool("whole", "none")), False),
+        ({"triton-fleet/pool": "cut"}, (pool("cut", "mig"), pool("whole", "none")), True),
+        ({"triton-fleet/pool": "whole"}, (pool("cut", "mig"), pool("whole", "none")), False),
+        ({"somebody": "else"}, (pool("cut", "mig"),), True),
+    ],
+)
+def test_slices_are_known_by_their_pool(selector: dict[str, str], pools: tuple[GpuPool, ...], sliced: bool) -> None:
+    settings = ServingSettings(image="x", node_selector=selector)
+    assert only_slices(settings, pools) is sliced

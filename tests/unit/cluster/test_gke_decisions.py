@@ -13,19 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.cluster.gke import admin_subjects, apis, kubeconfig, window
 from components.cluster.gke_identity import account_id, node_roles, principal, reader_condition
 from components.cluster.gke_network import SubnetworkFacts, firewall_plans, pick_zones, plan_ranges, subnetwork_problems
+from components.cluster.gke_plan import admin_subjects, apis, kubeconfig, window
 from components.cluster.gke_pools import cpu_plan, gpu_plan, gpu_pool, initial_nodes, node_pools
 from components.cluster.gke_registry import url
 from components.errors import FleetError
-from components.settings.gke import (
-    CreatedGcpNetworkSettings,
-    ExistingGcpNetworkSettings,
-    GkeClusterSettings,
-    MaintenanceSettings,
-    addresses_per_node,
-)
+from components.settings.gke import GkeClusterSettings, addresses_per_node
+from components.settings.gke_maintenance import MaintenanceSettings
+from components.settings.gke_network import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings
 from components.settings.gke_pools import GkeCpuPoolSettings, GkeGpuPoolSettings
 
 ZONES = ("us-central1-a", "us-central1-b", "us-central1-c")

@@ -325,6 +325,15 @@ BAD: list[tuple[str, Changes, str]] = [
         serving(image="nvcr.io/nvidia/tritonserver:22.12-py3"),
         "serving[0].image (nvcr.io/nvidia/tritonserver:22.12-py3) is older than 23.03, the first that reads a bucket without a key",
     ),
+    (
+        "mirror of one that knows no metadata server",
+        (
+            *cluster(imageRepository={"name": "triton"}),
+            (("images",), [{"kind": "mirror", "name": "old", "source": "nvcr.io/nvidia/tritonserver:22.12-py3"}]),
+            *serving(image="old"),
+        ),
+        "serving[0].image (old) is older than 23.03",
+    ),
     ("alias for a key", cluster(secretsKey="my-key"), "cluster.secretsKey (my-key) is neither create nor none nor a key of Cloud KMS"),
     (
         "key of another region",
@@ -404,6 +413,14 @@ GOOD_CHANGES: list[tuple[str, Changes]] = [
     ("hyperdisks", (*cluster(cpuPool={"machineTypes": ["n4-standard-4"]}), (("prometheus",), {"storage": None}))),
     ("S3 with keys", ((("repository", "store"), "s3"), (("repository", "credentials"), "environment"))),
     ("an image of one's own", serving(image="us-central1-docker.pkg.dev/my-project/triton-fleet/triton:1")),
+    (
+        "mirrored, and no way out",
+        (
+            *cluster(network={"kind": "create", "nat": "none"}, imageRepository={"name": "triton"}),
+            (("images",), [{"kind": "mirror", "name": "triton", "source": "nvcr.io/nvidia/tritonserver:26.07-py3"}]),
+            *serving(image="triton"),
+        ),
+    ),
     ("enough quota", cluster(gpuQuota={"nvidia-l4": 4, "all": 4})),
     (
         "a freeze",

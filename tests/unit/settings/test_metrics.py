@@ -94,6 +94,10 @@ def test_two_owners_of_one_api_are_refused() -> None:
             "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but resources.gpus is 0: the metric would never exist",
         ),
         (
+            but(ON_GKE, cluster={**ON_GKE["cluster"], "monitoring": ["hpa"]}),
+            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but cluster.monitoring lacks system, which it is part of",
+        ),
+        (
             but(ON_GKE, stackdriver={"customMetrics": True}, serving=scaled(QUEUE)),
             "triton-fleet:stackdriver.customMetrics is true but stackdriver.enabled is false: it would have no effect.",
         ),
