@@ -476,6 +476,15 @@ def test_what_is_the_same_on_eks_has_the_same_names() -> None:
         assert parse(raw).cluster.provider == provider
 
 
+def test_a_bucket_of_the_other_cloud_s_needs_keys_on_eks_too() -> None:
+    raw = changed(*cluster(provider="eks", region="eu-west-1", gpuPools=[{"name": "gpu", "machineType": "g6.2xlarge", "min": 1}]))
+    del raw["cluster"]["project"]
+    with pytest.raises(FleetError, match="is serviceAccount with store: gcs on EKS: Google knows no service account of this cluster"):
+        parse(raw)
+    raw["repository"] |= {"credentials": "keyFile", "keyFile": "./keyfile.json"}
+    parse(raw)
+
+
 @pytest.mark.parametrize(("pods", "addresses"), [(8, 16), (9, 32), (16, 32), (32, 64), (64, 128), (65, 256), (110, 256), (256, 512)])
 def test_addresses_of_a_node(pods: int, addresses: int) -> None:
     assert addresses_per_node(pods) == addresses
