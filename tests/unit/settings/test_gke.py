@@ -466,6 +466,7 @@ def test_what_is_the_same_on_eks_has_the_same_names() -> None:
     }
     for provider, (place, machine, gpu_machine) in places.items():
         raw = copy.deepcopy(GOOD)
+        raw["repository"]["store"] = "s3" if provider == "eks" else "gcs"
         raw["cluster"] = {
             "provider": provider,
             **place,
