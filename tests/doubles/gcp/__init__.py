@@ -2,7 +2,7 @@
 
 `plugin` is what the engine starts. It holds inputs against the SDK's own properties (`shapes`), turns them into Google's bodies by tables
 (`kinds` and its neighbours, `expand`) and calls `memory`, which holds each call and each answer against the discovery documents (`api`) and
-knows what Google would refuse (`compute`, `container`, `pools`, `accounts`).
+knows what Google would refuse (`compute`, `routers`, `container`, `pools`, `accounts`, `stores`).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.doubles.gcp.memory import GoogleError, Session, fingerprint, finishes, handles, invalid, not_found
+from tests.doubles.gcp.memory import GoogleError, Session, fingerprint, finishes, handles, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 URL: Final = "https://www.googleapis.com/compute/v1/"
 _NETWORK_S: Final = 12.0
 _SUBNETWORK_S: Final = 16.0
-_SMALL_S: Final = 8.0
+SMALL_S: Final = 8.0
 """Seconds that Compute Engine takes for a network, a subnetwork, anything else here."""
 
 ZONES: Final = {
@@ -86,7 +86,7 @@ def _refuse_used(session: Session, name: str) -> None:
         raise GoogleError(400, f"The {kind} resource '{name}' is already being used by '{user}'", "resourceInUseByAnotherResource")
 
 
-def _keep(session: Session, name: str, body: Body, kind: str, seconds: float) -> Body:
+def keep(session: Session, name: str, body: Body, kind: str, seconds: float) -> Body:
     session.add(
         name,
         {
@@ -97,10 +97,10 @@ def _keep(session: Session, name: str, body: Body, kind: str, seconds: float) ->
             "selfLink": URL + name,
         },
     )
-    return _operation(session, session.begin("insert", name, seconds))
+    return operation_of(session, session.begin("insert", name, seconds))
 
 
-def _operation(session: Session, name: str) -> Body:
+def operation_of(session: Session, name: str) -> Body:
     item = session.operations[name]
     return {
         "kind": "compute#operation",
@@ -118,12 +118,12 @@ def gone(session: Session, operation: Body) -> None:
     session.things.pop(operation["target"], None)
 
 
-def _delete(session: Session, name: str, seconds: float) -> Body:
+def delete(session: Session, name: str, seconds: float) -> Body:
     session.get(name)
     if session.running(name):
         raise GoogleError(400, f"The resource '{name}' is not ready", "resourceNotReady")
     _refuse_used(session, name)
-    return _operation(session, session.begin("delete", name, seconds, then="gone"))
+    return operation_of(session, session.begin("delete", name, seconds, then="gone"))
 
 
 def _patch(session: Session, name: str, body: Body, seconds: float) -> Body:
@@ -133,10 +133,10 @@ def _patch(session: Session, name: str, body: Body, seconds: float) -> Body:
     known.update({key: value for key, value in body.items() if key != "fingerprint"})
     if "fingerprint" in known:
         known["fingerprint"] = fingerprint(known)
-    return _operation(session, session.begin("patch", name, seconds))
+    return operation_of(session, session.begin("patch", name, seconds))
 
 
-def _network_of(session: Session, project: str, body: Body) -> str:
+def network_of(session: Session, project: str, body: Body) -> str:
     name = network_name(project, str(body.get("network", f"projects/{project}/global/networks/default")))
     if name not in session.things:
         raise GoogleError(404, f"The resource '{name}' was not found", "notFound")
@@ -154,7 +154,7 @@ def insert_network(session: Session, parameters: Mapping[str, str], body: Body) 
     routing = {"routingMode": "REGIONAL", **body.get("routingConfig", {})}
     name = f"projects/{parameters['project']}/global/networks/{body['name']}"
     made = {"mtu": 1460, "networkFirewallPolicyEnforcementOrder": "AFTER_CLASSIC_FIREWALL", **body, "routingConfig": routing}
-    return _keep(session, name, made, "network", _NETWORK_S)
+    return keep(session, name, made, "network", _NETWORK_S)
 
 
 @handles("compute.networks.get")
@@ -169,13 +169,13 @@ def get_network(session: Session, parameters: Mapping[str, str], _: Body) -> Bod
 @handles("compute.networks.patch")
 def patch_network(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
     """Change a network's routing."""
-    return _patch(session, f"projects/{parameters['project']}/global/networks/{parameters['network']}", body, _SMALL_S)
+    return _patch(session, f"projects/{parameters['project']}/global/networks/{parameters['network']}", body, SMALL_S)
 
 
 @handles("compute.networks.delete")
 def delete_network(session: Session, parameters: Mapping[str, str], _: Body) -> Body:
     """End a network that nothing uses."""
-    return _delete(session, f"projects/{parameters['project']}/global/networks/{parameters['network']}", _NETWORK_S)
+    return delete(session, f"projects/{parameters['project']}/global/networks/{parameters['network']}", _NETWORK_S)
 
 
 # --- subnetworks
@@ -221,7 +221,7 @@ def _refuse_overlap(session: Session, name: str, network: str, body: Body) -> No
 def insert_subnetwork(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
     """Make a subnetwork whose ranges are free in its network."""
     project, region = parameters["project"], region_of(parameters["region"])
-    network = _network_of(session, project, body)
+    network = network_of(session, project, body)
     name = f"projects/{project}/regions/{region}/subnetworks/{body['name']}"
     _refuse_overlap(session, name, network, body)
     first = next(_ranges(body)[""].hosts())
@@ -233,7 +233,7 @@ def insert_subnetwork(session: Session, parameters: Mapping[str, str], body: Bod
         "region": f"{URL}projects/{project}/regions/{region}",
     }
     made |= {"gatewayAddress": str(first), "fingerprint": fingerprint(made)}
-    return _keep(session, name, made, "subnetwork", _SUBNETWORK_S)
+    return keep(session, name, made, "subnetwork", _SUBNETWORK_S)
 
 
 def _subnetwork(parameters: Mapping[str, str]) -> str:
@@ -268,7 +268,7 @@ def patch_subnetwork(session: Session, parameters: Mapping[str, str], body: Body
 def set_google_access(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
     """Whether machines without an address of their own reach Google's APIs."""
     session.get(_subnetwork(parameters)).update(privateIpGoogleAccess=body["privateIpGoogleAccess"])
-    return _operation(session, session.begin("update", _subnetwork(parameters), _SMALL_S))
+    return operation_of(session, session.begin("update", _subnetwork(parameters), SMALL_S))
 
 
 @handles("compute.subnetworks.expandIpCidrRange")
@@ -281,81 +281,13 @@ def expand_range(session: Session, parameters: Mapping[str, str], body: Body) ->
         raise invalid(f"Invalid value for field 'ipCidrRange': '{new}'. It must contain the range {known['ipCidrRange']}.")
     _refuse_overlap(session, name, relative(known["network"]), {**known, "ipCidrRange": str(new)})
     known["ipCidrRange"] = str(new)
-    return _operation(session, session.begin("update", name, _SUBNETWORK_S))
+    return operation_of(session, session.begin("update", name, _SUBNETWORK_S))
 
 
 @handles("compute.subnetworks.delete")
 def delete_subnetwork(session: Session, parameters: Mapping[str, str], _: Body) -> Body:
     """End a subnetwork that nothing uses."""
-    return _delete(session, _subnetwork(parameters), _SUBNETWORK_S)
-
-
-# --- routers and NAT
-
-
-def _router(parameters: Mapping[str, str]) -> str:
-    return f"projects/{parameters['project']}/regions/{parameters['region']}/routers/{parameters['router']}"
-
-
-@handles("compute.routers.insert")
-def insert_router(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
-    """Make a router."""
-    project, region = parameters["project"], region_of(parameters["region"])
-    network = _network_of(session, project, body)
-    made = {**body, "network": URL + network, "region": f"{URL}projects/{project}/regions/{region}"}
-    return _keep(session, f"projects/{project}/regions/{region}/routers/{body['name']}", made, "router", _SMALL_S)
-
-
-@handles("compute.routers.get")
-def get_router(session: Session, parameters: Mapping[str, str], _: Body) -> Body:
-    """A router with its NATs."""
-    return session.get(_router(parameters))
-
-
-@handles("compute.routers.patch")
-def patch_router(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
-    """Change a router, its NATs above all: two that cover the same subnetwork can't be."""
-    name = _router(parameters)
-    known = session.get(name)
-    if session.running(name):
-        raise GoogleError(400, f"The resource '{name}' is not ready", "resourceNotReady")
-    covered: set[str] = set()
-    for nat in body.get("nats", []):
-        _check_nat(session, parameters, known, nat, covered)
-    known.update(body)
-    return _operation(session, session.begin("patch", name, _SMALL_S))
-
-
-def _check_nat(session: Session, parameters: Mapping[str, str], router: Body, nat: Body, covered: set[str]) -> None:
-    source = nat.get("sourceSubnetworkIpRangesToNat")
-    listed = [subnetwork_name(parameters["project"], parameters["region"], item["name"]) for item in nat.get("subnetworks", [])]
-    if (source == "LIST_OF_SUBNETWORKS") != bool(listed):
-        raise invalid(
-            f"Invalid value for field 'resource.nats[0].subnetworks': {listed}. "
-            f"With {source}, it must be {'set' if not listed else 'empty'}."
-        )
-    if nat.get("natIpAllocateOption") == "MANUAL_ONLY" and not nat.get("natIps"):
-        raise invalid("Invalid value for field 'resource.nats[0].natIps': ''. MANUAL_ONLY needs addresses.")
-    for subnetwork in listed or ["*"]:
-        if subnetwork != "*" and subnetwork not in session.things:
-            raise not_found(subnetwork)
-        if subnetwork != "*" and session.things[subnetwork]["network"] != router["network"]:
-            raise invalid(f"Subnetwork {subnetwork} is not in the router's network {relative(router['network'])}.")
-        if subnetwork in covered or "*" in covered:
-            raise invalid(f"Subnetwork {subnetwork} is covered by more than one NAT of the router.")
-        covered.add(subnetwork)
-    for item in nat.get("subnetworks", []):
-        known = {entry["rangeName"] for entry in session.things[relative(item["name"])].get("secondaryIpRanges", [])}
-        absent = set(item.get("secondaryIpRangeNames", [])) - known
-        if absent:
-            raise invalid(f"Secondary range {absent.pop()} does not exist in {item['name']}.")
-
-
-@handles("compute.routers.delete")
-def delete_router(session: Session, parameters: Mapping[str, str], _: Body) -> Body:
-    """End a router with all its NATs."""
-    session.get(_router(parameters))
-    return _operation(session, session.begin("delete", _router(parameters), _SMALL_S, then="gone"))
+    return delete(session, _subnetwork(parameters), _SUBNETWORK_S)
 
 
 # --- firewalls
@@ -366,8 +298,8 @@ def insert_firewall(session: Session, parameters: Mapping[str, str], body: Body)
     """Make a rule."""
     project = parameters["project"]
     _check_firewall(body)
-    made = {"priority": 1000, "direction": "INGRESS", "disabled": False, **body, "network": URL + _network_of(session, project, body)}
-    return _keep(session, f"projects/{project}/global/firewalls/{body['name']}", made, "firewall", _SMALL_S)
+    made = {"priority": 1000, "direction": "INGRESS", "disabled": False, **body, "network": URL + network_of(session, project, body)}
+    return keep(session, f"projects/{project}/global/firewalls/{body['name']}", made, "firewall", SMALL_S)
 
 
 def _check_firewall(body: Body) -> None:
@@ -408,57 +340,13 @@ def get_firewall(session: Session, parameters: Mapping[str, str], _: Body) -> Bo
 def patch_firewall(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
     """Change a rule."""
     _check_firewall({**session.get(_firewall(parameters)), **body})
-    return _patch(session, _firewall(parameters), {**body, "network": session.get(_firewall(parameters))["network"]}, _SMALL_S)
+    return _patch(session, _firewall(parameters), {**body, "network": session.get(_firewall(parameters))["network"]}, SMALL_S)
 
 
 @handles("compute.firewalls.delete")
 def delete_firewall(session: Session, parameters: Mapping[str, str], _: Body) -> Body:
     """End a rule."""
-    return _delete(session, _firewall(parameters), _SMALL_S)
-
-
-# --- addresses
-
-
-def _address(parameters: Mapping[str, str]) -> str:
-    place = f"regions/{parameters['region']}" if "region" in parameters else "global"
-    return f"projects/{parameters['project']}/{place}/addresses/{parameters['address']}"
-
-
-def _insert_address(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
-    name = _address({**parameters, "address": body["name"]})
-    if body.get("addressType") == "INTERNAL" and "networkTier" in body:
-        raise invalid("Invalid value for field 'resource.networkTier'. Internal addresses have none.")
-    number = session.number()
-    free = f"10.255.{number // 250 % 250}.{number % 250}" if body.get("addressType") == "INTERNAL" else f"198.51.100.{number % 250}"
-    return _keep(session, name, {"address": free, "status": "RESERVED", "addressType": "EXTERNAL", **body}, "address", _SMALL_S)
-
-
-@handles("compute.addresses.insert")
-def insert_address(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
-    """Reserve an address in a region."""
-    region_of(parameters["region"])
-    return _insert_address(session, parameters, body)
-
-
-@handles("compute.globalAddresses.insert")
-def insert_global_address(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
-    """Reserve an address for the whole world."""
-    return _insert_address(session, parameters, body)
-
-
-def _get_address(session: Session, parameters: Mapping[str, str], _: Body) -> Body:
-    return session.get(_address(parameters))
-
-
-def _delete_address(session: Session, parameters: Mapping[str, str], _: Body) -> Body:
-    return _delete(session, _address(parameters), _SMALL_S)
-
-
-handles("compute.addresses.get")(_get_address)
-handles("compute.globalAddresses.get")(_get_address)
-handles("compute.addresses.delete")(_delete_address)
-handles("compute.globalAddresses.delete")(_delete_address)
+    return delete(session, _firewall(parameters), SMALL_S)
 
 
 # --- places
@@ -485,8 +373,3 @@ def _zone(project: str, zone: str) -> dict[str, Any]:
         "status": "UP",
         "selfLink": f"{place}/zones/{zone}",
     }
-
-
-def operation_body(session: Session, name: str) -> Body:
-    """An operation of Compute Engine's."""
-    return _operation(session, name)

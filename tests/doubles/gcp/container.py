@@ -13,9 +13,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.doubles.gcp.accounts import identity_pool, known_account, may_use_key
+from tests.doubles.gcp.accounts import identity_pool
 from tests.doubles.gcp.compute import is_region, is_zone, network_name, region_of, relative, subnetwork_name, zones
 from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, finishes, handles, invalid
+from tests.doubles.gcp.stores import may_use_key
+from tests.doubles.gcp.versions import VERSIONS, minor, resolve_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,35 +31,11 @@ UPDATE_S: Final = 60.0
 UPGRADE_S: Final = 480.0
 DELETE_S: Final = 300.0
 
-VERSIONS: Final = ("1.36.1-gke.1127000", "1.35.4-gke.1031000", "1.35.2-gke.1842000", "1.34.8-gke.1074000", "1.33.11-gke.1013000")
-"""Versions that can be had, the newest first."""
-_CHANNELS: Final = {"RAPID": 0, "REGULAR": 1, "STABLE": 3, "EXTENDED": 3}
-"""Each release channel's default, by its place in VERSIONS; what is newer than a channel's default it has not."""
 _NAME: Final = re.compile(r"^[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?$")
 
 CONTROL_PLANE: Final = "cluster.json"
 """File in the run's folder that says where the control plane is that stands in for every cluster's (``server``, ``authority``). Without it
 a cluster has an address where nobody is."""
-
-
-def resolve_version(asked: str, channel: str) -> str:
-    """The version that GKE takes for what is asked for (``1.35``, ``latest``, nothing). Raises GoogleError."""
-    first = _CHANNELS.get(channel, 1)
-    if asked in ("", "-"):
-        return VERSIONS[first]
-    if asked == "latest":
-        return VERSIONS[first if channel in _CHANNELS else 0]
-    for version in VERSIONS[first if channel in _CHANNELS else 0 :]:
-        if version == asked or version.startswith((f"{asked}.", f"{asked}-")):
-            return version
-    raise invalid(
-        f'Master version "{asked}" is unsupported.' if not channel else f'Master version "{asked}" is not available in channel {channel}.'
-    )
-
-
-def minor(version: str) -> int:
-    """The second number of a version."""
-    return int(version.split(".")[1])
 
 
 def operation_body(session: Session, name: str) -> Body:
@@ -185,7 +163,8 @@ def _check_features(session: Session, project: str, body: Body) -> None:
 @handles("container.projects.locations.clusters.create")
 def create_cluster(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
     """Make a cluster with its first pool."""
-    from tests.doubles.gcp.pools import check_pool, new_pool  # noqa: PLC0415  # they need what is above
+    from tests.doubles.gcp.pool_rules import check_pool  # noqa: PLC0415  # they need what is above
+    from tests.doubles.gcp.pools import new_pool  # noqa: PLC0415  # they need what is above
 
     cluster = body["cluster"]
     _, project, _, location = parameters["parent"].split("/")
@@ -421,24 +400,3 @@ def delete_cluster(session: Session, parameters: Mapping[str, str], _: Body) -> 
     answer = begin(session, "DELETE_CLUSTER", name, name, DELETE_S, "cluster_is_gone")
     session.things[name]["status"] = "STOPPING"
     return answer
-
-
-@handles("container.projects.locations.getServerConfig")
-def server_config(session: Session, parameters: Mapping[str, str], _: Body) -> Body:
-    """Versions that can be had in a place."""
-    del session
-    region_of(parameters["name"].rsplit("/", 1)[-1])
-    channels = [
-        {"channel": key, "defaultVersion": VERSIONS[first], "validVersions": list(VERSIONS[first:])} for key, first in _CHANNELS.items()
-    ]
-    return {
-        "defaultClusterVersion": VERSIONS[1],
-        "validMasterVersions": list(VERSIONS),
-        "validNodeVersions": list(VERSIONS),
-        "channels": channels,
-        "defaultImageType": "COS_CONTAINERD",
-        "validImageTypes": ["COS_CONTAINERD", "UBUNTU_CONTAINERD", "WINDOWS_LTSC_CONTAINERD"],
-    }
-
-
-__all__ = ["begin", "known_account", "minor", "operation_body", "resolve_version"]

@@ -1,8 +1,8 @@
 """Google in memory: what every API here has in common. Names, operations that take their time, policies, and one file that keeps it all.
 
 The file lies in the folder that all doubles of a run share, so that it outlives the plugin's process; every call takes its lock. Handlers
-are in `compute`, `container`, `pools` and `accounts`; each is registered for one method of Google's and sees only calls that keep to its
-description. What they answer is held against the description as well.
+are in the modules that `Google` imports; each is registered for one method of Google's and sees only calls that keep to its description.
+What they answer is held against the description as well.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Google:
     """All of Google that a run needs."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
-        from tests.doubles.gcp import accounts, compute, container, pools  # noqa: F401, PLC0415  # they register themselves, and import this
+        from tests.doubles.gcp import accounts, compute, container, pools, routers, stores, versions  # noqa: F401, PLC0415  # they register themselves, and import this
 
         self.folder = folder
         self.clock = clock

@@ -8,7 +8,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from tests.doubles.gcp import account_kinds, container_kinds, functions, network_kinds, shapes
+from tests.doubles.gcp import account_kinds, cluster_kinds, functions, network_kinds, pool_kinds, shapes, store_kinds
 from tests.doubles.gcp.expand import Unmapped
 from tests.doubles.gcp.kinds import Context
 from tests.doubles.gcp.memory import Google, GoogleError
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from tests.doubles.gcp.kinds import Kind
 
-KINDS: Final[Mapping[str, Kind]] = {kind.token: kind for kind in (*network_kinds.KINDS, *account_kinds.KINDS, *container_kinds.KINDS)}
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.token: kind
+    for kind in (*network_kinds.KINDS, *account_kinds.KINDS, *store_kinds.KINDS, cluster_kinds.CLUSTER, pool_kinds.NODE_POOL)
+}
 _NOT_FOUND: Final = 404
 _LOCKS: dict[tuple[str, ...], threading.Lock] = {}
 _GUARD: Final = threading.Lock()

@@ -1,4 +1,4 @@
-"""GKE's types: clusters and node pools, each change by the method that the provider takes for it."""
+"""Clusters in the plugin: each change by the method that the provider takes for it."""
 
 from __future__ import annotations
 
@@ -7,117 +7,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.gcp.api import document
 from tests.doubles.gcp.compute import is_zone, network_name, region_of, subnetwork_name
-from tests.doubles.gcp.expand import NEVER, expand, pick
-from tests.doubles.gcp.kinds import Context, Kind, refused, saying, saying_but_gone
-from tests.doubles.gcp.memory import GoogleError
+from tests.doubles.gcp.expand import NEVER, expand
+from tests.doubles.gcp.kinds import Context, Kind, saying, saying_but_gone
+from tests.doubles.gcp.node_kinds import (
+    CLUSTERS,
+    NAME_LENGTH,
+    NODE_CHOICES,
+    NODE_REPLACES,
+    OF_THE_PLUGIN,
+    POOLS,
+    below,
+    doom,
+    finish,
+    node_names,
+    sent_nodes,
+)
 from tests.doubles.provider import DoubleError, InitFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tests.doubles.gcp.api import Body
-    from tests.doubles.provider import Props
-
-_CLUSTERS: Final = "container.projects.locations.clusters"
-_POOLS: Final = f"{_CLUSTERS}.nodePools"
-
-_SCOPE_ALIASES: Final = {"cloud-platform": "https://www.googleapis.com/auth/cloud-platform"}
-
-
-def _nodes(path: str) -> dict[str, str]:
-    """Names of a node configuration at a path."""
-    return {
-        f"{path}.{key}": target
-        for key, target in {
-            "guestAccelerators": "accelerators",
-            "guestAccelerators.count": "acceleratorCount",
-            "guestAccelerators.type": "acceleratorType",
-            "loggingVariant": "loggingConfig.variantConfig.variant",
-            "gpudirectStrategy": "gpuDirectConfig.gpuDirectStrategy",
-            "resourceManagerTags": "resourceManagerTags.tags",
-            "linuxNodeConfig.hugepagesConfig": "hugepages",
-            "effectiveTaints": NEVER,
-            "windowsNodeConfig.osversion": "osVersion",
-        }.items()
-    }
-
-
-_NODE_CHOICES: Final = {
-    "guestAccelerators.gpuDriverInstallationConfig.gpuDriverVersion": (
-        "GPU_DRIVER_VERSION_UNSPECIFIED",
-        "INSTALLATION_DISABLED",
-        "DEFAULT",
-        "LATEST",
-    ),
-    "taints.effect": ("NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"),
-    "workloadMetadataConfig.mode": ("MODE_UNSPECIFIED", "GCE_METADATA", "GKE_METADATA"),
-    "reservationAffinity.consumeReservationType": (
-        "UNSPECIFIED",
-        "NO_RESERVATION",
-        "ANY_RESERVATION",
-        "SPECIFIC_RESERVATION",
-        "ANY_RESERVATION_THEN_FAIL",
-    ),
-    "localSsdEncryptionMode": ("STANDARD_ENCRYPTION", "EPHEMERAL_KEY_ENCRYPTION"),
-}
-_NODE_REPLACES: Final = (
-    "guestAccelerators",
-    "localSsdCount",
-    "ephemeralStorageConfig",
-    "ephemeralStorageLocalSsdConfig",
-    "localNvmeSsdBlockConfig",
-    "secondaryBootDisks",
-    "metadata",
-    "minCpuPlatform",
-    "oauthScopes",
-    "preemptible",
-    "reservationAffinity",
-    "spot",
-    "serviceAccount",
-    "shieldedInstanceConfig",
-    "sandboxConfig",
-    "bootDiskKmsKey",
-    "nodeGroup",
-    "advancedMachineFeatures",
-    "soleTenantConfig",
-    "hostMaintenancePolicy",
-    "confidentialNodes.confidentialInstanceType",
-    "enableConfidentialStorage",
-    "localSsdEncryptionMode",
-    "maxRunDuration",
-    "flexStart",
-)
-
-
-def _below(path: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{path}.{name}" for name in names)
-
-
-def _finish(context: Context, operation: Body, what: str) -> None:
-    refused(context.finish(operation["name"]), what)
-
-
-def _sent_nodes(config: Any) -> Any:
-    """A node configuration as it is sent: of several secondary boot disks the provider sends the first alone."""
-    if isinstance(config, dict) and len(config.get("secondaryBootDisks") or []) > 1:
-        return {**config, "secondaryBootDisks": config["secondaryBootDisks"][:1]}
-    return config
-
-
-_NO_STOCK: Final = (
-    "Google Compute Engine: The zone does not have enough resources available to fulfill the request. "
-    "Try a different zone, or try again later. (ZONE_RESOURCE_POOL_EXHAUSTED)"
-)
-
-
-def _doom(context: Context, identity: str, message: str) -> None:
-    """Let what is about to be made turn out broken, where a fault wants it."""
-    broken = context.call.broken
-    if broken is not None:
-        context.google.doom(identity, broken.message or message, broken.delay)
-
-
-# --- clusters
+from tests.doubles.provider import Props
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +42,8 @@ class ClusterKind(Kind):
                 if policy.get(f"{kind}SecondaryRangeName") and policy.get(f"{kind}Ipv4CidrBlock"):
                     yield f"ipAllocationPolicy.{kind}SecondaryRangeName", f"conflicts with ipAllocationPolicy.{kind}Ipv4CidrBlock"
         name = inputs.get("name")
-        if isinstance(name, str) and len(name) > _NAME_LENGTH:
-            yield "name", f'"name" cannot be longer than {_NAME_LENGTH} characters'
+        if isinstance(name, str) and len(name) > NAME_LENGTH:
+            yield "name", f'"name" cannot be longer than {NAME_LENGTH} characters'
         block = (
             (inputs.get("privateClusterConfig") or {}).get("masterIpv4CidrBlock")
             if isinstance(inputs.get("privateClusterConfig"), dict)
@@ -161,7 +72,7 @@ class ClusterKind(Kind):
         given = {key: value for key, value in inputs.items() if value is not None}
         for key in _PIECES:
             given.pop(key, None)
-        given["nodeConfig"] = _sent_nodes(given.get("nodeConfig") or {})
+        given["nodeConfig"] = sent_nodes(given.get("nodeConfig") or {})
         body = super().body({**given, "resourceLabels": inputs.get("resourceLabels")})
         body["controlPlaneEndpointsConfig"] = endpoints(inputs)
         private = inputs.get("privateClusterConfig") or {}
@@ -196,9 +107,9 @@ class ClusterKind(Kind):
                 raise DoubleError("when using a multi-zonal cluster, node_locations should not contain the original 'zone'")
             if is_zone(location):
                 body["locations"] = [*body["locations"], location]
-        _doom(context, identity, "Google Compute Engine: internal error")
+        doom(context, identity, "Google Compute Engine: internal error")
         with saying("Error creating Cluster"):
-            operation = context.ask(f"{_CLUSTERS}.create", {"parent": identity.rpartition("/clusters/")[0]}, {"cluster": body})
+            operation = context.ask(f"{CLUSTERS}.create", {"parent": identity.rpartition("/clusters/")[0]}, {"cluster": body})
         error = context.finish(operation["name"])
         made = self.get(context, identity, inputs)
         if error:
@@ -209,12 +120,12 @@ class ClusterKind(Kind):
             )
         if inputs.get("removeDefaultNodePool"):
             with saying("Error deleting default node pool"):
-                operation = context.ask(f"{_POOLS}.delete", {"name": f"{identity}/nodePools/default-pool"})
-                _finish(context, operation, "removing default node pool")
+                operation = context.ask(f"{POOLS}.delete", {"name": f"{identity}/nodePools/default-pool"})
+                finish(context, operation, "removing default node pool")
         return identity, self.get(context, identity, inputs)
 
     def get(self, context: Context, identity: str, inputs: Props) -> Body:
-        return context.ask(f"{_CLUSTERS}.get", {"name": identity})
+        return context.ask(f"{CLUSTERS}.get", {"name": identity})
 
     def update(self, context: Context, identity: str, inputs: Props, changed: set[str]) -> None:
         left = set(changed)
@@ -224,22 +135,20 @@ class ClusterKind(Kind):
                 left -= properties
                 for key, value in make(body, inputs, context).items():
                     with saying(f"Error updating Cluster ({key})"):
-                        operation = context.ask(f"{_CLUSTERS}.update", {"name": identity}, {"update": {key: value}})
-                        _finish(context, operation, f"updating GKE cluster {key}")
+                        operation = context.ask(f"{CLUSTERS}.update", {"name": identity}, {"update": {key: value}})
+                        finish(context, operation, f"updating GKE cluster {key}")
         if "resourceLabels" in left:
             left.remove("resourceLabels")
             known = self.get(context, identity, inputs)
             request = {"resourceLabels": body["resourceLabels"], "labelFingerprint": known["labelFingerprint"]}
             with saying("Error updating labels"):
-                _finish(context, context.ask(f"{_CLUSTERS}.setResourceLabels", {"name": identity}, request), "updating labels")
+                finish(context, context.ask(f"{CLUSTERS}.setResourceLabels", {"name": identity}, request), "updating labels")
         if "maintenancePolicy" in left:
             left.remove("maintenancePolicy")
             request = {"maintenancePolicy": body.get("maintenancePolicy", {"window": {}})}
             with saying("Error updating maintenance policy"):
-                _finish(
-                    context, context.ask(f"{_CLUSTERS}.setMaintenancePolicy", {"name": identity}, request), "updating maintenance policy"
-                )
-        left -= _OF_THE_PLUGIN
+                finish(context, context.ask(f"{CLUSTERS}.setMaintenancePolicy", {"name": identity}, request), "updating maintenance policy")
+        left -= OF_THE_PLUGIN
         if left:
             raise DoubleError(f"the double has not learnt to update {', '.join(sorted(left))} of a cluster")
 
@@ -249,10 +158,9 @@ class ClusterKind(Kind):
                 "Cannot destroy cluster because deletion_protection is set to true. Set it to false to proceed with cluster deletion."
             )
         with saying_but_gone("Error deleting Cluster"):
-            _finish(context, context.ask(f"{_CLUSTERS}.delete", {"name": identity}), "deleting GKE cluster")
+            finish(context, context.ask(f"{CLUSTERS}.delete", {"name": identity}), "deleting GKE cluster")
 
 
-_NAME_LENGTH: Final = 40
 _PIECES: Final = (
     "controlPlaneEndpointsConfig",
     "privateClusterConfig",
@@ -261,7 +169,6 @@ _PIECES: Final = (
     "masterAuth",
 )
 """Properties that do not map one by one."""
-_OF_THE_PLUGIN: Final = {"deletionProtection", "deletionPolicy", "removeDefaultNodePool", "skipNodePoolRefresh", "ignoreNodeCountChanges"}
 
 
 def endpoints(inputs: Props) -> Body:
@@ -339,7 +246,7 @@ def _endpoints_wish(body: Body, inputs: Props, _: Context) -> Body:
 def _version(body: Body, inputs: Props, context: Context) -> Body:
     """A control plane that is at the version asked for, or at a newer one of its channel, is left alone."""
     wanted = str(inputs.get("minMasterVersion") or "")
-    known = context.ask(f"{_CLUSTERS}.get", {"name": context.call.id})["currentMasterVersion"]
+    known = context.ask(f"{CLUSTERS}.get", {"name": context.call.id})["currentMasterVersion"]
     del body
     return {} if not wanted or known == wanted or known.startswith((f"{wanted}.", f"{wanted}-")) else {"desiredMasterVersion": wanted}
 
@@ -373,12 +280,12 @@ CLUSTER: Final = ClusterKind(
     token="gcp:container/cluster:Cluster",
     api="container",
     schema="Cluster",
-    methods=_CLUSTERS,
+    methods=CLUSTERS,
     name="projects/{project}/locations/{location}/clusters/{name}",
-    name_length=_NAME_LENGTH,
+    name_length=NAME_LENGTH,
     names={
-        **_nodes("nodeConfig"),
-        **dict.fromkeys(("project", "location", *sorted(_OF_THE_PLUGIN)), NEVER),
+        **node_names("nodeConfig"),
+        **dict.fromkeys(("project", "location", *sorted(OF_THE_PLUGIN)), NEVER),
         "networkingMode": NEVER,
         "nodeLocations": "locations",
         "minMasterVersion": "initialClusterVersion",
@@ -436,11 +343,11 @@ CLUSTER: Final = ClusterKind(
         "defaultMaxPodsPerNode",
         "datapathProvider",
         "dataplaneOptimizationMode",
-        *_below("nodeConfig", _NODE_REPLACES),
+        *below("nodeConfig", NODE_REPLACES),
     ),
     defaults={"enableShieldedNodes": True, "network": "default", "deletionProtection": True, "enableLegacyAbac": False},
     choices={
-        **{f"nodeConfig.{key}": value for key, value in _NODE_CHOICES.items()},
+        **{f"nodeConfig.{key}": value for key, value in NODE_CHOICES.items()},
         "releaseChannel.channel": ("UNSPECIFIED", "RAPID", "REGULAR", "STABLE", "EXTENDED"),
         "datapathProvider": ("DATAPATH_PROVIDER_UNSPECIFIED", "LEGACY_DATAPATH", "ADVANCED_DATAPATH"),
         "networkingMode": ("VPC_NATIVE", "ROUTES"),
@@ -496,213 +403,3 @@ CLUSTER: Final = ClusterKind(
     },
     labels="resourceLabels",
 )
-
-
-# --- node pools
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolKind(Kind):
-    """A node pool."""
-
-    def problems(self, inputs: Props) -> Iterator[tuple[str, str]]:
-        if inputs.get("name") and inputs.get("namePrefix"):
-            yield "namePrefix", "conflicts with name"
-        upgrade = inputs.get("upgradeSettings")
-        if (
-            isinstance(upgrade, dict)
-            and upgrade.get("strategy") == "BLUE_GREEN"
-            and (upgrade.get("maxSurge") or upgrade.get("maxUnavailable"))
-        ):
-            yield "upgradeSettings", "Surge upgrade settings may not be changed when surge strategy is not enabled"
-
-    def identity(self, context: Context, inputs: Props) -> str:
-        cluster = str(inputs["cluster"])
-        if not cluster.startswith("projects/"):
-            place = context.place(inputs)
-            cluster = f"projects/{place['project']}/locations/{place['location']}/clusters/{cluster}"
-        return f"{cluster}/nodePools/{inputs['name']}"
-
-    def body(self, inputs: Props) -> Body:
-        given = {key: value for key, value in inputs.items() if value is not None}
-        if "nodeConfig" in given:
-            given["nodeConfig"] = _sent_nodes(given["nodeConfig"])
-        if given.get("initialNodeCount") and given.get("nodeCount"):
-            raise DoubleError(f"Cannot set both initial_node_count and node_count on node pool {inputs['name']}")
-        count = given.pop("nodeCount", None) or given.get("initialNodeCount", 0)
-        body = super().body(given)
-        body["initialNodeCount"] = int(count)
-        if "autoscaling" in body:
-            body["autoscaling"] = _scaling(body["autoscaling"])
-        if "management" in body:
-            body["management"] = {"autoRepair": True, "autoUpgrade": True, **body["management"]}
-        return body
-
-    def create(self, context: Context, inputs: Props) -> tuple[str, Body]:
-        identity = self.identity(context, inputs)
-        parent = identity.rpartition("/nodePools/")[0]
-        _doom(context, identity, _NO_STOCK)
-        with saying("error creating NodePool"):
-            operation = context.ask(f"{_POOLS}.create", {"parent": parent}, {"nodePool": self.body(inputs)})
-        context.finish(operation["name"])
-        made = self.get(context, identity, inputs)
-        if made["status"] == "ERROR":
-            # The provider looks at the pool and not at the operation: one without machines is there, and comes into the state.
-            raise InitFailed(
-                f'NodePool {inputs["name"]} was created in the error state "ERROR": {made.get("statusMessage", "")}',
-                resource_id=identity,
-                state=self.state(inputs, made, self.computed, {"project": identity.split("/")[1], "location": identity.split("/")[3]}),
-            )
-        return identity, made
-
-    def get(self, context: Context, identity: str, inputs: Props) -> Body:
-        return context.ask(f"{_POOLS}.get", {"name": identity})
-
-    def update(self, context: Context, identity: str, inputs: Props, changed: set[str]) -> None:
-        body = self.body(inputs)
-        cluster, _, name = identity.rpartition("/nodePools/")
-        left = set(changed) - _OF_THE_PLUGIN
-        if "autoscaling" in left:
-            wish = {"desiredNodePoolAutoscaling": body.get("autoscaling", {"enabled": False}), "desiredNodePoolId": name}
-            self._do(context, f"{_CLUSTERS}.update", cluster, {"update": wish}, "autoscaling")
-        if "management" in left:
-            wish = {"management": body.get("management", {"autoRepair": False, "autoUpgrade": False})}
-            self._do(context, f"{_POOLS}.setManagement", identity, wish, "management")
-        if "nodeCount" in left:
-            self._do(context, f"{_POOLS}.setSize", identity, {"nodeCount": int(inputs["nodeCount"])}, "size")
-        for key, request in self._requests(context, left, body):
-            self._do(context, f"{_POOLS}.update", identity, request, key)
-        left -= {"autoscaling", "management", "nodeCount", "nodeConfig", *_POOL_FIELDS}
-        if left:
-            raise DoubleError(f"the double has not learnt to update {', '.join(sorted(left))} of a node pool")
-
-    def _requests(self, context: Context, changed: set[str], body: Body) -> Iterator[tuple[str, Body]]:
-        for key, (field, wish) in _POOL_FIELDS.items():
-            if key in changed:
-                yield key, {wish: body.get(field, {})}
-        if "nodeConfig" not in changed:
-            return
-        old, new = context.call.old_inputs.get("nodeConfig") or {}, context.call.inputs.get("nodeConfig") or {}
-        different = {key for key in {*old, *new} if old.get(key) != new.get(key)}
-        config = body.get("config", {})
-        machine = different & {"machineType", "diskSizeGb", "diskType", "bootDisk"}
-        if machine:
-            request: Body = {}
-            for key in ("machineType", "diskSizeGb", "diskType", "bootDisk"):
-                if key in config:
-                    request[key] = str(config[key]) if key == "diskSizeGb" else config[key]
-            yield "machine", request
-        for key in sorted(different - machine):
-            if key not in _NODE_FIELDS:
-                raise DoubleError(f"the double has not learnt to update nodeConfig.{key} of a node pool")
-            field, wrapper = _NODE_FIELDS[key]
-            value = config.get(field, [] if field in ("taints", "tags") else {})
-            yield key, {field: {wrapper: value} if wrapper else value}
-
-    def _do(self, context: Context, method: str, name: str, request: Body, what: str) -> None:
-        with saying(f"Error updating NodePool ({what})"):
-            _finish(context, context.ask(method, {"name": name}, request), f"updating GKE node pool {what}")
-
-    def delete(self, context: Context, identity: str, state: Props) -> None:
-        with saying_but_gone("Error deleting NodePool"):
-            _finish(context, context.ask(f"{_POOLS}.delete", {"name": identity}), "deleting GKE NodePool")
-
-
-def _scaling(given: Body) -> Body:
-    """All four counts are sent, whichever the program sets."""
-    zeros = dict.fromkeys(("minNodeCount", "maxNodeCount", "totalMinNodeCount", "totalMaxNodeCount"), 0)
-    return {"enabled": True, **zeros, **given}
-
-
-_POOL_FIELDS: Final = {
-    "version": ("version", "nodeVersion"),
-    "nodeLocations": ("locations", "locations"),
-    "upgradeSettings": ("upgradeSettings", "upgradeSettings"),
-    "networkConfig": ("networkConfig", "nodeNetworkConfig"),
-    "nodeDrainConfigs": ("nodeDrainConfig", "nodeDrainConfig"),
-}
-"""Properties of a pool that an update takes: the field in the body, and the update's."""
-_NODE_FIELDS: Final = {
-    "taints": ("taints", "taints"),
-    "tags": ("tags", "tags"),
-    "labels": ("labels", "labels"),
-    "resourceLabels": ("resourceLabels", "labels"),
-    "imageType": ("imageType", ""),
-    "gcfsConfig": ("gcfsConfig", ""),
-    "gvnic": ("gvnic", ""),
-    "kubeletConfig": ("kubeletConfig", ""),
-    "linuxNodeConfig": ("linuxNodeConfig", ""),
-    "workloadMetadataConfig": ("workloadMetadataConfig", ""),
-    "loggingVariant": ("loggingConfig", ""),
-}
-
-NODE_POOL: Final = PoolKind(
-    token="gcp:container/nodePool:NodePool",
-    api="container",
-    schema="NodePool",
-    methods=_POOLS,
-    name="",
-    name_length=_NAME_LENGTH,
-    names={
-        **_nodes("nodeConfig"),
-        **dict.fromkeys(("project", "location", "cluster", "namePrefix", *sorted(_OF_THE_PLUGIN)), NEVER),
-        "nodeConfig": "config",
-        "nodeLocations": "locations",
-        "maxPodsPerNode": "maxPodsConstraint.maxPodsPerNode",
-        "networkConfig.podCidrOverprovisionConfig.disabled": "disable",
-        "nodeDrainConfigs": "nodeDrainConfig",
-    },
-    replaces=(
-        "name",
-        "namePrefix",
-        "cluster",
-        "location",
-        "project",
-        "initialNodeCount",
-        "maxPodsPerNode",
-        "placementPolicy",
-        "queuedProvisioning",
-        "bestEffortProvisioning",
-        "networkConfig.createPodRange",
-        "networkConfig.podRange",
-        "networkConfig.podIpv4CidrBlock",
-        "networkConfig.additionalNodeNetworkConfigs",
-        "networkConfig.additionalPodNetworkConfigs",
-        "networkConfig.podCidrOverprovisionConfig",
-        "networkConfig.subnetwork",
-        *_below("nodeConfig", _NODE_REPLACES),
-    ),
-    choices={
-        **{f"nodeConfig.{key}": value for key, value in _NODE_CHOICES.items()},
-        "autoscaling.locationPolicy": ("BALANCED", "ANY"),
-        "upgradeSettings.strategy": ("SURGE", "BLUE_GREEN"),
-    },
-    computed=(
-        "initialNodeCount",
-        "instanceGroupUrls",
-        "location",
-        "managedInstanceGroupUrls",
-        "management",
-        "maxPodsPerNode",
-        "namePrefix",
-        "networkConfig",
-        "nodeConfig",
-        "nodeCount",
-        "nodeLocations",
-        "project",
-        "upgradeSettings",
-        "version",
-    ),
-    outputs={
-        "nodeLocations": "locations",
-        "instanceGroupUrls": "instanceGroupUrls",
-        "managedInstanceGroupUrls": lambda body, _: [
-            url.replace("instanceGroupManagers", "instanceGroups") for url in body["instanceGroupUrls"]
-        ],
-        "nodeCount": "initialNodeCount",
-        "maxPodsPerNode": lambda body, _: pick(body, "maxPodsConstraint.maxPodsPerNode") or 110,
-    },
-)
-KINDS: Final[tuple[Kind, ...]] = (CLUSTER, NODE_POOL)
-
-__all__ = ["KINDS", "GoogleError"]
