@@ -20,6 +20,7 @@ class Cloud:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self.endpoint = ""
+        self._clients: dict[tuple[str, str], Any] = {}
 
     def start(self) -> Self:
         """Start the server and wait until it listens. Raises RuntimeError when it ends instead."""
@@ -70,5 +71,10 @@ class Cloud:
         """A client of boto3, for what a test wants to see or do past Pulumi."""
         import boto3  # noqa: PLC0415  # takes a while, and most callers only start the server
 
+        if (service, region) in self._clients:
+            return self._clients[service, region]  # a client takes a second to make, and all threads may use one
         make: Any = boto3.client
-        return make(service, region_name=region, endpoint_url=self.endpoint, aws_access_key_id="test", aws_secret_access_key="test")
+        self._clients[service, region] = made = make(
+            service, region_name=region, endpoint_url=self.endpoint, aws_access_key_id="test", aws_secret_access_key="test"
+        )
+        return made

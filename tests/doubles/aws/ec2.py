@@ -60,6 +60,24 @@ def _detach_gateway(session: Session, call: Call) -> None:
                 raise
 
 
+def _ec2_tag(session: Session, call: Call, _: Any) -> None:
+    session.call(
+        "ec2", "create_tags", Resources=[call.inputs["resourceId"]], Tags=[{"Key": call.inputs["key"], "Value": call.inputs["value"]}]
+    )
+
+
+def _ec2_tag_look(session: Session, number: str, _: Props, __: Props) -> Props | None:
+    resource, key = number.split(",", 1)
+    where = [{"Name": "resource-id", "Values": [resource]}, {"Name": "key", "Values": [key]}]
+    found = [item for item in session.call("ec2", "describe_tags", Filters=where)["Tags"] if item["Key"] == key]
+    return dict(found[0]) if found else None
+
+
+def _take_ec2_tag(session: Session, call: Call) -> None:
+    # Without its value: a value that somebody changed would keep the tag.
+    session.call("ec2", "delete_tags", Resources=[call.olds["resourceId"]], Tags=[{"Key": call.olds["key"]}])
+
+
 _ROUTE: Final = {
     "cidrBlock": "DestinationCidrBlock",
     "gatewayId": "GatewayId",
@@ -471,6 +489,22 @@ ROWS: Final = {
         tags="ec2:placement-group",
     ),
     "aws:ec2/launchTemplate:LaunchTemplate": TEMPLATE,
+    "aws:ec2/tag:Tag": Row(
+        service="ec2",
+        create="",
+        properties=unsent("resourceId key value"),
+        id="${resourceId},{key}",
+        then=_ec2_tag,
+        read="",
+        read_by={},
+        description="",
+        look=_ec2_tag_look,
+        live={"value": "Value"},
+        first=_take_ec2_tag,
+        gone=("InvalidGroup.NotFound", "InvalidID", "InvalidParameterValue"),
+        replaces=("resourceId", "key"),
+        updates=(Update(properties=("value",), do=_ec2_tag),),
+    ),
 }
 
 

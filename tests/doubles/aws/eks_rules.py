@@ -9,7 +9,7 @@ from components.cluster import gpu
 from tests.doubles.aws import ACCOUNT
 
 if TYPE_CHECKING:
-    from tests.doubles.aws.eks_api import Cluster
+    from tests.doubles.aws.eks_things import Cluster
 
 VERSIONS: Final = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36")
 ADDONS: Final = {

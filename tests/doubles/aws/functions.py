@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.aws import shapes
@@ -138,6 +139,23 @@ def _role(session: Session, args: Props) -> Props:
     return {"arn": found["Arn"], "name": found["RoleName"], "path": found["Path"], "uniqueId": found["RoleId"], "id": found["RoleName"]}
 
 
+def _roles(session: Session, args: Props) -> Props:
+    _only(args, "nameRegex", "pathPrefix")
+    prefix = {"PathPrefix": args["pathPrefix"]} if args.get("pathPrefix") else {}
+    found = [
+        item for item in session.call("iam", "list_roles", **prefix)["Roles"] if re.search(args.get("nameRegex") or "", item["RoleName"])
+    ]
+    return {"names": [item["RoleName"] for item in found], "arns": [item["Arn"] for item in found], "id": session.region}
+
+
+def _key(session: Session, args: Props) -> Props:
+    _only(args, "keyId", "grantTokens")
+    found = session.call("kms", "describe_key", KeyId=args["keyId"])["KeyMetadata"]
+    spec = found.get("KeySpec") or found.get("CustomerMasterKeySpec")
+    known = {key[0].lower() + key[1:]: value for key, value in shapes.back(found).items()}
+    return {**known, "keySpec": spec, "customerMasterKeySpec": spec, "id": found["KeyId"], "keyId": args["keyId"], "arn": found["Arn"]}
+
+
 def _parameter(session: Session, args: Props) -> Props:
     _only(args, "name", "withDecryption")
     found = session.call("ssm", "get_parameter", Name=args["name"])["Parameter"]
@@ -157,5 +175,7 @@ FUNCTIONS: Final[dict[str, Callable[[Session, Props], Props]]] = {
     "aws:eks/getClusterAuth:getClusterAuth": _cluster_auth,
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": _registry,
     "aws:iam/getRole:getRole": _role,
+    "aws:iam/getRoles:getRoles": _roles,
+    "aws:kms/getKey:getKey": _key,
     "aws:ssm/getParameter:getParameter": _parameter,
 }

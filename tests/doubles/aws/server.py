@@ -11,7 +11,26 @@ from pathlib import Path
 from typing import Any, Final
 
 _METHOD: Final = re.compile(r"(?<!^)(?=[A-Z])")
-_RESET: Final = "/moto-api/reset"
+_POLICIES: Final = (
+    "AmazonEKS",
+    "AmazonEC2",
+    "AmazonEBS",
+    "AmazonSSM",
+    "AmazonS3",
+    "AmazonECR",
+    "CloudWatch",
+    "AdministratorAccess",
+    "ReadOnlyAccess",
+)
+
+
+def _fewer_policies() -> None:
+    """Keep those of AWS' own policies that a fleet might name: all 1,500 are read anew at each reset, for seconds."""
+    import moto.iam.models  # noqa: PLC0415  # only this process has moto
+
+    models: Any = moto.iam.models
+    known = json.loads(models.aws_managed_policies_data)
+    models.aws_managed_policies_data = json.dumps({name: policy for name, policy in known.items() if name.startswith(_POLICIES)})
 
 
 def _install_eks() -> None:
@@ -72,7 +91,9 @@ def _install_eks() -> None:
         if hasattr(Eks, method):
             setattr(EKSResponse, method, operation(method))
             path = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", model.operation_model(name).http["requestUri"])
-            paths.add(path.replace("(?P<resourceArn>[^/]+)", "(?P<resourceArn>.+)"))
+            for name_of_arn in ("resourceArn", "principalArn", "policyArn"):
+                path = path.replace(f"(?P<{name_of_arn}>[^/]+)", f"(?P<{name_of_arn}>.+)")
+            paths.add(path)
     urls.url_paths.clear()
     for path in sorted(paths):
         urls.url_paths[f"{{0}}{path}$"] = urls.response.dispatch
@@ -101,8 +122,10 @@ def main() -> None:
 
     from tests.doubles.aws import ec2_rules  # noqa: PLC0415
 
+    _fewer_policies()
     _install_eks()
     ec2_rules.install()
+    ec2_rules.install_placement_groups()
     server = make_server(
         "127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=_quiet(MotoRequestHandler)
     )

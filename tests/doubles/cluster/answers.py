@@ -6,6 +6,7 @@ not there is refused, as in any cluster. What it says:
 
 - to an admission review: allowed, unchanged. Whether the real webhook would agree is not tested here.
 - as ``custom.metrics.k8s.io``: the API is there; every metric of an object is 0, and no pod has any.
+- as ``external.metrics.k8s.io``: the API is there, and no metric has a value.
 
 It is an authority of its own and writes it into webhooks that name none, as istiod and others do for themselves.
 """
@@ -44,6 +45,7 @@ API_SERVICE: Final = Kind("apiregistration.k8s.io", "v1", "APIService")
 SERVICE: Final = Kind("", "v1", "Service")
 SLICE: Final = Kind("discovery.k8s.io", "v1", "EndpointSlice")
 METRICS: Final = "/apis/custom.metrics.k8s.io/v1beta1"
+EXTERNAL: Final = "/apis/external.metrics.k8s.io/v1beta1"
 _POLL_S: Final = 0.3
 _NAMESPACES: Final = ("istio-system", "istio-ingress", "kube-system", "monitoring", "keda", "cert-manager", "default")
 
@@ -60,10 +62,12 @@ def review(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def metrics(path: str) -> dict[str, Any] | None:
-    """Answer a GET of the custom metrics API; None: there is no such thing."""
+    """Answer a GET of the custom or the external metrics API; None: there is no such thing."""
     path = path.partition("?")[0].rstrip("/")
-    if path == METRICS:
-        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": METRICS.removeprefix("/apis/"), "resources": []}
+    if path in {METRICS, EXTERNAL}:
+        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": path.removeprefix("/apis/"), "resources": []}
+    if path.startswith(f"{EXTERNAL}/"):
+        return {"kind": "ExternalMetricValueList", "apiVersion": EXTERNAL.removeprefix("/apis/"), "metadata": {}, "items": []}
     if not path.startswith(f"{METRICS}/"):
         return None
     parts = path.removeprefix(f"{METRICS}/").split("/")

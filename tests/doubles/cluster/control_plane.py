@@ -6,12 +6,15 @@ the pods' range, which `answers` makes local there. Only the API server is reach
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import yaml
 
 from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, kubernetes, preflight, with_free_ports
 from local.platform import config as settings
@@ -21,7 +24,7 @@ from local.plugins.kubernetes.client import Client
 from tests.doubles.cluster.loops import Loops
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from local.platform.layout import Layout
     from local.platform.platform import Tools
@@ -33,8 +36,38 @@ _FIRST_OFFSET: Final = 10200
 _LAST_OFFSET: Final = 14900
 
 
+_NAME: Final = "app.kubernetes.io/name"
+_READY: Final = "pod-ready"
+
+
+def stages(text: str, starts: Mapping[str, float]) -> str:
+    """The stages with pods that take their time: seconds by the label app.kubernetes.io/name, under an empty name for all others."""
+    found = []
+    for stage in yaml.safe_load_all(text):
+        if stage["metadata"]["name"] != _READY:
+            found.append(stage)
+            continue
+        named = sorted(name for name in starts if name)
+        for name in ("", *named):
+            one = copy.deepcopy(stage)
+            expressions = one["spec"]["selector"]["matchExpressions"]
+            path = f'.metadata.labels["{_NAME}"]'
+            if name:
+                one["metadata"]["name"] = f"{_READY}-{name}"
+                expressions.append({"key": path, "operator": "In", "values": [name]})
+            elif named:
+                expressions.append({"key": path, "operator": "NotIn", "values": named})
+            if starts.get(name):
+                one["spec"]["delay"] = {"durationMilliseconds": int(starts[name] * 1000)}
+            found.append(one)
+    return yaml.safe_dump_all(found, sort_keys=False)
+
+
 class _Platform(Platform):
     """The embedded platform's control plane with two processes more."""
+
+    starts: Mapping[str, float]
+    """See `stages`."""
 
     def _control_plane(self, inside: Layout) -> list[Component]:
         pki = self.layout.pki
@@ -48,8 +81,7 @@ class _Platform(Platform):
         own = self.layout.component_kubeconfig("doubles")
         own.write_text(json.dumps(content), encoding="utf-8")
         own.chmod(0o600)
-        stages = self.layout.etc / "stages.yaml"
-        stages.write_text(_STAGES.read_text(encoding="utf-8"), encoding="utf-8")
+        (self.layout.etc / "stages.yaml").write_text(stages(_STAGES.read_text(encoding="utf-8"), self.starts), encoding="utf-8")
         seen = inside.component_kubeconfig("doubles")
         # kwok watches from version 0 on, which the API server takes for a streamed list; those need a newer etcd than distributions have.
         plain = [
@@ -98,14 +130,19 @@ class ClusterDouble:
 
 
 @contextmanager
-def start(toolchain: Tools, root: Path, doubles: Path, *, instance: str = "cluster") -> Iterator[ClusterDouble]:
+def start(
+    toolchain: Tools, root: Path, doubles: Path, *, instance: str = "cluster", starts: Mapping[str, float] | None = None
+) -> Iterator[ClusterDouble]:
     """Start a cluster with its state in ``root``; ``doubles`` is the folder that the cloud's double writes node groups into.
+
+    ``starts`` says how long pods take until they are ready, in seconds (see `stages`); without it they are at once.
 
     Raises:
         PlatformError: this machine can't run it.
     """
     config = PlatformConfig(instance=instance, control_plane_only=True, root=root)
     platform = _Platform(with_free_ports(config, _FIRST_OFFSET, _LAST_OFFSET), toolchain)
+    platform.starts = starts or {}
     try:
         platform.start(None)
         cluster = ClusterDouble(platform, doubles)

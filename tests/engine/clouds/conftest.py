@@ -37,7 +37,7 @@ def cluster_double(
     for name in TOOLS:
         tool(name)
     try:
-        with start(toolchain, tmp_path_factory.mktemp("cluster") / "state", doubles_folder, instance="clouds") as cluster:
+        with start(toolchain, tmp_path_factory.mktemp("cluster") / "state", doubles_folder, instance=f"clouds-{os.getpid()}") as cluster:
             yield cluster
     except PlatformError as error:
         lacks(f"the control plane does not start here: {error}")

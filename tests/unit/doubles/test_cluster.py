@@ -12,6 +12,7 @@ import yaml
 
 from tests.doubles.cluster import nodes
 from tests.doubles.cluster.answers import METRICS, metrics, review
+from tests.doubles.cluster.control_plane import stages
 from tests.doubles.eks import access
 from tests.doubles.eks.component import check, cni_configuration
 
@@ -57,6 +58,18 @@ def test_every_stage_is_of_nodes_or_pods() -> None:
     stages = list(yaml.safe_load_all(STAGES.read_text(encoding="utf-8")))
     assert {stage["metadata"]["name"] for stage in stages} == {"node-ready", "node-heartbeat", "pod-ready", "pod-complete", "pod-delete"}
     assert {stage["spec"]["resourceRef"]["kind"] for stage in stages} == {"Node", "Pod"}
+
+
+def test_pods_may_take_their_time() -> None:
+    made = list(yaml.safe_load_all(stages(STAGES.read_text(encoding="utf-8"), {"": 1.5, "triton": 20})))
+    delays = {stage["metadata"]["name"]: stage["spec"].get("delay") for stage in made}
+    assert delays["pod-ready"] == {"durationMilliseconds": 1500}
+    assert delays["pod-ready-triton"] == {"durationMilliseconds": 20000}
+    operators = [
+        stage["spec"]["selector"]["matchExpressions"][-1]["operator"] for stage in made if "ready-triton" in stage["metadata"]["name"]
+    ]
+    assert operators == ["In"]
+    assert "delay" not in next(iter(yaml.safe_load_all(stages(STAGES.read_text(encoding="utf-8"), {}))))["spec"]
 
 
 def test_a_review_is_allowed_under_its_own_number() -> None:
