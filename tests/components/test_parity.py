@@ -7,7 +7,10 @@ settings have. Every difference is written down here with its reason; one that i
 from __future__ import annotations
 
 import copy
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,6 +91,10 @@ def on(cloud: str, **sections: Any) -> dict[str, Any]:
     return raw
 
 
+BUILT: Final[dict[str, tuple[Registered, dict[str, Any]]]] = {}
+"""What was built already, by settings file: a fleet takes seconds."""
+
+
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plugin = tmp_path / PLUGIN
@@ -101,14 +108,18 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 async def build(cloud: str, raw: dict[str, Any]) -> tuple[Registered, dict[str, Any]]:
-    """Run the fleet of ``raw`` to the end: what it registered, and its exports."""
+    """Run the fleet of ``raw`` to the end, once a settings file: what it registered, and its exports. Not to be changed."""
+    text = json.dumps(raw, sort_keys=True)
+    if text in BUILT:
+        return BUILT[text]
     monitor = start(MOCKS[cloud]())
     try:
         fleet = TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=ROOT))
         exports: dict[str, Any] = await pulumi.Output.from_input(fleet.exports).future()  # type: ignore[assignment]
     finally:
         await wait_for_rpcs()
-    return monitor, exports
+    BUILT[text] = (monitor, exports)
+    return BUILT[text]
 
 
 def objects(monitor: Registered) -> dict[str, dict[str, Any]]:
@@ -378,6 +389,8 @@ EKS_ONLY: Final = {
     "modelsKey": "Cloud Storage decrypts for whoever may read the object; AWS wants a right to the key too",
     "sessionManager": "SSH through IAP needs nothing of the nodes",
     "network.interfaceEndpoints": "Private Google Access is the subnet's and costs nothing: always on",
+    "cpuPool.release": "the release channel chooses GKE's node images, and upgrade says how nodes are replaced",
+    "gpuPools[].release": "the release channel chooses GKE's node images, and upgrade says how nodes are replaced",
     "gpuPools[].efa": "gVNIC and compact placement are its counterparts",
     "gpuPools[].ssh": "SSH through IAP needs no key on the nodes",
 }
@@ -462,3 +475,33 @@ def _name(model: type[Model], alias: str) -> str:
 
 def _nested(default: object) -> bool:
     return isinstance(default, Model)
+
+
+# ------------------------------------------------------------------------------------------------ SDKs of one cloud alone
+ALONE: Final = """
+import asyncio, json, sys
+from pathlib import Path
+import pulumi
+from pulumi.runtime.stack import wait_for_rpcs
+from components.fleet import TritonFleet, TritonFleetArgs
+from components.settings.load import parse
+from tests.components.recording import start
+
+async def main(cloud, raw):
+    start(__import__(f"tests.components.test_{cloud}", fromlist=["Mocks"]).Mocks())
+    fleet = TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=Path()))
+    await pulumi.Output.from_input(fleet.exports).future()
+    await wait_for_rpcs()
+
+asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+names = ("pulumi_aws", "pulumi_eks", "boto3", "pulumi_gcp", "google.cloud.storage")
+print(json.dumps([name for name in names if name in sys.modules]))
+"""
+
+
+def test_an_eks_stack_loads_no_sdk_of_googles() -> None:
+    """They take seconds to load. In a process of its own: this one has them. The other way round: test_gke.py."""
+    command = [sys.executable, "-W", "ignore", "-c", ALONE, "eks", json.dumps(native("eks"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout.splitlines()[-1])) & {"pulumi_gcp", "google.cloud.storage"} == set()
