@@ -36,7 +36,7 @@ from components.serving.namespaces import serving_namespaces
 from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
-from components.serving.triton import Triton, TritonArgs
+from components.serving.triton import Triton, TritonArgs, unknown_models
 from components.settings.images import original
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class TritonFleet(pulumi.ComponentResource):
         if images_plan.value and made.registry is not None:
             images = Images("images", ImagesArgs(plans=images_plan.value, registry=made.registry), child).references
         cluster = made.handle
-        repository = ModelRepository("repository", release.value, child).handle
+        models_in_store = ModelRepository("repository", release.value, child)
+        repository = models_in_store.handle
         metrics = PrometheusStack(
             "prometheus",
             PrometheusStackArgs(
@@ -138,7 +139,13 @@ class TritonFleet(pulumi.ComponentResource):
 
         self.exports = {
             "cluster": cluster.name,
-            "repository": {"url": repository.url, "digest": repository.digest, "models": list(repository.models)},
+            "repository": {
+                "url": repository.url,
+                "digest": repository.digest,
+                "models": list(repository.models),
+                "release": models_in_store.release,
+                "previous": models_in_store.previous,
+            },
             "prometheus": pulumi.Output.concat(metrics.url, ":", str(metrics.port)),
             "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
         }
@@ -174,11 +181,9 @@ def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
         plan = past_plan(repository)
         needed = past_needs(repository, plan)
     problems = [
-        f"triton-fleet:serving[{index}].models names {model}, absent from {settings.repository.source}: Triton would not start. "
-        f"Add the model or leave it out. There: {', '.join(plan.models)}."
+        problem
         for index, entry in enumerate(settings.serving)
-        for model in entry.models or ()
-        if model not in plan.models
+        for problem in unknown_models(f"triton-fleet:serving[{index}]", entry, plan.models)
     ]
     sizes = model_sizes(plan)
     volumes = (too_small(f"triton-fleet:serving[{index}]", entry, sizes, needed) for index, entry in enumerate(settings.serving))
@@ -200,6 +205,7 @@ def _check_models(settings: Settings, project_dir: Path) -> None:
             gpus=entry.resources.gpus,
             models=entry.models,
             arguments=entry.extra_args,
+            backends=None if entry.backends is None else frozenset(entry.backends),
         )
         for index, entry in enumerate(settings.serving)
     ]

@@ -162,10 +162,12 @@ class StackdriverAdapter(pulumi.ComponentResource):
         """Let the adapter's service account read metrics, and nothing else of the project."""
         import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
 
+        # The pool is known once the cluster is there: a binding made earlier would be refused, and so would the question for the project's
+        # number in a project whose APIs are only being switched on.
         project = gcp.organizations.get_project_output(
-            project_id=access.project, opts=pulumi.InvokeOutputOptions(parent=self, provider=access.gcp)
+            project_id=access.workload_pool.apply(lambda _: access.project),
+            opts=pulumi.InvokeOutputOptions(parent=self, provider=access.gcp),
         )
-        # The pool is known once the cluster is there: a binding made earlier would be refused.
         member = pulumi.Output.all(project.number, access.workload_pool).apply(lambda known: principal(known[0], known[1]))
         return gcp.projects.IAMMember(
             f"{naming.STACKDRIVER_ADAPTER}-viewer",

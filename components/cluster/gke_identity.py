@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
+from components.cluster import gcp_plain
 from components.cluster.network import after
 from components.naming import type_token
 
@@ -183,17 +184,13 @@ class ModelReader(pulumi.ComponentResource):
     def _bind(
         self, name: str, args: ModelReaderArgs, member: pulumi.Output[str], child: pulumi.ResourceOptions
     ) -> list[pulumi.Output[str]]:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # as above
-
-        objects = gcp.storage.BucketIAMMember(
-            f"{name}-objects",
-            bucket=args.bucket,
-            role=OBJECT_ROLE,
-            member=member,
-            condition=gcp.storage.BucketIAMMemberConditionArgs(
-                title="models", description=f"What is below {args.prefix}/", expression=reader_condition(args.bucket_name, args.prefix)
-            ),
-            opts=child,
+        condition: gcp_plain.Condition = {
+            "title": "models",
+            "description": f"What is below {args.prefix}/",
+            "expression": reader_condition(args.bucket_name, args.prefix),
+        }
+        objects = gcp_plain.bucket_iam_member(
+            f"{name}-objects", {"bucket": args.bucket, "role": OBJECT_ROLE, "member": member, "condition": condition}, child
         )
-        bucket = gcp.storage.BucketIAMMember(f"{name}-bucket", bucket=args.bucket, role=BUCKET_ROLE, member=member, opts=child)
+        bucket = gcp_plain.bucket_iam_member(f"{name}-bucket", {"bucket": args.bucket, "role": BUCKET_ROLE, "member": member}, child)
         return [objects.id, bucket.id]

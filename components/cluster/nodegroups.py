@@ -71,6 +71,8 @@ class NodeGroupPlan:
     """As written, before base64."""
     asg_tags: Mapping[str, str]
     """Tags of the scaling group that tell an autoscaler what a node will have, before there is one."""
+    release: str | None = None
+    """Release of the node image; None leaves it to EKS, which takes the newest whenever the version moves."""
     reservation: str | None = None
     efa: int = 0
     """EFA network cards; 0 leaves the network to EKS."""
@@ -106,6 +108,7 @@ def cpu_group(settings: CpuPoolSettings, zones: Sequence[str]) -> NodeGroupPlan:
         volumes=_volumes(settings.disk, "al2023", fast_pull=False),
         user_data=None,
         asg_tags={},
+        release=settings.release,
     )
 
 
@@ -148,6 +151,7 @@ def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> Node
         volumes=_volumes(pool.disk, pool.os, fast_pull=pool.fast_pull),
         user_data=user_data(pool),
         asg_tags=asg_tags(pool, labels),
+        release=pool.release,
         reservation=pool.capacity_reservation,
         efa=machine.efa if pool.efa else 0,
         ssh_key=None if pool.ssh is None else pool.ssh.key,
@@ -292,6 +296,7 @@ class NodeGroup(pulumi.ComponentResource):
             name,
             cluster_name=args.cluster,
             version=args.version,
+            release_version=plan.release,
             node_role_arn=args.role_arn,
             subnet_ids=list(args.subnet_ids),
             ami_type=plan.ami_type,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,6 +83,11 @@ class Manifest:
     """Digest of each model."""
     created: float
     """Seconds since 1970."""
+
+    @property
+    def name(self) -> str:
+        """When it was published, in UTC, such as ``20261121-140512``: what people call it."""
+        return time.strftime("%Y%m%d-%H%M%S", time.gmtime(self.created))
 
     @classmethod
     def load(cls, content: bytes | None) -> Manifest | None:

@@ -91,8 +91,11 @@ def _duration(seconds: float) -> str:
     return f"{whole}s" if whole < 60 else f"{whole // 60}m{whole % 60:02}s"  # noqa: PLR2004
 
 
-def speaker(urn: str) -> Callable[[str], None]:
-    """Something that writes into the status line of a resource; that does nothing where there is no engine."""
+def speaker(urn: str, *, lasting: bool = False) -> Callable[[str], None]:
+    """Something that writes into the status line of a resource, or among its messages that stay (``lasting``).
+
+    Does nothing where there is no engine.
+    """
     try:
         stub, request = _engine()
     except Exception:  # noqa: BLE001 (see the module: best effort)
@@ -100,7 +103,7 @@ def speaker(urn: str) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         with contextlib.suppress(Exception):
-            stub.Log(request(message=text, urn=urn), timeout=5)
+            stub.Log(request(message=text, urn=urn, ephemeral=not lasting), timeout=5)
 
     return say
 
@@ -112,8 +115,8 @@ def _engine() -> tuple[Any, Callable[..., Any]]:
     address = sys.argv[1]  # what the engine gives each plugin that it starts
     stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
 
-    def request(*, message: str, urn: str) -> Any:
-        return engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, streamId=0, ephemeral=True)
+    def request(*, message: str, urn: str, ephemeral: bool) -> Any:
+        return engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, streamId=0, ephemeral=ephemeral)
 
     return stub, request
 

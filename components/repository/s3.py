@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -66,12 +65,18 @@ class _Release(pulumi.dynamic.Resource, module="repository", name="Release"):
 
     digest: pulumi.Output[str]
     url: pulumi.Output[str]
+    name: pulumi.Output[str | None]
+    previous: pulumi.Output[list[str] | None]
 
 
 class ModelRepository(pulumi.ComponentResource):
     """The release that Triton reads. Raises FleetError like `check_environment`."""
 
     handle: RepositoryHandle
+    release: pulumi.Output[str | None]
+    """Name of the release that is served."""
+    previous: pulumi.Output[list[str] | None]
+    """Names of those that it can be rolled back to (``repository.release``), the newest first."""
 
     def __init__(self, name: str, args: ModelRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings, plan = args.settings, args.plan
@@ -107,6 +112,9 @@ class ModelRepository(pulumi.ComponentResource):
                 "verify": settings.verify,
                 # Where progress is shown. As a future: an output would make a child depend on its parent.
                 "display": self._urn_of_child(_RELEASE_TYPE, name),
+                # Told by the provider.
+                "name": None,
+                "previous": None,
             },
             pulumi.ResourceOptions(parent=self, depends_on=depends_on),
         )
@@ -126,7 +134,8 @@ class ModelRepository(pulumi.ComponentResource):
             key_file=key_file,
             needs=args.needs,
         )
-        self.register_outputs({"url": release.url, "digest": digest})
+        self.release, self.previous = release.name, release.previous
+        self.register_outputs({"url": release.url, "digest": digest, "release": release.name})
 
     async def _urn_of_child(self, kind: str, name: str) -> str:
         urn = await self.urn.future()
@@ -159,12 +168,10 @@ def past_plan(settings: RepositorySettings) -> Plan:
     wanted = settings.release or ""
     releases = Releases(open_store(place_of(settings)), settings.prefix, "")
     found = patiently(releases.manifests, SHORT_PAUSES_S)
-    matching = [manifest for manifest in found if manifest.digest.startswith(wanted)]
+    matching = [manifest for manifest in found if manifest.digest.startswith(wanted) or manifest.name == wanted]
     if len(matching) != 1:
-        there = "; ".join(
-            f"{manifest.digest[:12]} of {time.strftime('%Y-%m-%d %H:%M', time.localtime(manifest.created))}" for manifest in found[:10]
-        )
-        what = "is not in the bucket" if not matching else f"is the beginning of {len(matching)} releases"
+        there = ", ".join(f"{manifest.name} ({manifest.digest[:12]})" for manifest in (matching or found)[:10])
+        what = "is not in the bucket" if not matching else f"means {len(matching)} releases"
         raise FleetError(
             f"triton-fleet:repository.release ({wanted}) {what}: there is nothing to roll back to, nothing was changed. "
             f"Name one of those below {releases.store.url(settings.prefix)}: {there or 'none'}."

@@ -7,6 +7,7 @@ stack. They hold nothing, for the same reason.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import uuid
@@ -26,8 +27,10 @@ from pulumi.dynamic import (
 
 from components.errors import FleetError
 from components.repository import objectstore
+from components.repository.announce import announce
+from components.repository.layout import tree_name
 from components.repository.objectstore import patiently
-from components.repository.parallel import few
+from components.repository.parallel import few, in_parallel
 from components.repository.progress import Meter, heed_cancel, speaker
 from components.repository.release import Releases
 from components.repository.scan import scan
@@ -37,6 +40,7 @@ from components.repository.stores import open_store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from components.repository.layout import Tree
     from components.repository.stores import Store
 
 PLACE: Final = ("store", "bucket", "region", "endpoint", "project", "location")
@@ -55,7 +59,12 @@ class ReleaseProvider(ResourceProvider):
         _quiet(req)
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Refuse a bucket that is not there, in the preview already. A release that is published is not asked for."""
+        """Refuse a bucket that is not there, and say what will be sent, in the preview already.
+
+        Nobody is asked about a release that is published.
+        """
+        if _olds.get("digest") != news.get("digest") and not news.get("release"):
+            _announce(_olds, news)
         moved = any(_olds.get(key) != news.get(key) for key in PLACE)
         if not moved or news.get("createBucket"):
             return CheckResult(news, [])
@@ -196,8 +205,25 @@ def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> None:
         patiently(lambda: releases.activate(digest, watch))
 
 
+def _announce(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
+    """Say by model what will be sent. What was published before is asked for; where it can't be had, less is said, and nothing fails."""
+    with contextlib.suppress(Exception):
+        source = Path(news["source"])
+        plan = scan(source, news["models"].keys(), open_cache(source, os.environ))
+        before: dict[str, Tree | None] = {}
+        if olds and all(olds.get(key) == news.get(key) for key in (*PLACE, "prefix")):
+            releases = _releases(olds)
+            changed = {model: of for model, of in olds["models"].items() if plan.models.get(model) != of}
+            before = dict(zip(changed, in_parallel(lambda model: releases.tree(tree_name(*model)), changed.items()), strict=True))
+        speaker(str(news.get("display", "")), lasting=True)("\n".join(announce(plan, olds.get("models") or {}, before)))
+
+
 def _outputs(props: dict[str, Any], token: str) -> dict[str, Any]:
-    return {**props, "token": token, "missing": []}
+    """What goes into the state. ``previous``: what stays once this run has let go of what it replaces."""
+    history = patiently(_releases(props).history)
+    name = next((manifest.name for manifest in history if manifest.digest == props["digest"]), None)
+    others = [manifest.name for manifest in history if manifest.digest != props["digest"]]
+    return {**props, "token": token, "missing": [], "name": name, "previous": others[: _keep(props)]}
 
 
 def _releases(props: Mapping[str, Any]) -> Releases:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.errors import FleetError
 from components.handles import ServingHandle
 from components.naming import labels, type_token
 from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, chart_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from components.handles import (
         ClusterHandle,
@@ -62,15 +63,14 @@ class TritonArgs:
     """What makes the load balancer of a LoadBalancer Service; None leaves it to the cluster itself."""
 
 
-def unknown_models(settings: ServingSettings, repository: Sequence[str]) -> str | None:
-    """Return what is wrong when ``settings`` name models that the ``repository`` has not; None when all is well."""
-    missing = sorted(set(settings.models or ()) - set(repository))
-    if not missing:
-        return None
-    return (
-        f"triton-fleet:serving: {settings.name} names models {', '.join(missing)}, which the repository does not have "
-        f"(it has {', '.join(sorted(repository)) or 'none'}): Triton would not start. Correct `models` or add them to the repository."
-    )
+def unknown_models(key: str, settings: ServingSettings, repository: Collection[str]) -> list[str]:
+    """Return a problem for each model that ``settings``, which are called ``key``, name and the ``repository`` does not have."""
+    return [
+        f"{key}.models names {model}, which the repository does not have: Triton would not start. Add the model or leave it out. "
+        f"There: {', '.join(sorted(repository)) or 'none'}."
+        for model in settings.models or ()
+        if model not in repository
+    ]
 
 
 class Triton(pulumi.ComponentResource):
@@ -81,9 +81,9 @@ class Triton(pulumi.ComponentResource):
     def __init__(self, name: str, args: TritonArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("serving", "Triton"), name, None, opts)
         settings = args.settings
-        problem = unknown_models(settings, args.repository.models)
-        if problem is not None:
-            raise ValueError(problem)
+        problems = unknown_models(f"triton-fleet:serving ({settings.name})", settings, args.repository.models)
+        if problems:
+            raise FleetError(*problems)
         secret = self._credentials(name, args)
         key = self._key_file(name, args)
         values = pulumi.Output.all(

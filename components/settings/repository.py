@@ -132,9 +132,9 @@ class RepositorySettings(Model):
     new one, one after the other. ``poll``: Triton looks every 15 seconds what has changed at a stable place. ``explicit``: somebody
     tells Triton over its API to load a model again, from a stable place. The latter two can't be rolled back by Kubernetes, and
     replicas differ for a while."""
-    release: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
-    """Digest of an earlier release that is still in the bucket, or its first 8 digits or more: it is served instead of what ``source``
-    holds. None: what ``source`` holds."""
+    release: str | None = Field(default=None, pattern=r"^([0-9a-f]{8,64}|\d{8}-\d{6})$")
+    """An earlier release that is still in the bucket: its name (when it was published, in UTC, such as ``20261121-140512``), its digest,
+    or 8 or more of the digest's first digits. It is served instead of what ``source`` holds. None: what ``source`` holds."""
     keep: int = Field(default=3, ge=0, le=100)
     """Old releases that stay in the bucket to roll back to, the newest ones. Models that they share are stored once."""
     verify: bool = False

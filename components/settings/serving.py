@@ -241,6 +241,9 @@ class ServingSettings(Model):
     """Container image with tritonserver, such as ``nvcr.io/nvidia/tritonserver:26.07-py3``."""
     models: tuple[str, ...] | None = None
     """Models of the repository that this deployment loads; None means all of them."""
+    backends: tuple[str, ...] | None = None
+    """Backends that ``image`` brings, such as ``[python, onnxruntime]``: models that want another one are refused by the preview. None:
+    what is known of NVIDIA's images by their names; of an image of one's own nothing is known, and every backend goes through."""
     resources: ResourceSettings = ResourceSettings()
     """What one pod asks of its node."""
     service: ServiceSettings = ServiceSettings()

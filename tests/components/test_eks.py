@@ -252,6 +252,13 @@ async def test_a_gpu_group_as_aws_gets_it(monitor: Monitor) -> None:
     assert not any(tag["tag"]["propagateAtLaunch"] for tag in tags.values())
 
 
+async def test_a_release_of_the_node_image_is_said_where_it_is_named(monitor: Monitor) -> None:
+    await build(cluster_settings(gpuPools=[{**POOL, "release": "1.35.0-20260715"}]))
+    groups = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")
+    assert groups["cluster-gpu"]["releaseVersion"] == "1.35.0-20260715"
+    assert "releaseVersion" not in groups["cluster-cpu"], "EKS takes the newest whenever the version moves"
+
+
 async def test_ssh_keeps_the_cluster_s_own_security_group(monitor: Monitor) -> None:
     await build(cluster_settings(gpuPools=[{**POOL, "ssh": {"key": "mine", "sourceCidrs": ["203.0.113.0/24"]}}]))
     template = of_type(monitor, "aws:ec2/launchTemplate:LaunchTemplate")["cluster-gpu"]

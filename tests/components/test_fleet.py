@@ -212,7 +212,8 @@ async def test_models_of_a_deployment_are_looked_for_in_the_folder_where_the_set
     raw = dev()
     del raw["repository"]["models"]
     raw["serving"][0]["models"] = ["add_sub", "nope"]
-    with pytest.raises(FleetError, match=r"triton-fleet:serving\[0\]\.models names nope, absent from models: Triton would not start"):
+    told = r"triton-fleet:serving\[0\]\.models names nope, which the repository does not have: Triton would not start"
+    with pytest.raises(FleetError, match=told):
         await build(raw)
     assert monitor.requests == {}
 

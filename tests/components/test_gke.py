@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 with warnings.catch_warnings():
     # Old names in these modules warn when they are loaded, and a warning that is an error here leaves a module half loaded.
     warnings.simplefilter("ignore")
-    for module in ("artifactregistry", "compute", "container", "kms", "organizations", "projects", "serviceaccount", "storage"):
+    for module in ("artifactregistry", "container", "kms", "organizations", "projects", "serviceaccount"):
         hasattr(importlib.import_module(f"pulumi_gcp.{module}"), "load")  # which happens when an attribute is asked for
 
 ROOT = Path(__file__).resolve().parents[2]

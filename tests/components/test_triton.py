@@ -12,6 +12,7 @@ import pytest
 from pulumi.runtime.rpc import deserialize_properties, is_rpc_secret, unwrap_rpc_secret
 from pulumi.runtime.stack import wait_for_rpcs
 
+from components.errors import FleetError
 from components.handles import ClusterHandle, CustomMetricsHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
 from components.serving.namespaces import serving_namespaces
 from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, only_slices
@@ -174,7 +175,7 @@ async def test_deployments_that_share_a_namespace_share_one_resource(engine: Rec
 
 
 async def test_models_that_the_repository_lacks_stop_it_before_anything_is_made(engine: Recorder) -> None:
-    with pytest.raises(ValueError, match="names models nope, which the repository does not have"):
+    with pytest.raises(FleetError, match="names nope, which the repository does not have"):
         await deploy(entries=(ServingSettings(name="bert", image="registry.example/triton:1", models=("nope",)),))
     await wait_for_rpcs()
     assert not engine.of_type(CHART_TYPE) | engine.of_type(SECRET_TYPE)

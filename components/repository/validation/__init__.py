@@ -5,7 +5,8 @@ that stay inside, names that object stores carry, no Git LFS pointers) is the sc
 the verdict.
 """
 
-from components.repository.validation.check import Deployment, validate
+from components.repository.validation.check import validate
+from components.repository.validation.deployment import Deployment
 from components.repository.validation.problems import Problem
 
 __all__ = ["Deployment", "Problem", "validate"]

@@ -8,6 +8,7 @@ wrong or right.
 from __future__ import annotations
 
 import functools
+import secrets
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -100,3 +101,40 @@ def _vpc(ec2: Any, vpc_id: str) -> str | None:
 def _address(ec2: Any, address: str | None = None, allocation_id: str | None = None) -> str | None:
     found = [item for item in ec2.addresses if allocation_id is not None and item.allocation_id == allocation_id]
     return f"Address {found[0].public_ip} is in use." if found and found[0].eni is not None else None
+
+
+def install_placement_groups() -> None:
+    """Placement groups, which moto has not."""
+    from moto.core.responses import ActionResult  # noqa: PLC0415  # the server alone has moto
+    from moto.ec2.exceptions import EC2ClientError  # noqa: PLC0415
+    from moto.ec2.responses import EC2Response  # noqa: PLC0415
+
+    def groups(self: Any) -> dict[str, dict[str, Any]]:
+        # Kept on the backend, so that a reset forgets them too.
+        found: dict[str, dict[str, Any]] = self.ec2_backend.__dict__.setdefault("placement_groups", {})
+        return found
+
+    def create(self: Any) -> Any:
+        name = self.params["GroupName"]
+        if name in groups(self):
+            raise EC2ClientError("InvalidPlacementGroup.Duplicate", f"The placement group '{name}' already exists.")
+        tags = [tag for spec in self.params.get("TagSpecifications") or [] for tag in spec["Tags"]]
+        number = f"pg-{secrets.token_hex(8)}"
+        said = {"GroupName": name, "GroupId": number, "State": "available", "Strategy": self.params["Strategy"], "Tags": tags}
+        groups(self)[name] = said
+        return ActionResult({"PlacementGroup": said})
+
+    def describe(self: Any) -> Any:
+        names = self.params.get("GroupNames")
+        unknown = [name for name in names or [] if name not in groups(self)]
+        if unknown:
+            raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The Placement Group '{unknown[0]}' is unknown.")
+        return ActionResult({"PlacementGroups": [said for name, said in groups(self).items() if not names or name in names]})
+
+    def delete(self: Any) -> Any:
+        if groups(self).pop(self.params["GroupName"], None) is None:
+            raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The Placement Group '{self.params['GroupName']}' is unknown.")
+        return ActionResult({})
+
+    for name, method in (("create_placement_group", create), ("describe_placement_groups", describe), ("delete_placement_group", delete)):
+        setattr(EC2Response, name, method)

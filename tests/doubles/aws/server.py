@@ -125,6 +125,7 @@ def main() -> None:
     _fewer_policies()
     _install_eks()
     ec2_rules.install()
+    ec2_rules.install_placement_groups()
     server = make_server(
         "127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=_quiet(MotoRequestHandler)
     )

@@ -13,6 +13,7 @@ import pytest
 from tests.doubles import PACE_VARIABLE, nodes
 from tests.doubles.aws import DOUBLE, PLUGIN, delays
 from tests.doubles.aws.cloud import REGION, Cloud
+from tests.doubles.aws.provider import ROWS
 from tests.doubles.faults import Fault, Faults, Journal
 from tests.doubles.install import install, sdk_version
 
@@ -34,6 +35,18 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.engine
 
+CORE = {
+    "aws:ec2/internetGateway:InternetGateway",
+    "aws:ec2/routeTable:RouteTable",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation",
+    "aws:ec2/eip:Eip",
+    "aws:ec2/natGateway:NatGateway",
+    "aws:ec2/launchTemplate:LaunchTemplate",
+    "aws:autoscaling/tag:Tag",
+    "aws:eks/nodeGroup:NodeGroup",
+    "aws:eks/addon:Addon",
+}
+"""Types that `Fleet` alone is made of."""
 VERSION = sdk_version("aws")
 EVERYTHING = "0.0.0.0/0"
 NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
@@ -245,6 +258,108 @@ def test_a_fleet_s_life(doubles: Make, cloud: Cloud, folder: Path, journal: Jour
     stack.destroy()
     assert not left(cloud)
     assert not nodes.current(folder)
+
+
+def the_rest(know: dict[str, Any]) -> None:
+    """One of each type that a fleet's core is not made of."""
+    tags = {"team": know["team"]}
+    vpc = aws.ec2.Vpc("net", cidr_block="10.0.0.0/16", enable_dns_hostnames=True, tags=tags)
+    subnets = [
+        aws.ec2.Subnet(zone, vpc_id=vpc.id, availability_zone=f"{REGION}{zone}", cidr_block=f"10.0.{16 * index}.0/20", tags=tags)
+        for index, zone in enumerate("ab")
+    ]
+    https = aws.ec2.SecurityGroupIngressArgs(protocol="tcp", from_port=443, to_port=443, cidr_blocks=know["cidrs"])
+    own = aws.ec2.SecurityGroupIngressArgs(protocol="-1", from_port=0, to_port=0, self=True)
+    group = aws.ec2.SecurityGroup("in", vpc_id=vpc.id, description="in", ingress=[https, own], tags=tags)
+    aws.ec2.Tag("found", resource_id=group.id, key="karpenter.sh/discovery", value="fleet")
+    aws.ec2.VpcEndpoint(
+        "sts",
+        vpc_id=vpc.id,
+        service_name=f"com.amazonaws.{REGION}.sts",
+        vpc_endpoint_type="Interface",
+        private_dns_enabled=True,
+        subnet_ids=[subnet.id for subnet in subnets],
+        security_group_ids=[group.id],
+    )
+    aws.ec2.PlacementGroup("close", strategy="cluster")
+    key = aws.kms.Key("key", description=know["team"], deletion_window_in_days=7, tags=tags)
+    aws.kms.Alias("key", name="alias/fleet", target_key_id=key.key_id)
+    aws.cloudwatch.LogGroup("logs", name="/aws/eks/fleet/cluster", retention_in_days=know["days"], tags=tags)
+    repository = aws.ecr.Repository(
+        "images",
+        name="triton",
+        image_tag_mutability="IMMUTABLE",
+        image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
+        force_delete=True,
+        tags=tags,
+    )
+    selection = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": know["days"]}
+    rules = {"rules": [{"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}]}
+    aws.ecr.LifecyclePolicy("images", repository=repository.name, policy=json.dumps(rules))
+    queue = aws.sqs.Queue("interruptions", message_retention_seconds=300 + know["days"], sqs_managed_sse_enabled=True, tags=tags)
+    statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Principal": {"Service": "events.amazonaws.com"}}
+    allowed = aws.sqs.QueuePolicy(
+        "interruptions",
+        queue_url=queue.url,
+        policy=queue.arn.apply(lambda arn: json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Resource": arn}]})),
+    )
+    rule = aws.cloudwatch.EventRule("spot", event_pattern=json.dumps({"source": ["aws.ec2"]}), description=know["team"], tags=tags)
+    target = pulumi.Output.all(queue.arn, allowed.id).apply(lambda known: str(known[0]))
+    aws.cloudwatch.EventTarget("spot", rule=rule.name, arn=target)
+    plane = aws.iam.Role("plane", assume_role_policy=trust("eks.amazonaws.com"), tags=tags)
+    attached = aws.iam.RolePolicyAttachment("plane", role=plane.name, policy_arn="arn:aws:iam::aws:policy/AmazonEKSClusterPolicy")
+    node = aws.iam.Role("node", assume_role_policy=trust("ec2.amazonaws.com"), description=know["team"])
+    aws.iam.RolePolicy("node", role=node.name, policy=json.dumps({"Version": "2012-10-17", "Statement": [allow(know["action"])]}))
+    policy = aws.iam.Policy("pod", policy=json.dumps({"Version": "2012-10-17", "Statement": [allow(know["action"])]}), tags=tags)
+    aws.iam.RolePolicyAttachment("pod", role=node.name, policy_arn=policy.arn)
+    aws.iam.InstanceProfile("node", role=node.name)
+    aws.iam.ServiceLinkedRole("scaling", aws_service_name="autoscaling.amazonaws.com")
+    cluster = aws.eks.Cluster(
+        "fleet",
+        name="fleet",
+        role_arn=plane.arn,
+        vpc_config=aws.eks.ClusterVpcConfigArgs(subnet_ids=[subnet.id for subnet in subnets], public_access_cidrs=know["cidrs"]),
+        access_config=aws.eks.ClusterAccessConfigArgs(authentication_mode="API"),
+        enabled_cluster_log_types=know["logs"],
+        tags=tags,
+        opts=pulumi.ResourceOptions(depends_on=[attached]),
+    )
+    url = cluster.identities[0].oidcs[0].issuer.apply(str)
+    aws.iam.OpenIdConnectProvider("oidc", url=url, client_id_lists=["sts.amazonaws.com"], tags=tags)
+    entry = aws.eks.AccessEntry("node", cluster_name=cluster.name, principal_arn=node.arn, type="EC2_LINUX", tags=tags)
+    admin = aws.eks.AccessEntry("admin", cluster_name=cluster.name, principal_arn="arn:aws:iam::111122223333:role/admin")
+    aws.eks.AccessPolicyAssociation(
+        "admin",
+        cluster_name=cluster.name,
+        principal_arn=admin.principal_arn,
+        policy_arn="arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy",
+        access_scope=aws.eks.AccessPolicyAssociationAccessScopeArgs(type="cluster"),
+        opts=pulumi.ResourceOptions(depends_on=[entry]),
+    )
+    aws.eks.PodIdentityAssociation(
+        "pod", cluster_name=cluster.name, namespace="kube-system", service_account="driver", role_arn=node.arn, tags=tags
+    )
+
+
+def allow(action: str) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": "arn:aws:s3:::models"}
+
+
+def test_the_rest_s_life(doubles: Make, cloud: Cloud) -> None:
+    know: dict[str, Any] = {"team": "ml", "cidrs": ["203.0.113.0/24"], "days": 7, "action": "s3:ListBucket", "logs": ["api"]}
+    stack = doubles(lambda: the_rest(know))
+    stack.up()
+    assert stack.preview() == {}
+    assert stack.refresh() == {}, stack.said
+    know |= {"team": "platform", "cidrs": ["198.51.100.0/24"], "days": 14, "action": "s3:GetObject", "logs": ["api", "audit"]}
+    assert set(stack.preview()) == {"update"}, "nothing of it needs a new resource"
+    stack.up()
+    assert stack.preview() == {}
+    assert stack.refresh() == {}
+    kinds = {item["type"] for item in stack.resources().values()}
+    assert not {token for token in ROWS if token not in kinds} - CORE, "a type without a test"
+    stack.destroy()
+    assert not left(cloud)
 
 
 def test_a_typing_error_is_refused_in_the_preview(doubles: Make) -> None:

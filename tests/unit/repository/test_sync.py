@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +32,7 @@ from components.repository.scan import scan
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3.client import S3Client
 
@@ -650,36 +650,84 @@ def test_a_cancelled_upload_publishes_nothing(s3: S3Client, server: str, folder:
     assert model_keys(s3) == []
 
 
-_UPLOAD: Final = """
-import sys, json, os
+KILLS: Final = 20
+
+_UPLOADS: Final = """
+import itertools, json, os, signal, sys
+from components.repository import store  # noqa: F401
+from components.repository.quickput import QuickPut
 from components.repository.sync import ReleaseProvider
-print("up", flush=True)
-ReleaseProvider().create(json.loads(sys.argv[1]))
+import boto3  # noqa: F401
+
+put = QuickPut.put
+for line in sys.stdin:
+    props, most = json.loads(line)
+    process = os.fork()
+    if process == 0:
+        count = itertools.count(1)
+        def counted(self, *args, **more):
+            answer = put(self, *args, **more)
+            if next(count) >= most:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+        QuickPut.put = counted
+        ReleaseProvider().create(props)
+        os._exit(0)
+    print(os.waitpid(process, 0)[1], flush=True)
 """
+"""Uploads in processes of their own, killed as soon as they have written so many objects: fifteen other requests are under way then.
+One that has no threads forks them, so that only it pays for the imports."""
 
 
-def test_killed_at_random_and_run_again(s3: S3Client, server: str, folder: Path, tmp_path: Path) -> None:
-    """The real upload, in a process of its own: what is described as whole is whole, and the last run finishes."""
-    for number in range(40):
-        (folder / "one/1" / f"{number}.bin").write_bytes(os.urandom(20_000))
-    first = create(props(folder, server))
+@pytest.fixture
+def upload_until() -> Iterator[Callable[[dict[str, Any], int], int]]:
+    """Upload, and kill it -9 after so many requests: 0 when it ended before, else the signal."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _UPLOADS], cwd=Path(__file__).resolve().parents[3], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told, heard = process.stdin, process.stdout
+
+        def upload(props: dict[str, Any], requests: int) -> int:
+            told.write(json.dumps([props, requests]) + "\n")
+            told.flush()
+            return int(heard.readline())
+
+        yield upload
+        told.close()
+
+
+def test_killed_at_random_and_run_again(
+    s3: S3Client, server: str, folder: Path, upload_until: Callable[[dict[str, Any], int], int]
+) -> None:
+    """The real upload, killed at 20 moments of its way: the old release stays whole, the new one is whole or absent, the last run finishes.
+
+    Moments are numbers of requests, and not of seconds: each falls into the transfer however fast the machine is.
+    """
     chance = random.Random(7)  # noqa: S311 (no secret)
-    for number in range(40):
-        (folder / "one/1" / f"{number}.bin").write_bytes(os.urandom(20_000))
-    news = props(folder, server)
-    for _ in range(6):
-        with subprocess.Popen(
-            [sys.executable, "-c", _UPLOAD, json.dumps(news)], cwd=Path(__file__).resolve().parents[3], stdout=subprocess.PIPE
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"up\n"
-            time.sleep(chance.uniform(0.2, 1.5))
-            process.kill()
-        assert (ReleaseProvider().read("id", first).outs or {})["missing"] == []
+
+    def edit() -> dict[str, Any]:
+        for number in range(24):
+            (folder / "one/1" / f"{number}.bin").write_bytes(chance.randbytes(20_000))
+        return props(folder, server)
+
+    live = create(edit())
+    news = edit()
+    killed = finished = 0
+    while killed < KILLS:
+        status = upload_until(news, chance.randrange(1, 30))
+        assert status in {0, signal.SIGKILL}
+        killed += status == signal.SIGKILL
+        assert (ReleaseProvider().read("id", live).outs or {})["missing"] == []
         seen = ReleaseProvider().read("id", {**news, "token": "t"}).outs or {}
         manifest = f"releases/.manifests/{news['digest']}.json"
         assert seen["missing"] in ([], [manifest])
         assert (manifest in keys(s3)) == (seen["missing"] == [])
+        if seen["missing"] == []:  # pods read it from now on
+            finished += 1
+            live, news = create(news), edit()
+    assert finished < KILLS
     outputs = create(news)
     assert (ReleaseProvider().read("id", outputs).outs or {})["missing"] == []
     for path in (folder / "one/1").iterdir():

@@ -164,12 +164,13 @@ def test_every_flag_that_the_template_writes_is_owned() -> None:
 
 
 def test_models_that_the_repository_lacks_are_named() -> None:
-    problem = unknown_models(serving(models=["a", "b", "c"]), ("b", "z"))
-    assert problem is not None
-    assert "names models a, c" in problem
-    assert "it has b, z" in problem
-    assert unknown_models(serving(models=["b"]), ("b", "z")) is None
-    assert unknown_models(serving(), ()) is None
+    assert unknown_models("triton-fleet:serving[0]", serving(models=["a", "b", "c"]), ("b", "z")) == [
+        f"triton-fleet:serving[0].models names {model}, which the repository does not have: Triton would not start. Add the model or "
+        "leave it out. There: b, z."
+        for model in ("a", "c")
+    ]
+    assert unknown_models("k", serving(models=["b"]), ("b", "z")) == []
+    assert unknown_models("k", serving(), ()) == []
 
 
 def test_one_namespace_a_distinct_name_whatever_the_order() -> None:

@@ -408,6 +408,17 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         cluster(version=1.35),
         "triton-fleet:cluster.version (1.35) is no text: it can't be read. Write a text, in quotes",
     ),
+    ("no release", pool(release="v1.35"), "triton-fleet:cluster.gpuPools[0].release (v1.35) is no release of al2023's image"),
+    (
+        "release of the other image",
+        pool(os="bottlerocket", release="1.35.0-2026071"),
+        "triton-fleet:cluster.gpuPools[0].release (1.35.0-2026071) is no release of bottlerocket's image",
+    ),
+    (
+        "release of another version",
+        cluster(cpuPool={"release": "1.34.2-20260715"}),
+        "triton-fleet:cluster.cpuPool.release (1.34.2-20260715) is an image of another Kubernetes version than 1.35",
+    ),
     (
         "key of another region",
         cluster(secretsKey="arn:aws:kms:us-east-1:111122223333:key/1"),
