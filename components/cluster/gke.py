@@ -262,8 +262,11 @@ class GkeCluster(pulumi.ComponentResource):
             datapath_provider="ADVANCED_DATAPATH" if settings.dataplane_v2 else "LEGACY_DATAPATH",
             remove_default_node_pool=True,
             initial_node_count=1,
-            # Of the pool that goes at once: without an account it would take Compute Engine's default one, which many projects have not.
-            node_config=container.ClusterNodeConfigArgs(machine_type="e2-standard-2", service_account=service_account),
+            # Of the pool that goes at once: without an account it would take Compute Engine's default one, which many projects have not,
+            # and its disks of 100 GB in each zone would count against a new project's 500 GB of SSD.
+            node_config=container.ClusterNodeConfigArgs(
+                machine_type="e2-standard-2", disk_type="pd-standard", disk_size_gb=32, service_account=service_account
+            ),
             deletion_protection=settings.deletion_protection,
             release_channel=container.ClusterReleaseChannelArgs(channel=settings.release_channel.upper()),
             workload_identity_config=container.ClusterWorkloadIdentityConfigArgs(workload_pool=f"{settings.project}.svc.id.goog"),

@@ -107,7 +107,7 @@ class Settings(Model):
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
         problems += [*self._addons(), *self._modes(), *metric_problems(self.cluster, self.adapter, self.stackdriver, self.serving)]
-        problems += self._images()
+        problems += [*self._images(), *self._identity()]
         if isinstance(self.cluster, GkeClusterSettings):
             problems += stack_problems(
                 self.cluster,
@@ -156,6 +156,17 @@ class Settings(Model):
                     "Add them there, or leave them out here.",
                     also=(("repository", "models"),),
                 )
+
+    def _identity(self) -> Iterator[Problem]:
+        """Yield a bucket of Google's that is to be read by an identity of AWS'; the other way round is GKE's to tell."""
+        repository = self.repository
+        if self.cluster.provider in _ON_AWS and (repository.store, repository.credentials) == ("gcs", "serviceAccount"):
+            yield Problem(
+                at=("repository", "credentials"),
+                text="is serviceAccount with store: gcs on EKS: Google knows no service account of this cluster, and Triton would read "
+                "nothing. Set store: s3, or credentials: keyFile.",
+                also=(("repository", "store"), ("cluster", "provider")),
+            )
 
     def _modes(self) -> Iterator[Problem]:
         mode = self.repository.mode

@@ -144,6 +144,7 @@ async def test_the_control_plane(monitor: Monitor) -> None:
     assert plane["ipAllocationPolicy"] == {"clusterSecondaryRangeName": "pods", "servicesSecondaryRangeName": "services"}
     assert plane["workloadIdentityConfig"] == {"workloadPool": f"{PROJECT}.svc.id.goog"}
     assert plane["removeDefaultNodePool"] is True
+    assert (plane["nodeConfig"]["diskType"], plane["nodeConfig"]["diskSizeGb"]) == ("pd-standard", 32), "no SSD quota for what goes at once"
     assert plane["nodeConfig"]["serviceAccount"] == f"triton-fleet-nodes@{PROJECT}.{DOMAIN}", "not Compute Engine's default one"
     assert plane["privateClusterConfig"] == {
         "enablePrivateNodes": True,

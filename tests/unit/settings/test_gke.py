@@ -466,6 +466,7 @@ def test_what_is_the_same_on_eks_has_the_same_names() -> None:
     }
     for provider, (place, machine, gpu_machine) in places.items():
         raw = copy.deepcopy(GOOD)
+        raw["repository"]["store"] = "s3" if provider == "eks" else "gcs"
         raw["cluster"] = {
             "provider": provider,
             **place,
@@ -474,6 +475,15 @@ def test_what_is_the_same_on_eks_has_the_same_names() -> None:
             "gpuPools": [{**pools, "machineType": gpu_machine}],
         }
         assert parse(raw).cluster.provider == provider
+
+
+def test_a_bucket_of_the_other_cloud_s_needs_keys_on_eks_too() -> None:
+    raw = changed(*cluster(provider="eks", region="eu-west-1", gpuPools=[{"name": "gpu", "machineType": "g6.2xlarge", "min": 1}]))
+    del raw["cluster"]["project"]
+    with pytest.raises(FleetError, match="is serviceAccount with store: gcs on EKS: Google knows no service account of this cluster"):
+        parse(raw)
+    raw["repository"] |= {"credentials": "keyFile", "keyFile": "./keyfile.json"}
+    parse(raw)
 
 
 @pytest.mark.parametrize(("pods", "addresses"), [(8, 16), (9, 32), (16, 32), (32, 64), (64, 128), (65, 256), (110, 256), (256, 512)])
