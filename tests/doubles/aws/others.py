@@ -74,7 +74,9 @@ def _text(value: Any) -> str:
 def _queue(session: Session, call: Call, url: str) -> None:
     attributes = {name: _text(call.inputs[key]) for key, name in _QUEUE.items() if call.inputs.get(key) is not None}
     if attributes:
-        session.call("sqs", "set_queue_attributes", QueueUrl=url, Attributes=attributes)
+        # moto takes a queue's policy away with any other attribute's change; AWS leaves what is not named.
+        kept = session.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["Policy"]).get("Attributes") or {}
+        session.call("sqs", "set_queue_attributes", QueueUrl=url, Attributes={**kept, **attributes})
 
 
 def _queue_look(session: Session, url: str, _: Props, __: Props) -> Props:

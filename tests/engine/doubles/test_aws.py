@@ -345,7 +345,7 @@ def allow(action: str) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": action, "Resource": "arn:aws:s3:::models"}
 
 
-def test_the_rest_s_life(doubles: Make, cloud: Cloud) -> None:
+def test_the_rest_s_life(doubles: Make, cloud: Cloud, journal: Journal) -> None:
     know: dict[str, Any] = {"team": "ml", "cidrs": ["203.0.113.0/24"], "days": 7, "action": "s3:ListBucket", "logs": ["api"]}
     stack = doubles(lambda: the_rest(know))
     stack.up()
@@ -355,8 +355,8 @@ def test_the_rest_s_life(doubles: Make, cloud: Cloud) -> None:
     assert set(stack.preview()) == {"update"}, "nothing of it needs a new resource"
     stack.up()
     assert stack.preview() == {}
-    assert stack.refresh() == {}
-    kinds = {item["type"] for item in stack.resources().values()}
+    assert stack.refresh() == {}, stack.said
+    kinds = {span.type for span in journal.spans()}
     assert not {token for token in ROWS if token not in kinds} - CORE, "a type without a test"
     stack.destroy()
     assert not left(cloud)
