@@ -105,11 +105,10 @@ def ready(cluster: ClusterDouble, namespace: str, name: str) -> int:
     return int((cluster.api.get(DEPLOYMENT, namespace, name).get("status") or {}).get("readyReplicas") or 0)
 
 
-def gone(fleet: Fleet, google: GoogleCloud, cluster: ClusterDouble) -> None:
-    """After a destroy: an empty state, nothing in Kubernetes, and nothing at Google but what can't be deleted there."""
+def gone(fleet: Fleet, google: GoogleCloud, cluster: ClusterDouble, *, kept: tuple[str, ...] = ()) -> None:
+    """After a destroy: an empty state, nothing in Kubernetes, and nothing at Google but what is ``kept`` and what can't be deleted."""
     assert fleet.state() == []
-    rings = [name for name in google.memory.left() if "/keyRings/" in name]
-    assert google.memory.left() == rings
+    assert [name for name in google.memory.left() if "/keyRings/" not in name] == list(kept)
     with google.memory.session() as session:
         keys = [body["primary"]["state"] for name, body in session.things.items() if "/cryptoKeys/" in name]
     assert set(keys) <= {"DESTROY_SCHEDULED"}, "a key keeps its name, and nothing can be read by it"
@@ -194,4 +193,5 @@ def test_fil_walk_through_on_a_bad_day(google: GoogleCloud, cluster_double: Clus
     assert bodies(google, "container.projects.locations.clusters.update")[-1]["update"]["desiredMasterVersion"].startswith("1.35")
 
     fleet.destroy()
-    gone(fleet, google, cluster_double)
+    # Images outlive the stack that was made for them: `retain` is the default.
+    gone(fleet, google, cluster_double, kept=("projects/my-project/locations/us-central1/repositories/triton-fil",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -28,6 +29,7 @@ pytestmark = [
 
 PROJECT = "triton-test"
 POOL = "gcp:container/nodePool:NodePool"
+CLUSTER = "gcp:container/cluster:Cluster"
 STOCK = "Google Compute Engine: The zone does not have enough resources available to fulfill the request. (ZONE_RESOURCE_POOL_EXHAUSTED)"
 
 
@@ -232,6 +234,32 @@ def test_out_of_stock(
     stack.up()
     assert set(pools(folder)) == {"gke-triton-l4"}
     assert len(bodies(google, "container.projects.locations.clusters.nodePools.create")) == 1
+    assert stack.preview() == {}
+
+
+def test_up_goes_on_after_a_failure_at_each_type_in_turn(
+    doubles: Callable[[Callable[[], None]], Stack], folder: Path, google: Google, faults: Faults
+) -> None:
+    stack = doubles(Gke())
+    chain = (
+        "gcp:compute/network:Network",
+        "gcp:compute/subnetwork:Subnetwork",
+        "gcp:compute/routerNat:RouterNat",
+        "gcp:projects/iAMMember:IAMMember",
+        CLUSTER,
+        POOL,
+    )
+    faults.set(*(Fault(kind="refused", type=token, message="googleapi: Error 503: try again, backendError") for token in chain))
+    for _ in chain:
+        if not faults.unused():
+            break
+        assert "Error 503: try again" in stack.fails(stack.up)
+    stack.up()
+    assert set(pools(folder)) == {"gke-triton-l4"}
+    made = Counter(
+        item["method"] for item in google.requests() if item["error"] is None and item["method"].endswith((".insert", ".create"))
+    )
+    assert set(made.values()) == {1}, f"nothing was made twice: {made}"
     assert stack.preview() == {}
 
 
