@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from components.cluster.identity import Identity
     from components.cluster.kubeconfig import Access
-    from components.handles import ClusterHandle, ImageRegistry
+    from components.handles import ClusterHandle, ImageRegistry, RepositoryHandle
     from components.settings import Settings
     from components.settings.cluster import ClusterSettings
     from components.settings.serving import ServingSettings
@@ -50,16 +50,34 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
         args = EksClusterArgs(settings=settings.cluster, autoscaler=settings.autoscaler.kind, load_balancer=settings.load_balancer.enabled)
         made = EksCluster("cluster", args, child)
         return MadeCluster(handle=made.handle, identity=made.identity, registry=made.registry)
+    if settings.cluster.provider == "gke":
+        from components.cluster.gke import GkeCluster, GkeClusterArgs  # noqa: PLC0415  # as above
+        from components.cluster.gke_network import ADAPTER_PORT, ISTIOD_PORT, OPERATOR_PORT  # noqa: PLC0415  # as above
+
+        ports = [ADAPTER_PORT, OPERATOR_PORT, *([ISTIOD_PORT] if settings.ingress.kind == "istio" else [])]
+        gke = GkeCluster(
+            "cluster",
+            GkeClusterArgs(
+                settings=settings.cluster,
+                images=[entry.image for entry in settings.serving],
+                webhook_ports=ports,
+                build_cache=any(image.kind == "build" and image.cache for image in settings.images),
+            ),
+            child,
+        )
+        return MadeCluster(handle=gke.handle, registry=gke.registry)
     if access is None:
         raise TypeError  # a cluster that is there was found before anything was declared
     return MadeCluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
 
 
 def reader_annotations(
-    settings: Settings, entry: ServingSettings, made: MadeCluster, child: pulumi.ResourceOptions
+    settings: Settings, entry: ServingSettings, made: MadeCluster, models: RepositoryHandle, child: pulumi.ResourceOptions
 ) -> dict[str, pulumi.Input[str]]:
-    """Make the role that a deployment without keys reads its models by; annotations that bind its service account to it."""
+    """Make the identity that a deployment without keys reads its models by; annotations that bind its service account to it."""
     repository = settings.repository
+    if settings.cluster.provider == "gke":
+        return _gke_reader(settings, entry, made, models, child)
     if settings.cluster.provider != "eks" or made.identity is None:
         return {}
     if (repository.store, repository.credentials) != ("s3", "serviceAccount"):
@@ -81,3 +99,27 @@ def reader_annotations(
         child,
     )
     return {"eks.amazonaws.com/role-arn": role.arn}
+
+
+def _gke_reader(
+    settings: Settings, entry: ServingSettings, made: MadeCluster, models: RepositoryHandle, child: pulumi.ResourceOptions
+) -> dict[str, pulumi.Input[str]]:
+    from components.cluster.gke_identity import ModelReader, ModelReaderArgs  # noqa: PLC0415  # as above
+
+    repository, access = settings.repository, made.handle.gcp
+    if settings.cluster.provider != "gke" or access is None or (repository.store, repository.credentials) != ("gcs", "serviceAccount"):
+        return {}
+    args = ModelReaderArgs(
+        cluster=access.cluster,
+        project=access.project,
+        workload_pool=access.workload_pool,
+        # A bucket of the stack's own is there, and goes after the rights to it.
+        bucket=models.url.apply(lambda _: repository.bucket),
+        bucket_name=repository.bucket,
+        prefix=repository.prefix,
+        namespace=entry.namespace,
+        service_account=entry.name,
+        direct=settings.cluster.identity == "principal",
+        provider=access.gcp,
+    )
+    return ModelReader(f"{entry.name}-reader", args, child).annotations

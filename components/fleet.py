@@ -2,7 +2,7 @@
 
 settings -> cluster -+- repository ------------------+
                      +- prometheus -+- dcgm          +-> triton (one a serving entry) -> route -> exports
-                     |              +- adapter ------+
+                     |              +- adapters -----+
                      +- device plugin, autoscaler, load balancers -+- placeholders
                                                                    +- gateway
 """
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.addons.adapter import PrometheusAdapter, PrometheusAdapterArgs
 from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
 from components.addons.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
+from components.addons.metrics import metrics_apis
 from components.addons.nodes import node_addons
 from components.addons.pins import chart_pins
 from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
@@ -31,6 +31,7 @@ from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check
 from components.repository.scan import scan
 from components.repository.scancache import open_cache
 from components.repository.validation import Deployment, validate
+from components.serving.client import TritonClient, TritonClientArgs
 from components.serving.namespaces import serving_namespaces
 from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.prefetch import too_small
@@ -88,13 +89,7 @@ class TritonFleet(pulumi.ComponentResource):
         ).handle
         if settings.dcgm.enabled:
             DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster, metrics=metrics, settings=settings.dcgm, charts=settings.charts), child)
-        custom_metrics = PrometheusAdapter(
-            "adapter",
-            PrometheusAdapterArgs(
-                cluster=cluster, metrics=metrics, settings=settings.adapter, charts=settings.charts, rules=adapter_rules(settings.serving)
-            ),
-            child,
-        ).handle
+        custom_metrics = metrics_apis(settings, cluster=cluster, metrics=metrics, rules=adapter_rules(settings.serving), child=child)
         nodes = node_addons(settings, cluster, child, images)
         gateway = None
         if settings.ingress.kind == "istio":
@@ -121,8 +116,9 @@ class TritonFleet(pulumi.ComponentResource):
                     custom_metrics=custom_metrics,
                     settings=entry,
                     namespace=namespaces[entry.namespace],
-                    service_account_annotations=reader_annotations(settings, entry, made, child),
+                    service_account_annotations=reader_annotations(settings, entry, made, repository, child),
                     image=images.get(entry.image),
+                    load_balancer=nodes.load_balancer,
                 ),
                 child,
             ).handle
@@ -155,6 +151,12 @@ class TritonFleet(pulumi.ComponentResource):
         }
         if made.registry is not None:
             self.exports["images"] = made.registry.url
+        if settings.client.enabled:
+            place = namespaces[settings.serving[0].namespace]
+            client = TritonClient(
+                "client", TritonClientArgs(cluster=cluster, namespace=place, serving=serving, settings=settings.client), child
+            )
+            self.exports["client"] = client.command
         if gateway is not None and settings.ingress.kind == "istio":
             routes = {
                 handle.name: IstioRoute(

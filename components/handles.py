@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pulumi
+    import pulumi_gcp as gcp
     import pulumi_kubernetes as k8s
 
 
@@ -30,6 +31,10 @@ class GpuPool:
     """``single`` offers slices as nvidia.com/gpu, ``mixed`` as nvidia.com/mig-<profile>."""
     device_plugin: Literal["install", "bundled"] = "install"
     """Whether something must tell Kubernetes of the GPUs, or the node's image or the cloud does it."""
+    driver: Literal["bundled", "daemonSet"] = "bundled"
+    """Whether the node's image or the cloud brings NVIDIA's driver, or a DaemonSet must install it."""
+    os: str = ""
+    """Operating system of the nodes as the settings call it, such as ``al2023``, ``cos`` or ``ubuntu``: drivers differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,25 @@ class AwsAccess:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GcpAccess:
+    """What runs inside a GKE cluster needs to know of the project around it. Plain values, but for what Google names."""
+
+    project: str
+    """Id of the project."""
+    location: str
+    """Region or zone of the control plane: label ``location`` of the cluster's metrics."""
+    region: str
+    cluster: str
+    """Name of the cluster: label ``cluster_name`` of its metrics."""
+    network: pulumi.Output[str]
+    """Name or self link of the VPC."""
+    workload_pool: pulumi.Output[str]
+    """Workload Identity pool, ``<project>.svc.id.goog``; resolves once the cluster is there: bindings made earlier would be refused."""
+    gcp: gcp.Provider
+    """What makes Google's resources in the project."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterHandle:
     """A cluster whose API server answers and whose nodes take pods."""
 
@@ -81,6 +105,8 @@ class ClusterHandle:
     """GPU pools that the stack itself makes; none on a cluster that was there before."""
     aws: AwsAccess | None = None
     """Only on EKS."""
+    gcp: GcpAccess | None = None
+    """Only on GKE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +131,8 @@ class RepositoryHandle:
     region: str
     credentials: pulumi.Output[dict[str, str]] | None
     """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret, or None where the service account is the identity."""
+    key_file: pulumi.Output[str] | None = None
+    """Content of a Google service account's key file (a secret) for a Secret that is mounted, or None. Never with ``credentials``."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Models that a model loads with itself (an ensemble's steps), by name; absent for a model that loads none."""
 

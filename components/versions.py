@@ -50,6 +50,20 @@ _CLUSTER_AUTOSCALER_PATCHES: Final = {"1.34": "v1.34.5", "1.35": "v1.35.0"}
 # Update: 26.06 is the oldest that survives an S3 connection idle for 300 s (triton-inference-server/server#8767).
 TRITON_IMAGE: Final = "nvcr.io/nvidia/tritonserver:26.07-py3"
 
+# Update: with TRITON_IMAGE.
+TRITON_CLIENT_IMAGE: Final = "nvcr.io/nvidia/tritonserver:26.07-py3-sdk"
+# Update: compare deploy/production/adapter_new_resource_model.yaml of GoogleCloudPlatform/k8s-stackdriver (commit 673c7dd8 has this image;
+# its tags lag behind) with components/addons/stackdriver.py: flags, roles, APIServices.
+STACKDRIVER_ADAPTER_IMAGE: Final = "gcr.io/gke-release/custom-metrics-stackdriver-adapter:v0.16.9-gke.0"
+# Update: nvidia-driver-installer/cos/daemonset-preloaded.yaml of GoogleCloudPlatform/container-engine-accelerators (commit 992db812). The
+# installers themselves have no registry: GKE puts the one that fits a node's kernel on the node.
+COS_DRIVER_INSTALLER: Final = "cos-nvidia-installer:fixed"
+UBUNTU_DRIVER_INSTALLER: Final = "gke-nvidia-installer:fixed"
+GPU_PARTITION_IMAGE: Final = (
+    "gcr.io/gke-release/nvidia-partition-gpu@sha256:de12f85ebfb4fb6c1893cd30c23aab662a72fa0448f97ef74fccb82d7522ef17"
+)
+GKE_PAUSE_IMAGE: Final = "gke.gcr.io/pause:3.8@sha256:880e63f94b145e46f1b1082bb71b85e21f16b99b180b9996407d61240ceb9830"
+
 # Update: read rclone's changelog for the flags in charts/triton/files/prefetch.sh; tests run them against the real program.
 RCLONE_IMAGE: Final = "docker.io/rclone/rclone:1.75.2"
 

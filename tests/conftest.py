@@ -19,6 +19,7 @@ from local.progress import SilentReporter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from local.platform import PlatformConfig
     from local.toolchain import Toolchain
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +54,7 @@ def toolchain() -> Toolchain:
 @pytest.fixture(scope="session")
 def tool(toolchain: Toolchain) -> Callable[[str], Path]:
     """Path of a tool by its name in the manifest, made or downloaded when the cache lacks it."""
-    known: dict[str, Path] = {}
+    known: dict[str, Path | Exception] = {}
 
     def get(name: str) -> Path:
         if name not in known:
@@ -61,10 +62,26 @@ def tool(toolchain: Toolchain) -> Callable[[str], Path]:
                 toolchain.ensure(name)
                 known[name] = toolchain.path(name)
             except Exception as error:  # noqa: BLE001 (whatever keeps a tool away is the reason that the test can't run)
-                lacks(f"tool {name} is not to be had: {error}")
-        return known[name]
+                known[name] = error  # asked for once: the next test must not try for minutes again
+        found = known[name]
+        if isinstance(found, Exception):
+            lacks(f"tool {name} is not to be had: {found}")
+        return found
 
     return get
+
+
+def worker() -> int:
+    """Number of this process among those of pytest-xdist; 0 without it."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+def with_own_ports(config: PlatformConfig) -> PlatformConfig:
+    """``config`` at a port offset that no other process of the tests looks at: two that look for free ones at once would find the same."""
+    from local.platform import with_free_ports  # noqa: PLC0415
+
+    first = int(os.environ.get("TRITON_FLEET_TEST_PORTS", "2000")) + 500 * worker()
+    return with_free_ports(config, first, first + 500)
 
 
 @pytest.fixture(scope="session")

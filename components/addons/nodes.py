@@ -1,4 +1,4 @@
-"""What serves nodes and Services before anything of Triton's is there: node autoscaler, device plugin, load balancers, placeholders."""
+"""What serves nodes and Services before anything of Triton's is there: autoscaler, device plugin, driver, load balancers, placeholders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.addons.autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
+from components.addons.google_load_balancer import google_load_balancer
+from components.addons.gpu_driver import GpuDriver, GpuDriverArgs, installers
 from components.addons.gpu_plugin import GpuPlugin, GpuPluginArgs, needing
 from components.addons.karpenter import Karpenter, KarpenterArgs
 from components.addons.karpenter import gpu_pools as karpenter_pools
@@ -51,7 +53,10 @@ def node_addons(
     if settings.gpu_plugin.enabled and needing(pools):
         plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=pools)
         ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
-    load_balancer = None
+    drivers = installers(pools)
+    if drivers:
+        ready.append(GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster, installers=drivers), child).ready)
+    load_balancer = None if cluster.gcp is None else google_load_balancer(cluster)
     if settings.load_balancer.enabled and aws is not None:
         controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts)
         load_balancer = LoadBalancerController("load-balancer", controller, child).handle

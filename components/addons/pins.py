@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 def chart_pins(settings: Settings) -> tuple[ChartPin, ...]:
     """Third-party charts that the stack installs, as far as the settings alone tell (a pool may ask for the device plugin besides)."""
-    pins = [KUBE_PROMETHEUS_STACK, PROMETHEUS_ADAPTER]
+    pins = [KUBE_PROMETHEUS_STACK]
+    if settings.adapter.enabled:
+        pins.append(PROMETHEUS_ADAPTER)
     if settings.dcgm.enabled:
         pins.append(DCGM_EXPORTER)
     if settings.ingress.kind == "istio":

@@ -35,7 +35,7 @@ _MAX_HISTORY: Final = 5
 class ChartValues(BaseModel):
     """Base of a chart's typed values: frozen, no unknown fields, camelCase in the chart."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True)
 
     def to_helm(self) -> dict[str, Any]:
         """Give the values as the chart takes them. A field that is None is left out, so that the chart's own default stands."""

@@ -109,6 +109,7 @@ class EksCluster(pulumi.ComponentResource):
                 NodeGroupArgs(
                     plan=plan,
                     cluster=settings.name,
+                    version=settings.version,
                     vpc_id=network.vpc_id,
                     role_arn=role_arn,
                     security_group_id=control_plane.cluster_security_group_id,
@@ -194,7 +195,7 @@ class EksCluster(pulumi.ComponentResource):
             name=settings.name,
             version=settings.version,
             vpc_id=network.vpc_id,
-            subnet_ids=network.private_ids,  # and no public ones: the component would put nodes into the union of both
+            subnet_ids=list(network.control_plane_ids),  # and no public ones: the component would put nodes into the union of both
             authentication_mode=eks.AuthenticationMode.API,
             access_entries={
                 f"admin-{index}": eks.AccessEntryArgs(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pulumi_aws as aws
 
-    from components.settings.cluster import CreatedNetworkSettings, ExistingNetworkSettings
+    from components.settings.eks_network import CreatedNetworkSettings, ExistingNetworkSettings
 
 _BLOCKS: Final = 8
 """Equal parts of the VPC. Zone n's private subnet is part n, and the last part holds all public ones. Always eight, so that a zone more
@@ -60,11 +60,9 @@ class Network:
     private: Mapping[str, tuple[pulumi.Output[str], ...]]
     """Zone -> ids of subnets for nodes; each resolves once it has its way out."""
     public: Mapping[str, tuple[pulumi.Output[str], ...]]
-
-    @property
-    def private_ids(self) -> list[pulumi.Output[str]]:
-        """Ids of all private subnets, by zone."""
-        return [subnet for subnets in self.private.values() for subnet in subnets]
+    control_plane_ids: tuple[pulumi.Output[str], ...]
+    """Ids of the private subnets, by zone, known as soon as they are there: the control plane has no use for their way out, and takes nine
+    minutes that NAT gateways and endpoints need not come before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +120,8 @@ class SubnetFacts:
     free: int
     """Addresses that are not taken."""
     tags: Mapping[str, str]
+    gives_public_addresses: bool = False
+    """Whether what starts there gets a public address: the mark of a subnet whose way out is an internet gateway."""
 
 
 def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iterable[SubnetFacts], *, discovery: bool = False) -> list[str]:
@@ -157,6 +157,11 @@ def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iter
         if subnet.tags.get(wanted) != "1":
             problems.append(
                 f"{key} names {subnet.id} without the tag {wanted}=1: load balancers would not find it. Tag it, or name another."
+            )
+        if subnet.id in private and subnet.gives_public_addresses:
+            problems.append(
+                f"{key}.privateSubnetIds names {subnet.id}, which gives public addresses: its nodes would stand in the internet. Name a "
+                "subnet whose way out is a NAT gateway, or turn the addresses off."
             )
         if discovery and subnet.id in private and subnet.tags.get(_DISCOVERY_TAG) != cluster:
             problems.append(
@@ -230,6 +235,7 @@ class Vpc(pulumi.ComponentResource):
             if zone is not None
         }
         private: dict[str, pulumi.Output[str]] = {}
+        bare: list[pulumi.Output[str]] = []
         tables: list[pulumi.Output[str]] = [out.id]
         for entry in plan:
             subnet = aws.ec2.Subnet(
@@ -250,12 +256,14 @@ class Vpc(pulumi.ComponentResource):
                 f"{name}-private-{entry.zone}", subnet_id=subnet.id, route_table_id=table.id, opts=child
             )
             tables.append(table.id)
+            bare.append(subnet.id)
             private[entry.zone] = after(subnet.id, association.id)
         endpoints = self._endpoints(name, args, vpc.id, tables=tables, subnets=list(private.values()), child=child)
         self.network = Network(
             vpc_id=vpc.id,
             private={zone: (after(subnet, *endpoints),) for zone, subnet in private.items()},
             public={zone: (subnet,) for zone, subnet in public.items()},
+            control_plane_ids=tuple(bare),
         )
         self.register_outputs({"vpcId": vpc.id})
 
@@ -335,6 +343,7 @@ def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Prov
                 zone=found.availability_zone,
                 free=found.available_ip_address_count,
                 tags=found.tags,
+                gives_public_addresses=bool(found.map_public_ip_on_launch),
             )
         )
     problems = subnet_problems(settings, cluster, facts, discovery=discovery)
@@ -352,6 +361,7 @@ def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Prov
         vpc_id=pulumi.Output.from_input(settings.vpc_id),
         private=by_zone(settings.private_subnet_ids),
         public=by_zone(settings.public_subnet_ids),
+        control_plane_ids=tuple(pulumi.Output.from_input(subnet) for subnet in settings.private_subnet_ids),
     )
 
 

@@ -20,14 +20,14 @@ from components import naming, nodeconfig
 from components.cluster import gpu
 from components.cluster.network import after
 from components.naming import type_token
-from components.settings.cluster import architecture
+from components.settings.eks_pools import architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pulumi_aws as aws
 
-    from components.settings.cluster import CpuPoolSettings, DiskSettings, GpuPoolSettings
+    from components.settings.eks_pools import CpuPoolSettings, DiskSettings, GpuPoolSettings
 
 CPU_POOL: Final = "cpu"
 """Name of the pool without GPUs."""
@@ -71,6 +71,8 @@ class NodeGroupPlan:
     """As written, before base64."""
     asg_tags: Mapping[str, str]
     """Tags of the scaling group that tell an autoscaler what a node will have, before there is one."""
+    release: str | None = None
+    """Release of the node image; None leaves it to EKS, which takes the newest whenever the version moves."""
     reservation: str | None = None
     efa: int = 0
     """EFA network cards; 0 leaves the network to EKS."""
@@ -106,6 +108,7 @@ def cpu_group(settings: CpuPoolSettings, zones: Sequence[str]) -> NodeGroupPlan:
         volumes=_volumes(settings.disk, "al2023", fast_pull=False),
         user_data=None,
         asg_tags={},
+        release=settings.release,
     )
 
 
@@ -148,6 +151,7 @@ def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> Node
         volumes=_volumes(pool.disk, pool.os, fast_pull=pool.fast_pull),
         user_data=user_data(pool),
         asg_tags=asg_tags(pool, labels),
+        release=pool.release,
         reservation=pool.capacity_reservation,
         efa=machine.efa if pool.efa else 0,
         ssh_key=None if pool.ssh is None else pool.ssh.key,
@@ -260,6 +264,8 @@ class NodeGroupArgs:
 
     plan: NodeGroupPlan
     cluster: str
+    version: str
+    """Kubernetes minor of the nodes. Said, and not left to EKS: nodes would else stay at the minor that the group was made with forever."""
     vpc_id: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     """Role of the nodes; resolves once its policies are attached."""
@@ -289,6 +295,8 @@ class NodeGroup(pulumi.ComponentResource):
         group = aws.eks.NodeGroup(
             name,
             cluster_name=args.cluster,
+            version=args.version,
+            release_version=plan.release,
             node_role_arn=args.role_arn,
             subnet_ids=list(args.subnet_ids),
             ami_type=plan.ami_type,

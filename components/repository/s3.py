@@ -22,6 +22,7 @@ import pulumi.dynamic
 from components.errors import FleetError
 from components.handles import RepositoryHandle
 from components.naming import type_token
+from components.repository.keyfile import key_output, read_key_file
 from components.repository.layout import tree_name
 from components.repository.needs import needs
 from components.repository.objectstore import SHORT_PAUSES_S, patiently
@@ -81,6 +82,7 @@ class ModelRepository(pulumi.ComponentResource):
         settings, plan = args.settings, args.plan
         root = store_url(settings, os.environ)
         credentials = _credentials() if settings.credentials == "environment" else None
+        key_file = key_output(settings)
         super().__init__(type_token("repository", "ModelRepository"), name, None, opts)
         place = place_of(settings)
         owner = f"{pulumi.get_organization()}.{pulumi.get_project()}.{pulumi.get_stack()}.{name}"
@@ -129,6 +131,7 @@ class ModelRepository(pulumi.ComponentResource):
             mode=settings.mode,
             region=settings.region,
             credentials=credentials,
+            key_file=key_file,
             needs=args.needs,
         )
         self.release, self.previous = release.name, release.previous
@@ -209,6 +212,7 @@ def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) 
         FleetError: When pods could not find the store, or when the keys that Triton is to get are not to be found.
     """
     store_url(settings, environ)
+    read_key_file(settings)
     if settings.credentials == "environment":
         _find_keys()
 

@@ -19,7 +19,7 @@ import pulumi_kubernetes as k8s
 
 from components.naming import labels, type_token
 from components.serving.quantities import prometheus_duration
-from components.serving.scaling import GPU_UTILIZATION, PENDING_REQUESTS, QUEUE_TIME, adapter_metrics
+from components.serving.scaling import GPU_DUTY_CYCLE, GPU_UTILIZATION, PENDING_REQUESTS, QUEUE_TIME, adapter_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +42,8 @@ _NOT_READY_FOR: Final = 300
 """Seconds without a ready pod until somebody is told: longer than a restart, shorter than a new node."""
 _OVERLOADED_FOR: Final = 300
 """Seconds of a long queue: longer than the autoscaler and a pod's start need to answer it."""
+_NO_DUTY_CYCLE_FOR: Final = 600
+"""Seconds without a duty cycle: a new pod has one after a sample (60 s) and what Cloud Monitoring takes to show it (120 s and more)."""
 
 
 def fill(metric: AdapterMetric, *, matchers: str, by: str) -> str:
@@ -61,6 +63,27 @@ class Panel:
     """Grafana's name of the unit."""
     queries: tuple[tuple[str, str], ...]
     """PromQL and legend."""
+
+
+def _scales_by_duty_cycle(entry: ServingSettings) -> bool:
+    return any(metric.kind == "gpuDutyCycle" for metric in entry.scaling.metrics)
+
+
+def _duty_cycle_panel() -> Panel:
+    """What the autoscaler itself has read, out of its status: the figure is Cloud Monitoring's, and Prometheus has no other way to it."""
+    of = f'namespace="$namespace",horizontalpodautoscaler=~"$deployment",metric_name="{GPU_DUTY_CYCLE}"'
+    return Panel(
+        title="GPU duty cycle",
+        text="Of a pod's GPUs added up, as the autoscaler reads it from Cloud Monitoring; a gap: it read nothing. Some minutes late.",
+        unit="percent",
+        queries=(
+            (f"sum(kube_horizontalpodautoscaler_status_target_metric{{{of}}}) by (horizontalpodautoscaler)", "{{horizontalpodautoscaler}}"),
+            (
+                f"sum(kube_horizontalpodautoscaler_spec_target_metric{{{of}}}) by (horizontalpodautoscaler)",
+                "{{horizontalpodautoscaler}} target",
+            ),
+        ),
+    )
 
 
 def panels(serving: Sequence[ServingSettings]) -> tuple[Panel, ...]:
@@ -131,6 +154,7 @@ def panels(serving: Sequence[ServingSettings]) -> tuple[Panel, ...]:
             unit="short",
             queries=((mean("nv_inference_count", "nv_inference_exec_count"), "{{model}}"),),
         ),
+        *([_duty_cycle_panel()] if any(map(_scales_by_duty_cycle, serving)) else []),
     )
 
 
@@ -257,6 +281,18 @@ def alert_rules(settings: AlertSettings, serving: Sequence[ServingSettings]) -> 
                     severity="warning",
                     summary=f"{what}: the autoscaler has no more replicas to give",
                     description="{{ $value | humanize }} replicas wanted, all it may have. Raise maxReplicas if the queue is long too.",
+                )
+            )
+        if _scales_by_duty_cycle(entry):
+            read = f'kube_horizontalpodautoscaler_status_target_metric{{{scaled},metric_name="{GPU_DUTY_CYCLE}"}}'
+            rules.append(
+                _alert(
+                    "TritonNoDutyCycle",
+                    f"absent({read})",
+                    wait=_NO_DUTY_CYCLE_FOR,
+                    severity="warning",
+                    summary=f"{what}: the autoscaler reads no duty cycle",
+                    description="It goes by its other metrics, or holds still. Look at the HPA's events and the Stackdriver adapter's log.",
                 )
             )
         groups.append({"name": f"triton-{entry.namespace}-{entry.name}", "rules": rules})

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 QUEUE_TIME: Final = "avg_time_queue_us"
 PENDING_REQUESTS: Final = "nv_inference_pending_request_count"
 GPU_UTILIZATION: Final = "DCGM_FI_DEV_GPU_UTIL"
+GPU_DUTY_CYCLE: Final = "kubernetes.io|container|accelerator|duty_cycle"
+"""Cloud Monitoring's ``kubernetes.io/container/accelerator/duty_cycle``: a metric's name in the API can't have a slash."""
 
 _RATE_FLOOR: Final = "0.001"
 """Requests a second below which the queue time's denominator is clamped. One request in the longest window that settings allow (600 s)
@@ -145,7 +147,43 @@ def _pods(name: str, average: float) -> dict[str, Any]:
     return {"type": "Pods", "pods": {"metric": {"name": name}, "target": {"type": "AverageValue", "averageValue": quantity(average)}}}
 
 
-def _hpa_metric(metric: Metric, container: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class MonitoredPods:
+    """How Cloud Monitoring names a deployment's containers: labels of its resource ``k8s_container``."""
+
+    cluster: str
+    location: str
+    """Zone of a zonal cluster, region of a regional one."""
+    namespace: str
+    gpus: int
+    """GPUs of one pod; each is a series of its own."""
+
+
+def _duty_cycle(target: float, container: str, pods: MonitoredPods | None) -> dict[str, Any]:
+    """Read the GPUs' duty cycle, an External metric.
+
+    The walk-throughs ask for it without a selector: an external metric knows no namespace, and the sum would be that of every GPU in the
+    project. The autoscaler divides the sum of all series by the replicas, and each GPU is a series, so that a pod of two at 85 % reads 170.
+    """
+    if pods is None:
+        raise ValueError("gpuDutyCycle is measured on GKE alone, and this cluster is none: it would never be there")
+    labels = {
+        "resource.type": "k8s_container",
+        "resource.labels.cluster_name": pods.cluster,
+        "resource.labels.location": pods.location,
+        "resource.labels.namespace_name": pods.namespace,
+        "resource.labels.container_name": container,
+    }
+    return {
+        "type": "External",
+        "external": {
+            "metric": {"name": GPU_DUTY_CYCLE, "selector": {"matchLabels": labels}},
+            "target": {"type": "AverageValue", "averageValue": quantity(target * pods.gpus)},
+        },
+    }
+
+
+def _hpa_metric(metric: Metric, container: str, pods: MonitoredPods | None) -> dict[str, Any]:
     match metric.kind:
         case "queueTime":
             # Settings are seconds, the published metric microseconds; rounded, for 0.05 s is not exactly 50000 us in binary.
@@ -162,15 +200,18 @@ def _hpa_metric(metric: Metric, container: str) -> dict[str, Any]:
                     "target": {"type": "Value", "value": quantity(metric.target)},
                 },
             }
+        case "gpuDutyCycle":
+            return _duty_cycle(metric.target, container, pods)
     assert_never(metric)
 
 
-def hpa_metrics(scaling: ScalingSettings, *, container: str) -> list[dict[str, Any]]:
+def hpa_metrics(scaling: ScalingSettings, *, container: str, pods: MonitoredPods | None = None) -> list[dict[str, Any]]:
     """Return ``spec.metrics`` of an autoscaling/v2 HorizontalPodAutoscaler, in the order of the settings.
 
-    ``container`` is the name of Triton's container, which the chart sets to the deployment's name.
+    ``container`` is the name of Triton's container, which the chart sets to the deployment's name. ``pods`` says where Cloud Monitoring
+    looks for them. Raises ValueError for gpuDutyCycle without.
     """
-    return [_hpa_metric(metric, container) for metric in scaling.metrics]
+    return [_hpa_metric(metric, container, pods) for metric in scaling.metrics]
 
 
 def hpa_behavior(scaling: ScalingSettings) -> dict[str, Any]:

@@ -23,13 +23,23 @@ from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, chart_values
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-    from components.handles import ClusterHandle, CustomMetricsHandle, MetricsHandle, RepositoryHandle
+    from components.handles import (
+        ClusterHandle,
+        CustomMetricsHandle,
+        GpuPool,
+        LoadBalancerHandle,
+        MetricsHandle,
+        RepositoryHandle,
+    )
     from components.settings.serving import ServingSettings
 
 CHART: Final = "./charts/triton"
 """Relative to the project: an absolute path would make a state that differs from machine to machine."""
+KEY_FILE_SECRET: Final = "gcsfs-creds"  # noqa: S105  # a name
+KEY_FILE: Final = "keyfile.json"
+"""Names of reference 002; the chart mounts the Secret's one key as /etc/secrets/keyfile.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +59,8 @@ class TritonArgs:
     """What to pull in place of the settings' image, where that is the name of one of the stack's own."""
     service_account_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """What binds the pods' service account to a cloud identity, such as ``eks.amazonaws.com/role-arn``."""
+    load_balancer: LoadBalancerHandle | None = None
+    """What makes the load balancer of a LoadBalancer Service; None leaves it to the cluster itself."""
 
 
 def unknown_models(key: str, settings: ServingSettings, repository: Collection[str]) -> list[str]:
@@ -73,14 +85,18 @@ class Triton(pulumi.ComponentResource):
         if problems:
             raise FleetError(*problems)
         secret = self._credentials(name, args)
+        key = self._key_file(name, args)
         values = pulumi.Output.all(
             url=args.repository.url,
             urls=[args.repository.urls[model] for model in _loaded(settings, args.repository)],
             release=args.repository.digest,
             secret=None if secret is None else secret.metadata.name,
+            key=None if key is None else key.metadata.name,
             annotations=dict(args.service_account_annotations),
+            # From inside unless the settings' own say otherwise: Triton asks nobody who they are.
+            service=dict(args.load_balancer.internal) if args.load_balancer is not None and settings.service.type == "LoadBalancer" else {},
             image=settings.image if args.image is None else args.image,
-        ).apply(lambda known: _values(settings, args.repository, known))
+        ).apply(lambda known: _values(args, known))
         chart = k8s.helm.v4.Chart(
             name,
             k8s.helm.v4.ChartArgs(chart=CHART, name=settings.name, namespace=args.namespace.metadata.name, values=values),
@@ -89,8 +105,9 @@ class Triton(pulumi.ComponentResource):
                 provider=args.cluster.provider,
                 # Gone before the operator and the adapter are: they still tear down what hangs on the PodMonitor and the autoscaler.
                 depends_on=pulumi.Output.all(args.metrics.url, args.custom_metrics.ready).apply(
-                    lambda _: [args.namespace, *([] if secret is None else [secret])]
+                    lambda _: [args.namespace, *(made for made in (secret, key) if made is not None)]
                 ),
+                transforms=[leave_replicas] if settings.scaling.initial_replicas is not None else None,
             ),
         )
         # The chart's URN is given out when all of its objects are ready, and it is known in a preview, unlike its list of objects.
@@ -118,6 +135,26 @@ class Triton(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
         )
 
+    def _key_file(self, name: str, args: TritonArgs) -> k8s.core.v1.Secret | None:
+        """Declare the Secret with a Google key file, if the repository needs one; see `_credentials` for how it changes."""
+        if args.repository.key_file is None:
+            return None
+        return k8s.core.v1.Secret(
+            f"{name}-{KEY_FILE_SECRET}",
+            metadata=k8s.meta.v1.ObjectMetaArgs(namespace=args.namespace.metadata.name, labels=labels(COMPONENT, args.settings.name)),
+            immutable=True,
+            data=_secret(args.repository.key_file.apply(lambda content: _encoded({KEY_FILE: content}))),
+            opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
+        )
+
+
+def leave_replicas(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+    """Keep the number of replicas that a Deployment was made with to its making: afterwards it is the autoscaler's."""
+    if args.type_ != "kubernetes:apps/v1:Deployment":
+        return None
+    kept = pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
+    return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, kept))
+
 
 def _secret(value: pulumi.Output[dict[str, str]]) -> pulumi.Output[dict[str, str]]:
     """Mark ``value`` as a secret, whether or not whoever made it did."""
@@ -134,15 +171,37 @@ def _loaded(settings: ServingSettings, repository: RepositoryHandle) -> list[str
     return [model for model in wanted if model in repository.urls]
 
 
-def _values(settings: ServingSettings, repository: RepositoryHandle, known: Mapping[str, Any]) -> dict[str, Any]:
+def only_slices(settings: ServingSettings, pools: Sequence[GpuPool]) -> bool:
+    """Whether the pods can only land on slices of GPUs: on GKE those are called nvidia.com/gpu too, and the pool alone tells."""
+    ours = {key for pool in pools for key in pool.labels}
+    wanted = {key: value for key, value in settings.node_selector.items() if key in ours}
+    eligible = [pool for pool in pools if wanted.items() <= pool.labels.items()]
+    return bool(eligible) and all(pool.sharing == "mig" for pool in eligible)
+
+
+def _resolved(args: TritonArgs, known: Mapping[str, Any]) -> ServingSettings:
+    """Fill in what the settings leave to the rest of the stack."""
+    settings = args.settings
+    changes: dict[str, Any] = {"image": known["image"]}
+    if known["service"]:
+        changes["service"] = settings.service.model_copy(update={"annotations": {**known["service"], **settings.service.annotations}})
+    if settings.gpu_metrics is None and only_slices(settings, args.cluster.gpu_pools):
+        changes["gpu_metrics"] = False
+    return settings.model_copy(update=changes)
+
+
+def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
+    repository, google = args.repository, args.cluster.gcp
     return chart_values(
-        settings.model_copy(update={"image": known["image"]}),
+        _resolved(args, known),
         url=known["url"],
         urls=known["urls"],
         mode=repository.mode,
         release=known["release"],
         region=repository.region,
         credentials_secret=known["secret"],
+        key_file_secret=known["key"],
+        monitored=None if google is None else (google.cluster, google.location),
         service_account_annotations=known["annotations"],
         sizes=repository.sizes,
         needs=repository.needs,

@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from components.naming import labels
 from components.serving.prefetch import models_to_copy, volume_size
 from components.serving.quantities import prometheus_duration, whole_seconds
-from components.serving.scaling import hpa_behavior, hpa_metrics
+from components.serving.scaling import MonitoredPods, hpa_behavior, hpa_metrics
 from components.settings.base import Model, Quantity
 from components.settings.serving import ServingSettings
 from components.versions import RCLONE_IMAGE, TRITON_IMAGE
@@ -30,6 +30,8 @@ COMPONENT: Final = "triton"
 _NODE_MARGIN: Final = 600
 """Seconds on top of the startup budget until a rollout counts as failed: a new GPU node takes 4 to 7 minutes (NVIDIA's Marketplace
 README), the image another few."""
+_MIG: Final = "nvidia.com/mig-"
+"""What names of MIG slices begin with, as resources."""
 _DEFAULTS: Final = ServingSettings(image=TRITON_IMAGE)
 """Defaults are written once, in the settings: a plain `helm install` gets what a stack file without keys gets."""
 
@@ -64,6 +66,9 @@ class ModelRepositoryValues(Model):
     credentials_secret: str = ""
     """Name of a Secret whose keys become environment variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...); empty where the service
     account is the identity. The chart never makes that Secret: values of a release are readable to all who may read releases."""
+    key_file_secret: str = ""
+    """Name of a Secret whose keyfile.json is a Google service account's key: mounted, and named by GOOGLE_APPLICATION_CREDENTIALS. Empty
+    where the service account is the identity."""
 
 
 class PrefetchValues(Model):
@@ -95,6 +100,8 @@ class ServerValues(Model):
     """Further flags, passed as they are after the chart's own."""
     env: dict[str, str] = Field(default_factory=dict)
     """Further environment variables; no place for secrets."""
+    gpu_metrics: bool = True
+    """--allow-gpu-metrics, where there is a GPU at all; off with MIG slices, which have no such figures."""
 
 
 class DrainValues(Model):
@@ -166,6 +173,8 @@ class ServiceAccountValues(Model):
     """Empty: the release's name when created, `default` when not."""
     annotations: dict[str, str] = Field(default_factory=dict)
     """Such as eks.amazonaws.com/role-arn or iam.gke.io/gcp-service-account."""
+    wait_for_token: bool = False
+    """Wait for the token of a GKE service account before Triton starts: it asks once, and is nobody afterwards."""
 
 
 class MetricSelector(Model):
@@ -302,6 +311,9 @@ class AutoscalingValues(Model):
     enabled: bool = True
     min_replicas: int = Field(default=_DEFAULTS.scaling.min_replicas, ge=1)
     """Also the fixed number of replicas where autoscaling is not enabled."""
+    initial_replicas: int | None = Field(default=None, ge=1)
+    """Replicas that the Deployment is made with. Whoever sets it must see to it that later applies leave the number to the autoscaler; none
+    by default, and the API server makes it 1."""
     max_replicas: int = Field(default=_DEFAULTS.scaling.max_replicas, ge=1)
     metrics: tuple[HpaMetric, ...] = Field(
         default=TypeAdapter(tuple[HpaMetric, ...]).validate_python(hpa_metrics(_DEFAULTS.scaling, container=_DEFAULTS.name)),
@@ -416,22 +428,31 @@ def chart_values(
     mode: Literal["release", "poll", "explicit"] = "release",
     sizes: Mapping[str, int] | None = None,
     needs: Mapping[str, tuple[str, ...]] | None = None,
+    key_file_secret: str | None = None,
+    monitored: tuple[str, str] | None = None,
 ) -> Values:
     """Return the chart's values of one deployment.
 
     ``url``, ``urls`` (of the models to load), ``release``, ``mode``, ``region``, ``sizes`` and ``needs`` are those of the repository's
     handle; ``urls`` go before ``url``, except where models are copied first. ``credentials_secret`` is the name of the Secret with static
-    credentials, None where the service account is the identity.
+    credentials, None where the service account is the identity; ``key_file_secret`` that of the Secret with a Google key file.
+    ``monitored`` is the cluster's name and location in Cloud Monitoring, None anywhere but on GKE.
+
+    Raises ValueError for gpuDutyCycle where nobody measures it.
     """
     if urls and not settings.prefetch.enabled:
         url = ""
     else:
         urls = ()
+    pods = None
+    if monitored is not None:
+        pods = MonitoredPods(cluster=monitored[0], location=monitored[1], namespace=settings.namespace, gpus=settings.resources.gpus)
+    gpu_metrics = settings.gpu_metrics if settings.gpu_metrics is not None else not settings.resources.gpu_resource.startswith(_MIG)
     return Values(
         labels=labels(COMPONENT, settings.name),
         # Both providers wait for a Deployment for 10 minutes at most unless this says otherwise; models may well load for longer.
         deployment_annotations={"pulumi.com/timeoutSeconds": str(rollout_deadline(settings))},
-        image=ImageValues(reference=settings.image, pull_secrets=settings.image_pull_secrets),
+        image=ImageValues(reference=settings.image, pull_policy=settings.image_pull_policy, pull_secrets=settings.image_pull_secrets),
         model_repository=ModelRepositoryValues(
             url=url,
             urls=tuple(urls),
@@ -440,6 +461,7 @@ def chart_values(
             models=() if urls else settings.models or (),
             region=region if (url or urls[0]).startswith("s3://") else "",
             credentials_secret=credentials_secret or "",
+            key_file_secret=key_file_secret or "",
         ),
         prefetch=PrefetchValues(
             enabled=settings.prefetch.enabled,
@@ -451,7 +473,7 @@ def chart_values(
             storage_class=settings.prefetch.volume.storage_class or "",
             budget_seconds=whole_seconds(settings.prefetch.budget),
         ),
-        server=ServerValues(log_verbose=settings.log_verbose, extra_args=settings.extra_args, env=settings.env),
+        server=ServerValues(log_verbose=settings.log_verbose, extra_args=settings.extra_args, env=settings.env, gpu_metrics=gpu_metrics),
         drain=DrainValues(
             pre_stop_seconds=whole_seconds(settings.drain.pre_stop),
             exit_timeout_seconds=whole_seconds(settings.drain.exit_timeout),
@@ -472,12 +494,16 @@ def chart_values(
             expose_metrics=settings.service.type != "LoadBalancer",
             annotations=settings.service.annotations,
         ),
-        service_account=ServiceAccountValues(annotations=dict(service_account_annotations)),
+        service_account=ServiceAccountValues(
+            annotations=dict(service_account_annotations),
+            wait_for_token=monitored is not None and key_file_secret is None and (url or urls[0]).startswith("gs://"),
+        ),
         autoscaling=AutoscalingValues.model_validate(
             {
                 "minReplicas": settings.scaling.min_replicas,
                 "maxReplicas": settings.scaling.max_replicas,
-                "metrics": hpa_metrics(settings.scaling, container=settings.name),
+                "initialReplicas": settings.scaling.initial_replicas,
+                "metrics": hpa_metrics(settings.scaling, container=settings.name, pods=pods),
                 "behavior": hpa_behavior(settings.scaling),
             }
         ),

@@ -24,10 +24,14 @@ from components.settings.addons import (
 )
 from components.settings.base import Model, Problem, Problems
 from components.settings.capacity import architectures, capacity_problems
-from components.settings.cluster import ClusterSettings, EksClusterSettings, ExistingClusterSettings
+from components.settings.cluster import ClusterSettings, ExistingClusterSettings
+from components.settings.eks import EksClusterSettings
+from components.settings.gke import GkeClusterSettings
+from components.settings.gke_stack import stack_problems
 from components.settings.images import ImageSettings, image_problems
+from components.settings.metrics import StackdriverSettings, metric_problems
 from components.settings.repository import RepositorySettings
-from components.settings.serving import ServingSettings
+from components.settings.serving import ClientSettings, ServingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +49,9 @@ hour")."""
 
 _ON_AWS: Final = frozenset({"eks"})
 """Providers whose clusters belong to an AWS account that the stack knows."""
+
+_WITH_POOLS: Final = frozenset({"eks", "gke"})
+"""Providers whose GPU pools the stack makes."""
 
 
 class Settings(Model):
@@ -64,6 +71,8 @@ class Settings(Model):
     """dcgm-exporter: GPU metrics."""
     adapter: AdapterSettings = AdapterSettings()
     """prometheus-adapter: what the autoscalers read."""
+    stackdriver: StackdriverSettings = StackdriverSettings()
+    """Cloud Monitoring's metrics for the autoscalers."""
     gpu_plugin: GpuPluginSettings = GpuPluginSettings()
     """NVIDIA's device plugin."""
     autoscaler: AutoscalerSettings = NoAutoscalerSettings()
@@ -80,6 +89,8 @@ class Settings(Model):
     """Grafana dashboard for Triton."""
     serving: tuple[ServingSettings, ...] = Field(min_length=1)
     """The Triton deployments. They share cluster, metrics and models."""
+    client: ClientSettings = ClientSettings()
+    """A pod to ask them from."""
 
     @field_validator("cluster", mode="before")
     @classmethod
@@ -95,9 +106,18 @@ class Settings(Model):
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
-        problems += [*self._addons(), *self._modes()]
+        problems += [*self._addons(), *self._modes(), *metric_problems(self.cluster, self.adapter, self.stackdriver, self.serving)]
         problems += self._images()
-        if isinstance(self.cluster, EksClusterSettings):
+        if isinstance(self.cluster, GkeClusterSettings):
+            problems += stack_problems(
+                self.cluster,
+                repository=self.repository,
+                prometheus=self.prometheus,
+                dcgm=self.dcgm,
+                serving=self.serving,
+                images=self.images,
+            )
+        if isinstance(self.cluster, (EksClusterSettings, GkeClusterSettings)):
             problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)
         if problems:
             raise Problems(*problems)
@@ -116,13 +136,12 @@ class Settings(Model):
                 )
 
     def _images(self) -> Iterator[Problem]:
-        """Only EKS' nodes are told apart by architecture here."""
         cluster, autoscaler = self.cluster, self.autoscaler
         return image_problems(
             self.images,
             self.serving,
             registry=getattr(cluster, "image_repository", None) is not None,
-            architectures=lambda entry: architectures(entry, cluster, autoscaler) if cluster.provider == "eks" else frozenset(),
+            architectures=lambda entry: frozenset() if cluster.provider == "existing" else architectures(entry, cluster, autoscaler),
         )
 
     def _models(self) -> Iterator[Problem]:
@@ -207,13 +226,18 @@ class Settings(Model):
                     also=(provider,),
                 )
             if self.autoscaler.kind != "none":
+                why = (
+                    "GKE scales its pools itself, between their min and max"
+                    if self.cluster.provider == "gke"
+                    else "there is no account to start nodes in"
+                )
                 yield Problem(
                     at=("autoscaler", "kind"),
-                    text=f"is {self.autoscaler.kind} but cluster.provider is {self.cluster.provider}: there is no account to start nodes "
-                    "in. Leave it out; a managed cluster scales its own nodes.",
+                    text=f"is {self.autoscaler.kind} but cluster.provider is {self.cluster.provider}: {why}. Leave it out; "
+                    "a managed cluster scales its own nodes.",
                     also=(provider,),
                 )
-            if self.warm_floor:
+            if self.warm_floor and self.cluster.provider not in _WITH_POOLS:
                 yield Problem(
                     at=("warm_floor",),
                     text=f"names pools but cluster.provider is {self.cluster.provider}: the stack makes no GPU pool there and knows none. "

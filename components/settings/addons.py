@@ -72,6 +72,8 @@ class DcgmSettings(Model):
 class AdapterSettings(Model):
     """prometheus-adapter: Prometheus series as custom.metrics.k8s.io."""
 
+    enabled: bool = True
+    """Whether it is installed. False only where the Stackdriver adapter serves all that the deployments scale by."""
     relist_interval: Duration = Field(default=15.0, gt=0)
     """How often the adapter looks for new series: what a first sample waits until an autoscaler can see it."""
 

@@ -10,16 +10,22 @@ from components import naming
 from components.cluster import gpu
 from components.settings.base import Problem
 from components.settings.eks_pools import architecture
+from components.settings.gke import GkeClusterSettings
+from components.settings.gke_pools import gce_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
     from components.settings.addons import AutoscalerSettings, WarmFloorSettings
     from components.settings.base import FieldPath
     from components.settings.eks import EksClusterSettings
     from components.settings.eks_pools import GpuPoolSettings
+    from components.settings.gke_pools import GkeGpuPoolSettings
     from components.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
     from components.settings.serving import ServingSettings
+
+    Cluster: TypeAlias = EksClusterSettings | GkeClusterSettings
 
 _UNITS: Final = {
     unit: Decimal(factor) for unit, factor in {"m": "0.001", "": "1", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12"}.items()
@@ -27,6 +33,8 @@ _UNITS: Final = {
 _LONGEST_QUEUE_NAME: Final = 80
 """SQS: longest name of a queue. Karpenter's is the cluster's."""
 _KARPENTER_REPLICAS: Final = 2
+_SPOT_NOTICE_S: Final = 120
+"""How long EC2 warns before it takes a spot node back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,8 @@ class Room:
     """Most nodes, each with as much of the resource; None where nodes differ and only ``units`` bounds them."""
     shared: bool = False
     spot: bool = False
+    cloud: str = "EC2"
+    """Who takes spot nodes back."""
 
     def holds(self, each: int) -> int:
         """Most pods asking for ``each``."""
@@ -67,8 +77,10 @@ def _per_pod(machine: gpu.Machine, room: Room) -> int:
     return room.per_pod if room.nodes is not None else machine.gpus
 
 
-def rooms(cluster: EksClusterSettings, autoscaler: AutoscalerSettings) -> tuple[Room, ...]:
-    """All pools of an EKS cluster with GPUs: node groups, and what Karpenter may start."""
+def rooms(cluster: Cluster, autoscaler: AutoscalerSettings) -> tuple[Room, ...]:
+    """All pools of a cluster with GPUs: node groups or pools, and what Karpenter may start."""
+    if isinstance(cluster, GkeClusterSettings):
+        return tuple(_gke_pool(pool, cluster) for pool in cluster.gpu_pools)
     groups = tuple(_group(pool, cluster) for pool in cluster.gpu_pools)
     return groups if autoscaler.kind != "karpenter" else (*groups, *(_karpenter(pool) for pool in autoscaler.pools))
 
@@ -91,6 +103,22 @@ def _group(pool: GpuPoolSettings, cluster: EksClusterSettings) -> Room:
         nodes=nodes,
         shared=pool.sharing.kind in {"timeSlicing", "mps"},
         spot=pool.capacity == "spot",
+    )
+
+
+def _gke_pool(pool: GkeGpuPoolSettings, cluster: GkeClusterSettings) -> Room:
+    nodes = pool.max * (cluster.zones_of(pool.zones) if pool.per_zone else 1)
+    return Room(
+        name=pool.name,
+        labels=pool.node_labels,
+        resource=pool.offer.resource,
+        per_pod=pool.offer.per_pod,
+        units=nodes * pool.offer.per_node,
+        machines=(pool.machine,),
+        nodes=nodes,
+        shared=pool.sharing.kind in {"timeSlicing", "mps"},
+        spot=pool.capacity == "spot",
+        cloud="Compute Engine",
     )
 
 
@@ -122,7 +150,7 @@ def zones_of(pool: GpuPoolSettings, cluster: EksClusterSettings) -> int:
 
 
 def capacity_problems(
-    cluster: EksClusterSettings,
+    cluster: Cluster,
     serving: Sequence[ServingSettings],
     autoscaler: AutoscalerSettings,
     warm_floor: Sequence[WarmFloorSettings],
@@ -131,10 +159,11 @@ def capacity_problems(
 
     Not the maxima of all together: deployments that peak at different times share a pool on purpose.
     """
-    if autoscaler.kind in {"none", "karpenter"}:
-        yield from _never_a_node(cluster, autoscaler.kind)
-    if autoscaler.kind == "karpenter":
-        yield from _karpenter_problems(cluster, autoscaler)
+    if not isinstance(cluster, GkeClusterSettings):  # GKE grows its own pools
+        if autoscaler.kind in {"none", "karpenter"}:
+            yield from _never_a_node(cluster, autoscaler.kind)
+        if autoscaler.kind == "karpenter":
+            yield from _karpenter_problems(cluster, autoscaler)
     there = rooms(cluster, autoscaler)
     read: tuple[FieldPath, ...] = (("cluster", "gpu_pools"), *((("autoscaler",),) if autoscaler.kind == "karpenter" else ()))
     for index, entry in enumerate(serving):
@@ -191,8 +220,8 @@ def floor_problems(index: int, floor: WarmFloorSettings, there: Sequence[Room], 
         return
     if room.spot:
         text = (
-            f"({floor.pool}) is a spot pool: EC2 takes spot nodes back when everybody wants them, which is when a floor is needed. "
-            "Keep the floor in a pool with capacity onDemand."
+            f"({floor.pool}) is a spot pool: {room.cloud} takes spot nodes back when everybody wants them, which is when a floor is needed."
+            " Keep the floor in a pool with capacity onDemand."
         )
         yield Problem(at=("warm_floor", index, "pool"), text=text, also=read)
     if floor.pods > room.units:
@@ -203,10 +232,11 @@ def floor_problems(index: int, floor: WarmFloorSettings, there: Sequence[Room], 
         yield Problem(at=("warm_floor", index, "pods"), text=text, also=read)
 
 
-def architectures(entry: ServingSettings, cluster: EksClusterSettings, autoscaler: AutoscalerSettings) -> frozenset[str]:
+def architectures(entry: ServingSettings, cluster: Cluster, autoscaler: AutoscalerSettings) -> frozenset[str]:
     """Architectures of the nodes that a deployment may run on; none where there is no such node, which is told elsewhere."""
     if not entry.resources.gpus:
-        return frozenset({architecture(cluster.cpu_pool.machine_types[0])})
+        of = gce_architecture if isinstance(cluster, GkeClusterSettings) else architecture
+        return frozenset({of(cluster.cpu_pool.machine_types[0])})
     eligible = [room for room in _eligible(entry, rooms(cluster, autoscaler)) if room.resource == entry.resources.gpu_resource]
     return frozenset(machine.arch for room in eligible for machine in room.machines)
 
@@ -268,6 +298,14 @@ def room_problems(index: int, entry: ServingSettings, there: Sequence[Room], rea
             also=read,
         )
         return
+    drain = entry.drain.pre_stop + entry.drain.exit_timeout
+    if drain > _SPOT_NOTICE_S and any(room.spot for room in fitting):
+        yield Problem(
+            at=(*at, "drain"),
+            text=f"takes {drain:g} s (preStop and exitTimeout), and spot nodes go {_SPOT_NOTICE_S} s after their warning: requests would "
+            "be cut off. Shorten one of them, or keep the deployment off spot pools by nodeSelector.",
+            also=read,
+        )
     most = sum(room.holds(resources.gpus) for room in fitting)
     if scaling.max_replicas > most:
         yield Problem(

@@ -1,4 +1,4 @@
-"""Settings of the cluster that the fleet runs on, told apart by `provider`. Each cloud's are in a file of its own."""
+"""Settings of the cluster that the fleet runs on, told apart by `provider`. Each cloud's are in files of its own: `eks*.py`, `gke*.py`."""
 
 from __future__ import annotations
 
@@ -7,42 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.settings.base import Model
-from components.settings.eks import EksClusterSettings, ImageRepositorySettings
-from components.settings.eks_network import CreatedNetworkSettings, ExistingNetworkSettings
-from components.settings.eks_pools import CpuPoolSettings, DiskSettings, GpuPoolSettings, architecture
-from components.settings.pools import (
-    EVERYONE,
-    MigSharing,
-    MpsSharing,
-    Network,
-    Sharing,
-    TimeSlicingSharing,
-    WholeSharing,
-    catalogue_sharing,
-    scaling_problems,
-)
-
-__all__ = [
-    "EVERYONE",
-    "ClusterSettings",
-    "CpuPoolSettings",
-    "CreatedNetworkSettings",
-    "DiskSettings",
-    "EksClusterSettings",
-    "ExistingClusterSettings",
-    "ExistingNetworkSettings",
-    "GpuPoolSettings",
-    "ImageRepositorySettings",
-    "MigSharing",
-    "MpsSharing",
-    "Network",
-    "Sharing",
-    "TimeSlicingSharing",
-    "WholeSharing",
-    "architecture",
-    "catalogue_sharing",
-    "scaling_problems",
-]
+from components.settings.eks import EksClusterSettings
+from components.settings.gke import GkeClusterSettings
 
 
 class ExistingClusterSettings(Model):
@@ -56,5 +22,5 @@ class ExistingClusterSettings(Model):
     """Context inside that file; None means its current-context."""
 
 
-ClusterSettings = Annotated[ExistingClusterSettings | EksClusterSettings, Field(discriminator="provider")]
+ClusterSettings = Annotated[ExistingClusterSettings | EksClusterSettings | GkeClusterSettings, Field(discriminator="provider")]
 """Union of all providers, told apart by ``provider``."""

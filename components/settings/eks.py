@@ -6,13 +6,16 @@ They refuse here what AWS would refuse after twenty minutes, or would take and n
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from components.settings.base import Model, Problem, Problems
 from components.settings.eks_network import ZONE, CreatedNetworkSettings, EndpointSettings, NetworkSettings
 from components.settings.eks_pools import CpuPoolSettings, GpuPoolSettings
+
+if TYPE_CHECKING:
+    from components.settings.base import FieldPath
 
 _REGION: Final = re.compile(r"^[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]+-\d\Z")
 _CLUSTER_NAME: Final = re.compile(r"^[0-9A-Za-z][0-9A-Za-z_-]{0,99}\Z")
@@ -146,7 +149,7 @@ class EksClusterSettings(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._names(), *self._zones(), *self._keys()]
+        problems = [*self._names(), *self._zones(), *self._keys(), *self._releases()]
         if problems:
             raise Problems(*problems)
         return self
@@ -196,6 +199,21 @@ class EksClusterSettings(Model):
                         )
                     )
         return problems
+
+    def _releases(self) -> list[Problem]:
+        """An AL2023 image is one of a Kubernetes version, and its release begins with it."""
+        pools: list[tuple[FieldPath, str | None]] = [(("cpu_pool",), self.cpu_pool.release)]
+        pools += [(("gpu_pools", index), pool.release) for index, pool in enumerate(self.gpu_pools) if pool.os == "al2023"]
+        return [
+            Problem(
+                at=(*at, "release"),
+                text=f"({release}) is an image of another Kubernetes version than {self.version}: EKS would refuse it. Name one of "
+                f"{self.version}, or leave it out.",
+                also=(("version",),),
+            )
+            for at, release in pools
+            if release is not None and not release.startswith(f"{self.version}.")
+        ]
 
     def _keys(self) -> list[Problem]:
         problems = []

@@ -21,6 +21,10 @@ _LEAST_THROUGHPUT, _MOST_THROUGHPUT = 125, 2000
 """gp3's bounds since 2025 (Amazon EBS user guide, "General Purpose SSD volumes")."""
 _FAST_PULL_THROUGHPUT: Final = 600
 """MiB/s that parallel pulls want (awslabs/amazon-eks-ami, FastImagePull). 3000 IOPS, which are free, allow it."""
+_RELEASES: Final = {
+    "al2023": re.compile(r"\d+\.\d+\.\d+-\d{8}"),
+    "bottlerocket": re.compile(r"\d+\.\d+\.\d+-[0-9a-f]{8}"),
+}
 _THROUGHPUT_PER_IOPS: Final = 0.25
 """gp3: MiB/s that one provisioned IOPS allows."""
 
@@ -95,6 +99,15 @@ def label_problems(at: str, labels: dict[str, str]) -> list[Problem]:
     ]
 
 
+def release_problems(release: str | None, system: gpu.OperatingSystem) -> list[Problem]:
+    """What EKS would refuse of a node image's release."""
+    if release is None or _RELEASES[system].fullmatch(release) is not None:
+        return []
+    example = "1.54.0-5043decc" if system == "bottlerocket" else "1.35.0-20260715"
+    text = f"({release}) is no release of {system}'s image: EKS would refuse the group. Write one like {example}."
+    return [Problem(at=("release",), text=text, also=(("os",),) if system == "bottlerocket" else ())]
+
+
 class CpuPoolSettings(Model):
     """The nodes without GPUs: DNS, Prometheus, autoscalers, and Triton too in a stack without GPUs. Never tainted."""
 
@@ -108,6 +121,9 @@ class CpuPoolSettings(Model):
     """Most nodes."""
     capacity: Literal["onDemand", "spot"] = "onDemand"
     """How nodes are bought."""
+    release: str | None = None
+    """Release of the node image, such as ``1.35.0-20260715``; another one replaces the nodes one by one. None: the newest when the
+    group is made and when its Kubernetes version moves, and then it stays."""
     disk: DiskSettings = DiskSettings(size=80)
     """Their disks."""
     labels: dict[str, str] = Field(default_factory=dict)
@@ -119,6 +135,7 @@ class CpuPoolSettings(Model):
         if len({architecture(machine) for machine in self.machine_types}) > 1:
             text = "mixes x86-64 and Arm: one node image runs on one of them. Keep one architecture."
             problems.append(Problem(at=("machine_types",), text=text))
+        problems += release_problems(self.release, "al2023")
         if problems:
             raise Problems(*problems)
         return self
@@ -149,6 +166,9 @@ class GpuPoolSettings(Model):
     """Id of the capacity block; with ``capacityBlock`` only."""
     os: Literal["al2023", "bottlerocket"] = "al2023"
     """Node image: Amazon Linux 2023 or Bottlerocket, both with NVIDIA's driver."""
+    release: str | None = None
+    """Release of the node image, such as ``1.35.0-20260715`` (AL2023) or ``1.54.0-5043decc`` (Bottlerocket); another replaces the nodes,
+    one after the other. None: the newest when the group is made and when its Kubernetes version moves, and then it stays."""
     zones: tuple[Zone, ...] | None = None
     """Zones of the pool; None is all of the network's."""
     per_zone: bool = False
@@ -173,6 +193,7 @@ class GpuPoolSettings(Model):
         problems = [
             *scaling_problems(self.min, self.desired, self.max),
             *label_problems("labels", self.labels),
+            *release_problems(self.release, self.os),
             *self._image(),
             *self._capacity(),
         ]

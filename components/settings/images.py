@@ -113,9 +113,7 @@ def image_problems(
         found = next((image for image in images if image.name == entry.image), None)
         close = difflib.get_close_matches(entry.image, names, n=1) if found is None and re.search(r"[/:]", entry.image) is None else []
         if close:
-            text = (
-                f"({entry.image}) is none of images, and no reference with a tag either: it can't be pulled. Did you mean {close[0]}?"
-            )
+            text = f"({entry.image}) is none of images, and no reference with a tag either: it can't be pulled. Did you mean {close[0]}?"
             yield Problem(at=at, text=text, also=(("images",),))
         there = architectures(entry)
         if found is not None and found.kind == "build" and there and PLATFORMS[found.platform] not in there:

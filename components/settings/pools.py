@@ -75,9 +75,9 @@ def scaling_problems(least: int, desired: int | None, most: int) -> list[Problem
     """What a cloud would refuse of a group's three numbers."""
     problems = []
     if least > most:
-        text = f"({least}) is above max ({most}): the group could never be made. Lower min or raise max."
+        text = f"({least}) is above max ({most}): the pool could never be made. Lower min or raise max."
         problems.append(Problem(at=("min",), text=text, also=(("max",),)))
     elif desired is not None and not least <= desired <= most:
-        text = f"({desired}) is not between min ({least}) and max ({most}): the group could never be made. Change it, or leave it out."
+        text = f"({desired}) is not between min ({least}) and max ({most}): the pool could never be made. Change it, or leave it out."
         problems.append(Problem(at=("desired",), text=text, also=(("min",), ("max",))))
     return problems

@@ -120,9 +120,12 @@ class RepositorySettings(Model):
     """URL of an S3-compatible store as the uploading machine reaches it; None means AWS, or AWS_ENDPOINT_URL_S3 when set."""
     cluster_endpoint: Endpoint | None = None
     """URL of the same store as pods reach it; None means ``endpoint``, or AWS itself."""
-    credentials: Literal["serviceAccount", "environment"] = "serviceAccount"
+    credentials: Literal["serviceAccount", "environment", "keyFile"] = "serviceAccount"
     """How Triton reads the bucket. ``serviceAccount``: by the identity of its Kubernetes service account. ``environment``: a Secret
-    filled with the keys that the AWS default chain finds where Pulumi runs."""
+    filled with the keys that the AWS default chain finds where Pulumi runs; of S3 only. ``keyFile``: a Secret with a Google service
+    account's key file, mounted; of GCS only."""
+    key_file: str | None = Field(default=None, min_length=1)
+    """Path of that key file where Pulumi runs, relative to the project. Keep it out of version control; needed with ``keyFile``."""
 
     mode: Literal["release", "poll", "explicit"] = "release"
     """How Triton learns of other models. ``release``: never; each release is immutable, and pods are replaced by such that read the
@@ -187,7 +190,20 @@ class RepositorySettings(Model):
                 "Set createBucket: true, or set the key on the bucket and leave it out here.",
                 also=(("create_bucket",),),
             )
+        if (self.credentials == "keyFile") != (self.key_file is not None):
+            text = (
+                "is missing while credentials is keyFile: Triton would have no key. Name the file, or use credentials: serviceAccount."
+                if self.key_file is None
+                else f"({self.key_file}) would be ignored: credentials is {self.credentials}. Set credentials: keyFile, or leave it out."
+            )
+            yield Problem(at=("key_file",), text=text, also=(("credentials",),))
         if self.store == "s3":
+            if self.credentials == "keyFile":
+                text = (
+                    "is keyFile with store: s3: S3 knows no key file, and Triton would read the bucket as nobody. "
+                    "Use serviceAccount or environment."
+                )
+                yield Problem(at=("credentials",), text=text, also=(("store",),))
             for name in ("project", "location"):
                 if getattr(self, name) is not None:
                     yield Problem(
@@ -211,7 +227,7 @@ class RepositorySettings(Model):
             yield Problem(
                 at=("credentials",),
                 text="is environment with store: gcs: Google has no keys that fit into environment variables, and Triton would read "
-                "the bucket as nobody. Use serviceAccount (Workload Identity).",
+                "the bucket as nobody. Use serviceAccount (Workload Identity) or keyFile.",
                 also=(("store",),),
             )
         if self.create_bucket and self.location is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from components.settings.base import DnsLabel, Duration, Model, Problem, Problems, Quantity
-from components.versions import RCLONE_IMAGE
+from components.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
 
 OWNED_FLAGS: Final = frozenset(
     {
@@ -115,7 +115,22 @@ class GpuUtilizationMetric(Model):
     """Utilisation that is held, in percent."""
 
 
-Metric = Annotated[QueueTimeMetric | PendingRequestsMetric | GpuUtilizationMetric, Field(discriminator="kind")]
+class GpuDutyCycleMetric(Model):
+    """GPU duty cycle in percent from Cloud Monitoring, an External metric as in references 001 and 002.
+
+    Its name is ``kubernetes.io|container|accelerator|duty_cycle``. Sampled once a minute and up to two minutes late: slower than the rest.
+    """
+
+    kind: Literal["gpuDutyCycle"]
+    """Duty cycle of a pod's GPUs. Only on GKE, with stackdriver.enabled."""
+    target: float = Field(ge=1, le=100)
+    """Duty cycle of each GPU that is held, in percent; the Marketplace application has 85."""
+
+
+Metric = Annotated[
+    QueueTimeMetric | PendingRequestsMetric | GpuUtilizationMetric | GpuDutyCycleMetric,
+    Field(discriminator="kind"),
+]
 
 
 class ScalingSettings(Model):
@@ -125,6 +140,9 @@ class ScalingSettings(Model):
     """Fewest pods."""
     max_replicas: int = Field(default=4, ge=1)
     """Most pods."""
+    initial_replicas: int | None = Field(default=None, ge=1)
+    """Pods that a new deployment starts with, before the autoscaler has a metric to go by (the Marketplace's initReplicaCount). Read when
+    the deployment is made and never again. None: ``min_replicas``."""
     metrics: tuple[Metric, ...] = Field(
         default=(
             QueueTimeMetric(kind="queueTime", target=0.05),
@@ -150,6 +168,12 @@ class ScalingSettings(Model):
                 "Lower it or raise maxReplicas."
             )
             problems.append(Problem(at=("min_replicas",), text=text, also=(("max_replicas",),)))
+        if self.initial_replicas is not None and not self.min_replicas <= self.initial_replicas <= self.max_replicas:
+            text = (
+                f"({self.initial_replicas}) is not between minReplicas ({self.min_replicas}) and maxReplicas ({self.max_replicas}): the "
+                "autoscaler would change it at once. Change it, or leave it out."
+            )
+            problems.append(Problem(at=("initial_replicas",), text=text, also=(("min_replicas",), ("max_replicas",))))
         kinds = [metric.kind for metric in self.metrics]
         for position, kind in enumerate(kinds):
             if kind in kinds[:position]:
@@ -193,6 +217,19 @@ class PrefetchSettings(Model):
         return {"enabled": value} if isinstance(value, bool) else value
 
 
+class ClientSettings(Model):
+    """A pod inside the cluster to ask Triton from: perf_analyzer and the Python clients."""
+
+    enabled: bool = False
+    """Whether it is made, in the first deployment's namespace."""
+    image: str = Field(default=TRITON_CLIENT_IMAGE, min_length=1)
+    """Container image with perf_analyzer; of Triton's own version, or a little older."""
+    cpu: Quantity = "2"
+    """CPU request: a client that is short of it measures itself."""
+    memory: Quantity = "4Gi"
+    """Memory request and limit."""
+
+
 class ServingSettings(Model):
     """One Triton deployment."""
 
@@ -223,6 +260,10 @@ class ServingSettings(Model):
     """Further tritonserver flags, passed as they are. Flags that the chart computes itself (OWNED_FLAGS) are refused."""
     env: dict[str, str] = Field(default_factory=dict)
     """Further environment variables of the container. Not for secrets: they are readable in the Deployment."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When a node asks the registry for the image; ``Always`` only where a tag's image changes, which no rollout then shows."""
+    gpu_metrics: bool | None = None
+    """Whether Triton itself measures its GPUs (``--allow-gpu-metrics``). None: with whole GPUs it does, with MIG slices it can't."""
     image_pull_secrets: tuple[DnsLabel, ...] = ()
     """Secrets of type dockerconfigjson, in the same namespace, for a private registry."""
     node_selector: dict[str, str] = Field(default_factory=dict)
@@ -245,6 +286,9 @@ class ServingSettings(Model):
             if flag in OWNED_FLAGS:
                 text = f"({flag}) is a flag that the chart computes: given twice, either could win. Use the setting made for it."
                 problems.append(Problem(at=("extra_args", position), text=text))
+        if self.gpu_metrics and self.resources.gpus == 0:
+            text = "is true but resources.gpus is 0: there is no GPU to measure. Leave it out."
+            problems.append(Problem(at=("gpu_metrics",), text=text, also=(("resources", "gpus"),)))
         window, scrape = self.scaling.window, self.scrape_interval
         if window < _WINDOW_SCRAPES * scrape:
             text = (
@@ -253,9 +297,9 @@ class ServingSettings(Model):
             )
             problems.append(Problem(at=("scaling", "window"), text=text, also=(("scrape_interval",),)))
         for position, metric in enumerate(self.scaling.metrics):
-            if metric.kind == "gpuUtilization" and self.resources.gpus == 0:
+            if metric.kind in {"gpuUtilization", "gpuDutyCycle"} and self.resources.gpus == 0:
                 text = (
-                    "is gpuUtilization but resources.gpus is 0: the metric would never exist and the autoscaler would hold still. "
+                    f"is {metric.kind} but resources.gpus is 0: the metric would never exist and the autoscaler would hold still. "
                     "Give the pod a GPU, or scale by queueTime or pendingRequests."
                 )
                 problems.append(Problem(at=("scaling", "metrics", position), text=text, also=(("resources", "gpus"),)))

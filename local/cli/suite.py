@@ -1,23 +1,31 @@
-"""`make test`: every check and test that this machine can run, the quick ones first, with a count and the skips at the end.
+"""`make test`: every check and test that this machine can run, with a count and the skips at the end.
 
-Stages that start the embedded platform do so on an instance of their own (``test``: own folder, own ports), so that a `dev` that runs is
-not touched; whatever a test left running is stopped at the end. Stages go on after a failure: one run tells all that is wrong.
+Stages run beside each other in a few lanes (local/cli/lanes.py), because half of them wait most of the time: for pods, for an autoscaler,
+for a process that was killed to come back. The longest is taken first, the others quick ones first. Those that start the embedded platform
+do so on instances of their own (own folders, own ports), so that a `dev` that runs is not touched; whatever a test left running is stopped
+at the end. Stages go on after a failure: one run tells all that is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
+import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
+from local.cli import suite_watch
+from local.cli.errors import Terminated
+from local.cli.lanes import Lanes, Line, Runner
+from local.paths import cache_root
 from local.progress import duration
 
 if TYPE_CHECKING:
@@ -27,6 +35,12 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 INSTANCE: Final = "test"
 PORT_OFFSET: Final = 4000
 """Keeps the test instance's ports (20443 to 23090) off a `dev` that runs."""
+TEST_LIMIT_S: Final = 600.0
+"""A test that takes longer hangs: the longest, a load that takes the autoscaler up and down, takes three minutes on two busy cores."""
+STAGE_LIMIT_S: Final = 5400.0
+"""Where even the limit of a test does not end a stage. Long, because `tools` builds everything from source when nothing is cached."""
+_LANES_KIB: Final = 7 * 2**20
+"""Memory for two platforms, the servers of the unit tests and the engines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,25 +50,76 @@ class Stage:
     name: str
     about: str
     commands: tuple[tuple[str, ...], ...] = ()
+    """Programs, or modules of ours (``local...``)."""
     paths: tuple[str, ...] = ()
     """For pytest; a path that does not exist is left out."""
-    parallel: bool = False
-    """Whether tests may run beside each other (pytest-xdist)."""
+    without: tuple[str, ...] = ()
+    """Below ``paths``, but another stage's."""
+    processes: int = 1
+    """How many tests may run beside each other (pytest-xdist); never more than there are cores."""
     quick: bool = False
+    after: tuple[str, ...] = ()
+    first: bool = False
+    """Whether it is taken before all others where stages run beside each other: the longest one decides when the whole ends."""
+    nice: int = 5
+    """A stage in which real servers answer real clients goes before those that only compute."""
+    ports: int = 2000
+    """Where its tests look for free port offsets (tests/conftest.py): stages that run beside each other must not take each other's."""
 
+
+TOOLS: Final = Stage(
+    name="tools",
+    about="the pinned tools and images, made or downloaded where the cache lacks them",
+    commands=(("local.toolchain", "ensure"), ("local.images", "build")),
+    first=True,
+    nice=0,
+)
+"""Before the tests that use them, so that no test's time limit has to hold a build from source."""
 
 STAGES: Final = (
+    TOOLS,
     Stage(
         name="lint",
         about="ruff check, ruff format, mypy --strict",
         commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)),
         quick=True,
     ),
-    Stage(name="unit", about="pure functions", paths=("tests/unit",), parallel=True, quick=True),
+    Stage(name="unit", about="pure functions", paths=("tests/unit",), processes=8, quick=True, after=("tools",)),
     Stage(name="components", about="components over the SDK's mocks", paths=("tests/components",), quick=True),
-    Stage(name="charts", about="charts rendered by real Helm", paths=("tests/charts",), parallel=True),
-    Stage(name="engine", about="the real engine, plugins and API server", paths=("tests/engine",)),
-    Stage(name="e2e", about="real pods on the embedded platform", paths=("tests/e2e",)),
+    Stage(name="charts", about="charts rendered by real Helm", paths=("tests/charts",), processes=8, after=("tools",)),
+    Stage(
+        name="engine",
+        about="the real engine, plugins and API server",
+        paths=("tests/engine",),
+        without=("tests/engine/clouds", "tests/engine/doubles"),
+        processes=4,
+        after=("tools",),
+        ports=5000,
+    ),
+    Stage(
+        name="clouds",
+        about="whole cloud stacks under the real engine, over doubles of the clouds",
+        paths=("tests/doubles", "tests/engine/doubles", "tests/engine/clouds"),
+        processes=4,
+        after=("tools",),
+        ports=7500,
+    ),
+    Stage(
+        name="platform",
+        about="the embedded platform itself, and what kills do to it",
+        paths=("tests/e2e/test_platform.py",),
+        after=("tools",),
+        nice=0,
+    ),
+    Stage(
+        name="e2e",
+        about="the commands of a newcomer, on real pods",
+        paths=("tests/e2e",),
+        without=("tests/e2e/test_platform.py",),
+        after=("tools",),
+        first=True,
+        nice=0,
+    ),
 )
 
 
@@ -104,33 +169,144 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
     }
 
 
-def run_stage(stage: Stage, environment: Mapping[str, str], reports: Path, extra: Sequence[str]) -> Outcome:
-    """Run one stage, its output as it comes."""
-    outcome = Outcome(name=stage.name)
-    began = time.monotonic()
-    print(f"\n=== {stage.name}: {stage.about}", flush=True)
-    for command in stage.commands:
-        tool = str(Path(sys.executable).parent / command[0])
-        if subprocess.run([tool, *command[1:]], cwd=ROOT, env=dict(environment), check=False).returncode:
-            outcome.is_bad = True
-            outcome.note = f"{outcome.note} {' '.join(command)} failed".strip()
-    paths = [path for path in stage.paths if (ROOT / path).exists()]
-    if paths:
-        report = reports / f"{stage.name}.xml"
-        pytest = [sys.executable, "-m", "pytest", *paths, f"--junit-xml={report}", "-q", *extra]
-        if stage.parallel and (os.cpu_count() or 1) > 1:
-            pytest += ["-n", str(min(os.cpu_count() or 1, 8))]
-        code = subprocess.run(pytest, cwd=ROOT, env=dict(environment), check=False).returncode
+def mypy_cache() -> Path:
+    """Where mypy keeps what it learned, beside the tools: a fresh checkout is checked in seconds.
+
+    mypy takes an entry only when the source's content, its own version and the options are the same; the lock file in the name keeps
+    versions of the packages from pushing each other out.
+    """
+    key = hashlib.sha256((ROOT / "requirements-dev.lock").read_bytes() + repr(sys.version_info[:3]).encode()).hexdigest()[:12]
+    return cache_root() / "mypy" / key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """One run: where things are and what was asked for."""
+
+    environment: Mapping[str, str]
+    folder: Path
+    """For reports, logs and progress."""
+    runner: Runner
+    is_shown_at_once: bool
+    """Output as it comes: nothing else runs. Else it is kept, and shown whole at the stage's end."""
+    extra: Sequence[str] = ()
+    """Arguments for pytest."""
+
+    def log(self, stage: Stage) -> Path:
+        """What the stage printed."""
+        return self.folder / f"{stage.name}.log"
+
+    def progress(self, stage: Stage) -> Path:
+        """How far the stage is (local/cli/suite_watch.py)."""
+        return self.folder / f"{stage.name}.progress"
+
+    def run(self, stage: Stage) -> Outcome:
+        """Run one stage."""
+        outcome = Outcome(name=stage.name)
+        began = time.monotonic()
+        if self.is_shown_at_once:
+            print(f"\n=== {stage.name}: {stage.about}", flush=True)
+            self._run(stage, outcome, None)
+        else:
+            with self.log(stage).open("wb") as output:
+                self._run(stage, outcome, output)
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def _run(self, stage: Stage, outcome: Outcome, output: IO[bytes] | None) -> None:
+        for command in stage.commands:
+            if self._call(_program(command), stage, output):
+                # Without a tool its tests are skipped, and say so; CI skips nothing.
+                outcome.is_bad = stage is not TOOLS or bool(self.environment.get("CI"))
+                outcome.note = f"{outcome.note} {' '.join(command)} failed".strip()
+        paths = [path for path in stage.paths if (ROOT / path).exists()]
+        if stage.paths and not paths:
+            outcome.note = "no tests"
+        if not paths:
+            return
+        report = self.folder / f"{stage.name}.xml"
+        code = self._call([*self._pytest(stage, paths), f"--junit-xml={report}"], stage, output)
         nothing_collected = 5
-        outcome.is_bad = outcome.is_bad or code not in {0, nothing_collected}
+        outcome.is_bad = code not in {0, nothing_collected}
         if code == nothing_collected:
             outcome.note = "no tests"
+        if code is None:
+            outcome.note = f"did not end in {duration(STAGE_LIMIT_S)} and was stopped"
         if report.exists():
             read_report(report, outcome)
-        elif outcome.is_bad:
+        elif outcome.is_bad and code is not None:
             outcome.note = f"pytest ended with {code}"
-    outcome.seconds = time.monotonic() - began
-    return outcome
+
+    def _pytest(self, stage: Stage, paths: Sequence[str]) -> list[str]:
+        command = [sys.executable, "-m", "pytest", *paths, *(f"--ignore={path}" for path in stage.without), "-q"]
+        command += ["-p", "local.cli.suite_watch", f"--timeout={TEST_LIMIT_S:.0f}", "--durations=8", "--durations-min=5"]
+        processes = min(stage.processes, os.cpu_count() or 1)
+        if processes > 1:
+            command += ["-n", str(processes), "--dist", "worksteal"]
+        return [*command, *self.extra]
+
+    def _call(self, command: Sequence[str], stage: Stage, output: IO[bytes] | None) -> int | None:
+        environment = {**self.environment, suite_watch.VARIABLE: str(self.progress(stage)), "TRITON_FLEET_TEST_PORTS": str(stage.ports)}
+        nice = 0 if self.is_shown_at_once else stage.nice
+        return self.runner.run(command, cwd=ROOT, environment=environment, output=output, limit_s=STAGE_LIMIT_S, nice=nice)
+
+
+def _program(command: Sequence[str]) -> list[str]:
+    if command[0].startswith("local."):
+        return [sys.executable, "-m", *command]
+    more = ["--cache-dir", str(mypy_cache())] if command[0] == "mypy" else []
+    return [str(Path(sys.executable).parent / command[0]), *command[1:], *more]
+
+
+def status(lanes: Lanes[Stage, Outcome], suite: Suite, chosen: Sequence[Stage], began: float) -> str:
+    """How far all stages are, in a line."""
+    parts = []
+    for stage in chosen:
+        if stage.name in lanes.results:
+            parts.append(f"{stage.name} {'FAILED' if lanes.results[stage.name].is_bad else 'ok'}")
+        elif stage.name in lanes.running:
+            seen = suite_watch.read(suite.progress(stage))
+            bad = f", {seen.failed} failed" if seen is not None and seen.failed else ""
+            parts.append(stage.name if seen is None else f"{stage.name} {seen.done}/{seen.total}{bad} ({seen.test})")
+    return f"[{int(time.monotonic() - began) // 60:3}:{int(time.monotonic() - began) % 60:02}] " + " | ".join(parts)
+
+
+def run_stages(suite: Suite, chosen: Sequence[Stage], lanes: int) -> list[Outcome]:
+    """Run the stages in so many lanes; what became of each, in their own order."""
+    began, line = time.monotonic(), Line()
+
+    def show(stage: Stage, outcome: Outcome) -> None:
+        if suite.is_shown_at_once:
+            return
+        line.hide()
+        took = duration(outcome.seconds)
+        print(f"\n=== {stage.name}: {stage.about}: {'FAILED' if outcome.is_bad else 'ok'}, {took}", flush=True)
+        with suite.log(stage).open("rb") as log:
+            shutil.copyfileobj(log, sys.stdout.buffer)
+        sys.stdout.flush()
+
+    work: Lanes[Stage, Outcome] = Lanes(count=lanes, work=suite.run, show=show)
+    order = chosen if lanes == 1 else sorted(chosen, key=lambda stage: not stage.first)
+
+    def tick() -> None:
+        if not suite.is_shown_at_once:
+            line.draw(status(work, suite, chosen, began))
+
+    try:
+        work.run(order, tick, suite.runner)
+    finally:
+        line.hide()
+    return [work.results[stage.name] for stage in chosen if stage.name in work.results]
+
+
+def lanes_here(stages: int) -> int:
+    """How many stages this machine takes beside each other: two on two cores, three on four; one where memory is short."""
+    memory = Path("/proc/meminfo")
+    if memory.exists():
+        found = re.search(r"MemAvailable:\s+(\d+) kB", memory.read_text(encoding="utf-8"))
+        if found is not None and int(found[1]) < _LANES_KIB:
+            return 1
+    return max(1, min(3, (os.cpu_count() or 1) // 2 + 1 if (os.cpu_count() or 1) > 1 else 1, stages))
 
 
 def stop_leftovers(environment: Mapping[str, str], home: Path) -> str | None:
@@ -140,7 +316,7 @@ def stop_leftovers(environment: Mapping[str, str], home: Path) -> str | None:
     left = []
     for state in sorted(home.iterdir()) if home.exists() else []:
         platform = Platform(PlatformConfig(instance=state.name, port_offset=int(environment["TRITON_FLEET_PORT_OFFSET"]), root=state))
-        if platform.status().running:
+        if platform.status().phase != "stopped":
             platform.stop()
             left.append(state.name)
     return f"stopped what tests left running: {', '.join(left)}" if left else None
@@ -176,30 +352,51 @@ def report(outcomes: Sequence[Outcome], seconds: float) -> str:
     return "\n".join(lines)
 
 
+def choose(names: Sequence[str] | None, *, quick: bool) -> list[Stage]:
+    """The stages that were asked for; `tools` only where there is something to make and a stage that waits for it."""
+    chosen = [stage for stage in STAGES if (not names or stage.name in names) and (stage.quick or not quick)]
+    named = TOOLS.name in (names or ())
+    # Elsewhere most of them can't run: a test that needs one gets it.
+    useful = sys.platform == "linux" and os.geteuid() == 0 and not quick and any(TOOLS.name in stage.after for stage in chosen)
+    return [TOOLS, *(stage for stage in chosen if stage is not TOOLS)] if named or useful else [s for s in chosen if s is not TOOLS]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the suite. Exit code 1 when a stage failed."""
-    top = argparse.ArgumentParser(prog="make test")
+    """Run the suite. Exit code 1 when a stage failed, 130 when it was interrupted."""
+    top = argparse.ArgumentParser(prog="make test", epilog="Everything else is passed on to pytest.")
     top.add_argument("--quick", action="store_true", help="only what needs no tools")
     top.add_argument("--only", action="append", choices=[stage.name for stage in STAGES], help="only this stage; may be repeated")
+    top.add_argument("--lanes", type=int, help="stages beside each other (default: by cores and memory); 1 shows output as it comes")
     parsed, extra = top.parse_known_args(arguments)
-    chosen = [stage for stage in STAGES if (not parsed.only or stage.name in parsed.only) and (stage.quick or not parsed.quick)]
+    chosen = choose(parsed.only, quick=parsed.quick)
+    waiting = sum(stage is not TOOLS for stage in chosen)
+    lanes = lanes_here(waiting) if parsed.lanes is None else max(1, parsed.lanes)
     began = time.monotonic()
-    outcomes: list[Outcome] = []
     # Not below the checkout, and short: socket paths inside must stay below 108 bytes.
     folder = Path(tempfile.mkdtemp(prefix="tft-"))
+    signal.signal(signal.SIGTERM, _terminated)
     try:
-        home, reports = folder / "home", folder / "reports"
+        home = folder / "home"
         home.mkdir()
-        reports.mkdir()
         environment = test_environment(os.environ, home)
-        outcomes += [run_stage(stage, environment, reports, extra) for stage in chosen]
-        left = stop_leftovers(environment, home)
+        suite = Suite(environment=environment, folder=folder, runner=Runner(), is_shown_at_once=lanes == 1, extra=extra)
+        try:
+            outcomes = run_stages(suite, chosen, lanes)
+        finally:
+            left = stop_leftovers(environment, home)
         if left is not None:
             outcomes.append(Outcome(name="clean-up", is_bad=True, note=left))
+    except KeyboardInterrupt:
+        print("\nStopped; nothing of the tests runs any more.", file=sys.stderr)
+        return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(report(outcomes, time.monotonic() - began), flush=True)
     return 1 if any(outcome.is_bad for outcome in outcomes) else 0
+
+
+def _terminated(*_: object) -> None:
+    raise Terminated
 
 
 if __name__ == "__main__":

@@ -504,6 +504,16 @@ RCLONE: Final = Unit(
     internal=True,
 )
 
+# Plays nodes and pods where tests want a cluster of the cloud's size; nothing of the platform itself, so `make up` never gets it.
+# Update: any release whose stages (tests/doubles/cluster/stages.yaml) still read the same.
+KWOK: Final = Unit(
+    name="kwok",
+    version="v0.8.0",
+    tools=_programs("kwok"),
+    otherwise=GoBuild(folder="kwok", packages={"sigs.k8s.io/kwok/cmd/kwok": "bin/kwok"}, build_s=60, fetch_s=11),
+    internal=True,
+)
+
 # The compiler itself, for what must be built. Update: at least what the `go` line in go/*/go.mod says.
 GO: Final = Unit(
     name="go",
@@ -547,6 +557,7 @@ UNITS: Final[tuple[Unit, ...]] = (
     PROMETHEUS,
     PROMETHEUS_ADAPTER,
     RCLONE,
+    KWOK,
 )
 
 WHEEL_PINS: Final[dict[tuple[str, str, str], str]] = {

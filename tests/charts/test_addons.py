@@ -276,6 +276,26 @@ def test_gpu_metrics_are_reached_as_upstream(dcgm: Objects) -> None:
     assert "DCGM_FI_DEV_GPU_UTIL" in counters
 
 
+def test_on_gke_the_exporter_sees_the_driver(render: Render, dcgm: Objects) -> None:
+    values = dcgm_values(DcgmSettings(), google=True).to_helm()
+    objects = render("dcgm-exporter", "dcgm-exporter", "dcgm", values)
+    pod = objects["DaemonSet", "dcgm-exporter"].spec["template"]["spec"]
+    container = pod["containers"][0]
+    driver = next(volume for volume in pod["volumes"] if "hostPath" in volume)
+    mount = next(mount for mount in container["volumeMounts"] if mount["name"] == driver["name"])
+    assert (driver["hostPath"]["path"], mount["mountPath"], mount["readOnly"]) == ("/home/kubernetes/bin/nvidia", "/usr/local/nvidia", True)
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert variables["LD_LIBRARY_PATH"].startswith(f"{mount['mountPath']}/")
+    # A list that is passed replaces the chart's own: without the counters' file the exporter would not start.
+    assert container["args"][1] in {mount["mountPath"] for mount in container["volumeMounts"]}
+    # Refused by the API server with privileged beside a denied escalation.
+    assert container["securityContext"] == {"privileged": True, "allowPrivilegeEscalation": True}
+    assert ("nodeSelector" in pod, "affinity" in pod) == (False, True)
+    other = dcgm["DaemonSet", "dcgm-exporter"].spec["template"]["spec"]
+    assert pod["priorityClassName"] == other["priorityClassName"] == "system-node-critical"
+    assert not any("hostPath" in volume for volume in other["volumes"])
+
+
 def test_the_service_monitor_finds_the_service_and_keeps_the_owners_labels(dcgm: Objects) -> None:
     monitor = dcgm["ServiceMonitor", "dcgm-exporter"]
     (endpoint,) = (Endpoint.model_validate(one) for one in monitor.spec["endpoints"])

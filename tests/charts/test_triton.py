@@ -112,6 +112,17 @@ class Mount(Part):
     read_only: bool = False
 
 
+class KeyToPath(Part):
+    key: str
+    path: str
+
+
+class SecretVolume(Part):
+    secret_name: str
+    default_mode: int
+    items: list[KeyToPath]
+
+
 class Container(Part):
     name: str
     image: str
@@ -139,12 +150,12 @@ class InitContainer(Part):
     image: str
     image_pull_policy: str
     command: list[str]
-    env: list[EnvVar]
+    env: list[EnvVar] = []
     env_from: list[EnvFrom] = []
     termination_message_policy: str
     resources: Resources
     security_context: ContainerSecurity
-    volume_mounts: list[Mount]
+    volume_mounts: list[Mount] = []
 
     def variable(self, name: str) -> str | None:
         """Value of an environment variable; None when it is not set."""
@@ -162,6 +173,7 @@ class Volume(Part):
     name: str
     empty_dir: EmptyDir | None = None
     ephemeral: dict[str, Any] | None = None
+    secret: SecretVolume | None = None
 
 
 class Seccomp(Part):
@@ -204,7 +216,7 @@ class PodSpec(Part):
     affinity: dict[str, Any] = {}
     tolerations: list[Toleration] = []
     topology_spread_constraints: list[Spread]
-    init_containers: list[InitContainer] = Field(default=[], max_length=1)
+    init_containers: list[InitContainer] = Field(default=[], max_length=2)
     containers: list[Container] = Field(min_length=1, max_length=1)
     volumes: list[Volume]
 
@@ -548,7 +560,8 @@ def test_gpus_are_limits_and_tolerated_and_a_cpu_pod_asks_for_none(rendered: Ren
     if settings.resources.gpus:
         assert gpus == {settings.resources.gpu_resource: str(settings.resources.gpus)}
         assert tolerated == [Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")]
-        assert triton.flag("allow-gpu-metrics") == "true"
+        sliced = settings.resources.gpu_resource.startswith("nvidia.com/mig-")
+        assert triton.flag("allow-gpu-metrics") == ("false" if sliced else "true"), "a slice has no such figures"
     else:
         assert not gpus
         assert not pod.tolerations
@@ -769,6 +782,36 @@ def test_modes(chart: Chart, values: dict[str, Any], flags: list[str]) -> None:
     assert triton.args[1:4][: 1 + len(flags)] == [f"--model-repository={BASE}", *flags]
 
 
+def of_gke(url: str = "gs://bucket/models", *, key: str | None = None, **fields: Any) -> dict[str, Any]:
+    """Values of a deployment on GKE."""
+    return chart_values(
+        serving(**fields),
+        url=url,
+        release=RELEASE,
+        region="",
+        credentials_secret=None,
+        key_file_secret=key,
+        service_account_annotations={},
+        monitored=("fleet", "us-central1"),
+        sizes={"a": 1, "b": 1, "c": 1},
+    ).dump()
+
+
+def test_a_pod_on_gke_has_its_identity_before_anything_reads_models(chart: Chart) -> None:
+    waiting, copying = chart.render(of_gke(prefetch=True))[Deployment].pod.init_containers
+    assert (waiting.name, copying.name) == ("identity", "prefetch")
+    triton = chart.render(of_gke())[Deployment].triton
+    assert waiting.image == triton.image, "nothing more to pull"
+    assert waiting.security_context == triton.security_context
+    assert "Metadata-Flavor: Google" in waiting.command[-1]
+    assert "nvidia.com/gpu" not in waiting.resources.limits
+
+
+@pytest.mark.parametrize("values", [of_gke(key="gcsfs-creds-1"), of_gke(url=BASE)], ids=["with a key file", "with another cloud's store"])
+def test_who_has_keys_waits_for_none(chart: Chart, values: dict[str, Any]) -> None:
+    assert chart.render(values)[Deployment].pod.init_containers == []
+
+
 def test_models_are_copied_first_to_a_volume_that_the_server_only_reads(chart: Chart) -> None:
     deployment = chart.render(prefetching())[Deployment]
     prefetch, triton = deployment.prefetch, deployment.triton
@@ -871,3 +914,74 @@ def test_what_goes_wrong_with_the_source_of_models_is_said_before_it_is_applied(
     done = chart.template(values)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------ what the walk-throughs on GKE set
+def google(settings: ServingSettings) -> dict[str, Any]:
+    made = chart_values(
+        settings,
+        url="gs://bucket/models",
+        release="a" * 64,
+        region="",
+        credentials_secret=None,
+        key_file_secret="gcsfs-creds-1",
+        service_account_annotations={},
+        monitored=("tri", "europe-west4"),
+    )
+    return made.dump()
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_a_key_file_is_mounted_where_the_walk_through_has_it(chart: Chart, prefetch: bool) -> None:
+    deployment = chart.render(google(serving(prefetch=prefetch)))[Deployment]
+    (volume,) = (volume for volume in deployment.pod.volumes if volume.secret is not None)
+    assert volume.secret is not None
+    assert (volume.name, volume.secret.secret_name) == ("gcsfs-creds", "gcsfs-creds-1")
+    assert [(item.key, item.path) for item in volume.secret.items] == [("keyfile.json", "keyfile.json")]
+    assert oct(volume.secret.default_mode) == "0o440", "the server's group may read it, which is fsGroup"
+    containers: list[Container | InitContainer] = [deployment.triton, *deployment.pod.init_containers]
+    for container in containers:
+        (mount,) = (mount for mount in container.volume_mounts if mount.name == "gcsfs-creds")
+        assert (mount.mount_path, mount.read_only) == ("/etc/secrets", True)
+        assert EnvVar(name="GOOGLE_APPLICATION_CREDENTIALS", value="/etc/secrets/keyfile.json") in container.env
+    assert len(deployment.pod.init_containers) == prefetch
+
+
+def test_without_a_key_file_nothing_of_it_is_there(chart: Chart) -> None:
+    deployment = chart.settings()[Deployment]
+    assert not any(volume.secret for volume in deployment.pod.volumes)
+    assert not any(variable.name == "GOOGLE_APPLICATION_CREDENTIALS" for variable in deployment.triton.env)
+
+
+def test_the_duty_cycle_reaches_the_autoscaler(chart: Chart) -> None:
+    metrics = [{"kind": "queueTime", "target": "50ms"}, {"kind": "gpuDutyCycle", "target": 85}]
+    hpa = chart.render(google(serving(scaling={"metrics": metrics})))[Hpa]
+    pods, external = hpa.spec.metrics
+    assert pods["type"] == "Pods"
+    assert external["external"]["metric"]["name"] == "kubernetes.io|container|accelerator|duty_cycle"
+    assert external["external"]["metric"]["selector"]["matchLabels"]["resource.labels.container_name"] == "bert"
+    assert external["external"]["target"] == {"type": "AverageValue", "averageValue": "85"}
+
+
+def test_a_first_number_of_replicas(chart: Chart) -> None:
+    assert chart.settings(scaling={"initialReplicas": 3})[Deployment].spec.replicas == 3
+    assert chart.settings()[Deployment].spec.replicas is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "measured"),
+    [
+        ({}, "true"),
+        ({"gpuMetrics": False}, "false"),
+        ({"resources": {"gpuResource": "nvidia.com/mig-1g.5gb"}}, "false"),
+        ({"resources": {"gpuResource": "nvidia.com/mig-1g.5gb"}, "gpuMetrics": True}, "true"),
+        ({"resources": {"gpus": 0}}, "false"),
+    ],
+)
+def test_triton_measures_whole_gpus_unless_told_otherwise(chart: Chart, fields: dict[str, Any], measured: str) -> None:
+    assert chart.settings(**fields)[Deployment].triton.flag("allow-gpu-metrics") == measured
+
+
+def test_when_a_node_asks_the_registry(chart: Chart) -> None:
+    assert chart.settings()[Deployment].triton.image_pull_policy == "IfNotPresent"
+    assert chart.settings(imagePullPolicy="Always")[Deployment].triton.image_pull_policy == "Always"

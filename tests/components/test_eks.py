@@ -19,7 +19,7 @@ from pulumi.runtime.stack import wait_for_rpcs
 from components.cluster.eks import EksCluster, EksClusterArgs
 from components.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.cluster import EksClusterSettings
+from components.settings.eks import EksClusterSettings
 from components.settings.load import parse
 from tests.components.conftest import event_loop
 from tests.components.test_fleet import Monitor as Requests
@@ -86,6 +86,7 @@ class Mocks(pulumi.runtime.Mocks):
                 "availabilityZone": f"eu-west-1{str(args.args.get('id'))[-1]}",
                 "availableIpAddressCount": 4000,
                 "tags": {"kubernetes.io/role/internal-elb": "1"},
+                "mapPublicIpOnLaunch": args.args.get("id") == "subnet-0000001a",
             },
             "aws:kms/getKey:getKey": {
                 "keyState": "PendingDeletion" if str(args.args.get("keyId")).endswith("/gone") else "Enabled",
@@ -207,6 +208,20 @@ async def test_node_groups_wait_for_the_role_s_policies_and_the_way_out(monitor:
     assert "eks:index:Cluster cluster" in waiting
 
 
+async def test_nodes_have_the_version_of_the_control_plane_and_come_after_it(monitor: Monitor) -> None:
+    await build(cluster_settings(version="1.35", gpuPools=[POOL]))
+    for name, group in of_type(monitor, "aws:eks/nodeGroup:NodeGroup").items():
+        assert group["version"] == "1.35"
+        assert "eks:index:Cluster cluster" in waits_for(monitor, "aws:eks/nodeGroup:NodeGroup", name)
+
+
+async def test_the_control_plane_waits_for_no_way_out(monitor: Monitor) -> None:
+    await build(cluster_settings())
+    waiting = {name.split(" ")[0] for name in waits_for(monitor, "eks:index:Cluster", "cluster")}
+    assert "aws:ec2/subnet:Subnet" in waiting
+    assert not waiting & {f"aws:ec2/{kind}" for kind in ("natGateway:NatGateway", "vpcEndpoint:VpcEndpoint", "routeTable:RouteTable")}
+
+
 async def test_a_gpu_group_as_aws_gets_it(monitor: Monitor) -> None:
     await build(cluster_settings(gpuPools=[{**POOL, "desired": 1, "disk": {"size": 300, "iops": 6000, "throughput": 600}}]))
     group = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")["cluster-gpu"]
@@ -235,6 +250,13 @@ async def test_a_gpu_group_as_aws_gets_it(monitor: Monitor) -> None:
     named = {tag["tag"]["key"]: tag["tag"]["value"] for tag in tags.values()}
     assert named["k8s.io/cluster-autoscaler/node-template/taint/nvidia.com/gpu"] == "present:NoSchedule"
     assert not any(tag["tag"]["propagateAtLaunch"] for tag in tags.values())
+
+
+async def test_a_release_of_the_node_image_is_said_where_it_is_named(monitor: Monitor) -> None:
+    await build(cluster_settings(gpuPools=[{**POOL, "release": "1.35.0-20260715"}]))
+    groups = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")
+    assert groups["cluster-gpu"]["releaseVersion"] == "1.35.0-20260715"
+    assert "releaseVersion" not in groups["cluster-cpu"], "EKS takes the newest whenever the version moves"
 
 
 async def test_ssh_keeps_the_cluster_s_own_security_group(monitor: Monitor) -> None:
@@ -321,7 +343,7 @@ async def test_an_existing_network_is_checked_and_used(monitor: Monitor) -> None
 
 
 async def test_an_existing_network_in_one_zone_stops_it(monitor: Monitor) -> None:
-    network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000001a"]}
+    network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000002a"]}
     with pytest.raises(FleetError, match="EKS needs 2 zones"):
         await build(cluster_settings(network=network))
     assert of_type(monitor, "eks:index:Cluster") == {}

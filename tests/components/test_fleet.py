@@ -212,25 +212,27 @@ async def test_models_of_a_deployment_are_looked_for_in_the_folder_where_the_set
     raw = dev()
     del raw["repository"]["models"]
     raw["serving"][0]["models"] = ["add_sub", "nope"]
-    with pytest.raises(FleetError, match=r"triton-fleet:serving\[0\]\.models names nope, which the repository does not have: Triton would not start"):
+    told = r"triton-fleet:serving\[0\]\.models names nope, which the repository does not have: Triton would not start"
+    with pytest.raises(FleetError, match=told):
         await build(raw)
     assert monitor.requests == {}
 
 
 async def test_models_that_triton_would_refuse_stop_it_before_anything_is_registered(monitor: Monitor) -> None:
     raw = dev()
-    del raw["repository"]["models"]  # the GPU model too
+    del raw["repository"]["models"]  # those for GPUs too
     with pytest.raises(FleetError) as caught:
         await build(raw)
     assert monitor.requests == {}
-    first, second = caught.value.problems
+    *engine, first, second = caught.value.problems
+    assert {problem.split(":")[0] for problem in engine} == {"models/bert_large/1/model.plan", "models/bert_large/config.pbtxt"}
     assert first.startswith("models/fil_xgboost/config.pbtxt:4: backend is fil, which the image of triton-fleet:serving[0] (")
     assert second.startswith("models/fil_xgboost/config.pbtxt:8: instance_group[0].kind is KIND_GPU")
 
 
 async def test_models_that_no_gpu_deployment_loads_are_not_held_against_it(monitor: Monitor) -> None:
     raw = dev()
-    del raw["repository"]["models"]
+    raw["repository"]["models"].append("fil_xgboost")
     raw["serving"][0]["models"] = ["pipeline", "upper"]
     await build(raw)
     assert monitor.requests
@@ -279,6 +281,29 @@ async def test_dashboard_and_alerts_only_where_they_are_asked_for(monitor: Monit
         "kubernetes:core/v1:ConfigMap observability-dashboard",
         "kubernetes:monitoring.coreos.com/v1:PrometheusRule observability-alerts",
     }
+
+
+async def test_a_client_beside_the_deployments(monitor: Monitor) -> None:
+    raw = {**dev(), "client": {"enabled": True, "image": "sdk:1"}}
+    raw["serving"].append({"name": "bert-large", "image": "x", "models": ["add_sub"], "resources": {"gpus": 0}})
+    exports = await build(raw)
+    assert exports["client"] == "kubectl -n triton exec deploy/triton-client --"
+    inputs_of = inputs(monitor, "kubernetes:apps/v1:Deployment triton-client")
+    assert inputs_of["metadata"]["namespace"] == "triton"
+    pod = inputs_of["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == "sdk:1"
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == {
+        "HOME": "/tmp",
+        "TRITON_TRITON_HTTP": "triton.triton.svc.cluster.local:8000",
+        "TRITON_TRITON_GRPC": "triton.triton.svc.cluster.local:8001",
+        "TRITON_BERT_LARGE_HTTP": "bert-large.triton.svc.cluster.local:8000",
+        "TRITON_BERT_LARGE_GRPC": "bert-large.triton.svc.cluster.local:8001",
+    }
+    assert "nvidia.com/gpu" not in str(container["resources"])
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    waits = {urn.rsplit("::", 1)[-1] for urn in monitor.requests["kubernetes:apps/v1:Deployment triton-client"].dependencies}
+    assert {"triton", "bert-large"} <= waits
 
 
 async def test_the_dev_stacks_objects_are_what_they_were(monitor: Monitor) -> None:

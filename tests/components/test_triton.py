@@ -6,15 +6,16 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 import pulumi
+import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 import pytest
 from pulumi.runtime.rpc import deserialize_properties, is_rpc_secret, unwrap_rpc_secret
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.errors import FleetError
-from components.handles import ClusterHandle, CustomMetricsHandle, MetricsHandle, RepositoryHandle
+from components.handles import ClusterHandle, CustomMetricsHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
 from components.serving.namespaces import serving_namespaces
-from components.serving.triton import CHART, Triton, TritonArgs
+from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, only_slices
 from components.settings.serving import ServingSettings
 
 if TYPE_CHECKING:
@@ -65,11 +66,18 @@ async def deploy(**fields: Any) -> list[str]:
     return [str(address) for address in addresses]
 
 
-def declare(*, credentials: bool = True, entries: tuple[ServingSettings, ...] | None = None, **extra: Any) -> list[Triton]:
+def declare(
+    *,
+    credentials: bool = True,
+    entries: tuple[ServingSettings, ...] | None = None,
+    key_file: pulumi.Output[str] | None = None,
+    google: GcpAccess | None = None,
+    **extra: Any,
+) -> list[Triton]:
     provider = k8s.Provider("cluster", kubeconfig="{}")
     operator = k8s.core.v1.ConfigMap("operator", opts=pulumi.ResourceOptions(provider=provider))
     adapter = k8s.core.v1.ConfigMap("adapter", opts=pulumi.ResourceOptions(provider=provider))
-    cluster = ClusterHandle(name=pulumi.Output.from_input("test"), provider=provider)
+    cluster = ClusterHandle(name=pulumi.Output.from_input("test"), provider=provider, gcp=google)
     custom_metrics = CustomMetricsHandle(ready=adapter.id.apply(lambda _: "v1beta1.custom.metrics.k8s.io"))
     entries = entries or (ServingSettings(name="bert", namespace="models", image="registry.example/triton:1", models=("a",)),)
     namespaces = serving_namespaces(entries, cluster=cluster, custom_metrics=custom_metrics, parent=Fleet())
@@ -88,6 +96,7 @@ def declare(*, credentials: bool = True, entries: tuple[ServingSettings, ...] | 
                     models=("a", "b"),
                     region="eu-west-1",
                     credentials=pulumi.Output.from_input(CREDENTIALS) if credentials else None,
+                    key_file=key_file,
                 ),
                 metrics=MetricsHandle(namespace="monitoring", url=operator.id.apply(lambda _: "http://kps"), port=9090),
                 custom_metrics=custom_metrics,
@@ -113,6 +122,7 @@ async def test_the_chart_is_released_under_the_settings_name(engine: Recorder) -
         "models": [],
         "region": "eu-west-1",
         "credentialsSecret": "bert-credentials-1a2b3c4d",
+        "keyFileSecret": "",
     }
     assert addresses == ["bert.models.svc.cluster.local"]
 
@@ -169,3 +179,76 @@ async def test_models_that_the_repository_lacks_stop_it_before_anything_is_made(
         await deploy(entries=(ServingSettings(name="bert", image="registry.example/triton:1", models=("nope",)),))
     await wait_for_rpcs()
     assert not engine.of_type(CHART_TYPE) | engine.of_type(SECRET_TYPE)
+
+
+# ------------------------------------------------------------------------------------------------ on Google Cloud
+async def test_a_key_file_is_a_mounted_secret_and_nothing_else(engine: Recorder) -> None:
+    content = '{"type": "service_account", "private_key": "hush"}'
+    await deploy(credentials=False, key_file=pulumi.Output.secret(content))
+    (name,) = engine.of_type(SECRET_TYPE)
+    assert name == "bert-gcsfs-creds"
+    request = engine.requests[name]
+    data = deserialize_properties(request.object)["data"]
+    assert is_rpc_secret(data)
+    assert {key: base64.b64decode(value).decode() for key, value in unwrap_rpc_secret(data).items()} == {"keyfile.json": content}
+    inputs = deserialize_properties(request.object)
+    assert (inputs["immutable"], list(request.replaceOnChanges)) == (True, ["data"]), "another key is another Secret, and a rollout"
+    values = sent(engine, CHART_TYPE)["values"]["modelRepository"]
+    assert (values["keyFileSecret"], values["credentialsSecret"]) == ("bert-gcsfs-creds-1a2b3c4d", "")
+    assert "hush" not in str(sent(engine, CHART_TYPE))
+
+
+async def test_the_duty_cycle_is_asked_for_of_this_cluster(engine: Recorder) -> None:
+    google = GcpAccess(
+        project="my-project",
+        location="europe-west4",
+        region="europe-west4",
+        cluster="tri",
+        network=pulumi.Output.from_input("vpc"),
+        workload_pool=pulumi.Output.from_input("my-project.svc.id.goog"),
+        gcp=gcp.Provider("google", project="my-project"),
+    )
+    metrics = [{"kind": "gpuDutyCycle", "target": 85}]
+    entry = ServingSettings.model_validate({"name": "bert", "namespace": "models", "image": "x", "scaling": {"metrics": metrics}})
+    await deploy(google=google, entries=(entry,))
+    (metric,) = sent(engine, CHART_TYPE)["values"]["autoscaling"]["metrics"]
+    selector = metric["external"]["metric"]["selector"]["matchLabels"]
+    assert (selector["resource.labels.cluster_name"], selector["resource.labels.location"]) == ("tri", "europe-west4")
+
+
+@pytest.mark.parametrize("kind", ["kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service"])
+def test_the_first_number_of_replicas_is_the_autoscalers_afterwards(kind: str) -> None:
+    args = pulumi.ResourceTransformArgs(
+        custom=True, type_=kind, name="bert", props={"spec": {"replicas": 3}}, opts=pulumi.ResourceOptions()
+    )
+    result = leave_replicas(args)
+    if kind.endswith("Service"):
+        assert result is None
+    else:
+        assert result is not None
+        assert (result.props, result.opts.ignore_changes) == (args.props, ["spec.replicas"])
+
+
+async def test_only_a_first_number_of_replicas_needs_leaving_alone(engine: Recorder) -> None:
+    await deploy()
+    assert not engine.requests["bert"].transforms
+
+
+def pool(name: str, sharing: Any) -> GpuPool:
+    return GpuPool(name=name, labels={"triton-fleet/pool": name}, resource="nvidia.com/gpu", units=7, sharing=sharing)
+
+
+@pytest.mark.parametrize(
+    ("selector", "pools", "sliced"),
+    [
+        ({}, (), False),
+        ({}, (pool("cut", "mig"),), True),
+        ({}, (pool("cut", "mig"), pool("whole", "none")), False),
+        ({"triton-fleet/pool": "cut"}, (pool("cut", "mig"), pool("whole", "none")), True),
+        ({"triton-fleet/pool": "whole"}, (pool("cut", "mig"), pool("whole", "none")), False),
+        ({"somebody": "else"}, (pool("cut", "mig"),), True),
+    ],
+)
+def test_slices_are_known_by_their_pool(selector: dict[str, str], pools: tuple[GpuPool, ...], sliced: bool) -> None:
+    settings = ServingSettings(image="x", node_selector=selector)
+    assert only_slices(settings, pools) is sliced

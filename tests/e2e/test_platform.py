@@ -20,11 +20,11 @@ import boto3
 import pytest
 
 from local.paths import cache_root
-from local.platform import NODE_TOOLS, Platform, PlatformConfig, PlatformError, bootstrap, cgroups, identity, with_free_ports
+from local.platform import NODE_TOOLS, Platform, PlatformConfig, PlatformError, bootstrap, cgroups, identity
 from local.platform.api import Api
 from local.platform.kubernetes import KERNEL_SETTINGS
 from local.progress import SilentReporter
-from tests.conftest import lacks
+from tests.conftest import lacks, with_own_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ def tools(tool: Callable[[str], Path], toolchain: Toolchain) -> Toolchain:
 def control_plane(untouched: None, tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     # A folder name with a space and far beyond a unix socket's 108 characters: nothing inside may depend on it.
     root = tmp_path_factory.mktemp("a state folder " + "x" * 100) / "state"
-    platform = Platform(with_free_ports(PlatformConfig(instance="e2e-api", control_plane_only=True, root=root)), tools)
+    platform = Platform(with_own_ports(PlatformConfig(instance="e2e-api", control_plane_only=True, root=root)), tools)
     try:
         platform.start()
         yield platform
@@ -108,7 +108,7 @@ def node(untouched: None, tools: Toolchain, tmp_path_factory: pytest.TempPathFac
     from local.images import build_all  # noqa: PLC0415 - only this test needs images
 
     images = build_all(tools, cache_root(), SilentReporter(), names=["pause:3.10", "coredns:v1.15.0", "dcgm-exporter:stand-in"])
-    config = with_free_ports(PlatformConfig(instance="e2e-node", root=tmp_path_factory.mktemp("node " + "y" * 100)))
+    config = with_own_ports(PlatformConfig(instance="e2e-node", root=tmp_path_factory.mktemp("node " + "y" * 100)))
     platform = Platform(config, tools, images)
     try:
         platform.start()
@@ -223,7 +223,7 @@ def test_another_shape_of_a_running_instance_is_refused(control_plane: Platform,
 
 def test_a_namesake_with_another_folder_is_refused_and_does_no_harm(control_plane: Platform, tools: Toolchain, tmp_path: Path) -> None:
     before = pids(control_plane)
-    other = with_free_ports(PlatformConfig(instance="e2e-api", control_plane_only=True, root=tmp_path / "other"))
+    other = with_own_ports(PlatformConfig(instance="e2e-api", control_plane_only=True, root=tmp_path / "other"))
     with pytest.raises(PlatformError, match=r"not this instance's(.|\n)*TRITON_FLEET_INSTANCE"):
         Platform(other, tools).start()
     assert pids(control_plane) == before
@@ -231,7 +231,7 @@ def test_a_namesake_with_another_folder_is_refused_and_does_no_harm(control_plan
 
 
 def test_a_taken_port_is_named_with_its_owner(tools: Toolchain, untouched: None, tmp_path: Path) -> None:
-    config = with_free_ports(PlatformConfig(instance="e2e-port", control_plane_only=True, root=tmp_path / "s"))
+    config = with_own_ports(PlatformConfig(instance="e2e-port", control_plane_only=True, root=tmp_path / "s"))
     with (
         socket.create_server(("127.0.0.1", config.ports.apiserver)),
         pytest.raises(PlatformError, match=rf"{config.ports.apiserver}.*{os.getpid()}"),
@@ -242,7 +242,7 @@ def test_a_taken_port_is_named_with_its_owner(tools: Toolchain, untouched: None,
 def test_two_starts_at_once_make_one_node(tools: Toolchain, untouched: None, tmp_path: Path) -> None:
     import threading  # noqa: PLC0415
 
-    config = with_free_ports(PlatformConfig(instance="e2e-two", control_plane_only=True, root=tmp_path / "s"))
+    config = with_own_ports(PlatformConfig(instance="e2e-two", control_plane_only=True, root=tmp_path / "s"))
     errors: list[BaseException] = []
 
     def start() -> None:
@@ -266,7 +266,7 @@ def test_two_starts_at_once_make_one_node(tools: Toolchain, untouched: None, tmp
 
 
 def test_a_stop_leaves_nothing_and_state_survives(tools: Toolchain, untouched: None, tmp_path: Path) -> None:
-    config = with_free_ports(PlatformConfig(instance="e2e-stop", control_plane_only=True, root=tmp_path / "s"))
+    config = with_own_ports(PlatformConfig(instance="e2e-stop", control_plane_only=True, root=tmp_path / "s"))
     platform = Platform(config, tools)
     platform.start()
     record = identity.NodeRecord.read(platform.layout.node_record)

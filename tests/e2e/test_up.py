@@ -21,6 +21,7 @@ import pytest
 from local.cli import verify
 from local.platform import Platform, PlatformConfig
 from tests.conftest import ROOT, lacks
+from tests.e2e.clients import kept_connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -144,6 +145,25 @@ def test_load_scales_out_and_back_without_losing_a_request(instance: Instance, u
     assert told["summary"]["replicas_after"] == 1
     assert told["summary"]["requests"] > 1000
     assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_clients_that_keep_their_connection_lose_nothing_in_a_rollout(instance: Instance, up_output: str) -> None:
+    """docs/drain.md: connections are recycled while the pod that leaves still answers, and calls under way end on it."""
+    pods = "kubectl get pods --namespace triton --selector app.kubernetes.io/name=triton --output name"
+    before = set(instance.shell(pods).split())
+    assert before
+    with kept_connections(instance.config.endpoints["triton-grpc"], 5) as calls:
+        instance.shell("kubectl rollout restart --namespace triton deployment/triton")
+        instance.shell("kubectl rollout status --namespace triton deployment/triton --timeout=5m")
+        deadline = time.monotonic() + 120
+        while before & set(instance.shell(pods).split()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        alone = calls.answered
+        while calls.answered < alone + 10 and not calls.failed and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert calls.failed == []
+    assert calls.answered >= alone + 10, "the new pod answers all of them"
+    assert not before & set(instance.shell(pods).split())
 
 
 def test_a_second_command_waits_for_nobody(instance: Instance, up_output: str) -> None:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pulumi import automation as auto
 
 from local.plugins.kubernetes import VERSION, install, kubeconfig
 from local.plugins.kubernetes.client import ApiError, Client
 from local.plugins.kubernetes.naming import Kind
-from tests.conftest import lacks
+from tests.conftest import lacks, with_own_ports
+from tests.engine.kubelet import POD
+from tests.engine.stacks import TEMPLATE_STACK, Stack, make_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from local.toolchain import Toolchain
 
@@ -30,7 +28,6 @@ NAMESPACE = Kind("", "v1", "Namespace")
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 SECRET = Kind("", "v1", "Secret")
 SERVICE = Kind("", "v1", "Service")
-POD = Kind("", "v1", "Pod")
 DEPLOYMENT = Kind("apps", "v1", "Deployment")
 JOB = Kind("batch", "v1", "Job")
 
@@ -55,14 +52,18 @@ def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def control_plane(tool: Callable[[str], Path], toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A kubeconfig of an API server with its controllers."""
-    from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, PlatformError, with_free_ports  # noqa: PLC0415
+    from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, PlatformError  # noqa: PLC0415
 
     if sys.platform != "linux" or os.geteuid() != 0:
         lacks("an API server of our own needs root on Linux")
     for name in CONTROL_PLANE_TOOLS:
         tool(name)
-    root = tmp_path_factory.mktemp("control-plane")
-    platform = Platform(with_free_ports(PlatformConfig(instance="engine", control_plane_only=True, root=root / "state")), toolchain)
+    # A name that no other process of tests takes; and where `make test` looks for what a killed test left running.
+    instance = f"engine-{os.getpid()}"
+    home = os.environ.get("TRITON_FLEET_HOME")
+    root = Path(home) if home else tmp_path_factory.mktemp("control-plane")
+    config = PlatformConfig(instance=instance, control_plane_only=True, root=root / instance)
+    platform = Platform(with_own_ports(config), toolchain)
     try:
         platform.start(None)
     except PlatformError as error:
@@ -97,86 +98,17 @@ def engine_environment(control_plane: str, pulumi_cli: Path, helm: Path, tmp_pat
     }
 
 
-@dataclass
-class Stack:
-    """One stack and what its commands said."""
-
-    environment: dict[str, str]
-    program: Callable[[], None]
-    folder: Path
-    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
-    said: str = ""
-    _stack: auto.Stack | None = None
-
-    def _get(self) -> auto.Stack:
-        if self._stack is None:
-            (self.folder / "backend").mkdir(exist_ok=True)
-            options = auto.LocalWorkspaceOptions(
-                work_dir=str(self.folder),
-                env_vars={**self.environment, "PULUMI_BACKEND_URL": (self.folder / "backend").as_uri()},
-                project_settings=auto.ProjectSettings(name="engine", runtime="python"),
-            )
-            self._stack = auto.create_stack(self.name, project_name="engine", program=self._run, opts=options)
-        return self._stack
-
-    def _run(self) -> None:
-        self.program()
-
-    def _on(self, text: str) -> None:
-        self.said += text + "\n"
-
-    def up(self, **options: Any) -> auto.UpResult:
-        """`pulumi up`."""
-        self.said = ""
-        return self._get().up(on_output=self._on, color="never", **options)
-
-    def preview(self, **options: Any) -> dict[str, int]:
-        """`pulumi preview`: how many of what, without what stays."""
-        self.said = ""
-        summary = self._get().preview(on_output=self._on, color="never", diff=True, **options).change_summary
-        return {str(getattr(key, "value", key)): count for key, count in summary.items() if str(getattr(key, "value", key)) != "same"}
-
-    def refresh(self) -> dict[str, int]:
-        """`pulumi refresh`: what drifted."""
-        self.said = ""
-        result = self._get().refresh(on_output=self._on, color="never")
-        return {key: count for key, count in (result.summary.resource_changes or {}).items() if key != "same"}
-
-    def destroy(self) -> None:
-        """`pulumi destroy`."""
-        self.said = ""
-        self._get().destroy(on_output=self._on, color="never")
-
-    def fails(self, command: Callable[[], object]) -> str:
-        """Run a command that must fail; what it said, in one line each."""
-        with pytest.raises(auto.CommandError) as caught:
-            command()
-        return f"{self.said}\n{caught.value}"
-
-    def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Any command of the CLI on this stack."""
-        return subprocess.run(
-            ["pulumi", *arguments, "--stack", self.name],
-            cwd=self._get().workspace.work_dir,
-            env={**os.environ, **self.environment, "PULUMI_BACKEND_URL": (self.folder / "backend").as_uri()},
-            capture_output=True,
-            text=True,
-            check=check,
-        )
-
-    def raw_state(self) -> str:
-        """The state file as it lies on disk."""
-        return "".join(path.read_text() for path in (self.folder / "backend").rglob("*.json") if self.name in path.name)
-
-    def resources(self) -> dict[str, dict[str, Any]]:
-        """The state's resources by their logical names."""
-        state = json.loads(self.cli("stack", "export").stdout)
-        return {item["urn"].split("::", 3)[3]: item for item in state["deployment"].get("resources", [])}
+@pytest.fixture(scope="session")
+def template(engine_environment: dict[str, str], pulumi_cli: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty stack, to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", engine_environment["PATH"])
+        return make_template(engine_environment, tmp_path_factory.mktemp("template") / "stack")
 
 
 @pytest.fixture
 def stack(
-    engine_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_loops: None
+    engine_environment: dict[str, str], template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_loops: None
 ) -> Iterator[Callable[[Callable[[], None]], Stack]]:
     """Makes stacks, and destroys them after the test."""
     # The inline program runs in this process, and its SDK reads these as it would in a process of its own.
@@ -188,12 +120,13 @@ def stack(
     def make(program: Callable[[], None]) -> Stack:
         folder = tmp_path / f"stack{len(made)}"
         folder.mkdir()
-        made.append(Stack(engine_environment, program, folder))
+        made.append(Stack(engine_environment, program, folder, TEMPLATE_STACK, template=template))
         return made[-1]
 
     yield make
     for item in made:
-        item.destroy()
+        if item.resources():
+            item.destroy()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pulumi import automation as auto
 from local.plugins.kubernetes.client import ApiError, Client
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Stack, eventually
-from tests.engine.test_waits import image_missing, kubelet, plugin_processes, pulumi_process, ready
+from tests.engine.kubelet import image_missing, kubelet, plugin_processes, pulumi_process, ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable

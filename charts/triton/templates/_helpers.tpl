@@ -6,7 +6,7 @@
 {{/* What the Service, the budget and the monitor find pods by. Never changes: a Deployment's selector is immutable. */}}
 {{- define "triton.selector" -}}
 app.kubernetes.io/name: triton
-app.kubernetes.io/instance: {{ include "triton.name" . }}
+app.kubernetes.io/instance: {{ include "triton.name" . | quote }}
 {{- end -}}
 
 {{- define "triton.labels" -}}

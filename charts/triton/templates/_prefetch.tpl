@@ -75,10 +75,14 @@ s3://http(s)://host:port/bucket/path, s3://host:port/bucket/path (plain HTTP), g
     - name: MODELS
       value: {{ join " " .Values.prefetch.models | quote }}
     {{- include "triton.prefetchPlace" . | trim | nindent 4 }}
+    {{- if .Values.modelRepository.keyFileSecret }}
+    - name: GOOGLE_APPLICATION_CREDENTIALS
+      value: /etc/secrets/keyfile.json
+    {{- end }}
   {{- with .Values.modelRepository.credentialsSecret }}
   envFrom:
     - secretRef:
-        name: {{ . }}
+        name: {{ . | quote }}
   {{- end }}
   # The script writes its reason there; what it can't foresee is told by the log's end.
   terminationMessagePolicy: FallbackToLogsOnError
@@ -103,6 +107,11 @@ s3://http(s)://host:port/bucket/path, s3://host:port/bucket/path (plain HTTP), g
       mountPath: /models
     - name: tmp
       mountPath: /tmp
+    {{- if .Values.modelRepository.keyFileSecret }}
+    - name: gcsfs-creds
+      mountPath: /etc/secrets
+      readOnly: true
+    {{- end }}
 {{- end -}}
 
 {{- define "triton.prefetchVolume" -}}

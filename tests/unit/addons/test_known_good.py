@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from components.addons.autoscaler import autoscaler_values
+from components.addons.dcgm import dcgm_values
 from components.addons.gpu_plugin import gpu_plugin_values
 from components.addons.istio import IstiodValues, destination_rule_spec, gateway_spec, gateway_values, virtual_service_spec
 from components.addons.karpenter import karpenter_values, node_class, node_pool
@@ -15,6 +16,7 @@ from components.addons.load_balancer import load_balancer_values, service_annota
 from components.handles import GpuPool
 from components.settings.addons import (
     ClusterAutoscalerSettings,
+    DcgmSettings,
     GpuPluginSettings,
     IstioSettings,
 )
@@ -51,6 +53,17 @@ def test_device_plugin() -> None:
     assert ours.pop("affinity")
     assert ours.pop("tolerations") == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert ours == theirs
+
+
+def test_dcgm_exporter_on_gke() -> None:
+    theirs = known("dcgm-gke")
+    # Theirs gives the chart's priority up; ours keeps it, with a quota that lets it in.
+    assert theirs.pop("priorityClassName") == ""
+    ours = dcgm_values(DcgmSettings(), google=True).to_helm()
+    plain = dcgm_values(DcgmSettings()).to_helm()
+    assert {key: ours[key] for key in theirs} == theirs
+    # What else differs from other clusters: nothing, but for the label that is GKE's own.
+    assert {key for key in ours.keys() | plain.keys() if ours.get(key) != plain.get(key)} - theirs.keys() == {"nodeSelector"}
 
 
 def test_cluster_autoscaler() -> None:

@@ -19,13 +19,9 @@ from components.cluster.network import SubnetFacts, endpoint_services, pick_zone
 from components.cluster.nodegroups import asg_tags, cpu_group, gpu_groups, gpu_labels, mig_script, user_data
 from components.cluster.registry import lifecycle
 from components.errors import FleetError
-from components.settings.cluster import (
-    CpuPoolSettings,
-    CreatedNetworkSettings,
-    EksClusterSettings,
-    ExistingNetworkSettings,
-    GpuPoolSettings,
-)
+from components.settings.eks import EksClusterSettings
+from components.settings.eks_network import CreatedNetworkSettings, ExistingNetworkSettings
+from components.settings.eks_pools import CpuPoolSettings, GpuPoolSettings
 
 ZONES = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
 TEMPLATE = "k8s.io/cluster-autoscaler/node-template"

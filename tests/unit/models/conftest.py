@@ -40,9 +40,16 @@ class Server:
     log: Path
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(self.metrics_url, timeout=10) as response:  # noqa: S310 - loopback
-            text: str = response.read().decode()
-        return text
+        """The metrics; their port opens a moment after the server is ready."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with urllib.request.urlopen(self.metrics_url, timeout=10) as response:  # noqa: S310 - loopback
+                    return str(response.read().decode())
+            except urllib.error.URLError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def ready(self) -> bool:
         try:

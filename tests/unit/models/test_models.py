@@ -185,13 +185,14 @@ def test_models_come_from_s3_with_a_path_style_endpoint(
         host, port = store.get_host_and_port()
         keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
         client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
-        client.create_bucket(Bucket="models")
+        # moto's buckets are the process's: other tests have one called "models".
+        client.create_bucket(Bucket="samples")
         for path in sorted(cpu_models.rglob("*")):
             if path.is_file():
-                client.upload_file(str(path), "models", f"releases/one/{path.relative_to(cpu_models)}")
+                client.upload_file(str(path), "samples", f"releases/one/{path.relative_to(cpu_models)}")
         client.close()
         environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-        with start_triton(f"s3://http://{host}:{port}/models/releases/one", environment=environment) as server:
+        with start_triton(f"s3://http://{host}:{port}/samples/releases/one", environment=environment) as server:
             assert re.search(r'model="add_sub"', server.metrics())
     finally:
         store.stop()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.serving.observability import alert_rules, dashboard, fill, panels
-from components.serving.scaling import adapter_metrics
+from components.serving.scaling import GPU_DUTY_CYCLE, adapter_metrics
 from components.settings.addons import AlertSettings
 from components.settings.serving import ServingSettings
 
@@ -85,7 +85,7 @@ def test_a_fixed_number_of_replicas_is_never_at_its_maximum() -> None:
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     file = tmp_path / "rules.yaml"
-    file.write_text(yaml.safe_dump(alert_rules(AlertSettings(), SERVING[:1])), encoding="utf-8")
+    file.write_text(yaml.safe_dump(alert_rules(AlertSettings(), [DUTY_CYCLE])), encoding="utf-8")
     return file
 
 
@@ -95,12 +95,25 @@ def test_prometheus_reads_the_rules(promtool: Path, written: Path) -> None:
 
 def test_prometheus_reads_the_panels(promtool: Path, tmp_path: Path) -> None:
     """As recording rules: promtool parses queries only in those. Grafana's variables are put in first."""
-    queries = [query for panel in panels(SERVING) for query, _ in panel.queries]
+    queries = [query for panel in panels([*SERVING, DUTY_CYCLE]) for query, _ in panel.queries]
     plain = [re.sub(r"\$(namespace|deployment)", "x", query) for query in queries]
     rules = [{"record": f"panel:{index}", "expr": query} for index, query in enumerate(plain)]
     file = tmp_path / "panels.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
     subprocess.run([promtool, "check", "rules", file], check=True, capture_output=True, timeout=60)
+
+
+DUTY_CYCLE = ServingSettings.model_validate(
+    {"image": "x", "scaling": {"metrics": [{"kind": "pendingRequests", "target": 16}, {"kind": "gpuDutyCycle", "target": 85}]}}
+)
+
+
+def test_a_duty_cycle_has_its_panel_and_alert_where_something_scales_by_it() -> None:
+    assert "GPU duty cycle" not in [panel.title for panel in panels(SERVING)]
+    (panel,) = (panel for panel in panels([*SERVING, DUTY_CYCLE]) if panel.title == "GPU duty cycle")
+    assert all(f'metric_name="{GPU_DUTY_CYCLE}"' in query for query, _ in panel.queries)
+    assert "TritonNoDutyCycle" not in [rule["alert"] for rule in rules_of(alert_rules(AlertSettings(), SERVING))]
+    assert "TritonNoDutyCycle" in [rule["alert"] for rule in rules_of(alert_rules(AlertSettings(), [DUTY_CYCLE]))]
 
 
 HERE = 'namespace="triton",deployment="triton",pod="p",model="m",version="1"'
@@ -109,6 +122,8 @@ KUBE = {
     "wanted": 'kube_horizontalpodautoscaler_status_desired_replicas{namespace="triton",horizontalpodautoscaler="triton"}',
     "most": 'kube_horizontalpodautoscaler_spec_max_replicas{namespace="triton",horizontalpodautoscaler="triton"}',
     "up": 'up{namespace="triton",deployment="triton",pod="p"}',
+    "duty": "kube_horizontalpodautoscaler_status_target_metric"
+    f'{{namespace="triton",horizontalpodautoscaler="triton",metric_name="{GPU_DUTY_CYCLE}",metric_target_type="average"}}',
     "queue": f"nv_inference_queue_duration_us{{{HERE}}}",
     "success": f"nv_inference_request_success{{{HERE}}}",
     "failure": f'nv_inference_request_failure{{{HERE},reason="OTHER"}}',
@@ -118,6 +133,7 @@ WELL = {
     "wanted": "2x120",
     "most": "4x120",
     "up": "1x120",
+    "duty": "40x120",
     # 10 requests a second, each 1 ms in the queue.
     "queue": "0+150000x120",
     "success": "0+150x120",
@@ -137,6 +153,7 @@ WELL = {
         ("TritonNotScraped", {"up": "0x120"}),
         ("TritonNotScraped", {"up": None}),
         ("TritonAtMaxReplicas", {"wanted": "4x120"}),
+        ("TritonNoDutyCycle", {"duty": None}),
     ],
 )
 def test_each_alert_fires_for_its_own_trouble_and_for_no_other(

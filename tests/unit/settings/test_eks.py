@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from components.errors import FleetError
-from components.settings.cluster import EksClusterSettings, architecture
+from components.settings.eks import EksClusterSettings
+from components.settings.eks_pools import architecture
 from components.settings.load import parse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -156,13 +157,13 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "desired above max",
         pool(desired=5),
-        "triton-fleet:cluster.gpuPools[0].desired (5) is not between min (0) and max (4): the group could never be made.",
+        "triton-fleet:cluster.gpuPools[0].desired (5) is not between min (0) and max (4): the pool could never be made.",
     ),
     ("desired below min", pool(min=2, desired=1), "gpuPools[0].desired (1) is not between min (2) and max (4)"),
     (
         "min above max",
         pool(min=5),
-        "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the group could never be made. Lower min or raise max.",
+        "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the pool could never be made. Lower min or raise max.",
     ),
     ("no nodes for DNS", cluster(cpuPool={"min": 0}), "triton-fleet:cluster.cpuPool.min (0) is below 1"),
     (
@@ -186,6 +187,11 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "spot with a floor",
         (*pool(capacity="spot"), (("warmFloor",), [{"pool": "gpu", "pods": 1}])),
         "triton-fleet:warmFloor[0].pool (gpu) is a spot pool: EC2 takes spot nodes back",
+    ),
+    (
+        "drain longer than spot's notice",
+        (*pool(capacity="spot"), (("serving", 0, "drain"), {"exitTimeout": "5m"})),
+        "triton-fleet:serving[0].drain takes 315 s (preStop and exitTimeout), and spot nodes go 120 s after their warning",
     ),
     (
         "floor above the pool",
@@ -401,6 +407,17 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "version as a number",
         cluster(version=1.35),
         "triton-fleet:cluster.version (1.35) is no text: it can't be read. Write a text, in quotes",
+    ),
+    ("no release", pool(release="v1.35"), "triton-fleet:cluster.gpuPools[0].release (v1.35) is no release of al2023's image"),
+    (
+        "release of the other image",
+        pool(os="bottlerocket", release="1.35.0-2026071"),
+        "triton-fleet:cluster.gpuPools[0].release (1.35.0-2026071) is no release of bottlerocket's image",
+    ),
+    (
+        "release of another version",
+        cluster(cpuPool={"release": "1.34.2-20260715"}),
+        "triton-fleet:cluster.cpuPool.release (1.34.2-20260715) is an image of another Kubernetes version than 1.35",
     ),
     (
         "key of another region",

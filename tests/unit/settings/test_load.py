@@ -133,15 +133,17 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (
         ("cluster", "provider"),
         "existin",
-        "triton-fleet:cluster.provider (existin) is none of existing, eks: there is nothing of that kind to make. Did you mean existing?",
+        (
+            "triton-fleet:cluster.provider (existin) is none of existing, eks, gke: there is nothing of that kind to make. "
+            "Did you mean existing?"
+        ),
     ),
     (
         ("serving", 0, "scaling", "metrics"),
         [{"kind": "queueTim", "target": 1}],
         (
-            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) is none of queueTime, pendingRequests, gpuUtilization: there is "
-            "nothing of "
-            "that kind to make. Did you mean queueTime?"
+            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) is none of queueTime, pendingRequests, gpuUtilization, "
+            "gpuDutyCycle: there is nothing of that kind to make. Did you mean queueTime?"
         ),
     ),
     (("serving", 0, "scaling", "metrics"), [{"target": 1}], "triton-fleet:serving[0].scaling.metrics[0] names no kind"),

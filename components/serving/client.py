@@ -1,0 +1,109 @@
+"""A client inside the cluster: one pod of NVIDIA's SDK image, with perf_analyzer and the Python clients, beside the deployments.
+
+As the client of the Marketplace application's benchmark: it sleeps until somebody runs something in it (`kubectl exec`). From outside, a
+load balancer and a line to the cloud would be measured too. Makes no load by itself, and asks for no GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.naming import labels, type_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from components.handles import ClusterHandle, ServingHandle
+    from components.settings.serving import ClientSettings
+
+NAME: Final = "triton-client"
+_COMPONENT: Final = "triton-client"
+_UID: Final = 1000
+"""triton-server in NVIDIA's images."""
+
+
+def deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[str, Any]:
+    """Decide ``spec`` of the Deployment; ``urls`` become environment variables."""
+    own = labels(_COMPONENT, NAME)
+    return {
+        "replicas": 1,
+        "selector": {"matchLabels": own},
+        "template": {
+            "metadata": {"labels": own},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                # It only sleeps, and does so as process 1, which takes no SIGTERM.
+                "terminationGracePeriodSeconds": 0,
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": _UID,
+                    "runAsGroup": _UID,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [
+                    {
+                        "name": "client",
+                        "image": settings.image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["sleep", "infinity"],
+                        "env": [{"name": name, "value": value} for name, value in {"HOME": "/tmp", **urls}.items()],  # noqa: S108  # the volume
+                        "resources": {
+                            "requests": {"cpu": settings.cpu, "memory": settings.memory},
+                            "limits": {"memory": settings.memory},
+                        },
+                        "securityContext": {
+                            "allowPrivilegeEscalation": False,
+                            "readOnlyRootFilesystem": True,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                        "workingDir": "/tmp",  # noqa: S108  # the volume
+                        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  # the volume
+                    }
+                ],
+                "volumes": [{"name": "tmp", "emptyDir": {}}],
+            },
+        },
+    }
+
+
+def variable(name: str, protocol: str) -> str:
+    """Name the environment variable with a deployment's address, such as ``TRITON_BERT_LARGE_HTTP``."""
+    return f"TRITON_{name.upper().replace('-', '_')}_{protocol}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TritonClientArgs:
+    """What TritonClient needs."""
+
+    cluster: ClusterHandle
+    namespace: k8s.core.v1.Namespace
+    serving: Sequence[ServingHandle]
+    settings: ClientSettings
+
+
+class TritonClient(pulumi.ComponentResource):
+    """The client's pod."""
+
+    command: pulumi.Output[str]
+    """What to put in front of a command line to run it there."""
+
+    def __init__(self, name: str, args: TritonClientArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(type_token("serving", "TritonClient"), name, None, opts)
+        urls: dict[str, pulumi.Output[str]] = {}
+        for handle in args.serving:
+            urls[variable(handle.name, "HTTP")] = handle.service.apply(lambda service: f"{service}:8000")
+            urls[variable(handle.name, "GRPC")] = handle.service.apply(lambda service: f"{service}:8001")
+        spec: Any = pulumi.Output.all(**urls).apply(lambda known: deployment_spec(args.settings, known))
+        deployment = k8s.apps.v1.Deployment(
+            NAME,
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=NAME, namespace=args.namespace.metadata.name, labels=labels(_COMPONENT, NAME)),
+            spec=spec,
+            opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
+        )
+        self.command = deployment.metadata.namespace.apply(lambda namespace: f"kubectl -n {namespace} exec deploy/{NAME} --")
+        self.register_outputs({"command": self.command})

@@ -1,0 +1,211 @@
+"""Run jobs beside each other in a few lanes: each one's output kept and shown whole at its end, one line that says how far all are.
+
+A job is a function that runs programs through the `Runner` that it is given, so that a limit or Ctrl-C ends what it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import IO
+
+_ORDERLY_S: Final = 120.0
+"""For a program that was interrupted: a platform that a fixture stops takes a while. Then it is killed."""
+_REDRAW_S: Final = 1.0
+_LINE_S: Final = 30.0
+"""Between two lines of progress in a log."""
+
+
+class Job(Protocol):
+    """What runs in a lane."""
+
+    @property
+    def name(self) -> str:
+        """As it is called in the progress."""
+        ...
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Names of jobs that must have ended before; those that are not run at all are not waited for."""
+        ...
+
+
+J = TypeVar("J", bound=Job)
+R = TypeVar("R")
+
+
+class Runner:
+    """Starts programs, each in a process group of its own, and ends them."""
+
+    def __init__(self) -> None:
+        self._running: set[int] = set()
+        self._lock = threading.Lock()
+        self.stopped = False
+
+    def run(
+        self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], output: IO[bytes] | None, limit_s: float, nice: int = 0
+    ) -> int | None:
+        """Run a program to its end; its exit code, None when it was stopped because it took longer than ``limit_s``.
+
+        Args:
+            command: Program and arguments.
+            cwd: Where it runs.
+            environment: All of its environment.
+            output: Where both of its outputs go; None: to ours, as they come.
+            limit_s: Longest time.
+            nice: How much it stands back behind the other lanes when the cores are busy.
+        """
+        if self.stopped:
+            return None
+        polite = ["nice", "-n", str(nice)] if nice and shutil.which("nice") else []
+        # A group, not a session: the kernel shares the cores out between sessions first, and nice counts only inside of one.
+        process = subprocess.Popen(
+            [*polite, *command],
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+            process_group=0,
+        )
+        with self._lock:
+            self._running.add(process.pid)
+        try:
+            return process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            _signal(process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_ORDERLY_S)
+            _signal(process.pid, signal.SIGKILL)
+            process.wait()
+            return None
+        finally:
+            with self._lock:
+                self._running.discard(process.pid)
+
+    def stop(self) -> None:
+        """Interrupt what runs, as Ctrl-C would, kill what does not end by that, and start nothing more."""
+        self.stopped = True
+        end = time.monotonic() + _ORDERLY_S
+        for number in (signal.SIGINT, signal.SIGKILL):
+            with self._lock:
+                groups = list(self._running)
+            for group in groups:
+                _signal(group, number)
+            while self._running and time.monotonic() < end:
+                time.sleep(0.1)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+@dataclass(kw_only=True)
+class Lanes(Generic[J, R]):
+    """Runs jobs, at most so many at a time."""
+
+    count: int
+    work: Callable[[J], R]
+    show: Callable[[J, R], None]
+    """Called when a job has ended, never twice at once."""
+    results: dict[str, R] = field(default_factory=dict)
+    running: dict[str, float] = field(default_factory=dict)
+    """Name and start of what runs."""
+    _pending: list[J] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _errors: list[BaseException] = field(default_factory=list)
+
+    def run(self, jobs: Sequence[J], tick: Callable[[], None], runner: Runner) -> None:
+        """Run ``jobs``, those that stand first in the list first; ``tick`` is called once in a while.
+
+        Raises:
+            BaseException: whatever ``work`` or ``show`` raised; an interrupt, after what runs was stopped.
+        """
+        self._pending = list(jobs)
+        threads = [threading.Thread(target=self._lane, name=f"lane {number}") for number in range(self.count)]
+        for thread in threads:
+            thread.start()
+        try:
+            while any(thread.is_alive() for thread in threads):
+                tick()
+                with self._changed:
+                    self._changed.wait(_REDRAW_S)
+        except BaseException:
+            runner.stop()
+            with self._changed:
+                self._pending.clear()
+                self._changed.notify_all()
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def _next(self) -> J | None:
+        with self._changed:
+            while self._pending:
+                open_names = {job.name for job in self._pending} | set(self.running)
+                for job in self._pending:
+                    if not open_names & set(job.after):
+                        self._pending.remove(job)
+                        self.running[job.name] = time.monotonic()
+                        return job
+                self._changed.wait()
+            return None
+
+    def _lane(self) -> None:
+        while (job := self._next()) is not None:
+            try:
+                result = self.work(job)
+                with self._changed:
+                    self.results[job.name] = result
+                    self.show(job, result)
+            except BaseException as error:  # noqa: BLE001 (raised again by `run`: a lane has nobody to tell)
+                with self._changed:
+                    self._errors.append(error)
+                    self._pending.clear()
+            with self._changed:
+                self.running.pop(job.name, None)
+                self._changed.notify_all()
+
+
+class Line:
+    """The line of progress: redrawn in its place on a terminal, written again from time to time in a log."""
+
+    def __init__(self, out: IO[str] = sys.stdout) -> None:
+        self._out = out
+        self._tty = out.isatty()
+        self._drawn = False
+        self._said = time.monotonic()
+
+    def draw(self, text: str) -> None:
+        """Show ``text``."""
+        if self._tty:
+            width = shutil.get_terminal_size().columns - 1
+            self._out.write(f"\r\x1b[K{text[:width]}")
+            self._drawn = True
+        elif time.monotonic() - self._said >= _LINE_S:
+            self._said = time.monotonic()
+            self._out.write(text + "\n")
+        self._out.flush()
+
+    def hide(self) -> None:
+        """Make room for other output."""
+        if self._drawn:
+            self._out.write("\r\x1b[K")
+            self._drawn = False
+        self._out.flush()

@@ -1,0 +1,47 @@
+"""Every argument that an EKS stack sends to AWS is one that AWS' API has: names and types, nested ones too, by botocore's model of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pulumi.runtime.rpc import deserialize_properties
+
+from tests.components.test_eks import POOL, Monitor, build, cluster_settings, monitor
+from tests.doubles import FOLDER_VARIABLE
+from tests.doubles.aws.provider import Aws
+from tests.doubles.provider import Call, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["monitor"]
+
+BLOCK = {"capacity": "capacityBlock", "capacityReservation": "cr-0a1b2c3d", "zones": ["eu-west-1a"]}
+EFA = {"name": "gpu", "machineType": "p4d.24xlarge", "efa": True, "zones": ["eu-west-1b"]}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gpuPools": [{**POOL, "ssh": {"key": "mine", "sourceCidrs": ["203.0.113.0/24"]}}], "imageRepository": {"name": "triton"}},
+        {"gpuPools": [{"name": "gpu", "machineType": "p5.48xlarge", **BLOCK}], "network": {"kind": "create", "nat": "none"}},
+        {"gpuPools": [EFA], "network": {"kind": "create", "nat": "perZone", "interfaceEndpoints": True}},
+        {"gpuPools": [{**POOL, "os": "bottlerocket", "perZone": True}], "sessionManager": True},
+    ],
+    ids=["ssh and images", "capacity block without NAT", "EFA and endpoints", "bottlerocket per zone"],
+)
+async def test_arguments(monitor: Monitor, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing is asked: arguments are looked at, and not sent
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    await build(cluster_settings(**settings))
+    double = Aws(world({FOLDER_VARIABLE: str(tmp_path)}))
+    seen = 0
+    for key, request in monitor.requests.items():
+        token = key.split(" ", 1)[0]
+        if token.startswith("aws:"):
+            inputs = {name: value for name, value in dict(deserialize_properties(request.object)).items() if value is not None}
+            call = Call(world=double.world, operation="check", token=token, name=request.name, inputs=inputs)
+            assert not double.check(call).failures, request.name
+            seen += 1
+    assert seen > 30

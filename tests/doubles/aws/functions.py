@@ -1,0 +1,181 @@
+"""Functions (data sources) of the `aws` plugin."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.doubles.aws import shapes
+from tests.doubles.provider import DoubleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.doubles.aws.rows import Session
+    from tests.doubles.provider import Props
+
+
+def _only(args: Props, *names: str) -> None:
+    unknown = sorted(set(args) - set(names) - {"region"})
+    if unknown:
+        raise DoubleError(f"this function of the aws double has no argument {', '.join(unknown)}")
+
+
+def _caller(session: Session, args: Props) -> Props:
+    _only(args)
+    found = session.call("sts", "get_caller_identity")
+    return {"accountId": found["Account"], "arn": found["Arn"], "userId": found["UserId"], "id": found["Account"]}
+
+
+def _partition_of(session: Session) -> str:
+    return "aws-cn" if session.region.startswith("cn-") else "aws-us-gov" if session.region.startswith("us-gov-") else "aws"
+
+
+def _partition(session: Session, args: Props) -> Props:
+    _only(args)
+    partition = _partition_of(session)
+    suffix = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+    return {"partition": partition, "dnsSuffix": suffix, "reverseDnsPrefix": ".".join(reversed(suffix.split("."))), "id": partition}
+
+
+def _region(session: Session, args: Props) -> Props:
+    _only(args)
+    name = session.region
+    return {"name": name, "region": name, "id": name, "endpoint": f"ec2.{name}.amazonaws.com", "description": name}
+
+
+def _zones(session: Session, args: Props) -> Props:
+    _only(args, "state", "filters", "excludeZoneIds", "excludeNames", "allAvailabilityZones")
+    filters = [{"Name": item["name"], "Values": item["values"]} for item in args.get("filters") or []]
+    # moto knows no opt-in zones: all that it has need none.
+    filters = [item for item in filters if item["Name"] != "opt-in-status"]
+    found = session.call("ec2", "describe_availability_zones", **({"Filters": filters} if filters else {}))["AvailabilityZones"]
+    kept = [
+        item
+        for item in found
+        if item["ZoneId"] not in (args.get("excludeZoneIds") or [])
+        and item["ZoneName"] not in (args.get("excludeNames") or [])
+        and (not args.get("state") or item["State"] == args["state"])
+    ]
+    return {
+        "names": [item["ZoneName"] for item in kept],
+        "zoneIds": [item["ZoneId"] for item in kept],
+        "groupNames": [session.region],
+        "id": session.region,
+        "region": session.region,
+    }
+
+
+def _subnet(session: Session, args: Props) -> Props:
+    _only(args, "id", "vpcId", "filters", "tags")
+    filters = [{"Name": item["name"], "Values": item["values"]} for item in args.get("filters") or []]
+    filters += [{"Name": "vpc-id", "Values": [args["vpcId"]]}] if args.get("vpcId") else []
+    parameters: dict[str, Any] = {"SubnetIds": [args["id"]]} if args.get("id") else {}
+    found = session.call("ec2", "describe_subnets", **parameters, **({"Filters": filters} if filters else {}))["Subnets"]
+    if len(found) != 1:
+        raise DoubleError("no matching EC2 Subnet found" if not found else "multiple EC2 Subnets matched; use additional constraints")
+    subnet = found[0]
+    return {
+        **shapes.back(subnet),
+        "id": subnet["SubnetId"],
+        "arn": subnet.get("SubnetArn", ""),
+        "tags": {item["Key"]: item["Value"] for item in subnet.get("Tags", [])},
+    }
+
+
+def _vpc(session: Session, args: Props) -> Props:
+    _only(args, "id")
+    found = session.call("ec2", "describe_vpcs", VpcIds=[args["id"]])["Vpcs"][0]
+    tags = {item["Key"]: item["Value"] for item in found.get("Tags", [])}
+    return {**shapes.back(found), "id": found["VpcId"], "tags": tags}
+
+
+def _addon_version(session: Session, args: Props) -> Props:
+    _only(args, "addonName", "kubernetesVersion", "mostRecent")
+    parameters = {"addonName": args["addonName"], "kubernetesVersion": args["kubernetesVersion"]}
+    found = session.call("eks", "describe_addon_versions", **parameters)["addons"]
+    versions = found[0]["addonVersions"] if found else []
+    for item in versions:
+        if args.get("mostRecent") or item["compatibilities"][0]["defaultVersion"]:
+            return {**parameters, "mostRecent": bool(args.get("mostRecent")), "version": item["addonVersion"], "id": args["addonName"]}
+    raise DoubleError(f"reading EKS Add-On version info ({args['addonName']}, {args['kubernetesVersion']}): empty result")
+
+
+def _cluster_versions(session: Session, args: Props) -> Props:
+    _only(args, "defaultOnly", "clusterType", "includeAll")
+    found = session.call("eks", "describe_cluster_versions", **args)["clusterVersions"]
+    return {"clusterVersions": shapes.back(found), "id": session.region}
+
+
+def _cluster(session: Session, args: Props) -> Props:
+    _only(args, "name")
+    found = session.call("eks", "describe_cluster", name=args["name"])["cluster"]
+    kept = {key: shapes.back(found[key]) for key in ("arn", "name", "roleArn", "status", "version", "tags") if key in found}
+    return {**kept, "endpoint": found.get("endpoint", ""), "certificateAuthorities": [found["certificateAuthority"]], "id": found["name"]}
+
+
+def _cluster_auth(_: Session, args: Props) -> Props:
+    _only(args, "name")
+    return {"name": args["name"], "token": "k8s-aws-v1.double", "id": args["name"]}
+
+
+def _registry(session: Session, args: Props) -> Props:
+    _only(args, "registryId")
+    found = session.call("ecr", "get_authorization_token")["authorizationData"][0]
+    return {
+        "authorizationToken": found["authorizationToken"],
+        "userName": "AWS",
+        "password": "double",
+        "proxyEndpoint": found["proxyEndpoint"],
+        "expiresAt": "2100-01-01T00:00:00Z",
+        "registryId": args.get("registryId"),
+        "id": session.region,
+    }
+
+
+def _role(session: Session, args: Props) -> Props:
+    _only(args, "name")
+    found = session.call("iam", "get_role", RoleName=args["name"])["Role"]
+    return {"arn": found["Arn"], "name": found["RoleName"], "path": found["Path"], "uniqueId": found["RoleId"], "id": found["RoleName"]}
+
+
+def _roles(session: Session, args: Props) -> Props:
+    _only(args, "nameRegex", "pathPrefix")
+    prefix = {"PathPrefix": args["pathPrefix"]} if args.get("pathPrefix") else {}
+    found = [
+        item for item in session.call("iam", "list_roles", **prefix)["Roles"] if re.search(args.get("nameRegex") or "", item["RoleName"])
+    ]
+    return {"names": [item["RoleName"] for item in found], "arns": [item["Arn"] for item in found], "id": session.region}
+
+
+def _key(session: Session, args: Props) -> Props:
+    _only(args, "keyId", "grantTokens")
+    found = session.call("kms", "describe_key", KeyId=args["keyId"])["KeyMetadata"]
+    spec = found.get("KeySpec") or found.get("CustomerMasterKeySpec")
+    known = {key[0].lower() + key[1:]: value for key, value in shapes.back(found).items()}
+    return {**known, "keySpec": spec, "customerMasterKeySpec": spec, "id": found["KeyId"], "keyId": args["keyId"], "arn": found["Arn"]}
+
+
+def _parameter(session: Session, args: Props) -> Props:
+    _only(args, "name", "withDecryption")
+    found = session.call("ssm", "get_parameter", Name=args["name"])["Parameter"]
+    return {"arn": found["ARN"], "name": found["Name"], "type": found["Type"], "value": found["Value"], "version": 1, "id": found["Name"]}
+
+
+FUNCTIONS: Final[dict[str, Callable[[Session, Props], Props]]] = {
+    "aws:index/getCallerIdentity:getCallerIdentity": _caller,
+    "aws:index/getPartition:getPartition": _partition,
+    "aws:index/getRegion:getRegion": _region,
+    "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
+    "aws:ec2/getSubnet:getSubnet": _subnet,
+    "aws:ec2/getVpc:getVpc": _vpc,
+    "aws:eks/getAddonVersion:getAddonVersion": _addon_version,
+    "aws:eks/getClusterVersions:getClusterVersions": _cluster_versions,
+    "aws:eks/getCluster:getCluster": _cluster,
+    "aws:eks/getClusterAuth:getClusterAuth": _cluster_auth,
+    "aws:ecr/getAuthorizationToken:getAuthorizationToken": _registry,
+    "aws:iam/getRole:getRole": _role,
+    "aws:iam/getRoles:getRoles": _roles,
+    "aws:kms/getKey:getKey": _key,
+    "aws:ssm/getParameter:getParameter": _parameter,
+}

@@ -1,0 +1,113 @@
+"""What a node would do, played by the test; and the processes that an update consists of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from local.plugins.kubernetes.client import ApiError, Client
+from local.plugins.kubernetes.naming import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+POD: Final = Kind("", "v1", "Pod")
+MERGE: Final = "application/merge-patch+json"
+
+
+def set_status(kube: Client, pod: dict[str, Any], status: dict[str, Any]) -> None:
+    """What a kubelet would report."""
+    path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
+    with contextlib.suppress(ApiError):  # it may be gone by now
+        kube.request("PATCH", path, body={"status": status}, content_type=MERGE)
+
+
+def ready(_: dict[str, Any]) -> dict[str, Any]:
+    return {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]}
+
+
+def image_missing(pod: dict[str, Any]) -> dict[str, Any]:
+    container = pod["spec"]["containers"][0]
+    return {
+        "phase": "Pending",
+        "conditions": [{"type": "PodScheduled", "status": "True"}],
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": False,
+                "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{container["image"]}"'}},
+            }
+        ],
+    }
+
+
+def crashing(pod: dict[str, Any]) -> dict[str, Any]:
+    container = pod["spec"]["containers"][0]
+    ended = {"exitCode": 3, "reason": "Error"}
+    return {
+        "phase": "Running",
+        "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": False,
+                "restartCount": 4,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+                "lastState": {"terminated": ended},
+            }
+        ],
+    }
+
+
+@contextlib.contextmanager
+def kubelet(kube: Client, space: str, status: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    """Give every new pod of a namespace a status."""
+    stop = threading.Event()
+
+    def play() -> None:
+        seen: set[str] = set()
+        while not stop.wait(0.2):
+            for pod in kube.list(POD, space):
+                if pod["metadata"]["uid"] not in seen:
+                    set_status(kube, pod, status(pod))
+                    seen.add(pod["metadata"]["uid"])
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def pulumi_process() -> int:
+    """The engine that this process started."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rsplit(")", 1)
+                if fields[0].endswith("(pulumi") and int(fields[1].split()[1]) == os.getpid():
+                    return int(entry.name)
+    return 0
+
+
+def plugin_processes(environment: dict[str, str]) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (
+                    b"local/plugins/kubernetes/__main__.py" in (entry / "cmdline").read_bytes()
+                    and environment["PULUMI_HOME"].encode() in (entry / "environ").read_bytes()
+                ):
+                    found.append(int(entry.name))
+    return found
