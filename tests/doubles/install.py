@@ -23,7 +23,7 @@ def sdk_version(name: str) -> str:
     Raises:
         LookupError: The SDK is not installed.
     """
-    spec = importlib.util.find_spec(f"pulumi_{name}")
+    spec = importlib.util.find_spec(f"pulumi_{name.replace('-', '_')}")
     if spec is None or spec.origin is None:
         message = f"the package pulumi_{name} is not installed: nobody says which version of its plugin a program asks for"
         raise LookupError(message)

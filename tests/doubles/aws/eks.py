@@ -1,4 +1,4 @@
-"""Rows of EKS. What must be new when it changes is what the Terraform provider marks `ForceNew` (`facts` of the project: section 2)."""
+"""Rows of EKS. What must be new when it changes is what the Terraform provider marks `ForceNew`."""
 
 from __future__ import annotations
 

@@ -120,12 +120,13 @@ def main() -> None:
     )
     from werkzeug.serving import make_server  # noqa: PLC0415
 
-    from tests.doubles.aws import ec2_rules  # noqa: PLC0415
+    from tests.doubles.aws import rules  # noqa: PLC0415
 
     _fewer_policies()
     _install_eks()
-    ec2_rules.install()
-    ec2_rules.install_placement_groups()
+    rules.install()
+    rules.install_placement_groups()
+    rules.install_immutable_tags()
     server = make_server(
         "127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=_quiet(MotoRequestHandler)
     )

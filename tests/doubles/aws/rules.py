@@ -1,4 +1,4 @@
-"""What EC2 refuses to delete, put into moto, which lets most of it go.
+"""What EC2 and ECR refuse, put into moto, which lets most of it go.
 
 AWS keeps whatever something else still stands on (`DependencyViolation`): a subnet with network interfaces, a security group that an
 interface or a rule names, a gateway behind which addresses are in use, a VPC with anything in it. That is what makes the order of a destroy
@@ -7,7 +7,9 @@ wrong or right.
 
 from __future__ import annotations
 
+import fnmatch
 import functools
+import hashlib
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -138,3 +140,31 @@ def install_placement_groups() -> None:
 
     for name, method in (("create_placement_group", create), ("describe_placement_groups", describe), ("delete_placement_group", delete)):
         setattr(EC2Response, name, method)
+
+
+def install_immutable_tags() -> None:
+    """A tag that may not move stays where it is: moto's registry moves every one."""
+    from moto.core.exceptions import ServiceException  # noqa: PLC0415  # the server alone has moto
+    from moto.ecr.models import ECRBackend  # noqa: PLC0415
+
+    # moto reads off the module of an exception whose it is.
+    taken_tag: Any = type("ImageTagAlreadyExistsException", (ServiceException,), {"__module__": "moto.ecr.exceptions"})
+    before = ECRBackend.put_image
+
+    @functools.wraps(before)
+    def put_image(self: Any, repository_name: str, image_manifest: str, image_tag: str, *more: Any, **named: Any) -> Any:
+        repository = self.repositories.get(repository_name)
+        if repository is not None and "IMMUTABLE" in str(repository.image_tag_mutability):
+            filters = repository.image_tag_mutability_exclusion_filters or []
+            movable = any(fnmatch.fnmatchcase(image_tag, item["filter"]) for item in filters)
+            digest = f"sha256:{hashlib.sha256(image_manifest.encode()).hexdigest()}"
+            taken = [image for image in repository.images if image_tag in image.image_tags and image.get_image_digest() != digest]
+            if taken and not movable:
+                raise taken_tag(
+                    "ImageTagAlreadyExistsException",
+                    f"The image tag '{image_tag}' already exists in the '{repository_name}' repository and cannot be overwritten because "
+                    "the tag is immutable.",
+                )
+        return before(self, repository_name, image_manifest, image_tag, *more, **named)
+
+    setattr(ECRBackend, before.__name__, put_image)
