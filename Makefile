@@ -41,7 +41,7 @@ doctor: venv ## What this machine has and lacks, with the remedy
 env: venv ## Shell exports: eval "$$(make -s env)", then plain pulumi, kubectl and helm
 	@$(CLI) env $(ARGS)
 
-test: venv-dev ## All tests that this machine can run, the quick ones first
+test: venv-dev ## All tests that this machine can run, several stages beside each other
 	@$(PY) -m local.cli.suite $(ARGS)
 
 test-quick: venv-dev ## Lint, unit and component tests: a minute, no tools needed

@@ -55,6 +55,13 @@ class Live(Shelf):
                 record[path] = [wanted[path][1].sha256, stat.etag]
         gone = sorted((path for path in record if path not in wanted), key=lambda path: (not path.endswith("config.pbtxt"), path))
         self.store.delete_many([self.live_root + path for path in gone])
+        # Triton tells by the newest time of a model's files whether it has changed, and what is deleted has none: without this it would
+        # serve a version on that is gone (seen with 2.51).
+        touched = {path.split("/", 1)[0] for path in gone}
+        signs = {path.split("/", 1)[0]: path for path in sorted(wanted, key=lambda path: path.endswith("/config.pbtxt"))}
+        for model in sorted(touched & signs.keys()):
+            path = signs[model]
+            record[path] = [wanted[path][1].sha256, self._copy_live(*wanted[path]).etag]
         self._write_record({path: entry for path, entry in record.items() if path in wanted})
 
     def live_damage(self) -> list[str]:

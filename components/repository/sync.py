@@ -96,8 +96,8 @@ class ReleaseProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Publish. Raises FleetError; a run after that sends only what is missing."""
         token = uuid.uuid4().hex
-        _publish(props, token)
-        return CreateResult(f"{props['bucket']}/{props['prefix']}/{props['digest']}", _outputs(props, token))
+        releases = _publish(props, token)
+        return CreateResult(f"{props['bucket']}/{props['prefix']}/{props['digest']}", _outputs(props, token, releases))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Compare with the bucket: nothing left of the release drops it, a part missing is noted and mended by the next update."""
@@ -116,15 +116,14 @@ class ReleaseProvider(ResourceProvider):
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Publish what is missing; in the modes poll and explicit, what is new."""
         token = str(_olds["token"])
-        _publish(_news, token, doubt=bool(_olds.get("missing")))
-        releases = _releases(_news)
+        releases = _publish(_news, token, doubt=bool(_olds.get("missing")))
         if _olds.get("owner") != _news["owner"]:
             patiently(lambda: releases.disown(_olds["digest"], _olds["owner"]))
         if _olds.get("digest") != _news["digest"]:
             patiently(lambda: releases.withdraw(_olds["digest"], token, _keep(_news)))
         elif _olds.get("keep") != _news.get("keep"):
             patiently(lambda: releases.collect(_keep(_news)))
-        return UpdateResult(_outputs(_news, token))
+        return UpdateResult(_outputs(_news, token, releases))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Withdraw. A bucket that is gone took the release with it."""
@@ -183,7 +182,7 @@ class BucketProvider(ResourceProvider):
             store.remove()
 
 
-def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> None:
+def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> Releases:
     """Scan again where the transfer runs, and send: what a preview was made of may have changed since."""
     heed_cancel()
     releases = _releases(props)
@@ -203,6 +202,7 @@ def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> None:
         patiently(lambda: releases.publish(plan, token, watch, doubt=doubt))
     if props.get("mode", "release") != "release":
         patiently(lambda: releases.activate(digest, watch))
+    return releases
 
 
 def _announce(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
@@ -218,9 +218,9 @@ def _announce(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
         speaker(str(news.get("display", "")), lasting=True)("\n".join(announce(plan, olds.get("models") or {}, before)))
 
 
-def _outputs(props: dict[str, Any], token: str) -> dict[str, Any]:
+def _outputs(props: dict[str, Any], token: str, releases: Releases) -> dict[str, Any]:
     """What goes into the state. ``previous``: what stays once this run has let go of what it replaces."""
-    history = patiently(_releases(props).history)
+    history = patiently(releases.history)
     name = next((manifest.name for manifest in history if manifest.digest == props["digest"]), None)
     others = [manifest.name for manifest in history if manifest.digest != props["digest"]]
     return {**props, "token": token, "missing": [], "name": name, "previous": others[: _keep(props)]}

@@ -99,7 +99,7 @@ def _spell(annotation: object) -> str:  # noqa: PLR0911  # one return a kind of 
     if origin is tuple:
         return f"list of {_spell(arguments[0])}s" if not list(_models(annotation, "")) else "list, each of a `kind`"
     if origin is dict:
-        return "keys and texts"
+        return f"keys and {_spell(arguments[1])}s"
     if arguments and all(isinstance(part, type) and issubclass(part, Model) for part in arguments):
         return " or ".join(f"`{_tag(part)}`" for part in arguments)
     if origin is not None and type(None) in arguments:

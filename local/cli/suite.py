@@ -9,6 +9,8 @@ at the end. Stages go on after a failure: one run tells all that is wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -25,11 +27,12 @@ from typing import IO, TYPE_CHECKING, Final
 from local.cli import suite_watch
 from local.cli.errors import Terminated
 from local.cli.lanes import Lanes, Line, Runner
+from local.cli.stages import STAGES, TOOLS, Stage
 from local.paths import cache_root
 from local.progress import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 INSTANCE: Final = "test"
@@ -39,88 +42,10 @@ TEST_LIMIT_S: Final = 600.0
 """A test that takes longer hangs: the longest, a load that takes the autoscaler up and down, takes three minutes on two busy cores."""
 STAGE_LIMIT_S: Final = 5400.0
 """Where even the limit of a test does not end a stage. Long, because `tools` builds everything from source when nothing is cached."""
+_MYPY_CACHES: Final = 2
+"""Kept: each has 300 MB, and who goes to and fro between two branches should not pay each time."""
 _LANES_KIB: Final = 7 * 2**20
 """Memory for two platforms, the servers of the unit tests and the engines."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A part of the suite."""
-
-    name: str
-    about: str
-    commands: tuple[tuple[str, ...], ...] = ()
-    """Programs, or modules of ours (``local...``)."""
-    paths: tuple[str, ...] = ()
-    """For pytest; a path that does not exist is left out."""
-    without: tuple[str, ...] = ()
-    """Below ``paths``, but another stage's."""
-    processes: int = 1
-    """How many tests may run beside each other (pytest-xdist); never more than there are cores."""
-    quick: bool = False
-    after: tuple[str, ...] = ()
-    first: bool = False
-    """Whether it is taken before all others where stages run beside each other: the longest one decides when the whole ends."""
-    nice: int = 5
-    """A stage in which real servers answer real clients goes before those that only compute."""
-    ports: int = 2000
-    """Where its tests look for free port offsets (tests/conftest.py): stages that run beside each other must not take each other's."""
-
-
-TOOLS: Final = Stage(
-    name="tools",
-    about="the pinned tools and images, made or downloaded where the cache lacks them",
-    commands=(("local.toolchain", "ensure"), ("local.images", "build")),
-    first=True,
-    nice=0,
-)
-"""Before the tests that use them, so that no test's time limit has to hold a build from source."""
-
-STAGES: Final = (
-    TOOLS,
-    Stage(
-        name="lint",
-        about="ruff check, ruff format, mypy --strict",
-        commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)),
-        quick=True,
-    ),
-    Stage(name="unit", about="pure functions", paths=("tests/unit",), processes=8, quick=True, after=("tools",)),
-    Stage(name="components", about="components over the SDK's mocks", paths=("tests/components",), quick=True),
-    Stage(name="charts", about="charts rendered by real Helm", paths=("tests/charts",), processes=8, after=("tools",)),
-    Stage(
-        name="engine",
-        about="the real engine, plugins and API server",
-        paths=("tests/engine",),
-        without=("tests/engine/clouds", "tests/engine/doubles"),
-        processes=4,
-        after=("tools",),
-        ports=5000,
-    ),
-    Stage(
-        name="clouds",
-        about="whole cloud stacks under the real engine, over doubles of the clouds",
-        paths=("tests/doubles", "tests/engine/doubles", "tests/engine/clouds"),
-        processes=4,
-        after=("tools",),
-        ports=7500,
-    ),
-    Stage(
-        name="platform",
-        about="the embedded platform itself, and what kills do to it",
-        paths=("tests/e2e/test_platform.py",),
-        after=("tools",),
-        nice=0,
-    ),
-    Stage(
-        name="e2e",
-        about="the commands of a newcomer, on real pods",
-        paths=("tests/e2e",),
-        without=("tests/e2e/test_platform.py",),
-        after=("tools",),
-        first=True,
-        nice=0,
-    ),
-)
 
 
 @dataclass(kw_only=True)
@@ -165,7 +90,6 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
         "TRITON_FLEET_HOME": str(home),
         "TRITON_FLEET_INSTANCE": INSTANCE,
         "TRITON_FLEET_PORT_OFFSET": str(PORT_OFFSET),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 
@@ -177,6 +101,19 @@ def mypy_cache() -> Path:
     """
     key = hashlib.sha256((ROOT / "requirements-dev.lock").read_bytes() + repr(sys.version_info[:3]).encode()).hexdigest()[:12]
     return cache_root() / "mypy" / key
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Generator[None]:
+    """Hold ``folder``, made when it lacks: two mypy at once would stand in each other's way in its databases. Older ones beside it go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(folder)
+        others = sorted((path for path in folder.parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        for old in others[:-_MYPY_CACHES]:
+            shutil.rmtree(old, ignore_errors=True)
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +152,9 @@ class Suite:
 
     def _run(self, stage: Stage, outcome: Outcome, output: IO[bytes] | None) -> None:
         for command in stage.commands:
-            if self._call(_program(command), stage, output):
+            with only_one(mypy_cache()) if command[0] == "mypy" else contextlib.nullcontext():
+                code = self._call(_program(command), stage, output)
+            if code != 0:
                 # Without a tool its tests are skipped, and say so; CI skips nothing.
                 outcome.is_bad = stage is not TOOLS or bool(self.environment.get("CI"))
                 outcome.note = f"{outcome.note} {' '.join(command)} failed".strip()
@@ -242,7 +181,7 @@ class Suite:
         command += ["-p", "local.cli.suite_watch", f"--timeout={TEST_LIMIT_S:.0f}", "--durations=8", "--durations-min=5"]
         processes = min(stage.processes, os.cpu_count() or 1)
         if processes > 1:
-            command += ["-n", str(processes), "--dist", "worksteal"]
+            command += ["-n", str(processes), "--dist", stage.distribution]
         return [*command, *self.extra]
 
     def _call(self, command: Sequence[str], stage: Stage, output: IO[bytes] | None) -> int | None:

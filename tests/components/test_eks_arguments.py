@@ -28,13 +28,16 @@ EFA = {"name": "gpu", "machineType": "p4d.24xlarge", "efa": True, "zones": ["eu-
         {"gpuPools": [{"name": "gpu", "machineType": "p5.48xlarge", **BLOCK}], "network": {"kind": "create", "nat": "none"}},
         {"gpuPools": [EFA], "network": {"kind": "create", "nat": "perZone", "interfaceEndpoints": True}},
         {"gpuPools": [{**POOL, "os": "bottlerocket", "perZone": True}], "sessionManager": True},
+        {"autoscaler": "karpenter", "diskKey": "create", "logsKey": "create"},
     ],
-    ids=["ssh and images", "capacity block without NAT", "EFA and endpoints", "bottlerocket per zone"],
+    ids=["ssh and images", "capacity block without NAT", "EFA and endpoints", "bottlerocket per zone", "Karpenter and keys"],
 )
 async def test_arguments(monitor: Monitor, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing is asked: arguments are looked at, and not sent
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    await build(cluster_settings(**settings))
+    arguments = dict(settings)
+    autoscaler = arguments.pop("autoscaler", "clusterAutoscaler")
+    await build(cluster_settings(**arguments), autoscaler=autoscaler)
     double = Aws(world({FOLDER_VARIABLE: str(tmp_path)}))
     seen = 0
     for key, request in monitor.requests.items():

@@ -91,6 +91,10 @@ def on(cloud: str, **sections: Any) -> dict[str, Any]:
     return raw
 
 
+BUILT: Final[dict[str, tuple[Registered, dict[str, Any]]]] = {}
+"""What was built already, by settings file: a fleet takes seconds."""
+
+
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plugin = tmp_path / PLUGIN
@@ -104,14 +108,18 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 async def build(cloud: str, raw: dict[str, Any]) -> tuple[Registered, dict[str, Any]]:
-    """Run the fleet of ``raw`` to the end: what it registered, and its exports."""
+    """Run the fleet of ``raw`` to the end, once a settings file: what it registered, and its exports. Not to be changed."""
+    text = json.dumps(raw, sort_keys=True)
+    if text in BUILT:
+        return BUILT[text]
     monitor = start(MOCKS[cloud]())
     try:
         fleet = TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=ROOT))
         exports: dict[str, Any] = await pulumi.Output.from_input(fleet.exports).future()  # type: ignore[assignment]
     finally:
         await wait_for_rpcs()
-    return monitor, exports
+    BUILT[text] = (monitor, exports)
+    return BUILT[text]
 
 
 def objects(monitor: Registered) -> dict[str, dict[str, Any]]:
@@ -381,6 +389,8 @@ EKS_ONLY: Final = {
     "modelsKey": "Cloud Storage decrypts for whoever may read the object; AWS wants a right to the key too",
     "sessionManager": "SSH through IAP needs nothing of the nodes",
     "network.interfaceEndpoints": "Private Google Access is the subnet's and costs nothing: always on",
+    "cpuPool.release": "the release channel chooses GKE's node images, and upgrade says how nodes are replaced",
+    "gpuPools[].release": "the release channel chooses GKE's node images, and upgrade says how nodes are replaced",
     "gpuPools[].efa": "gVNIC and compact placement are its counterparts",
     "gpuPools[].ssh": "SSH through IAP needs no key on the nodes",
 }

@@ -30,6 +30,14 @@ class EngineLog:
         self._stub: Any = None
         self._lock = threading.Lock()
         self._last: dict[str, str] = {}
+        self._protocol: Any = None
+        if address:
+            # Now, and kept: while a component has the whole SDK loaded in another thread (`light.whole_packages`), an import of a part of
+            # it finds packages that are half there.
+            import grpc  # noqa: PLC0415  # not needed by the pure modules and their tests
+            from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc  # noqa: PLC0415
+
+            self._protocol = (grpc, engine_pb2, engine_pb2_grpc)
 
     def info(self, urn: str, text: str) -> None:
         """See `Log`."""
@@ -52,11 +60,9 @@ class EngineLog:
         self._send(1, urn, text, ephemeral=True)
 
     def _send(self, severity: int, urn: str, text: str, *, ephemeral: bool) -> None:
-        if not self._address:
+        if self._protocol is None:
             return
-        import grpc  # noqa: PLC0415  # not needed by the pure modules and their tests
-        from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc  # noqa: PLC0415
-
+        grpc, engine_pb2, engine_pb2_grpc = self._protocol
         with self._lock:
             if self._stub is None:
                 self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(self._address))

@@ -21,6 +21,7 @@ from local.platform import config as settings
 from local.platform.plan import Component
 from local.plugins.kubernetes import kubeconfig
 from local.plugins.kubernetes.client import Client
+from tests.conftest import worker
 from tests.doubles.cluster.loops import Loops
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def start(
         PlatformError: this machine can't run it.
     """
     config = PlatformConfig(instance=instance, control_plane_only=True, root=root)
-    platform = _Platform(with_free_ports(config, _FIRST_OFFSET, _LAST_OFFSET), toolchain)
+    platform = _Platform(with_free_ports(config, _FIRST_OFFSET + 1000 * worker(), _LAST_OFFSET), toolchain)
     platform.starts = starts or {}
     try:
         platform.start(None)

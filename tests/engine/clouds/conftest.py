@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from tests.engine.clouds.fleet import pulumi_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from local.toolchain import Toolchain
 
@@ -36,8 +36,12 @@ def cluster_double(
         lacks("a control plane of our own needs root on Linux")
     for name in TOOLS:
         tool(name)
+    instance = f"clouds-{os.getpid()}"
+    # Where `make test` looks for what a killed test left running.
+    home = os.environ.get("TRITON_FLEET_HOME")
+    root = (Path(home) if home else tmp_path_factory.mktemp("cluster")) / instance
     try:
-        with start(toolchain, tmp_path_factory.mktemp("cluster") / "state", doubles_folder, instance=f"clouds-{os.getpid()}") as cluster:
+        with start(toolchain, root, doubles_folder, instance=instance) as cluster:
             yield cluster
     except PlatformError as error:
         lacks(f"the control plane does not start here: {error}")

@@ -14,6 +14,7 @@ import pytest
 
 from local.cli import suite, suite_watch
 from local.cli.lanes import Lanes, Line, Runner
+from local.cli.stages import STAGES, Stage
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -161,21 +162,21 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path: Path) -> None:
 
 
 def test_every_test_file_belongs_to_one_stage() -> None:
-    def has(stage: suite.Stage, path: Path) -> bool:
+    def has(stage: Stage, path: Path) -> bool:
         def below(places: tuple[str, ...]) -> bool:
             return any(path == ROOT / place or (ROOT / place) in path.parents for place in places)
 
         return below(stage.paths) and not below(stage.without)
 
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        stages = [stage.name for stage in suite.STAGES if has(stage, path)]
+        stages = [stage.name for stage in STAGES if has(stage, path)]
         assert len(stages) == 1, f"{path.relative_to(ROOT)} belongs to stages {stages}"
 
 
 def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert [stage.name for stage in suite.choose(None, quick=False)] == [stage.name for stage in suite.STAGES]
+    assert [stage.name for stage in suite.choose(None, quick=False)] == [stage.name for stage in STAGES]
     assert [stage.name for stage in suite.choose(None, quick=True)] == ["lint", "unit", "components"]
     assert [stage.name for stage in suite.choose(["engine"], quick=False)] == ["tools", "engine"]
     assert [stage.name for stage in suite.choose(["lint"], quick=False)] == ["lint"]
@@ -184,9 +185,9 @@ def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_state_of_all_is_one_line(tmp_path: Path) -> None:
-    chosen = [stage for stage in suite.STAGES if stage.name in {"lint", "unit", "e2e"}]
+    chosen = [stage for stage in STAGES if stage.name in {"lint", "unit", "e2e"}]
     it = suite.Suite(environment={}, folder=tmp_path, runner=Runner(), is_shown_at_once=False)
-    lanes = Lanes[suite.Stage, suite.Outcome](count=2, work=it.run, show=lambda *_: None)
+    lanes = Lanes[Stage, suite.Outcome](count=2, work=it.run, show=lambda *_: None)
     lanes.results["lint"] = suite.Outcome(name="lint", is_bad=True)
     lanes.running |= {"unit": 0.0, "e2e": 0.0}
     it.progress(chosen[1]).write_text("3 1 9 test_x\n")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from components.cluster.eks_plan import addon_plans, check_admins, node_groups, node_policies, principal, with_profile
 from components.cluster.network import SubnetFacts, endpoint_services, pick_zones, plan_subnets, subnet_problems
-from components.cluster.nodegroups import asg_tags, cpu_group, gpu_groups, gpu_labels, mig_script, user_data
+from components.cluster.nodedata import mig_script, user_data
+from components.cluster.nodegroups import asg_tags, cpu_group, gpu_groups, gpu_labels
 from components.cluster.registry import lifecycle
 from components.errors import FleetError
 from components.settings.eks import EksClusterSettings

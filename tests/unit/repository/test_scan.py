@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.errors import FleetError
-from components.repository.scan import PLACEHOLDER, scan
+from components.repository.checksum import crc32c
+from components.repository.scan import PLACEHOLDER, parse_sums, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,3 +214,88 @@ def test_all_problems_at_once(folder: Path) -> None:
     shutil.rmtree(folder / "two")
     (folder / "two").mkdir()
     assert len(problems(folder, "one", "two", "three")) == 3
+
+
+# ------------------------------------------------------------------ anything at all
+NAMES = st.one_of(
+    st.sampled_from(
+        ["1", "2", "01", "config.pbtxt", "model.py", ".git", "a~", "..a", "x.pyc", "one", "two", "ü", "a b", "line\nbreak", "b\\c"]
+    ),
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
+        lambda name: name not in {".", ".."}
+    ),
+    st.binary(min_size=1, max_size=6)
+    .filter(lambda name: b"/" not in name and b"\0" not in name and name not in {b".", b".."})
+    .map(os.fsdecode),
+)
+KINDS = st.sampled_from(
+    ["file", "file", "empty", "folder", "folder", "pointer", "ensemble", "inside", "outside", "loop", "nothing", "fifo", "closed"]
+)
+
+
+def grow(root: Path, outside: Path, steps: list[tuple[list[str], str, bytes]]) -> None:
+    for parts, kind, content in steps:
+        path = root.joinpath(*parts)
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            match kind:
+                case "folder":
+                    path.mkdir()
+                case "inside":
+                    path.symlink_to(root / "one")
+                case "outside":
+                    path.symlink_to(outside)
+                case "loop":
+                    path.symlink_to(path.parent)
+                case "nothing":
+                    path.symlink_to(path.name)
+                case "fifo":
+                    os.mkfifo(path)
+                case _:
+                    text = {"empty": b"", "pointer": b"version https://git-lfs.github.com/spec/v1\n", "ensemble": b'platform: "ensemble"\n'}
+                    path.write_bytes(text.get(kind, content))
+                    if kind == "closed":
+                        path.chmod(0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=st.lists(st.tuples(st.lists(NAMES, min_size=1, max_size=4), KINDS, st.binary(max_size=64)), max_size=14))
+def test_no_folder_makes_it_crash_or_leave_the_folder(steps: list[tuple[list[str], str, bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root, outside = Path(name) / "models", Path(name) / "outside"
+        root.mkdir()
+        (outside / "1").mkdir(parents=True)
+        (outside / "1" / "secret").write_text("secret")
+        grow(root, outside, steps)
+        try:
+            plan = scan(root)
+        except FleetError as error:
+            for problem in error.problems:
+                problem.encode()  # it can be printed
+                assert "triton-fleet:repository" in problem
+            return
+        for file in plan.files:
+            assert not file.path.startswith("/")
+            assert ".." not in file.path.split("/")
+            if file.source is not None:
+                real = Path(file.source).resolve()
+                assert real.is_relative_to(root.resolve())
+                assert hashlib.sha256(real.read_bytes()).hexdigest() == file.sha256
+                assert crc32c(real.read_bytes()) == file.crc32c
+        assert plan == scan(root)
+        assert parse_sums(plan.sums) == [dataclasses.replace(file, source=None, crc32c="", modified_ns=0) for file in plan.files]
+
+
+def test_a_model_that_is_a_link_out_of_the_repository(folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere", "config.pbtxt", "1/model.py")
+    (folder / "three").symlink_to(tmp_path / "elsewhere")
+    (problem,) = problems(folder)
+    assert f"{folder / 'three'} is a link out of the repository, to {tmp_path / 'elsewhere'}" in problem
+
+
+def test_large_files_have_the_digests_of_their_content(folder: Path) -> None:
+    for number in range(5):
+        (folder / f"one/1/{number}.bin").write_bytes(os.urandom((1 << 20) + number))
+    for file in scan(folder).files:
+        content = Path(file.source or "").read_bytes()
+        assert (file.size, file.sha256, file.crc32c) == (len(content), hashlib.sha256(content).hexdigest(), crc32c(content))

@@ -1,0 +1,204 @@
+"""The modes poll and explicit on the real tritonserver, which reads the stable place from a real S3 server as pods do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from components.repository.scan import scan
+from components.repository.sync import ReleaseProvider
+from local.images import box, build_all
+from local.paths import cache_root
+from local.progress import SilentReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
+
+    from local.toolchain import Toolchain
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+KEYS: Final = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-testing", "AWS_DEFAULT_REGION": "us-east-1"}
+AWHILE_S: Final = 120.0
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def until(true: Callable[[], bool], what: Callable[[], str]) -> None:
+    deadline = time.monotonic() + AWHILE_S
+    while not true():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def endpoint(tool: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
+    """versitygw with a bucket."""
+    (tmp_path / "objects" / "models").mkdir(parents=True)
+    port = free_port()
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    keys = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
+    command = [str(tool("versitygw")), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(tmp_path / "objects")]
+    with subprocess.Popen(command, env={**os.environ, **keys}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return True
+            return False
+
+        try:
+            until(answers, lambda: "versitygw does not start")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+@dataclass
+class Stack:
+    """What Pulumi does with the repository."""
+
+    folder: Path
+    endpoint: str
+    mode: str
+    outputs: dict[str, Any] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.endpoint}/models/releases/live/stack"
+
+    def up(self) -> None:
+        plan = scan(self.folder)
+        news = {
+            "bucket": "models",
+            "region": "us-east-1",
+            "endpoint": self.endpoint,
+            "prefix": "releases",
+            "owner": "stack",
+            "keep": 1,
+            "digest": plan.digest,
+            "models": plan.models,
+            "source": str(self.folder),
+            "mode": self.mode,
+            "url": self.url,
+        }
+        provider = ReleaseProvider()
+        if self.outputs is None:
+            self.outputs = provider.create(news).outs
+        else:
+            assert provider.diff("id", self.outputs, news).replaces == []
+            self.outputs = provider.update("id", self.outputs, news).outs
+
+
+@dataclass(frozen=True)
+class Triton:
+    """A server that reads a stack's stable place."""
+
+    address: str
+    log: Path
+
+    def ask(self, path: str, body: bytes | None = None) -> Any:
+        request = urllib.request.Request(f"http://{self.address}/v2/{path}", data=body)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (as above)
+                text = answer.read()
+        except OSError:
+            return None
+        return json.loads(text) if text else {}
+
+    def versions(self, model: str) -> list[str]:
+        return list((self.ask(f"models/{model}") or {}).get("versions", []))
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+@pytest.fixture
+def triton(toolchain: Toolchain, tmp_path: Path) -> Callable[..., AbstractContextManager[Triton]]:
+    if sys.platform != "linux":
+        pytest.skip("tritonserver runs on Linux only")
+    if reason := box.unusable():
+        pytest.skip(reason)
+    (image,) = build_all(toolchain, cache_root(), SilentReporter(), ["tritonserver:2.51.0-cpu"])
+    tmp_path.chmod(0o755)
+    unpacked = box.unpack(image.path, tmp_path / "root")
+
+    @contextlib.contextmanager
+    def start(stack: Stack, *flags: str) -> Generator[Triton]:
+        http = free_port()
+        arguments = ["tritonserver", f"--model-repository={stack.url}", "--allow-metrics=false", "--allow-grpc=false"]
+        arguments += ["--http-address=127.0.0.1", f"--http-port={http}", "--exit-on-error=false", *flags]
+        log = tmp_path / "triton.log"
+        with log.open("wb") as stream, unpacked.run(arguments, output=stream, environment=KEYS) as process:
+            server = Triton(f"127.0.0.1:{http}", log)
+            try:
+                until(lambda: server.ask("health/live") is not None, server.said)
+                yield server
+            finally:
+                with contextlib.suppress(OSError):
+                    os.kill(box.first_pid(process), signal.SIGKILL)
+
+    return start
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "models" / "add_sub", tmp_path / "models" / "add_sub")
+    with (tmp_path / "models" / "add_sub" / "config.pbtxt").open("a") as config:
+        config.write("\nversion_policy { all { } }\n")
+    return tmp_path / "models"
+
+
+def add_version(folder: Path) -> None:
+    shutil.copytree(folder / "add_sub" / "1", folder / "add_sub" / "2")
+
+
+def test_poll_picks_a_new_version_up_and_lets_an_old_one_go(
+    endpoint: str, folder: Path, triton: Callable[..., AbstractContextManager[Triton]]
+) -> None:
+    stack = Stack(folder, endpoint, "poll")
+    stack.up()
+    with triton(stack, "--model-control-mode=poll", "--repository-poll-secs=1") as server:
+        until(lambda: server.versions("add_sub") == ["1"], server.said)
+        add_version(folder)
+        stack.up()
+        until(lambda: server.versions("add_sub") == ["1", "2"], server.said)
+        shutil.rmtree(folder / "add_sub" / "1")
+        stack.up()
+        until(lambda: server.versions("add_sub") == ["2"], server.said)
+
+
+def test_explicit_loads_when_it_is_told_to(endpoint: str, folder: Path, triton: Callable[..., AbstractContextManager[Triton]]) -> None:
+    stack = Stack(folder, endpoint, "explicit")
+    stack.up()
+    with triton(stack, "--model-control-mode=explicit", "--load-model=add_sub") as server:
+        until(lambda: server.versions("add_sub") == ["1"], server.said)
+        add_version(folder)
+        stack.up()
+        assert server.versions("add_sub") == ["1"]
+        assert server.ask("repository/models/add_sub/load", b"{}") == {}
+        assert server.versions("add_sub") == ["1", "2"]
+        assert server.ask("repository/models/add_sub/unload", b"{}") == {}
+        until(lambda: server.ask("models/add_sub/ready") is None, server.said)
+        (found,) = server.ask("repository/index", b"{}")[:1]
+        assert found["name"] == "add_sub"
