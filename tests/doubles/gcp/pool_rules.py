@@ -45,11 +45,9 @@ def check_pool(session: Session, cluster: Body, pool: Body) -> None:
     version = pool.get("version")
     if version:
         check_version(cluster, version)
-    management = pool.get("management")
-    if management and cluster.get("releaseChannel", {}).get("channel", "REGULAR") != "UNSPECIFIED":
-        for key in ("autoUpgrade", "autoRepair"):
-            if not management.get(key):
-                raise invalid(f"{key} must be true when the cluster is in a release channel.")
+    channel = cluster.get("releaseChannel", {}).get("channel", "REGULAR")
+    if pool.get("management") and channel != "UNSPECIFIED":
+        check_management(pool["management"], channel)
 
 
 def _check_gpus(pool: Body, kind: machines.Machine) -> None:
@@ -146,3 +144,11 @@ def check_version(cluster: Body, version: str) -> str:
     if minor(found) < minor(master) - 2:
         raise invalid(f"Node version {found} is too far behind the control plane's {master}.")
     return found
+
+
+def check_management(management: Body, channel: str) -> None:
+    """Refuse what a release channel does not leave to the user. Raises GoogleError."""
+    off = [name for name, key in (("Auto_upgrade", "autoUpgrade"), ("auto_repair", "autoRepair")) if not management.get(key)]
+    if off:
+        text = " and ".join(off)
+        raise invalid(f"{text[0].upper()}{text[1:]} cannot be false when release_channel {channel} is set.")

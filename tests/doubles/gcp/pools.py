@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.doubles.gcp import machines, nodes
 from tests.doubles.gcp.compute import region_of
 from tests.doubles.gcp.container import URL, begin
-from tests.doubles.gcp.memory import GoogleError, Session, finishes, handles, invalid
-from tests.doubles.gcp.pool_rules import DEFAULT_MACHINE, GPU_TAINT, check_pool, check_scaling, check_version
+from tests.doubles.gcp.memory import GoogleError, Session, finishes, handles
+from tests.doubles.gcp.pool_rules import DEFAULT_MACHINE, GPU_TAINT, check_management, check_pool, check_scaling, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -306,8 +306,9 @@ def set_management(session: Session, parameters: Mapping[str, str], body: Body) 
     """Whether GKE repairs and upgrades by itself; a cluster in a release channel is upgraded always."""
     name = parameters["name"]
     cluster = session.things[name.split("/nodePools/")[0]]
-    if cluster["releaseChannel"]["channel"] != "UNSPECIFIED" and not body["management"].get("autoUpgrade"):
-        raise invalid("Auto_upgrade must be true when release_channel is set.")
+    channel = cluster["releaseChannel"]["channel"]
+    if channel != "UNSPECIFIED":
+        check_management(body["management"], channel)
     _pool(session, name)
     return _change(session, name, "SET_NODE_POOL_MANAGEMENT", UPDATE_S, changes={"management": body["management"]})
 

@@ -162,7 +162,7 @@ def test_clusters_that_can_not_be(google: Google, change: dict[str, Any], proble
         ({"autoscaling": {"enabled": True, "maxNodeCount": 1, "totalMaxNodeCount": 1}}, "Only one of"),
         ({"autoscaling": {"enabled": True}}, "must be greater than zero"),
         ({"upgradeSettings": {"maxSurge": 0, "maxUnavailable": 0}}, "can't both be zero"),
-        ({"management": {"autoRepair": True, "autoUpgrade": False}}, "autoUpgrade must be true"),
+        ({"management": {"autoRepair": True, "autoUpgrade": False}}, "Auto_upgrade cannot be false when release_channel REGULAR is set"),
         ({"locations": ["us-east1-b"]}, "is no zone of us-central1"),
         ({"version": "1.36.1-gke.1127000"}, "must not be greater than the control plane's"),
         ({"machine": "n1-standard-4", "gpu": "nvidia-tesla-t4", "placementPolicy": {"type": "COMPACT"}}, "Compact placement"),
