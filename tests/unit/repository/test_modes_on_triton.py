@@ -59,7 +59,7 @@ def endpoint(tool: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     keys = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
-    command = [tool("versitygw"), "--quiet", "--port", f"127.0.0.1:{port}", "posix", tmp_path / "objects"]
+    command = [str(tool("versitygw")), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(tmp_path / "objects")]
     with subprocess.Popen(command, env={**os.environ, **keys}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
 
         def answers() -> bool:
