@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -26,10 +27,12 @@ from components.errors import FleetError
 from components.repository import objectstore, progress, publish, release, s3bucket, s3client, s3send, store, sync
 from components.repository.layout import tree_name
 from components.repository.quickput import QuickPut, Written
+from components.repository.s3 import past_plan
 from components.repository.s3client import Location
 from components.repository.s3send import Sender
 from components.repository.scan import scan
 from components.repository.sync import BucketProvider, ReleaseProvider
+from components.settings.repository import RepositorySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -347,6 +350,29 @@ def test_roll_back_to_a_release_that_is_kept(s3: S3Client, server: str, folder: 
     ReleaseProvider().delete("", made[2])
     assert ReleaseProvider().read("id", back).outs == {**back, "missing": []}
     assert ReleaseProvider().read("id", made[2]).outs == {**made[2], "missing": []}  # kept in its turn
+
+
+def test_roll_back_by_name(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = iter(range(1_700_000_000, 1_800_000_000, 86_400))
+    monkeypatch.setattr(publish, "time", SimpleNamespace(time=lambda: float(next(days)), sleep=time.sleep))
+    made = successive(folder, server, 3, keep=2)
+    assert [outputs["name"] for outputs in made] == ["20231114-221320", "20231115-221320", "20231116-221320"]
+    assert made[2]["previous"] == ["20231115-221320", "20231114-221320"]
+    settings = {"bucket": BUCKET, "prefix": "releases", "endpoint": server, "clusterEndpoint": "http://10.0.0.1:1"}
+    for wanted in ("20231115-221320", made[1]["digest"], made[1]["digest"][:8]):
+        plan = past_plan(RepositorySettings.model_validate({**settings, "release": wanted}))
+        assert (plan.digest, plan.models) == (made[1]["digest"], made[1]["models"])
+    with pytest.raises(FleetError) as caught:
+        past_plan(RepositorySettings.model_validate({**settings, "release": "20200101-000000"}))
+    assert str(caught.value) == (
+        "triton-fleet:repository.release (20200101-000000) is not in the bucket: there is nothing to roll back to, nothing was changed. "
+        f"Name one of those below s3://{BUCKET}/releases: "
+        + ", ".join(f"{outputs['name']} ({outputs['digest'][:12]})" for outputs in reversed(made))
+        + "."
+    )
+    back = create({**made[1], "release": made[1]["name"]})
+    assert back["name"] == "20231115-221320"
+    assert back["previous"] == ["20231116-221320", "20231114-221320"]
 
 
 def test_roll_back_to_what_is_gone_or_damaged(s3: S3Client, server: str, folder: Path) -> None:
