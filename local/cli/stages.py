@@ -50,7 +50,14 @@ STAGES: Final = (
         quick=True,
     ),
     Stage(name="unit", about="pure functions", paths=("tests/unit",), processes=8, quick=True, after=("tools",)),
-    Stage(name="components", about="components over the SDK's mocks", paths=("tests/components",), quick=True),
+    Stage(
+        name="components",
+        about="components over the SDK's mocks",
+        paths=("tests/components",),
+        processes=4,  # each loads the clouds' SDKs, seconds and half a gigabyte
+        distribution="loadfile",
+        quick=True,
+    ),
     Stage(name="charts", about="charts rendered by real Helm", paths=("tests/charts",), processes=8, after=("tools",)),
     Stage(
         name="engine",
