@@ -79,7 +79,6 @@ class NodePoolPlan:
     secure_boot: bool
     gvnic: bool
     streams: bool
-    auto_repair: bool
     max_surge: int
     max_unavailable: int
     accelerator: Accelerator | None = None
@@ -136,7 +135,6 @@ def cpu_plan(settings: GkeCpuPoolSettings, zones: Sequence[str]) -> NodePoolPlan
         secure_boot=True,
         gvnic=True,
         streams=False,
-        auto_repair=settings.auto_repair,
         **_upgrade(settings.upgrade),
     )
 
@@ -169,7 +167,6 @@ def gpu_plan(pool: GkeGpuPoolSettings, zones: Sequence[str]) -> NodePoolPlan:
         secure_boot=pool.os == "cos",
         gvnic=pool.gvnic,
         streams=pool.streams,
-        auto_repair=pool.auto_repair,
         accelerator=Accelerator(
             type=machine.gpu.accelerator,
             count=machine.gpus,
@@ -248,7 +245,8 @@ def declare(name: str, plan: NodePoolPlan, args: NodePoolArgs, opts: pulumi.Reso
         max_pods_per_node=args.pods_per_node,
         autoscaling=gcp.container.NodePoolAutoscalingArgs(location_policy=plan.location_policy, **numbers),
         # Upgrades are the release channel's; exclusions in `maintenance` hold them back.
-        management=gcp.container.NodePoolManagementArgs(auto_repair=plan.auto_repair, auto_upgrade=True),
+        # Both are GKE's condition for a cluster in a release channel, and ours always are.
+        management=gcp.container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
         upgrade_settings=gcp.container.NodePoolUpgradeSettingsArgs(
             strategy="SURGE", max_surge=plan.max_surge, max_unavailable=plan.max_unavailable
         ),

@@ -160,8 +160,6 @@ class GkeCpuPoolSettings(Model):
     """Their disks."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Further node labels."""
-    auto_repair: bool = True
-    """Whether GKE replaces nodes that don't answer."""
     upgrade: UpgradeSettings = UpgradeSettings(max_surge=1, max_unavailable=0)
     """How nodes are replaced."""
 
@@ -245,8 +243,6 @@ class GkeGpuPoolSettings(Model):
     """Google's virtual network card: higher bandwidth, and what large machines need."""
     compact_placement: bool = False
     """All nodes close together, in one zone."""
-    auto_repair: bool = True
-    """Whether GKE replaces nodes that don't answer."""
     upgrade: UpgradeSettings = UpgradeSettings()
     """How nodes are replaced."""
 

@@ -282,7 +282,6 @@ async def test_every_kind_of_gpu_pool(monitor: Monitor) -> None:
             "compactPlacement": True,
             "disk": {"size": 500, "iops": 8000, "throughput": 600},
             "upgrade": {"maxSurge": 1, "maxUnavailable": 0},
-            "autoRepair": False,
         },
     ]
     key = "projects/p-1/locations/us-central1/keyRings/r/cryptoKeys/k"
@@ -316,7 +315,7 @@ async def test_every_kind_of_gpu_pool(monitor: Monitor) -> None:
     assert big["nodeConfig"]["bootDisk"] == {
         "diskType": "hyperdisk-balanced", "sizeGb": 500, "provisionedIops": 8000, "provisionedThroughput": 600,
     }  # fmt: skip
-    assert big["management"] == {"autoRepair": False, "autoUpgrade": True}
+    assert big["management"] == {"autoRepair": True, "autoUpgrade": True}
 
 
 async def test_gpu_pools_come_after_the_pool_without(monitor: Monitor) -> None:

@@ -82,7 +82,7 @@ def test_reference_001_is_all_there() -> None:
     assert settings.cluster.cpu_pool.machine_type == "n1-standard-8"
     (gpu,) = settings.cluster.gpu_pools
     assert (gpu.machine_type, gpu.machine.gpu.name, gpu.machine.gpus) == ("n1-standard-4", "T4", 1)
-    assert (gpu.min, gpu.desired, gpu.max, gpu.disk.size, gpu.auto_repair) == (1, 2, 3, 100, True)
+    assert (gpu.min, gpu.desired, gpu.max, gpu.disk.size) == (1, 2, 3, 100)
     assert settings.stackdriver.enabled
     assert settings.ingress.kind == "istio"
     (entry,) = settings.serving
