@@ -2,7 +2,7 @@
 
 The whole stack file runs under the real engine with doubles for AWS and for nodes (tests/doubles), whose delays are the real clouds', all
 slowed down by one factor: control plane 9 min, node group 3 min, add-ons 1 to 2.5 min, NAT gateway 100 s (tests/doubles/aws/delays.py);
-pods 45 s until they are ready, Triton's 120 s (an image of 10 GB); models uploaded at 100 MB/s. Only the program, the engine, Helm and this
+pods 30 s until they are ready, Triton's 120 s (an image of 10 GB); models uploaded at 100 MB/s. Only the program, the engine, Helm and this
 machine are as quick as they are: with a factor of 1/60 they would be half of the whole, so that it is 1/4 by default.
 
 Three numbers, in seconds of the real clouds:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 STACK: Final = "eks-fil"
 CHAIN_BAR: Final = 1.10
 ORDER_BAR: Final = 1.8
-POD_S: Final = 45.0
+POD_S: Final = 30.0
 """Image pulled, probes passed; a guess that serves both sides alike."""
 TRITON_S: Final = 120.0
 MODELS_GB: Final = 24.0
