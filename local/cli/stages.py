@@ -48,6 +48,7 @@ STAGES: Final = (
         about="ruff check, ruff format, mypy --strict",
         commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)),
         quick=True,
+        first=True,  # half a minute, and what it says is what one wants to know first
     ),
     Stage(name="unit", about="pure functions", paths=("tests/unit",), processes=8, quick=True, after=("tools",)),
     Stage(
@@ -71,10 +72,11 @@ STAGES: Final = (
     Stage(
         name="clouds",
         about="whole cloud stacks under the real engine, over doubles of the clouds",
-        paths=("tests/doubles", "tests/engine/doubles", "tests/engine/clouds"),
+        paths=("tests/engine/clouds", "tests/engine/doubles", "tests/doubles"),
         processes=4,
         distribution="loadfile",
         after=("tools",),
+        first=True,
         ports=7500,
     ),
     Stage(

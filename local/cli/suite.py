@@ -1,7 +1,7 @@
 """`make test`: every check and test that this machine can run, with a count and the skips at the end.
 
 Stages run beside each other in a few lanes (local/cli/lanes.py), because half of them wait most of the time: for pods, for an autoscaler,
-for a process that was killed to come back. The longest is taken first, the others quick ones first. Those that start the embedded platform
+for a process that was killed to come back. The longest are taken first, the others quick ones first. Those that start the embedded platform
 do so on instances of their own (own folders, own ports), so that a `dev` that runs is not touched; whatever a test left running is stopped
 at the end. Stages go on after a failure: one run tells all that is wrong.
 """
@@ -181,7 +181,8 @@ class Suite:
         command += ["-p", "local.cli.suite_watch", f"--timeout={TEST_LIMIT_S:.0f}", "--durations=8", "--durations-min=5"]
         processes = min(stage.processes, os.cpu_count() or 1)
         if processes > 1:
-            command += ["-n", str(processes), "--dist", stage.distribution]
+            # In the order of ``paths``: xdist would begin with the files that have most tests, and those with few are whole stacks.
+            command += ["-n", str(processes), "--dist", stage.distribution, "--no-loadscope-reorder"]
         return [*command, *self.extra]
 
     def _call(self, command: Sequence[str], stage: Stage, output: IO[bytes] | None) -> int | None:
