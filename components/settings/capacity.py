@@ -107,7 +107,7 @@ def _group(pool: GpuPoolSettings, cluster: EksClusterSettings) -> Room:
 
 
 def _gke_pool(pool: GkeGpuPoolSettings, cluster: GkeClusterSettings) -> Room:
-    nodes = pool.max * (cluster.zones_of(pool.zones) if pool.per_zone else 1)
+    nodes = cluster.node_count(pool)
     return Room(
         name=pool.name,
         labels=pool.node_labels,

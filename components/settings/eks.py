@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from components.settings.base import Model, Problem, Problems
 from components.settings.eks_network import ZONE, CreatedNetworkSettings, EndpointSettings, NetworkSettings
 from components.settings.eks_pools import CpuPoolSettings, GpuPoolSettings
+from components.settings.pools import pool_name_problems
 
 if TYPE_CHECKING:
     from components.settings.base import FieldPath
@@ -155,19 +156,7 @@ class EksClusterSettings(Model):
         return self
 
     def _names(self) -> list[Problem]:
-        names = [pool.name for pool in self.gpu_pools]
-        problems = [
-            Problem(
-                at=("gpu_pools", index, "name"),
-                text=f"({name}) is gpuPools[{names.index(name)}]'s name too: one would overwrite the other. Give each a name of its own.",
-                also=(("gpu_pools", names.index(name), "name"),),
-            )
-            for index, name in enumerate(names)
-            if names.index(name) != index
-        ]
-        if "cpu" in names:
-            text = "(cpu) is the name of the pool without GPUs: one would overwrite the other. Choose another."
-            problems.append(Problem(at=("gpu_pools", names.index("cpu"), "name"), text=text))
+        problems = pool_name_problems([pool.name for pool in self.gpu_pools])
         twice = sorted({arn for arn in self.admins if self.admins.count(arn) > 1})
         if twice:
             text = f"names {', '.join(twice)} twice: EKS takes one access entry each, and the second would fail. Name it once."

@@ -17,6 +17,7 @@ from components.settings.eks import ImageRepositorySettings
 from components.settings.gke_maintenance import MaintenanceSettings
 from components.settings.gke_network import CreatedGcpNetworkSettings, GcpNetworkSettings, GkeEndpointSettings, Project
 from components.settings.gke_pools import GcpZone, GkeCpuPoolSettings, GkeGpuPoolSettings
+from components.settings.pools import pool_name_problems
 
 _REGION: Final = re.compile(r"^[a-z]+-[a-z]+\d+\Z")
 _ZONE: Final = re.compile(r"^[a-z]+-[a-z]+\d+-[a-z]\Z")
@@ -182,21 +183,12 @@ class GkeClusterSettings(Model):
         """Count the zones that a pool spans whose own are ``zones``."""
         return len(zones or self.zone_names or range(self.network.zone_count))
 
+    def node_count(self, pool: GkeGpuPoolSettings) -> int:
+        """Most nodes that a pool can have, over all its zones."""
+        return pool.max * (self.zones_of(pool.zones) if pool.per_zone else 1)
+
     def _names(self) -> list[Problem]:
-        names = [pool.name for pool in self.gpu_pools]
-        problems = [
-            Problem(
-                at=("gpu_pools", index, "name"),
-                text=f"({name}) is gpuPools[{names.index(name)}]'s name too: one would overwrite the other. Give each a name of its own.",
-                also=(("gpu_pools", names.index(name), "name"),),
-            )
-            for index, name in enumerate(names)
-            if names.index(name) != index
-        ]
-        if "cpu" in names:
-            text = "(cpu) is the name of the pool without GPUs: one would overwrite the other. Choose another."
-            problems.append(Problem(at=("gpu_pools", names.index("cpu"), "name"), text=text))
-        return problems
+        return pool_name_problems([pool.name for pool in self.gpu_pools])
 
     def _zones(self) -> list[Problem]:
         problems: list[Problem] = []
@@ -254,7 +246,7 @@ class GkeClusterSettings(Model):
     def _quota(self) -> list[Problem]:
         asked: dict[str, int] = {}
         for pool in self.gpu_pools:
-            most = pool.max * (self.zones_of(pool.zones) if pool.per_zone else 1) * pool.machine.gpus
+            most = self.node_count(pool) * pool.machine.gpus
             for key in (pool.machine.gpu.accelerator, "all"):
                 asked[key] = asked.get(key, 0) + most
         return [
@@ -273,7 +265,7 @@ class GkeClusterSettings(Model):
         if not isinstance(self.network, CreatedGcpNetworkSettings):
             return []
         room = IPv4Network(self.network.cidr).num_addresses // 2 // addresses_per_node(self.pods_per_node)
-        most = self.cpu_pool.max + sum(pool.max * (self.zones_of(pool.zones) if pool.per_zone else 1) for pool in self.gpu_pools)
+        most = self.cpu_pool.max + sum(self.node_count(pool) for pool in self.gpu_pools)
         if most <= room:
             return []
         text = (
