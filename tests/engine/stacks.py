@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from pulumi import automation as auto
+from pulumi.automation._stack import StackInitMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +115,8 @@ class Stack:
                 pulumi_command=_command(os.environ["PATH"]),
             )
             workspace.state, workspace.is_copy = self.state, self.template is not None
-            self._stack = _Stack.create(self.name, workspace)
+            # Not `_Stack.create`: that makes an auto.Stack, whichever class it is asked of.
+            self._stack = _Stack(self.name, workspace, StackInitMode.CREATE)
         return self._stack
 
     def _run(self) -> None:
