@@ -136,6 +136,24 @@ class Stack:
         summary = self._get().preview(on_output=self._on, color="never", diff=True, **options).change_summary
         return {str(getattr(key, "value", key)): count for key, count in summary.items() if str(getattr(key, "value", key)) != "same"}
 
+    def steps(self) -> dict[str, str]:
+        """`pulumi preview`: what would be done with each resource, by its logical name.
+
+        Without what stays, what is only read, and default providers. A replacement is one step.
+        """
+        steps: dict[str, str] = {}
+
+        def note(event: auto.EngineEvent) -> None:
+            if event.resource_pre_event is None:
+                return
+            step = event.resource_pre_event.metadata
+            operation, name = str(getattr(step.op, "value", step.op)), step.urn.split("::", 3)[3]
+            if operation not in {"same", "read"} and not name.startswith("default_"):
+                steps[name] = "replace" if "replace" in operation else operation
+
+        self.preview(on_event=note)
+        return steps
+
     def refresh(self) -> dict[str, int]:
         """`pulumi refresh`: what drifted."""
         self.said = ""
