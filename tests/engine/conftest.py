@@ -138,10 +138,10 @@ def template(engine_environment: dict[str, str], pulumi_cli: Path, tmp_path_fact
 
 
 @pytest.fixture
-def stack(
-    engine_environment: dict[str, str], template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_loops: None
+def stack(  # noqa: PLR0917 (fixtures)
+    engine_environment: dict[str, str], template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_loops: None, space: str
 ) -> Iterator[Callable[[Callable[[], None]], Stack]]:
-    """Makes stacks, and destroys them after the test."""
+    """Makes stacks, and destroys them after the test; before their namespace, which would take from under them what they delete."""
     # The inline program runs in this process, and its SDK reads these as it would in a process of its own.
     for key in ("KUBECONFIG", "PATH"):
         monkeypatch.setenv(key, engine_environment[key])
