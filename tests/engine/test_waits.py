@@ -77,7 +77,7 @@ def test_what_never_becomes_ready_says_why_is_kept_and_healed(
     kube.delete(CONFIG_MAP, space, "heir", propagation="Background")
     short = pulumi.ResourceOptions(custom_timeouts=SHORT)
 
-    def named(name: str, **more: Any) -> dict[str, Any]:
+    def named(name: str, **more: Any) -> Any:
         return {"name": name, "namespace": space, **more}
 
     def program() -> None:
