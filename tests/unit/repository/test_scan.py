@@ -258,7 +258,8 @@ def grow(root: Path, outside: Path, steps: list[tuple[list[str], str, bytes]]) -
                     os.mkfifo(path)
                 case _:
                     text = {"empty": b"", "pointer": b"version https://git-lfs.github.com/spec/v1\n", "ensemble": b'platform: "ensemble"\n'}
-                    path.write_bytes(text.get(kind, content))
+                    with path.open("xb") as stream:  # over a pipe that is there already it would wait for a reader
+                        stream.write(text.get(kind, content))
                     if kind == "closed":
                         path.chmod(0)
 
