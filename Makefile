@@ -11,6 +11,9 @@ PY := .venv/bin/python
 CLI := $(PY) -m local.cli
 # `make up KUBE_CONTEXT=kind-x` uses that cluster; `make up ARGS=--verbose` passes flags on.
 export KUBE_CONTEXT BUCKET S3_ENDPOINT CHARTS IMAGE URL
+# Python keeps the byte code of what it imports, here too where an image's environment forbids it: packages are compiled when they are first
+# imported (local/cli/bootstrap.py), and a Pulumi command is half a dozen Python processes, each of which would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 
 help: ## List the targets
