@@ -129,6 +129,8 @@ class Session:
             "TRITON_FLEET_INSTANCE": self.instance,
             "TRITON_FLEET_PORT_OFFSET": str(self.port_offset),
             **loopback_without_proxy(self.environ),
+            # Where the Makefile keeps byte code if it may not lie beside the sources: plain pulumi is as quick as `make up`.
+            **{name: value for name, value in self.environ.items() if name == "PYTHONPYCACHEPREFIX"},
             **platform_environment,
         }
 

@@ -42,8 +42,6 @@ TEST_LIMIT_S: Final = 600.0
 """A test that takes longer hangs: the longest, a load that takes the autoscaler up and down, takes three minutes on two busy cores."""
 STAGE_LIMIT_S: Final = 5400.0
 """Where even the limit of a test does not end a stage. Long, because `tools` builds everything from source when nothing is cached."""
-_NO_BYTE_CODE: Final = "PYTHONDONTWRITEBYTECODE"
-"""Set in many images. Tests start Python thousands of times: `import pulumi` alone is 0.25 s of CPU from byte code, 1.1 s from source."""
 _MYPY_CACHES: Final = 2
 """Kept: each has 300 MB, and who goes to and fro between two branches should not pay each time."""
 _LANES_KIB: Final = 7 * 2**20
@@ -84,7 +82,7 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
     """``base`` for tests: an instance of their own, the shared cache, no cluster, cloud or stack of the user's."""
     ours = ("AWS_", "PULUMI_", "KUBE", "GOOGLE_", "TRITON_FLEET_", "HELM_")
     kept = {name: value for name, value in base.items() if not name.startswith(ours) or name == "TRITON_FLEET_CACHE"}
-    for name in ("BUCKET", "S3_ENDPOINT", "CHARTS", "IMAGE", "URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", _NO_BYTE_CODE):
+    for name in ("BUCKET", "S3_ENDPOINT", "CHARTS", "IMAGE", "URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         kept.pop(name, None)
     return {
         **kept,
