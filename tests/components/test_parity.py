@@ -483,7 +483,10 @@ import pulumi
 from pulumi.runtime.stack import wait_for_rpcs
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.settings.load import parse
+from tests.components.conftest import accepting
 from tests.components.recording import start
+
+vars(sys.modules["pulumi.runtime.resource"]).update(accepting())
 
 async def main(cloud, raw):
     start(__import__(f"tests.components.test_{cloud}", fromlist=["Mocks"]).Mocks())
