@@ -112,7 +112,8 @@ class _Line(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         for key, value in answer.headers.items():
             if key.lower() not in {"connection", "transfer-encoding", "content-length", "server", "date"}:
-                self.send_header(key, value)
+                # Where an upload goes on: here too, not past the line.
+                self.send_header(key, value.replace(self.target, f"http://{self.headers['Host']}"))
         length = answer.headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(answer.data))
         self.send_header("Content-Length", length)
         self.end_headers()
