@@ -1,19 +1,42 @@
-"""S3 servers on loopback. Any client is let in that says testing/testing."""
+"""S3 servers on loopback, which let any client in that says testing/testing; and our images, unpacked once a process."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from local.images import box, build_all
+from local.paths import cache_root
+from local.progress import SilentReporter
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from local.toolchain import Toolchain
+
+
+@pytest.fixture(scope="session")
+def unpacked(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], box.Box]:
+    """An image's file system by the image's name, read-only when it runs: tritonserver's has 230 MB. Folders can be mounted at /models."""
+    made: dict[str, box.Box] = {}
+
+    def get(name: str) -> box.Box:
+        if sys.platform != "linux":
+            pytest.skip("images run on Linux only")
+        if reason := box.unusable():
+            pytest.skip(reason)
+        if name not in made:
+            (image,) = build_all(toolchain, cache_root(), SilentReporter(), [name])
+            made[name] = box.unpack(image.path, tmp_path_factory.mktemp("image") / "root", mounts=["/models"])
+        return made[name]
+
+    return get
 
 
 @pytest.fixture(scope="session")
