@@ -61,7 +61,7 @@ def updated_objects(space: str, *, changed: bool) -> None:
             provider=k8s.Provider("without-apply", kubeconfig="", context="triton-fleet", enable_server_side_apply=False)
         ),
     )
-    schema = {
+    schema: Any = {
         "type": "object",
         "description": "second" if changed else "first",
         "properties": {"spec": {"type": "object", "x_kubernetes_preserve_unknown_fields": True}},
