@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import json
 import os
 import sys
 import time
@@ -22,6 +25,7 @@ from tests.engine.stacks import TEMPLATE_STACK, Stack, make_template
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from local.platform import PlatformConfig
     from local.toolchain import Toolchain
 
 NAMESPACE = Kind("", "v1", "Namespace")
@@ -51,28 +55,55 @@ def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def control_plane(tool: Callable[[str], Path], toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A kubeconfig of an API server with its controllers."""
-    from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, PlatformError  # noqa: PLC0415
+    """A kubeconfig of an API server with its controllers: one for all processes of pytest-xdist, each test has a namespace of its own."""
+    from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformError  # noqa: PLC0415
 
     if sys.platform != "linux" or os.geteuid() != 0:
         lacks("an API server of our own needs root on Linux")
     for name in CONTROL_PLANE_TOOLS:
         tool(name)
-    # A name that no other process of tests takes; and where `make test` looks for what a killed test left running.
-    instance = f"engine-{os.getpid()}"
-    home = os.environ.get("TRITON_FLEET_HOME")
-    root = Path(home) if home else tmp_path_factory.mktemp("control-plane")
-    config = PlatformConfig(instance=instance, control_plane_only=True, root=root / instance)
-    platform = Platform(with_own_ports(config), toolchain)
-    try:
-        platform.start(None)
-    except PlatformError as error:
-        platform.stop()
-        lacks(f"the control plane does not start here: {error}")
+    folder = tmp_path_factory.getbasetemp()
+    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "control-plane"
+    shared.mkdir(exist_ok=True)
+    with _users(shared) as users:
+        platform = Platform(_config(shared, users), toolchain)
+        try:
+            platform.start(None)  # at once where it runs
+        except PlatformError as error:
+            platform.stop()
+            lacks(f"the control plane does not start here: {error}")
+        (shared / f"user-{os.getpid()}").touch()
     try:
         yield platform.environment()["KUBECONFIG"]
     finally:
-        platform.stop()
+        with _users(shared) as users:
+            (shared / f"user-{os.getpid()}").unlink()
+            if len(users) == 1:
+                platform.stop()
+
+
+@contextlib.contextmanager
+def _users(shared: Path) -> Iterator[list[Path]]:
+    """Who uses the control plane of ``shared``, while nobody comes or goes."""
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield list(shared.glob("user-*"))
+
+
+def _config(shared: Path, users: list[Path]) -> PlatformConfig:
+    """The instance of the first user, for all."""
+    from local.platform import PlatformConfig  # noqa: PLC0415
+
+    chosen = shared / "instance.json"
+    # A name that no other process of tests takes; and where `make test` looks for what a killed test left running.
+    instance = json.loads(chosen.read_text()) if users else {"instance": f"engine-{os.getpid()}"}
+    home = os.environ.get("TRITON_FLEET_HOME")
+    root = (Path(home) if home else shared) / instance["instance"]
+    config = PlatformConfig(control_plane_only=True, root=root, **instance)
+    if not users:
+        config = with_own_ports(config)
+        chosen.write_text(json.dumps({**instance, "port_offset": config.port_offset}))
+    return config
 
 
 @pytest.fixture(scope="session")

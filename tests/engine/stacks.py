@@ -148,7 +148,7 @@ class Stack:
                 return
             step = event.resource_pre_event.metadata
             operation, name = str(getattr(step.op, "value", step.op)), step.urn.split("::", 3)[3]
-            if operation not in {"same", "read"} and not name.startswith("default_"):
+            if operation not in {"same", "read"} and not (step.type.startswith("pulumi:providers:") and name.startswith("default")):
                 steps[name] = "replace" if "replace" in operation else operation
 
         self.preview(on_event=note)
