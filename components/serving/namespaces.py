@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import objects
 from components.naming import labels
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def serving_namespaces(
     parent: pulumi.Resource,
     after: Sequence[pulumi.Output[str]] = (),
     injection: Mapping[str, pulumi.Output[str]] | None = None,
-) -> dict[str, k8s.core.v1.Namespace]:
+) -> dict[str, objects.Namespace]:
     """Declare the namespaces of ``serving`` as children of ``parent`` and return them by name.
 
     They depend on the custom metrics API, so that a destroy deletes them while it is still served: Kubernetes never finishes deleting a
@@ -43,7 +44,7 @@ def serving_namespaces(
     sidecars.
     """
     return {
-        name: k8s.core.v1.Namespace(
+        name: objects.Namespace(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(
                 name=name, labels={**labels(_COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted", **(injection or {})}
