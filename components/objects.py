@@ -1,12 +1,13 @@
 """Kubernetes objects that nearly every stack declares, without the module of the SDK that has all fifty kinds of core/v1.
 
 ``pulumi_kubernetes.core.v1`` takes 0.2 s of CPU to load, a tenth of what the program of a whole preview does. These register what the SDK's
-classes register, which a test holds; metadata is the SDK's own. Kinds that few stacks need come from the SDK.
+classes register, which a test holds; metadata is the SDK's own. Kinds that few stacks need come from the SDK. (A stack
+on EKS loads the module all the same: `pulumi_eks` has it in the type of an output.)
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_kubernetes as k8s  # noqa: TC002  # the SDK reads the type of `metadata` at run time
@@ -18,13 +19,12 @@ if TYPE_CHECKING:
 class _Object(pulumi.CustomResource):
     """One object. Raises ValueError without a provider: nothing here says which version of the plugin another one would be."""
 
-    def __init__(self, name: str, kind: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions, *, group: str = "") -> None:
+    def __init__(self, name: str, kind: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
         if opts.provider is None:
             message = f"{kind} {name} has no provider: any version of the plugin could be taken."
             raise ValueError(message)
         given = {key: value for key, value in inputs.items() if value is not None}
-        version = f"{group}/v1" if group else "v1"
-        super().__init__(f"kubernetes:{group or 'core'}/v1:{kind}", name, {"apiVersion": version, "kind": kind, **given}, opts)
+        super().__init__(f"kubernetes:core/v1:{kind}", name, {"apiVersion": "v1", "kind": kind, **given}, opts)
 
     @property
     @pulumi.getter
@@ -70,29 +70,3 @@ class Secret(_Object):
         secret = pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
         inputs = {"metadata": metadata, "data": pulumi.Output.secret(data), "immutable": immutable}
         super().__init__(name, "Secret", inputs, pulumi.ResourceOptions.merge(opts, secret))
-
-
-class StorageClass(_Object):
-    """See ``k8s.storage.v1.StorageClass``: its module loads that of core/v1."""
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        metadata: k8s.meta.v1.ObjectMetaArgs,
-        provisioner: str,
-        parameters: Mapping[str, pulumi.Input[str]],
-        volume_binding_mode: Literal["Immediate", "WaitForFirstConsumer"],
-        allow_volume_expansion: bool,
-        opts: pulumi.ResourceOptions,
-    ) -> None:
-        inputs = {
-            "metadata": metadata,
-            "provisioner": provisioner,
-            "parameters": parameters,
-            "volumeBindingMode": volume_binding_mode,
-            "allowVolumeExpansion": allow_volume_expansion,
-        }
-        # As the SDK has it: the same object under an older version of its API.
-        older = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_="kubernetes:storage.k8s.io/v1beta1:StorageClass")])
-        super().__init__(name, "StorageClass", inputs, pulumi.ResourceOptions.merge(opts, older), group="storage.k8s.io")

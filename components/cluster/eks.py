@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import naming, objects
+from components import naming
 from components.cluster.eks_plan import POD_IDENTITY, addon_plans, check_admins, gpu_pool, node_groups, node_policies, with_profile
 from components.cluster.identity import (
     Account,
@@ -341,9 +341,9 @@ class EksCluster(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         ).arn
 
-    def _storage_class(self, provider: k8s.Provider, disk_key: pulumi.Input[str] | None) -> objects.StorageClass:
+    def _storage_class(self, provider: k8s.Provider, disk_key: pulumi.Input[str] | None) -> k8s.storage.v1.StorageClass:
         """Make the default one: a new cluster has none, and a claim without one waits for ever."""
-        return objects.StorageClass(
+        return k8s.storage.v1.StorageClass(
             STORAGE_CLASS,
             metadata=k8s.meta.v1.ObjectMetaArgs(name=STORAGE_CLASS, annotations={"storageclass.kubernetes.io/is-default-class": "true"}),
             provisioner="ebs.csi.aws.com",

@@ -20,16 +20,6 @@ WAYS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] =
     "Namespace": (objects.Namespace, k8s.core.v1.Namespace, {}),
     "ConfigMap": (objects.ConfigMap, k8s.core.v1.ConfigMap, {"data": {"file.json": "{}"}}),
     "Secret": (objects.Secret, k8s.core.v1.Secret, {"data": {"key": "dmFsdWU="}, "immutable": True}),
-    "StorageClass": (
-        objects.StorageClass,
-        k8s.storage.v1.StorageClass,
-        {
-            "provisioner": "ebs.csi.aws.com",
-            "parameters": {"type": "gp3"},
-            "volume_binding_mode": "WaitForFirstConsumer",
-            "allow_volume_expansion": True,
-        },
-    ),
 }
 
 
