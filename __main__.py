@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pulumi
 
-# Nearly all objects are the SDKs' classes, and live until the end. Python would look through them for garbage while they grow, and once more
-# before it exits: a third of what a preview costs. They are declared without that, and then left out of it.
+# Nearly all objects are the SDKs' classes, and live until the end. Python would look through them for garbage while they grow, and once
+# more before it exits: a third of what a preview costs. They are declared without that, and then left out of it.
 gc.disable()
 
 from components.fleet import TritonFleet, TritonFleetArgs  # noqa: E402  # after the line above

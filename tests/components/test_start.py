@@ -19,6 +19,7 @@ PROGRAM: Final = """
 import asyncio, gc, json, os, runpy, sys
 sys.path.insert(0, os.getcwd())
 import pulumi, yaml
+from pulumi.runtime.proto import callback_pb2
 from pulumi.runtime.stack import wait_for_rpcs
 
 ANSWERS = {
@@ -28,6 +29,16 @@ ANSWERS = {
     "gcp:compute/getZones:getZones": {"names": ["us-central1-a", "us-central1-b"], "id": "x"},
     "gcp:organizations/getProject:getProject": {"number": "1", "id": "x"},
 }
+
+class Callbacks:
+    def register_transform(self, transform):
+        return callback_pb2.Callback(token="t", target="nobody")
+
+async def callbacks():
+    return Callbacks()
+
+# As in conftest.py, which brings modules that no program loads.
+vars(sys.modules["pulumi.runtime.resource"]).update(_sync_monitor_supports_transforms=lambda: True, _get_callbacks=callbacks)
 
 class Mocks(pulumi.runtime.Mocks):
     def new_resource(self, args):
@@ -42,8 +53,6 @@ class Mocks(pulumi.runtime.Mocks):
 async def main(stack):
     with open(f"Pulumi.{stack}.yaml") as file:
         config = yaml.safe_load(file)["config"]
-    for entry in config["triton-fleet:serving"]:
-        entry.get("scaling", {}).pop("initialReplicas", None)  # by a transform, which mocks have not
     pulumi.runtime.set_mocks(Mocks(), project="triton-fleet", stack=stack, preview=True)
     pulumi.runtime.set_all_config({key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()})
     runpy.run_path("__main__.py", run_name="__main__")
