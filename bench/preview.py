@@ -2,8 +2,10 @@
 
 All run as users run them: a process of the CLI, the language host, a process of the program. The stacks are new, so that the preview plans
 all of them. Everything is there that a machine has after its first preview: the plugins that the engine asks for (which is one for each SDK
-that is installed, whatever the program uses) and Python's byte code. The doubles of the plugins are Python programs where the real ones are
-Go and Node; how long one takes to start is said apart (`double`).
+that is installed, whatever the program uses) and Python's byte code. The doubles of the clouds' plugins are Python programs where the real
+ones are Go and Node: they are forked from a process that has imported them, so that an answer does not wait for Python; how long one takes
+to start is said apart (`double`). All else starts cold: CLI, language host, program, the provider of the models' releases, and the plugin
+for Kubernetes, which is this project's own where the official one can't be had.
 
 Writes bench/results/preview.json. The last line has the ratios; exits with 1 when a bar is missed.
 """
@@ -34,15 +36,17 @@ from tests.doubles.docker_build import DOUBLE as DOCKER_BUILD
 from tests.doubles.eks.access import CLUSTER_FILE, write_aws_command
 from tests.doubles.gcp import DOUBLE as GCP
 from tests.doubles.install import environment, install_all
-from tests.engine.clouds.eks import EKS, eks_fleet
-from tests.engine.clouds.fleet import ROOT, path_with, pulumi_home
-from tests.engine.clouds.gke import gke_fleet
+from tests.doubles.warm import DOUBLES, Warm
+from tests.engine.clouds.eks import EKS, eks_settings
+from tests.engine.clouds.fleet import ROOT, Fleet, path_with, pulumi_home, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 BAR: Final = 2.5
 CLOUDS: Final = ("eks", "gke")
+_READ: Final = ("tests.doubles.aws.rows:load_models", "tests.doubles.gcp.api:load_documents")
+"""Descriptions of the clouds' APIs, which take the doubles longer to read than a preview may take in all."""
 _EMPTY: Final = "import pulumi\n\npulumi.export('nothing', 0)\n"
 
 
@@ -104,11 +108,20 @@ def measure(rounds: int, scratch: Path) -> tuple[dict[str, Taken], float]:
     cli = assemble(scratch / "cli", toolchain, Path(sys.executable))
     home, doubles, programs = pulumi_home(cli, scratch / "pulumi"), scratch / "doubles", scratch / "bin"
     doubles.mkdir()
-    install_all(home, [("aws", AWS), ("eks", EKS), ("gcp", GCP), ("docker-build", DOCKER_BUILD)])
     # A preview of a new stack knows no kubeconfig yet: nobody has to answer there.
     (doubles / CLUSTER_FILE).write_text(json.dumps({"server": "https://127.0.0.1:1", "authority": ""}), encoding="utf-8")
     write_aws_command(programs, doubles)
-    with Cloud() as cloud:
+    modules = [double.partition(":")[0] for double in (AWS, GCP, DOCKER_BUILD)]
+    with (
+        Cloud() as cloud,
+        Warm(scratch / "warm", preload=[*DOUBLES, *modules, *_READ]) as warm,
+        # A component: it has the SDK, as programs have.
+        Warm(
+            scratch / "component", preload=["pulumi.provider.server", "tests.doubles.provider_server", EKS.partition(":")[0]]
+        ) as component,
+    ):
+        install_all(home, [("aws", AWS), ("gcp", GCP), ("docker-build", DOCKER_BUILD)], python=warm.python)
+        install_all(home, [("eks", EKS)], python=component.python)
         known = {
             "PATH": path_with([programs, cli.parent, toolchain.path("helm").parent]),
             "PULUMI_HOME": str(home),
@@ -123,8 +136,8 @@ def measure(rounds: int, scratch: Path) -> tuple[dict[str, Taken], float]:
             **environment(doubles),
         }
         fleets = {
-            "eks": eks_fleet("eks", scratch / "eks", known, doubles),
-            "gke": gke_fleet("gke", scratch / "gke", known, doubles),
+            "eks": Fleet(scratch / "eks", "eks", known, doubles, eks_settings("eks")),
+            "gke": Fleet(scratch / "gke", "gke", known, doubles, settings_of("gke")),
         }
         programs_of: dict[str, Callable[[], object]] = {"empty": empty(scratch / "empty", known)}
         for name, fleet in fleets.items():
