@@ -26,13 +26,12 @@ from tests.doubles.aws import delays as aws
 from tests.doubles.cluster import TOOLS, start
 from tests.doubles.gcp import delays as gcp
 from tests.engine.clouds.eks import eks_environment, eks_fleet
-from tests.engine.clouds.fleet import ROOT, pulumi_home
-from tests.engine.clouds.gke import gke_environment, gke_fleet
+from tests.engine.clouds.fleet import ROOT, Fleet, pulumi_home
+from tests.engine.clouds.gke import gke_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.engine.clouds.fleet import Fleet
 
 STACKS: Final = ("eks-fil", "gke-fil")
 """References 000 and 002."""
@@ -197,9 +196,9 @@ def prepared(stack: str, factor: float, scratch: Path) -> Iterator[Fleet]:
                     eks_fleet(stack, scratch / "stack", {**environment, "AWS_ENDPOINT_URL_S3": address}, doubles), scratch / "models"
                 )
         else:
-            with _buckets(address) as store, gke_environment(cluster=cluster, pace=factor, buckets=address, **paths) as google:
+            with _buckets(address) as store, gke_environment(cluster=cluster, pace=factor, buckets=address, **paths) as (_, environment):
                 line.target = store
-                yield _with_models(gke_fleet(stack, scratch / "stack", google.environment, doubles), scratch / "models")
+                yield _with_models(Fleet(scratch / "stack", stack, environment, doubles), scratch / "models")
 
 
 def _with_models(fleet: Fleet, folder: Path) -> Fleet:

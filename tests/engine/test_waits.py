@@ -77,14 +77,14 @@ def test_what_never_becomes_ready_says_why_is_kept_and_healed(
     kube.delete(CONFIG_MAP, space, "heir", propagation="Background")
     short = pulumi.ResourceOptions(custom_timeouts=SHORT)
 
-    def named(name: str, **more: Any) -> dict[str, Any]:
+    def named(name: str, **more: Any) -> Any:
         return {"name": name, "namespace": space, **more}
 
     def program() -> None:
         k8s.apps.v1.Deployment("web", **deployment(space, replicas=1), opts=short)
         k8s.apps.v1.Deployment("lonely", **deployment(space, "lonely", replicas=1, annotations={"pulumi.com/timeoutSeconds": "5"}))
         k8s.core.v1.Service("service", metadata=named("service"), spec={"selector": {"app": "none"}, "ports": [{"port": 80}]}, opts=short)
-        waiting = named("settings", annotations={"pulumi.com/waitFor": "jsonpath={.data.done}=yes"})
+        waiting: Any = named("settings", annotations={"pulumi.com/waitFor": "jsonpath={.data.done}=yes"})
         k8s.core.v1.ConfigMap("settings", metadata=waiting, data={"a": "b"}, opts=short)
         k8s.core.v1.ConfigMap("held", metadata=named("held", finalizers=["example.com/hold"]), opts=short)
         k8s.core.v1.ConfigMap("heir", metadata=named("heir"), data={"a": "b"})

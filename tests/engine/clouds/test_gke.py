@@ -83,7 +83,7 @@ def test_marketplace_walk_through(google: Google, tmp_path: Path) -> None:
         "subject/ns/triton/sa/triton" in line for line in google.memory.left()
     ), "its bucket is read by Workload Identity"
     # GKE taints GPU nodes by itself only where a pool without GPUs is there already: it must not matter which pool is first.
-    taints = [node["spec"]["taints"] for node in nodes(cluster_double, "accel")]
+    taints = [node["spec"]["taints"] for node in nodes(google.cluster, "accel")]
     assert taints == [[{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]] * 2
     (made,) = bodies(google, "container.projects.locations.clusters.create")
     assert made["cluster"]["controlPlaneEndpointsConfig"]["ipEndpointsConfig"]["authorizedNetworksConfig"]["enabled"] is True
