@@ -92,6 +92,8 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
         **kept,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{base.get('PATH', os.defpath)}",
         "TRITON_FLEET_HOME": str(home),
+        # Plugins of SDKs that are installed and not used: the engine would try five times to get each, before every command.
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "TRITON_FLEET_INSTANCE": INSTANCE,
         "TRITON_FLEET_PORT_OFFSET": str(PORT_OFFSET),
     }

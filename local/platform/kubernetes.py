@@ -153,6 +153,8 @@ def controller_manager(binary: str, layout: Layout, environment: Mapping[str, st
             "--allocate-node-cidrs=false",
             # One of a kind: an election would only add its lease time to every start.
             "--leader-elect=false",
+            # As often as the dev stack's metrics are scraped, because someone waits for what a load does. Elsewhere it is 15 s.
+            "--horizontal-pod-autoscaler-sync-period=5s",
             "--profiling=false",
             "--v=1",
         ),

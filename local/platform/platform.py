@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -25,9 +26,10 @@ from local.platform import bootstrap, cgroups, containerd, identity, kubernetes,
 from local.platform import config as settings
 from local.platform.api import Api, ApiError
 from local.platform.errors import OWN_CLUSTER_HINT, PlatformError
-from local.platform.images import Importer
+from local.platform.images import Importer, contents
 from local.platform.layout import INSIDE, Layout
 from local.platform.plan import Component, Plan
+from local.platform.store import Stores, is_filled
 from local.progress import SilentReporter
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class Platform:
         self.layout = Layout(config.state)
         self._toolchain = toolchain
         self._images = tuple(images)
+        self._is_first_start = False
 
     # ---- what is asked
 
@@ -166,6 +169,8 @@ class Platform:
         since = identity.started_at(node)
         self._wait(node, "containerd", lambda: self._component_ready("containerd"))
         self._load(node, [image.path for image in self._images], reporter)
+        if self._is_first_start and self._images:
+            self._stores().keep(self._importer(node).present(), self.layout.containerd)
         with_dns = settings.COREDNS_IMAGE in self._importer(node).present()
         with self._api() as api:
             if with_dns:
@@ -214,6 +219,9 @@ class Platform:
         self.layout.create()
         for stale in (self.layout.node_record, self.layout.status):
             stale.unlink(missing_ok=True)
+        self._is_first_start = not self.config.control_plane_only and not is_filled(self.layout.containerd)
+        if self._is_first_start:
+            self._stores().adopt(self._wanted(), self.layout.containerd)
         pki.ensure(self.layout.pki)
         bound = sockets.bind_all(self.config.forwards)
         try:
@@ -320,7 +328,6 @@ class Platform:
     def _node_components(self, inside: Layout) -> list[Component]:
         layout = self.layout
         environment = self._component_environment(inside, self._tool("iptables"), str(Path(self._tool("runc")).parent))
-        overlay = not preflight.probe(self.config.state).get("overlay", "not tried")
         _write(
             layout.etc / "containerd.toml",
             containerd.configuration(
@@ -328,7 +335,7 @@ class Platform:
                 runc=self._tool("runc"),
                 shim=self._tool("containerd-shim-runc-v2"),
                 cni_plugins=self._tool("cni-plugins"),
-                snapshotter="overlayfs" if overlay else "native",
+                snapshotter=self._snapshotter,
             ),
         )
         _write(layout.cni / "10-triton-fleet.conflist", json.dumps(containerd.network_configuration(), indent=1))
@@ -364,6 +371,17 @@ class Platform:
             msg = f"Images can't be loaded: the platform {self.config.instance!r} does not run. Start it first (make up)."
             raise PlatformError(msg)
         self._load(node, list(files), report or SilentReporter())
+
+    @functools.cached_property
+    def _snapshotter(self) -> str:
+        return "native" if preflight.probe(self.config.state).get("overlay", "not tried") else "overlayfs"
+
+    def _stores(self) -> Stores:
+        runtime = str(Path(self._tool("containerd")).resolve())
+        return Stores(folder=paths.cache_root() / "containerd", runtime=runtime, snapshotter=self._snapshotter)
+
+    def _wanted(self) -> dict[str, str]:
+        return {name: digest for image in self._images for name, digest in contents(image.path).items()}
 
     def _importer(self, node: identity.NodeRecord) -> Importer:
         return Importer(node.pid, self._tool("ctr"))

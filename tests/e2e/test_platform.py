@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from local.platform.api import Api
 from local.platform.kubernetes import KERNEL_SETTINGS
 from local.progress import SilentReporter
 from tests.conftest import lacks, with_own_ports
+from tests.e2e.waits import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,22 +44,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 print("serving", flush=True)
 http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Handler).serve_forever()
 """
-
-
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 120) -> Any:
-    """The first true answer of ``condition``; an exception counts as not yet."""
-    deadline = time.monotonic() + timeout_s
-    last: object = None
-    while time.monotonic() < deadline:
-        try:
-            last = condition()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it may pass
-            last = error
-        else:
-            if last:
-                return last
-        time.sleep(0.2)
-    pytest.fail(f"{what} never came: {last!r}")
 
 
 def machine() -> dict[str, Any]:
@@ -368,9 +352,9 @@ def test_pods_answer_through_the_port_on_loopback(node: Platform, web_pods: str)
 def test_names_services_and_the_store_are_reached_from_a_pod_and_nothing_else_is(node: Platform, web_pods: str, kubectl: Path) -> None:
     program = (
         "import socket,urllib.request as u,json,errno\n"
-        "r={'web':u.urlopen('http://web/',timeout=5).read().decode(),'api':socket.gethostbyname('kubernetes.default'),"
-        "'store':u.urlopen('http://10.111.0.1:7070/health',timeout=5).status}\n"
-        "try: socket.create_connection(('192.0.2.1',80),timeout=5); r['out']='connected'\n"
+        "r={'web':u.urlopen('http://web/',timeout=20).read().decode(),'api':socket.gethostbyname('kubernetes.default'),"
+        "'store':u.urlopen('http://10.111.0.1:7070/health',timeout=20).status}\n"
+        "try: socket.create_connection(('192.0.2.1',80),timeout=20); r['out']='connected'\n"
         "except OSError as e: r['out']=errno.errorcode.get(e.errno)\n"
         "try: socket.gethostbyname('example.com'); r['dns']='found'\n"
         "except OSError as e: r['dns']='not found'\n"

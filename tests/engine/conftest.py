@@ -49,6 +49,10 @@ def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(asyncio, "new_event_loop", recorded)
     yield
     for loop in made:
+        # A program whose plugin died takes a moment to notice.
+        end = time.monotonic() + 10.0
+        while loop.is_running() and time.monotonic() < end:
+            time.sleep(0.01)
         if not loop.is_running() and not loop.is_closed():
             loop.close()
 

@@ -84,7 +84,7 @@ def test_what_never_becomes_ready_says_why_is_kept_and_healed(
         k8s.apps.v1.Deployment("web", **deployment(space, replicas=1), opts=short)
         k8s.apps.v1.Deployment("lonely", **deployment(space, "lonely", replicas=1, annotations={"pulumi.com/timeoutSeconds": "5"}))
         k8s.core.v1.Service("service", metadata=named("service"), spec={"selector": {"app": "none"}, "ports": [{"port": 80}]}, opts=short)
-        waiting = named("settings", annotations={"pulumi.com/waitFor": "jsonpath={.data.done}=yes"})
+        waiting: Any = named("settings", annotations={"pulumi.com/waitFor": "jsonpath={.data.done}=yes"})
         k8s.core.v1.ConfigMap("settings", metadata=waiting, data={"a": "b"}, opts=short)
         k8s.core.v1.ConfigMap("held", metadata=named("held", finalizers=["example.com/hold"]), opts=short)
         k8s.core.v1.ConfigMap("heir", metadata=named("heir"), data={"a": "b"})

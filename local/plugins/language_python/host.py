@@ -50,7 +50,7 @@ def _light_packages() -> None:
             sys.modules[name] = module
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and "pulumi" not in sys.modules:
     _light_packages()
 
 import grpc  # noqa: E402 (after the light packages)

@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.plugins.kubernetes.properties import UNKNOWN
-from tests.doubles.aws import PLUGIN, ec2, eks, iam, others
+from tests.doubles.aws import PLUGIN, ec2, eks, iam, machines, others
 from tests.doubles.aws.functions import FUNCTIONS
 from tests.doubles.aws.rows import Row, Session, Table, code_of, preview
 from tests.doubles.install import sdk_version
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.doubles.provider import World
 
-ROWS: Final[dict[str, Row]] = {**ec2.ROWS, **ec2.AUTOSCALING, **iam.ROWS, **others.ROWS, **eks.ROWS}
+ROWS: Final[dict[str, Row]] = {**ec2.ROWS, **machines.ROWS, **iam.ROWS, **others.ROWS, **eks.ROWS}
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _CONFIG: Final = frozenset(
     {"region", "profile", "version", "defaultTags", "skipCredentialsValidation", "skipMetadataApiCheck", "skipRegionValidation"}

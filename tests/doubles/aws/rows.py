@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import botocore.loaders
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, ParamValidationError
@@ -77,10 +78,11 @@ class Row:
     """Property -> where the create call takes it; None: not there, but in ``then`` or nowhere."""
     id: str
     """Path of the id in the create call's answer; with ``$``, a text of properties (``{tag[key]}`` is one within)."""
-    read: str
-    read_by: Template
-    description: str
-    """Path of the resource in the read call's answer."""
+    read: str = ""
+    """The call that reads it; nothing where ``look`` does."""
+    read_by: Template = field(default_factory=dict)
+    description: str = ""
+    """Path of the resource in the read call's answer; nothing where the answer is it."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Output -> path in the description."""
     computed: tuple[str, ...] = ()
@@ -121,6 +123,16 @@ class Row:
     """Once a create, an update (operation of the call) or a delete is done."""
 
 
+_LOADER: Final = botocore.loaders.create_loader()
+"""Keeps what it has read: descriptions of services are megabytes of JSON."""
+
+
+def load_models() -> None:
+    """Read the descriptions of the largest services, for processes that are forked from this one."""
+    for service in ("ec2", "eks", "iam"):
+        Session("us-east-1", "http://127.0.0.1:1", 0.0).client(service)
+
+
 class Session:
     """Clients of one region, and what a row's functions need."""
 
@@ -129,6 +141,7 @@ class Session:
         self._endpoint = endpoint
         self._pace = pace
         self._session = botocore.session.Session()
+        self._session.register_component("data_loader", _LOADER)
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._fault = threading.local()

@@ -12,7 +12,6 @@ import pytest
 from tests.doubles import docker_build as double
 from tests.doubles.aws import DOUBLE, PLUGIN
 from tests.doubles.aws.cloud import Cloud
-from tests.doubles.install import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,11 +28,11 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.engine
 
+DOUBLE_PLUGINS = [(PLUGIN, DOUBLE, None), (double.PLUGIN, double.DOUBLE, None)]
+
 
 @pytest.fixture
-def more_environment(pulumi_home: Path) -> Iterator[dict[str, str]]:
-    install(pulumi_home, PLUGIN, DOUBLE)
-    install(pulumi_home, double.PLUGIN, double.DOUBLE)
+def more_environment() -> Iterator[dict[str, str]]:
     with Cloud() as cloud:
         yield cloud.environment()
 

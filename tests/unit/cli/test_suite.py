@@ -192,3 +192,10 @@ def test_the_state_of_all_is_one_line(tmp_path: Path) -> None:
     lanes.running |= {"unit": 0.0, "e2e": 0.0}
     it.progress(chosen[1]).write_text("3 1 9 test_x\n")
     assert suite.status(lanes, it, chosen, 0.0).split("] ")[1] == "lint FAILED | unit 3/9, 1 failed (test_x) | e2e"
+
+
+def test_tests_download_no_plugins(tmp_path: Path) -> None:
+    found = suite.test_environment({"PATH": "/bin", "PULUMI_HOME": "/mine", "LANG": "C"}, tmp_path)
+    assert found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
+    assert "PULUMI_HOME" not in found
+    assert found["LANG"] == "C"
