@@ -9,8 +9,10 @@ from unittest.mock import AsyncMock
 
 import pulumi
 import pytest
+from pulumi.runtime import resource
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.proto import callback_pb2
+from pulumi.runtime.proto.source_pb2 import StackTrace
 from pulumi.runtime.settings import ROOT
 
 if TYPE_CHECKING:
@@ -80,6 +82,12 @@ def transforms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let resources have transforms."""
     for name, value in accepting().items():
         monkeypatch.setattr(f"pulumi.runtime.resource.{name}", value)
+
+
+@pytest.fixture(autouse=True)
+def _without_source_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK sends where in the program each resource is made, for the engine's messages: a fifth of the time here, and no engine."""
+    monkeypatch.setattr(resource, "_get_stack_trace", StackTrace)
 
 
 @pytest.fixture
