@@ -139,9 +139,13 @@ def test_progress_counts_with_and_without_processes(tmp_path: Path, processes: i
     file = tmp_path / "progress"
     assert suite_watch.read(file) is None
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "local.cli.suite_watch", "-n", str(processes), "-c", os.devnull, str(tmp_path)],
+        [
+            *(sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "local.cli.suite_watch"),
+            *("-n", str(processes), "-c", os.devnull, str(tmp_path)),
+        ],
         cwd=ROOT,
-        env={**os.environ, suite_watch.VARIABLE: str(file)},
+        # All other plugins take a second to load in each of the processes.
+        env={**os.environ, suite_watch.VARIABLE: str(file), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
