@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.plugins.kubernetes import VERSION, install, kubeconfig
+from local.plugins.kubernetes import VERSION, kubeconfig
 from local.plugins.kubernetes.client import ApiError, Client
 from local.plugins.kubernetes.naming import Kind
 from tests.conftest import lacks, with_own_ports
+from tests.doubles.warm import LIGHT, Warm
+from tests.engine.clouds.fleet import pulumi_home
 from tests.engine.kubelet import POD
 from tests.engine.stacks import TEMPLATE_STACK, Stack, make_template
 
@@ -117,20 +119,21 @@ def kube(control_plane: str) -> Client:
 
 
 @pytest.fixture(scope="session")
-def engine_environment(control_plane: str, pulumi_cli: Path, helm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A Pulumi of these tests' own, with the offline plugin installed as `make up` does it."""
+def engine_environment(
+    control_plane: str, pulumi_cli: Path, helm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """A Pulumi of these tests' own, with the offline plugin installed as `make up` does it, but that it starts warm."""
     root = tmp_path_factory.mktemp("engine")
-    home = root / "home"
-    install(pulumi_cli, home, root / "launcher")
-    return {
-        "PATH": f"{pulumi_cli.parent}{os.pathsep}{helm.parent}{os.pathsep}{os.environ['PATH']}",
-        "PULUMI_HOME": str(home),
-        "PULUMI_BACKEND_URL": (root / "backend").as_uri(),
-        "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "KUBECONFIG": control_plane,
-        "HELM_CACHE_HOME": str(root / "helm"),
-    }
+    with Warm(root / "warm", preload=(LIGHT, "local.plugins.kubernetes.server")) as warm:
+        yield {
+            "PATH": f"{pulumi_cli.parent}{os.pathsep}{helm.parent}{os.pathsep}{os.environ['PATH']}",
+            "PULUMI_HOME": str(pulumi_home(pulumi_cli, root, python=warm.python)),
+            "PULUMI_BACKEND_URL": (root / "backend").as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "KUBECONFIG": control_plane,
+            "HELM_CACHE_HOME": str(root / "helm"),
+        }
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from tests.doubles.aws import delays
-from tests.doubles.aws.rows import Row, Session, Update, Wait, code_of, same, unsent
+from tests.doubles.aws.rows import Row, Update, Wait, same, unsent
+from tests.doubles.aws.session import Session, code_of
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:

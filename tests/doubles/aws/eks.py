@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles import nodes
 from tests.doubles.aws import delays, shapes
-from tests.doubles.aws.rows import Row, Session, Update, Wait, same, unsent
+from tests.doubles.aws.rows import Row, Update, Wait, same, unsent
 from tests.doubles.provider import DoubleError, has_unknown
 
 if TYPE_CHECKING:
+    from tests.doubles.aws.session import Session
     from tests.doubles.provider import Call, Props
 
 _GONE: Final = ("ResourceNotFoundException",)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.aws import shapes
 from tests.doubles.aws.ec2 import TAGS, check_names
-from tests.doubles.aws.rows import Row, Session, Update, same, unsent
+from tests.doubles.aws.rows import Row, Update, same, unsent
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:
+    from tests.doubles.aws.session import Session
     from tests.doubles.provider import Call, Props
 
 

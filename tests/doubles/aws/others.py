@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from tests.doubles.aws.rows import Row, Session, Update, code_of, same, unsent
+from tests.doubles.aws.rows import Row, Update, same, unsent
+from tests.doubles.aws.session import Session, code_of
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:

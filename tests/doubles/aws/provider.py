@@ -11,7 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.plugins.kubernetes.properties import UNKNOWN
 from tests.doubles.aws import PLUGIN, ec2, eks, iam, machines, others
 from tests.doubles.aws.functions import FUNCTIONS
-from tests.doubles.aws.rows import Row, Session, Table, code_of, preview
+from tests.doubles.aws.rows import Row, Table, preview
+from tests.doubles.aws.session import Session, code_of
 from tests.doubles.install import sdk_version
 from tests.doubles.provider import Call, Checked, Double, DoubleError, Found, Props
 

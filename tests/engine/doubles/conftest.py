@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.doubles.aws.cloud import Cloud
 from tests.doubles.faults import Faults, Journal
 from tests.doubles.install import environment, install
 from tests.doubles.warm import DOUBLES, Warm
@@ -52,6 +53,21 @@ def template(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", engine["PATH"])
         return make_template(engine, tmp_path_factory.mktemp("template") / "stack")
+
+
+@pytest.fixture(scope="session")
+def cloud_server() -> Iterator[Cloud]:
+    """AWS: a server takes seconds to start, and forgets at once."""
+    with Cloud() as started:
+        yield started
+
+
+@pytest.fixture
+def cloud(cloud_server: Cloud) -> Iterator[Cloud]:
+    """AWS with nothing in it."""
+    cloud_server.reset()
+    yield cloud_server
+    cloud_server.reset()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.doubles.faults import Fault, Faults, Journal
 from tests.doubles.install import sdk_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.engine.conftest import Stack
@@ -56,17 +56,9 @@ NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnl
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
-    with Cloud() as started:
-        yield started
-
-
 @pytest.fixture
-def more_environment(cloud: Cloud) -> Iterator[dict[str, str]]:
-    cloud.reset()
-    yield cloud.environment()
-    cloud.reset()
+def more_environment(cloud: Cloud) -> dict[str, str]:
+    return cloud.environment()
 
 
 def trust(service: str) -> str:

@@ -11,12 +11,12 @@ import pytest
 
 from tests.doubles import docker_build as double
 from tests.doubles.aws import DOUBLE, PLUGIN
-from tests.doubles.aws.cloud import Cloud
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from tests.doubles.aws.cloud import Cloud
     from tests.engine.conftest import Stack
 
 with warnings.catch_warnings():
@@ -32,9 +32,8 @@ DOUBLE_PLUGINS = [(PLUGIN, DOUBLE, None), (double.PLUGIN, double.DOUBLE, None)]
 
 
 @pytest.fixture
-def more_environment() -> Iterator[dict[str, str]]:
-    with Cloud() as cloud:
-        yield cloud.environment()
+def more_environment(cloud: Cloud) -> dict[str, str]:
+    return cloud.environment()
 
 
 def test_an_image_is_built_once_and_again_when_its_source_changes(doubles: Callable[[Callable[[], None]], Stack], tmp_path: Path) -> None:
