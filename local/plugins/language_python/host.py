@@ -492,7 +492,7 @@ def main(arguments: list[str]) -> int:
         threading.Thread(target=end_with_engine, args=(0, ended), daemon=True).start()
     ended.wait()
     host.children.stop_all()
-    server.stop(grace=0.2).wait(1.0)
+    server.stop(grace=0.2).wait(0.4)
     return 0
 
 
