@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from local.cli.backend import PROJECT, STACK, Pending, StackLock, has_nothing_pending, is_selected, locks, repair, without_pending
 from local.cli.errors import CommandError, Terminated
 from local.plugins import language_python
 
@@ -25,10 +25,24 @@ if TYPE_CHECKING:
     from local.progress import TerminalReporter
     from local.toolchain import Toolchain
 
+__all__ = [
+    "COMPANIONS",
+    "PASSPHRASE",
+    "PROJECT",
+    "STACK",
+    "Pending",
+    "Pulumi",
+    "StackLock",
+    "assemble",
+    "end_orphans",
+    "locks",
+    "orphans",
+    "repair",
+    "without_pending",
+]
+
 COMPANIONS: Final = ("pulumi-language-python-exec", "pulumi-resource-pulumi-python")
 """Scripts that must lie beside the CLI: the runner of Python programs and the host of dynamic providers."""
-PROJECT: Final = "triton-fleet"
-STACK: Final = "dev"
 PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (no secret: the stack file that it would decrypt holds none)
 
 _NUMBER: Final = re.compile(r"\d+")
@@ -76,52 +90,6 @@ def _place(source: Path, target: Path) -> None:
     fresh.replace(target)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StackLock:
-    """A lock of the file backend: who holds the stack."""
-
-    file: Path
-    pid: int
-    host: str
-
-    def is_stale(self) -> bool:
-        """Whether the process that took the lock is gone. A lock of another machine is never called stale."""
-        if self.host != socket.gethostname():
-            return False
-        if self.pid <= 0:
-            return True
-        try:
-            # "pid (name) state ...": the name may hold spaces and brackets.
-            name, _, rest = (Path("/proc") / str(self.pid) / "stat").read_text(encoding="utf-8").rpartition(")")
-        except OSError:
-            return _is_gone(self.pid)
-        # A number is given to another process sooner or later: the holder of a lock is a pulumi or nobody. One that was killed and that its
-        # new parent has not asked for yet is still listed, as a zombie.
-        return "pulumi" not in name or rest.split()[0] in {"Z", "X"}
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-def locks(backend: Path, stack: str = STACK) -> list[StackLock]:
-    """Locks on ``stack`` in the file backend at ``backend``. One that can't be read counts as held by nobody."""
-    found = []
-    for file in sorted((backend / ".pulumi" / "locks" / "organization" / PROJECT / stack).glob("*.json")):
-        try:
-            said = json.loads(file.read_text(encoding="utf-8"))
-            found.append(StackLock(file=file, pid=int(said["pid"]), host=str(said["hostname"])))
-        except (OSError, ValueError, KeyError, TypeError):
-            found.append(StackLock(file=file, pid=0, host=socket.gethostname()))
-    return found
-
-
 def orphans(home: Path) -> list[int]:
     """Helpers (plugins, language hosts, dynamic providers) that an engine with PULUMI_HOME ``home`` left when it was killed.
 
@@ -165,60 +133,6 @@ def end_orphans(home: Path) -> int:
         while number == signal.SIGTERM and (left := orphans(home)) and time.monotonic() < deadline:
             time.sleep(0.05)
     return count
-
-
-def repair(backend: Path, stack: str = STACK) -> list[str]:
-    """Make the backend's files readable again after a kill or a loss of power; says what it did, a line each.
-
-    Sidecar files (``.attrs``) of an earlier way to run are dropped: they hold nothing that is needed, and an empty one makes Pulumi fail
-    with "failed to load checkpoint: EOF". A state that is cut off is replaced by the copy that Pulumi keeps of the one before.
-    """
-    stacks = backend / ".pulumi" / "stacks" / PROJECT
-    for sidecar in (*stacks.glob("*.attrs"), backend / ".pulumi" / "meta.yaml.attrs"):
-        sidecar.unlink(missing_ok=True)
-    state, before = stacks / f"{stack}.json", stacks / f"{stack}.json.bak"
-    if not state.exists() or _is_json(state) or not _is_json(before):
-        return []
-    fresh = state.with_suffix(".json.new")
-    shutil.copyfile(before, fresh)
-    fresh.replace(state)
-    return [f"The state of stack {stack} was cut off: going on with the one before it ({before.name})"]
-
-
-def _is_json(file: Path) -> bool:
-    try:
-        json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pending:
-    """An operation that was under way when Pulumi was killed."""
-
-    kind: str
-    """creating, updating, deleting, reading or importing."""
-    urn: str
-    inputs: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Logical name of the resource."""
-        return self.urn.rsplit("::", 1)[-1]
-
-
-def without_pending(deployment: dict[str, Any]) -> tuple[dict[str, Any], list[Pending]]:
-    """``deployment`` (as ``pulumi stack export`` prints it) without its pending operations, and those."""
-    inner = deployment.get("deployment") or {}
-    pending = inner.get("pending_operations") or []
-    operations = [
-        Pending(kind=str(one.get("type")), urn=str(resource.get("urn")), inputs=resource.get("inputs") or {})
-        for one in pending
-        if (resource := one.get("resource") or {})
-    ]
-    cleared = {**deployment, "deployment": {key: value for key, value in inner.items() if key != "pending_operations"}}
-    return cleared, operations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +200,8 @@ class Pulumi:
         self.backend.mkdir(parents=True, exist_ok=True)
         for text in repair(self.backend, self.stack):
             reporter.note(text)
-        self.run("stack", "select", "--create", self.stack)
+        if not is_selected(Path(self.environment["PULUMI_HOME"]), self.project, self.backend, self.stack):
+            self.run("stack", "select", "--create", self.stack)
 
     def heal(self, reporter: TerminalReporter) -> None:
         """Undo what a killed run left: its lock, and operations that nobody knows the end of.
@@ -294,25 +209,10 @@ class Pulumi:
         Raises:
             CommandError: another Pulumi works on the stack right now.
         """
-        held = locks(self.backend, self.stack)
-        for lock in held:
-            if not lock.is_stale():
-                message = (
-                    f"Stack {self.stack} is held by process {lock.pid} on {lock.host}: another pulumi works on it and two at once would "
-                    f"spoil its state. Wait for it, or end it; if it is no Pulumi, delete {lock.file}."
-                )
-                raise CommandError(message)
-        # They would go on with what they were told, beside this run.
-        ended = end_orphans(Path(self.environment["PULUMI_HOME"]))
-        if ended:
-            reporter.note(f"An earlier run was killed: ended {ended} of its helper processes")
-        for lock in held:
-            reporter.note(f"An earlier run was killed: removing its lock on stack {self.stack}")
-            lock.file.unlink(missing_ok=True)
-        exported = self.run("stack", "export").stdout
-        if '"pending_operations"' not in exported:
+        self._free(reporter)
+        if has_nothing_pending(self.backend, self.stack):
             return
-        cleared, operations = without_pending(json.loads(exported))
+        cleared, operations = without_pending(json.loads(self.run("stack", "export").stdout))
         if not operations:
             return
         for one in operations:
@@ -330,6 +230,24 @@ class Pulumi:
             if self.show(reporter, "refresh", "--yes", "--skip-preview", "--stack", self.stack):
                 message = "`pulumi refresh` failed after a run that was killed; its messages are above. Run the same command again."
                 raise CommandError(message)
+
+    def _free(self, reporter: TerminalReporter) -> None:
+        """Remove the lock of a run that was killed, and what still goes on of it. Raises CommandError when it was not killed."""
+        held = locks(self.backend, self.stack)
+        for lock in held:
+            if not lock.is_stale():
+                message = (
+                    f"Stack {self.stack} is held by process {lock.pid} on {lock.host}: another pulumi works on it and two at once would "
+                    f"spoil its state. Wait for it, or end it; if it is no Pulumi, delete {lock.file}."
+                )
+                raise CommandError(message)
+        # They would go on with what they were told, beside this run.
+        ended = end_orphans(Path(self.environment["PULUMI_HOME"]))
+        if ended:
+            reporter.note(f"An earlier run was killed: ended {ended} of its helper processes")
+        for lock in held:
+            reporter.note(f"An earlier run was killed: removing its lock on stack {self.stack}")
+            lock.file.unlink(missing_ok=True)
 
     def _settle(self, operations: list[Pending], reporter: TerminalReporter) -> None:
         """Remove Helm releases that a kill left half installed or unknown to the state: their names would be "still in use"."""

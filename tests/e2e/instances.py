@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from local.paths import cache_root
 from local.platform import Platform, PlatformConfig, PlatformError, with_free_ports
 from tests.conftest import ROOT, lacks
 
@@ -38,6 +39,8 @@ class Known:
     """The checkout whose stack is up."""
     is_empty: bool = False
     """Whether nothing of a stack is up."""
+    exports: dict[Path, str] = field(default_factory=dict)
+    """What `env` said in a checkout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +120,10 @@ class Instance:
             self.destroy()
 
     def shell(self, line: str) -> str:
-        """What a user types after eval "$(make -s env)"."""
-        script = f'set -eu\neval "$("{sys.executable}" -m local.cli env)"\n{line}'
+        """What a user types after eval "$(make -s env)", once, in this checkout."""
+        if self.project not in self.known.exports:
+            self.known.exports[self.project] = self.run("env")
+        script = f"set -eu\n{self.known.exports[self.project]}\n{line}"
         done = subprocess.run(
             ["bash", "-c", script], cwd=self.project, env=self.environment, capture_output=True, text=True, check=False, timeout=600
         )
@@ -142,8 +147,10 @@ def own_name(kind: str) -> str:
 @contextlib.contextmanager
 def own_offset(config: PlatformConfig) -> Generator[PlatformConfig]:
     """``config`` at ports that are free and that no other process of these tests takes meanwhile: two suites may look at once."""
+    folder = cache_root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
     for offset in range(_FIRST_OFFSET, _LAST_OFFSET, _STEP):
-        with (Path(tempfile.gettempdir()) / f"triton-fleet-test-ports-{offset}.lock").open("w") as lock:
+        with (folder / f"test-ports-{offset}").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 found = with_free_ports(config, offset, offset + 1)

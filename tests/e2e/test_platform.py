@@ -24,6 +24,7 @@ from local.platform.api import Api
 from local.platform.kubernetes import KERNEL_SETTINGS
 from local.progress import SilentReporter
 from tests.conftest import lacks, with_own_ports
+from tests.e2e.instances import own_name
 from tests.e2e.waits import until
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def tools(tool: Callable[[str], Path], toolchain: Toolchain) -> Toolchain:
 def control_plane(untouched: None, tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     # A folder name with a space and far beyond a unix socket's 108 characters: nothing inside may depend on it.
     root = tmp_path_factory.mktemp("a state folder " + "x" * 100) / "state"
-    platform = Platform(with_own_ports(PlatformConfig(instance="e2e-api", control_plane_only=True, root=root)), tools)
+    platform = Platform(with_own_ports(PlatformConfig(instance=own_name("api"), control_plane_only=True, root=root)), tools)
     try:
         platform.start()
         yield platform
@@ -92,7 +93,7 @@ def node(untouched: None, tools: Toolchain, tmp_path_factory: pytest.TempPathFac
     from local.images import build_all  # noqa: PLC0415 - only this test needs images
 
     images = build_all(tools, cache_root(), SilentReporter(), names=["pause:3.10", "coredns:v1.15.0", "dcgm-exporter:stand-in"])
-    config = with_own_ports(PlatformConfig(instance="e2e-node", root=tmp_path_factory.mktemp("node " + "y" * 100)))
+    config = with_own_ports(PlatformConfig(instance=own_name("node"), root=tmp_path_factory.mktemp("node " + "y" * 100)))
     platform = Platform(config, tools, images)
     try:
         platform.start()
@@ -190,16 +191,17 @@ def test_a_stopped_supervisor_counts_as_hung_and_is_replaced(control_plane: Plat
     record = identity.NodeRecord.read(control_plane.layout.node_record)
     assert record is not None
     os.kill(record.pid, signal.SIGSTOP)
-    monkeypatch.setattr("local.platform.status._STALE_S", 10.0)
-    until(lambda: control_plane.status().phase == "hung", "the notice")
-    control_plane.start()
+    with monkeypatch.context() as sooner:
+        sooner.setattr("local.platform.status._STALE_S", 4.0)
+        until(lambda: control_plane.status().phase == "hung", "the notice")
+        control_plane.start()
     assert control_plane.status().running
     assert not identity.is_alive(record)
 
 
 def test_another_shape_of_a_running_instance_is_refused(control_plane: Platform, tools: Toolchain) -> None:
     other = PlatformConfig(
-        instance="e2e-api", port_offset=control_plane.config.port_offset + 1, control_plane_only=True, root=control_plane.config.root
+        instance=own_name("api"), port_offset=control_plane.config.port_offset + 1, control_plane_only=True, root=control_plane.config.root
     )
     with pytest.raises(PlatformError, match="already runs with port offset"):
         Platform(other, tools).start()
@@ -207,7 +209,7 @@ def test_another_shape_of_a_running_instance_is_refused(control_plane: Platform,
 
 def test_a_namesake_with_another_folder_is_refused_and_does_no_harm(control_plane: Platform, tools: Toolchain, tmp_path: Path) -> None:
     before = pids(control_plane)
-    other = with_own_ports(PlatformConfig(instance="e2e-api", control_plane_only=True, root=tmp_path / "other"))
+    other = with_own_ports(PlatformConfig(instance=own_name("api"), control_plane_only=True, root=tmp_path / "other"))
     with pytest.raises(PlatformError, match=r"not this instance's(.|\n)*TRITON_FLEET_INSTANCE"):
         Platform(other, tools).start()
     assert pids(control_plane) == before
@@ -215,7 +217,7 @@ def test_a_namesake_with_another_folder_is_refused_and_does_no_harm(control_plan
 
 
 def test_a_taken_port_is_named_with_its_owner(tools: Toolchain, untouched: None, tmp_path: Path) -> None:
-    config = with_own_ports(PlatformConfig(instance="e2e-port", control_plane_only=True, root=tmp_path / "s"))
+    config = with_own_ports(PlatformConfig(instance=own_name("port"), control_plane_only=True, root=tmp_path / "s"))
     with (
         socket.create_server(("127.0.0.1", config.ports.apiserver)),
         pytest.raises(PlatformError, match=rf"{config.ports.apiserver}.*{os.getpid()}"),
@@ -223,42 +225,44 @@ def test_a_taken_port_is_named_with_its_owner(tools: Toolchain, untouched: None,
         Platform(config, tools).start()
 
 
-def test_two_starts_at_once_make_one_node(tools: Toolchain, untouched: None, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def second(tools: Toolchain, untouched: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """An instance that has not been started."""
+    config = PlatformConfig(instance=own_name("two"), control_plane_only=True, root=tmp_path_factory.mktemp("second") / "s")
+    platform = Platform(with_own_ports(config), tools)
+    yield platform
+    platform.stop()
+
+
+def test_two_starts_at_once_make_one_node(second: Platform, tools: Toolchain) -> None:
     import threading  # noqa: PLC0415
 
-    config = with_own_ports(PlatformConfig(instance="e2e-two", control_plane_only=True, root=tmp_path / "s"))
     errors: list[BaseException] = []
 
     def start() -> None:
         try:
-            Platform(config, tools).start()
+            Platform(second.config, tools).start()
         except BaseException as error:  # noqa: BLE001 - shown by the test
             errors.append(error)
 
-    platform = Platform(config, tools)
     threads = [threading.Thread(target=start) for _ in range(2)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(300)
-        assert not errors
-        assert platform.status().running
-        assert all(item.restarts == 0 for item in platform.status().components)
-    finally:
-        platform.stop()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert second.status().running
+    assert all(item.restarts == 0 for item in second.status().components)
 
 
-def test_a_stop_leaves_nothing_and_state_survives(tools: Toolchain, untouched: None, tmp_path: Path) -> None:
-    config = with_own_ports(PlatformConfig(instance="e2e-stop", control_plane_only=True, root=tmp_path / "s"))
-    platform = Platform(config, tools)
-    platform.start()
-    record = identity.NodeRecord.read(platform.layout.node_record)
+def test_a_stop_leaves_nothing_and_state_survives(second: Platform) -> None:
+    second.start()
+    record = identity.NodeRecord.read(second.layout.node_record)
     assert record is not None
-    platform.stop()
-    assert_nothing_left(platform, record)
-    platform.stop()
-    assert (config.state / "etcd").is_dir()
+    second.stop()
+    assert_nothing_left(second, record)
+    second.stop()
+    assert (second.config.state / "etcd").is_dir()
 
 
 def assert_nothing_left(platform: Platform, record: identity.NodeRecord) -> None:

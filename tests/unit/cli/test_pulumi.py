@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -214,6 +215,50 @@ def test_heal_removes_the_lock_and_the_pending_operations_of_a_killed_run(tmp_pa
     assert json.loads((tmp_path / "imported").read_text()) == {"deployment": {"resources": []}}
     assert "killed while creating ns" in stream.getvalue()
     assert list(made.backend.glob("healed-*")) == []
+
+
+def put_state(made: pulumi.Pulumi, text: str) -> None:
+    file = made.backend / ".pulumi" / "stacks" / "triton-fleet" / "dev.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def calls(folder: Path) -> str:
+    return (folder / "calls").read_text() if (folder / "calls").exists() else ""
+
+
+def noting(folder: Path) -> str:
+    """A CLI that writes down what it is asked for."""
+    return f"import sys\nwith open({str(folder / 'calls')!r}, 'a') as file: file.write(' '.join(sys.argv[1:]) + '\\n')\nprint('{{}}')\n"
+
+
+def test_a_state_with_nothing_pending_is_read_without_the_cli(tmp_path: Path) -> None:
+    made, reporter, _ = fake_cli(tmp_path, noting(tmp_path))
+    put_state(made, '{"version": 3, "checkpoint": {"latest": {"resources": []}}}')
+    made.heal(reporter)
+    assert calls(tmp_path) == ""
+    put_state(made, '{"version": 3, "checkpoint": {"latest": {"pending_operations": [{}]}}}')
+    made.heal(reporter)
+    assert calls(tmp_path) == "stack export\n"
+
+
+def test_a_stack_that_is_selected_already_is_not_selected_again(tmp_path: Path) -> None:
+    made, reporter, _ = fake_cli(tmp_path, noting(tmp_path))
+    asked = "stack select --create dev\n"
+    made.select(reporter)
+    assert calls(tmp_path) == asked
+    key = hashlib.sha1(str(tmp_path / "Pulumi.yaml").encode()).hexdigest()  # noqa: S324 (a file's name)
+    workspace = tmp_path / "workspaces" / f"triton-fleet-{key}-workspace.json"
+    workspace.parent.mkdir()
+    workspace.write_text('{"stack": "organization/triton-fleet/dev"}')
+    made.select(reporter)
+    assert calls(tmp_path) == asked * 2, "selected, but made it has to be"
+    put_state(made, "{}")
+    made.select(reporter)
+    assert calls(tmp_path) == asked * 2
+    workspace.write_text('{"stack": "organization/triton-fleet/other"}')
+    made.select(reporter)
+    assert calls(tmp_path) == asked * 3
 
 
 def test_heal_leaves_a_living_engine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
