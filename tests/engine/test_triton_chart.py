@@ -124,3 +124,7 @@ def test_what_is_applied_is_what_helm_renders(stack: Callable[[Callable[[], None
             del one["metadata"]["managedFields"], one["metadata"]["resourceVersion"]
             one.pop("status", None)
         assert again == live, (kind, name)
+    # Kubernetes' garbage collector looks for new kinds every half a minute; what is deleted with it in charge would wait for that.
+    for _, kind, name in wanted:
+        if kind == "PodMonitor":
+            kube.delete(Kind("monitoring.coreos.com", "v1", kind), space, name, propagation="Background")
