@@ -188,9 +188,9 @@ def test_failing_release_says_what_its_pods_say(
     stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path
 ) -> None:
     def program() -> None:
-        k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values={"replicas": 1}, timeout=10, atomic=atomic)
+        k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values={"replicas": 1}, timeout=timeout, atomic=atomic)
 
-    atomic = True
+    timeout, atomic = 6, True
     it = stack(program)
     with kubelet(kube, space, image_missing):
         text = it.fails(it.up)
@@ -204,6 +204,7 @@ def test_failing_release_says_what_its_pods_say(
     assert it.resources()["release"]["outputs"]["status"]["status"] == "failed"
     for pod in kube.list(Kind("", "v1", "Pod"), space):
         kube.delete(Kind("", "v1", "Pod"), space, pod["metadata"]["name"], propagation="Background")
+    timeout = 60
     with kubelet(kube, space, ready):
         it.up()
     assert it.resources()["release"]["outputs"]["status"]["status"] == "deployed"
