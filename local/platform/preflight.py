@@ -65,11 +65,13 @@ def repository_root() -> Path:
 
 def child_environment() -> dict[str, str]:
     """What a Python process of the platform gets: our modules and nothing of the caller's."""
+    # Bytecode where the caller keeps it (`make` names a folder); nothing of root's beside the sources.
+    kept = os.environ.get("PYTHONPYCACHEPREFIX")
     return {
         "PYTHONPATH": str(repository_root()),
         "PATH": os.defpath + ":/usr/sbin:/sbin",
         "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        **({"PYTHONPYCACHEPREFIX": kept} if kept else {"PYTHONDONTWRITEBYTECODE": "1"}),
     }
 
 
