@@ -1,10 +1,13 @@
 """TritonFleet: the wiring of all rooms. The one place that knows who hands what to whom; `clusters.py` knows which clouds there are.
 
-settings -> cluster -+- repository ------------------+
-                     +- prometheus -+- dcgm          +-> triton (one a serving entry) -> route -> exports
-                     |              +- adapters -----+
-                     +- device plugin, autoscaler, load balancers -+- placeholders
-                                                                   +- gateway
+settings -> cluster -+- repository --------------------------------+
+                     +- device plugin, autoscaler, load balancers -+-> triton (one a serving entry) -> route -> exports
+                     |                     +- placeholders         |
+                     |                     +- gateway's sidecars --+
+                     +- volumes - prometheus -+- dcgm, adapters
+                                              +- triton's PodMonitors alone
+
+What a stand-up waits for is this graph's longest way (bench/standup.py): an edge more is minutes.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ class TritonFleet(pulumi.ComponentResource):
         ).handle
         if settings.dcgm.enabled:
             DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster, metrics=metrics, settings=settings.dcgm, charts=settings.charts), child)
-        custom_metrics = metrics_apis(settings, cluster=cluster, metrics=metrics, rules=adapter_rules(settings.serving), child=child)
+        metrics_apis(settings, cluster=cluster, metrics=metrics, rules=adapter_rules(settings.serving), child=child)
         nodes = node_addons(settings, cluster, child, images)
         gateway = None
         if settings.ingress.kind == "istio":
@@ -101,7 +104,6 @@ class TritonFleet(pulumi.ComponentResource):
         namespaces = serving_namespaces(
             settings.serving,
             cluster=cluster,
-            custom_metrics=custom_metrics,
             parent=self,
             after=nodes.ready,
             injection=None if gateway is None else gateway.injection,
@@ -113,7 +115,6 @@ class TritonFleet(pulumi.ComponentResource):
                     cluster=cluster,
                     repository=repository,
                     metrics=metrics,
-                    custom_metrics=custom_metrics,
                     settings=entry,
                     namespace=namespaces[entry.namespace],
                     service_account_annotations=reader_annotations(settings, entry, made, repository, child),

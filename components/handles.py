@@ -103,6 +103,9 @@ class ClusterHandle:
     """Every Kubernetes resource of the fleet is made through this provider."""
     gpu_pools: tuple[GpuPool, ...] = ()
     """GPU pools that the stack itself makes; none on a cluster that was there before."""
+    volumes: pulumi.Output[str] | None = None
+    """Name of the StorageClass that the stack makes; resolves once its driver runs. The namespace of what claims a volume comes after it
+    and goes before it: a volume whose driver is gone is never deleted. None where volumes are the cluster's own affair."""
     aws: AwsAccess | None = None
     """Only on EKS."""
     gcp: GcpAccess | None = None

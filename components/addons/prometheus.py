@@ -156,6 +156,12 @@ def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mappin
     )
 
 
+def _behind_volumes(args: PrometheusStackArgs) -> pulumi.ResourceOptions | None:
+    if args.settings.storage is None or args.cluster.volumes is None:
+        return None
+    return pulumi.ResourceOptions(depends_on=release.after(args.cluster.volumes))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PrometheusStackArgs:
     """What PrometheusStack needs."""
@@ -178,7 +184,12 @@ class PrometheusStack(pulumi.ComponentResource):
     def __init__(self, name: str, args: PrometheusStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "PrometheusStack"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
-        namespace = release.namespace(naming.MONITORING_NAMESPACE, component="prometheus", opts=child)
+        namespace = release.namespace(
+            naming.MONITORING_NAMESPACE,
+            component="prometheus",
+            # The claim is the operator's, which leaves it behind: it goes with the namespace, and its volume is only deleted then.
+            opts=pulumi.ResourceOptions.merge(child, _behind_volumes(args)),
+        )
         stack = release.release(
             naming.PROMETHEUS_RELEASE,
             pin=versions.KUBE_PROMETHEUS_STACK,

@@ -1,8 +1,9 @@
 """An EKS cluster: network, control plane, nodes, EKS' own add-ons, and the identities of what runs on it.
 
 The order is what makes it come up: VPC and roles; the control plane with vpc-cni and kube-proxy; the node groups, all at once; then CoreDNS
-and the EBS driver, which need a node without taint. The Kubernetes provider waits for all of it, so that everything made through it has
-somewhere to run, and so that a destroy takes it all away while nodes, DNS and the storage driver still work.
+and the EBS driver, which need a node without taint. The Kubernetes provider waits for all of it but the driver, so that everything made
+through it has somewhere to run, and so that a destroy takes it all away while nodes and DNS still work. The driver takes longest of all and
+serves only what claims volumes: that waits for it (``ClusterHandle.volumes``), and goes before it.
 
 The control plane is pulumi-eks' component with its defaults off; the node groups are not (`nodegroups.py` says why). Its CoreDNS is never
 switched on: it would be made before any node, and fail after 20 minutes. It makes no Kubernetes object but a default StorageClass.
@@ -18,7 +19,16 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import naming
-from components.cluster.eks_plan import POD_IDENTITY, addon_plans, check_admins, gpu_pool, node_groups, node_policies, with_profile
+from components.cluster.eks_plan import (
+    EBS_DRIVER,
+    POD_IDENTITY,
+    addon_plans,
+    check_admins,
+    gpu_pool,
+    node_groups,
+    node_policies,
+    with_profile,
+)
 from components.cluster.identity import (
     Account,
     Identity,
@@ -124,6 +134,7 @@ class EksCluster(pulumi.ComponentResource):
             for plan in plans
         }
         addons = self._addons(name, control_plane, groups[plans[0].name], disk_key)
+        driver = addons.pop(EBS_DRIVER)
         oidc = aws.iam.OpenIdConnectProvider(
             name, url=control_plane.oidc_provider_url, client_id_lists=["sts.amazonaws.com"], tags=self._tags, opts=self._child
         )
@@ -134,16 +145,18 @@ class EksCluster(pulumi.ComponentResource):
             # Fixed from the first day: a kubeconfig that is not known in a preview would else plan to replace all that is in the cluster.
             cluster_identifier=f"{settings.region}/{settings.name}",
             enable_server_side_apply=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*groups.values(), *addons]),
+            # Without the volumes' driver: what claims none has no use for it, neither to come nor to go.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*groups.values(), *addons.values()]),
         )
         storage = self._storage_class(provider, disk_key)
-        ready = [storage.id, *(group.ready for group in groups.values()), *(addon.arn for addon in addons)]
+        ready = [*(group.ready for group in groups.values()), *(addon.arn for addon in addons.values())]
         self.registry = self._registry(name)
         karpenter = self._karpenter(name, control_plane, disk_key) if args.autoscaler == "karpenter" else None
         self.handle = ClusterHandle(
             name=after(pulumi.Output.from_input(settings.name), *ready),
             provider=provider,
             gpu_pools=tuple(gpu_pool(pool) for pool in settings.gpu_pools),
+            volumes=after(pulumi.Output.from_input(STORAGE_CLASS), storage.id, driver.arn),
             aws=AwsAccess(
                 region=pulumi.Output.from_input(settings.region),
                 vpc_id=network.vpc_id,
@@ -279,7 +292,9 @@ class EksCluster(pulumi.ComponentResource):
         ]
         return after(role.arn, *attachments)
 
-    def _addons(self, name: str, control_plane: eks.Cluster, cpu: NodeGroup, disk_key: pulumi.Input[str] | None) -> list[aws.eks.Addon]:
+    def _addons(
+        self, name: str, control_plane: eks.Cluster, cpu: NodeGroup, disk_key: pulumi.Input[str] | None
+    ) -> dict[str, aws.eks.Addon]:
         import pulumi_aws as aws  # noqa: PLC0415  # as above
 
         role = aws.iam.Role(f"{name}-ebs", assume_role_policy=pod_identity_trust(), tags=self._tags, opts=self._child)
@@ -307,11 +322,11 @@ class EksCluster(pulumi.ComponentResource):
                 resolve_conflicts_on_create="OVERWRITE",
                 resolve_conflicts_on_update="PRESERVE",
                 configuration_values=None if plan.configuration is None else json.dumps(plan.configuration, sort_keys=True),
-                pod_identity_associations=[identity] if plan.name == "aws-ebs-csi-driver" else None,
+                pod_identity_associations=[identity] if plan.name == EBS_DRIVER else None,
                 tags=self._tags,
                 opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=before)),
             )
-        return list(made.values())
+        return made
 
     def _addon_version(self, addon: Any) -> pulumi.Input[str]:
         """Version of an add-on: the one that is written down, else EKS' default for the Kubernetes version."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NODE_POLICIES: Final = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
 _SESSION_MANAGER_POLICY: Final = "AmazonSSMManagedInstanceCore"
 POD_IDENTITY: Final = "eks-pod-identity-agent"
+EBS_DRIVER: Final = "aws-ebs-csi-driver"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ def addon_plans() -> tuple[AddonPlan, ...]:
     return (
         AddonPlan(name=POD_IDENTITY, needs_nodes=False),
         AddonPlan(name="coredns", needs_nodes=True),
-        AddonPlan(name="aws-ebs-csi-driver", needs_nodes=True),
+        AddonPlan(name=EBS_DRIVER, needs_nodes=True),
     )
 
 

@@ -1,8 +1,11 @@
 """A GKE cluster: network, control plane, node pools, and the identities of nodes and pods.
 
-The order is what makes it come up: APIs; VPC with its way out, service account with its roles, key; the control plane; the pool without
-GPUs, because without one GKE doesn't taint GPU nodes; then the GPU pools. The Kubernetes provider waits for all of it and for the firewall
-rules that webhooks need, so that everything made through it has somewhere to run and goes away while nodes still work.
+The order is what makes it come up: APIs; VPC, service account with its roles, key; the control plane; the pools, all at once, when their
+way out is there. The Kubernetes provider waits for all of it and for the firewall rules that webhooks need, so that everything made through
+it has somewhere to run and goes away while nodes still work.
+
+GPU pools don't wait for the pool without GPUs, as they once did, because without one GKE doesn't taint GPU nodes: the taint is declared
+here, to the letter GKE's own, and so there whichever pool is first.
 
 The pool that GKE makes with a cluster is taken away at once: nothing of it could be changed later.
 """
@@ -112,7 +115,8 @@ class GkeCluster(pulumi.ComponentResource):
         )
         self.registry = self._registry(name, nodes.member, enabled, build_cache=args.build_cache)
         control_plane = self._control_plane(name, network, nodes.email, zones, self._secrets_key(name, enabled))
-        pools = self._pools(name, control_plane, nodes.email, zones)
+        # The control plane and GKE's first pool get what they need from Google by private access; pods pull from elsewhere.
+        pools = self._pools(name, after(control_plane.id, *network.way_out), nodes.email, zones)
         openings = []
         if settings.network.kind == "create" or settings.network.firewall:
             openings = open_firewall(
@@ -346,11 +350,11 @@ class GkeCluster(pulumi.ComponentResource):
         )
 
     def _pools(
-        self, name: str, control_plane: gcp.container.Cluster, service_account: pulumi.Output[str], zones: Sequence[str]
+        self, name: str, cluster: pulumi.Output[str], service_account: pulumi.Output[str], zones: Sequence[str]
     ) -> list[gcp.container.NodePool]:
         settings = self._settings
         args = NodePoolArgs(
-            cluster=control_plane.id,
+            cluster=cluster,
             project=settings.project,
             service_account=service_account,
             network_tag=self._network_tag,
@@ -359,10 +363,7 @@ class GkeCluster(pulumi.ComponentResource):
             pods_per_node=settings.pods_per_node,
             protect=settings.deletion_protection,
         )
-        cpu, *gpus = node_pools(settings, zones)
-        first = declare(f"{name}-{cpu.pool}", cpu, args, self._child)
-        behind = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=[first]))
-        return [first, *(declare(f"{name}-{plan.pool}", plan, args, behind) for plan in gpus)]
+        return [declare(f"{name}-{plan.pool}", plan, args, self._child) for plan in node_pools(settings, zones)]
 
     def _kubeconfig(self, control_plane: gcp.container.Cluster) -> pulumi.Output[str]:
         name = f"gke_{self._settings.project}_{self._settings.location}_{self._settings.name}"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 
 from components.cluster import gcp_plain
-from components.cluster.network import after
 from components.errors import FleetError
 from components.naming import type_token
 from components.settings.gke_network import zones_missing
@@ -49,18 +48,20 @@ _HEALTH_PORTS: Final = ("8000", "8001", "8080", "10256", "15021", "30000-32767")
 
 @dataclass(frozen=True, kw_only=True)
 class GcpNetwork:
-    """A VPC with a subnet that is ready for nodes."""
+    """A VPC with a subnet that is ready for a control plane."""
 
     project: str
     """Project of the VPC."""
     network: pulumi.Output[str]
     """The VPC's self link."""
     subnetwork: pulumi.Output[str]
-    """The subnet's self link; resolves once nodes in it have a way out."""
+    """The subnet's self link."""
     pod_range: str
     service_range: str
     control_plane: str
     """Addresses of the control plane."""
+    way_out: tuple[pulumi.Output[str], ...] = ()
+    """Known once nodes have a way out: what pods pull is not Google's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,14 +249,14 @@ class GcpVpc(pulumi.ComponentResource):
             },
             child,
         )
-        ready = [] if args.settings.nat == "none" else [self._nat(name, args, vpc.id, subnet.id, child)]
         self.network = GcpNetwork(
             project=args.project,
             network=vpc.output("selfLink"),
-            subnetwork=after(subnet.output("selfLink"), *ready),
+            subnetwork=subnet.output("selfLink"),
             pod_range=POD_RANGE,
             service_range=SERVICE_RANGE,
             control_plane=plan.control_plane,
+            way_out=() if args.settings.nat == "none" else (self._nat(name, args, vpc.id, subnet.id, child),),
         )
         self.register_outputs({"network": vpc.output("selfLink")})
 

@@ -81,9 +81,8 @@ PLACEHOLDER: Final = ".triton-fleet-empty"
 """Object that stands for an empty version folder, as an ensemble has: object stores have no folders. Triton ignores the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
-    """One object of a release."""
+class PlannedFile(NamedTuple):
+    """One object of a release. A tuple, as a scan makes ten thousands: a frozen dataclass takes thrice the time to make."""
 
     path: str
     """Path below the release's prefix, with forward slashes, such as ``add_sub/1/model.py``."""
@@ -198,6 +197,13 @@ def _is_litter(name: str) -> bool:
     return name in _LITTER or name.endswith(_LITTER_SUFFIXES)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 def _shown(path: str) -> str:
     """A path for a message: as it is where it can be printed."""
     try:
@@ -207,8 +213,7 @@ def _shown(path: str) -> str:
     return path if _ODD.search(path) is None else repr(path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A file of a model."""
 
     model: _Model
@@ -264,7 +269,7 @@ class _Model:
             return False
         for entry in entries:
             name = entry.name
-            if versions is not None and _VERSION.match(name) is not None and entry.is_dir():
+            if versions is not None and _VERSION.match(name) is not None and _is_folder(entry):
                 versions[name] = 0
             if _is_litter(name) or (entry.is_symlink() and not self._stays_inside(entry.path)):
                 continue
@@ -298,6 +303,9 @@ class _Model:
         return True
 
     def _add(self, source: str, path: str, seen: os.stat_result) -> None:
+        if path.isascii() and path.isprintable() and "\\" not in path and len(path) <= _RELEASE_PATH_BYTES and stat.S_ISREG(seen.st_mode):
+            self.files.append(_Found(self, path, source, seen))  # nearly all: told in a tenth of the time
+            return
         try:
             length = len(path.encode())
         except UnicodeEncodeError:
@@ -330,35 +338,35 @@ class _Model:
 
 def _read_all(found: Sequence[_Found], known: KnownFiles | None) -> list[PlannedFile]:
     """The files with their digests, large ones hashed side by side. What can't be read or is no model's file is told to its model."""
-    contents: list[_Content | _Refusal | None] = []
+    planned: list[PlannedFile] = []
+    unread: list[_Found] = []
     for file in found:
         digests = None if known is None else known.recall(file.path, file.seen)
-        contents.append(None if digests is None else _Content(file.seen.st_size, digests))
-    unread = [number for number, content in enumerate(contents) if content is None]
-    large = [number for number in unread if found[number].seen.st_size >= _LARGE]
+        if digests is None:
+            unread.append(file)
+        else:
+            planned.append(_planned(file, file.seen.st_size, digests))
+    large = [number for number, file in enumerate(unread) if file.seen.st_size >= _LARGE]
     # The largest first: otherwise the last one keeps everybody waiting.
-    large.sort(key=lambda number: -found[number].seen.st_size)
+    large.sort(key=lambda number: -unread[number].seen.st_size)
     with ThreadPoolExecutor(max(min(os.cpu_count() or 1, len(large)), 1), thread_name_prefix="triton-fleet-scan") as pool:
-        running = {number: pool.submit(_read, found[number].source) for number in large}
-        for number in unread:
-            contents[number] = running[number].result() if number in running else _read(found[number].source)
-    planned: list[PlannedFile] = []
-    for file, content in zip(found, contents, strict=True):
-        if isinstance(content, _Refusal):
-            file.model.refuse(content.what, content.remedy, file.source)
-        elif content is not None:
-            size, digests = content.size, content.digests
-            planned.append(PlannedFile(file.path, file.source, size, digests.sha256, digests.crc32c, file.seen.st_mtime_ns))
-    if known is not None:
-        for number in unread:
-            content, file = contents[number], found[number]
-            if isinstance(content, _Content) and content.size == file.seen.st_size:
+        running = {number: pool.submit(_read, unread[number].source) for number in large}
+        for number, file in enumerate(unread):
+            content = running[number].result() if number in running else _read(file.source)
+            if isinstance(content, _Refusal):
+                file.model.refuse(content.what, content.remedy, file.source)
+                continue
+            planned.append(_planned(file, content.size, content.digests))
+            if known is not None and content.size == file.seen.st_size:
                 known.learn(file.path, file.seen, content.digests)
     return planned
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+def _planned(file: _Found, size: int, digests: Digests) -> PlannedFile:
+    return PlannedFile(file.path, file.source, size, digests.sha256, digests.crc32c, file.seen.st_mtime_ns)
+
+
+class _Content(NamedTuple):
     """What a file holds."""
 
     size: int
@@ -366,8 +374,7 @@ class _Content:
     digests: Digests
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
+class _Refusal(NamedTuple):
     """What is wrong with a file, and what to do."""
 
     what: str

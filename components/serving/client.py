@@ -17,6 +17,7 @@ from components.naming import labels, type_token
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from components import objects
     from components.handles import ClusterHandle, ServingHandle
     from components.settings.serving import ClientSettings
 
@@ -81,7 +82,7 @@ class TritonClientArgs:
     """What TritonClient needs."""
 
     cluster: ClusterHandle
-    namespace: k8s.core.v1.Namespace
+    namespace: objects.Namespace
     serving: Sequence[ServingHandle]
     settings: ClientSettings
 

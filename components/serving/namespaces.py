@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import objects
 from components.naming import labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from components.handles import ClusterHandle, CustomMetricsHandle
+    from components.handles import ClusterHandle
     from components.settings.serving import ServingSettings
 
 _COMPONENT: Final = "triton"
@@ -30,20 +31,22 @@ def serving_namespaces(
     serving: Sequence[ServingSettings],
     *,
     cluster: ClusterHandle,
-    custom_metrics: CustomMetricsHandle,
     parent: pulumi.Resource,
     after: Sequence[pulumi.Output[str]] = (),
     injection: Mapping[str, pulumi.Output[str]] | None = None,
-) -> dict[str, k8s.core.v1.Namespace]:
+) -> dict[str, objects.Namespace]:
     """Declare the namespaces of ``serving`` as children of ``parent`` and return them by name.
 
-    They depend on the custom metrics API, so that a destroy deletes them while it is still served: Kubernetes never finishes deleting a
-    namespace while an APIService is registered that nobody answers for. ``after`` are outputs of what else serves the pods in them, such
-    as a controller of load balancers and one of nodes: it comes before and goes after them. ``injection`` are labels that give pods
-    sidecars.
+    ``after`` are outputs of what serves the pods in them, such as a controller of load balancers and one of nodes: it comes before and goes
+    after them. Where a deployment claims volumes, what makes those does too. ``injection`` are labels that give pods sidecars.
+
+    What serves the autoscalers' metrics is not among it: an autoscaler without a metric keeps its least number of pods, and scales once
+    there is one. Nor does a destroy need that order, though Kubernetes finishes no namespace while an APIService is registered that nobody
+    answers for: both adapters take theirs away before what serves it. Behind a namespace that waits, a broken adapter would never go.
     """
+    claims = {entry.namespace for entry in serving if entry.prefetch.enabled and entry.prefetch.volume.storage_class is not None}
     return {
-        name: k8s.core.v1.Namespace(
+        name: objects.Namespace(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(
                 name=name, labels={**labels(_COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted", **(injection or {})}
@@ -51,7 +54,9 @@ def serving_namespaces(
             opts=pulumi.ResourceOptions(
                 parent=parent,
                 provider=cluster.provider,
-                depends_on=pulumi.Output.all(custom_metrics.ready, *after).apply(lambda _: list[pulumi.Input[pulumi.Resource]]()),
+                depends_on=pulumi.Output.all(*after, *([cluster.volumes] if name in claims and cluster.volumes is not None else [])).apply(
+                    lambda _: list[pulumi.Input[pulumi.Resource]]()
+                ),
             ),
         )
         for name in namespace_names(serving)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import objects
 from components.errors import FleetError
 from components.handles import ServingHandle
 from components.naming import labels, type_token
@@ -23,11 +24,10 @@ from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, chart_values
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from components.handles import (
         ClusterHandle,
-        CustomMetricsHandle,
         GpuPool,
         LoadBalancerHandle,
         MetricsHandle,
@@ -50,10 +50,8 @@ class TritonArgs:
     repository: RepositoryHandle
     metrics: MetricsHandle
     """Brings the PodMonitor's kind; nothing of it goes into the values."""
-    custom_metrics: CustomMetricsHandle
-    """Serves what the autoscaler reads."""
     settings: ServingSettings
-    namespace: k8s.core.v1.Namespace
+    namespace: objects.Namespace
     """The namespace named in the settings."""
     image: pulumi.Input[str] | None = None
     """What to pull in place of the settings' image, where that is the name of one of the stack's own."""
@@ -103,11 +101,12 @@ class Triton(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=args.cluster.provider,
-                # Gone before the operator and the adapter are: they still tear down what hangs on the PodMonitor and the autoscaler.
-                depends_on=pulumi.Output.all(args.metrics.url, args.custom_metrics.ready).apply(
-                    lambda _: [args.namespace, *(made for made in (secret, key) if made is not None)]
-                ),
-                transforms=[leave_replicas] if settings.scaling.initial_replicas is not None else None,
+                # Neither Prometheus nor what serves the autoscaler's metrics: pods load their models in the meantime.
+                depends_on=[args.namespace, *(made for made in (secret, key) if made is not None)],
+                transforms=[
+                    monitored_by(args.metrics),
+                    *([leave_replicas] if settings.scaling.initial_replicas is not None else []),
+                ],
             ),
         )
         # The chart's URN is given out when all of its objects are ready, and it is known in a preview, unlike its list of objects.
@@ -118,7 +117,7 @@ class Triton(pulumi.ComponentResource):
         )
         self.register_outputs({"service": self.handle.service})
 
-    def _credentials(self, name: str, args: TritonArgs) -> k8s.core.v1.Secret | None:
+    def _credentials(self, name: str, args: TritonArgs) -> objects.Secret | None:
         """Declare the Secret with static credentials, if the repository needs one.
 
         Immutable and named by Pulumi: other credentials are another Secret under another name, so that the pod template changes with them
@@ -126,7 +125,7 @@ class Triton(pulumi.ComponentResource):
         """
         if args.repository.credentials is None:
             return None
-        return k8s.core.v1.Secret(
+        return objects.Secret(
             f"{name}-credentials",
             metadata=k8s.meta.v1.ObjectMetaArgs(namespace=args.namespace.metadata.name, labels=labels(COMPONENT, args.settings.name)),
             immutable=True,
@@ -135,17 +134,34 @@ class Triton(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
         )
 
-    def _key_file(self, name: str, args: TritonArgs) -> k8s.core.v1.Secret | None:
+    def _key_file(self, name: str, args: TritonArgs) -> objects.Secret | None:
         """Declare the Secret with a Google key file, if the repository needs one; see `_credentials` for how it changes."""
         if args.repository.key_file is None:
             return None
-        return k8s.core.v1.Secret(
+        return objects.Secret(
             f"{name}-{KEY_FILE_SECRET}",
             metadata=k8s.meta.v1.ObjectMetaArgs(namespace=args.namespace.metadata.name, labels=labels(COMPONENT, args.settings.name)),
             immutable=True,
             data=_secret(args.repository.key_file.apply(lambda content: _encoded({KEY_FILE: content}))),
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
         )
+
+
+def monitored_by(metrics: MetricsHandle) -> Callable[[pulumi.ResourceTransformArgs], pulumi.ResourceTransformResult | None]:
+    """Make the chart's PodMonitor alone wait for Prometheus, whose kind it is.
+
+    The engine asks before it makes an object of the chart, and waits for the answer. It does not write down what an object of a plugin's
+    chart depends on by a transform of the chart's (Pulumi 3.255), so that a destroy has no order between the two. It needs none: the kind
+    outlives Prometheus' release, and the operator puts no finalizer on what is of it.
+    """
+
+    def wait(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        if args.type_ != "kubernetes:monitoring.coreos.com/v1:PodMonitor":
+            return None
+        behind = pulumi.ResourceOptions(depends_on=metrics.url.apply(lambda _: list[pulumi.Input[pulumi.Resource]]()))
+        return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, behind))
+
+    return wait
 
 
 def leave_replicas(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:

@@ -116,5 +116,4 @@ class Model(BaseModel):
         use_enum_values=False,
         validate_default=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
     )

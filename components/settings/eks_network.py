@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from components.settings.base import Model, Problem, Problems
-from components.settings.pools import EVERYONE, Network
+from components.settings.pools import EVERYONE, Network, public_problems
 
 ZONE: Final = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d[a-z]\Z")
 """Form of an availability zone's name."""
@@ -112,15 +112,7 @@ class EndpointSettings(Model):
             problems.append(
                 Problem(at=("private",), text="and public are both false: nobody could reach the API. Set one of them to true.")
             )
-        if self.public and not self.public_cidrs:
-            text = (
-                "is missing: the public endpoint would be open to the whole internet. "
-                "Name the networks that you work from, or write [0.0.0.0/0] if that is meant, or set public to false."
-            )
-            problems.append(Problem(at=("public_cidrs",), text=text, also=(("public",),)))
-        if not self.public and self.public_cidrs:
-            text = "would be ignored: public is false, and EKS refuses both together. Leave it out or set public to true."
-            problems.append(Problem(at=("public_cidrs",), text=text, also=(("public",),)))
+        problems += public_problems(public=self.public, cidrs=self.public_cidrs, refused=", and EKS refuses both together")
         if self.public and not self.private and self.public_cidrs and not set(self.public_cidrs) & set(EVERYONE):
             text = "is false while publicCidrs limits the public endpoint: nodes are locked out and never join. Set private to true."
             problems.append(Problem(at=("private",), text=text, also=(("public_cidrs",), ("public",))))

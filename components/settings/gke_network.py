@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.settings.base import Model, Problem, Problems
 from components.settings.gke_pools import GcpZone
-from components.settings.pools import Network
+from components.settings.pools import Network, public_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -149,15 +149,7 @@ class GkeEndpointSettings(Model):
         if not self.private:
             text = "is false, and a GKE control plane has its address inside the VPC in any case. Leave it out."
             problems.append(Problem(at=("private",), text=text))
-        if self.public and not self.public_cidrs:
-            text = (
-                "is missing: the public endpoint would be open to the whole internet. "
-                "Name the networks that you work from, or write [0.0.0.0/0] if that is meant, or set public to false."
-            )
-            problems.append(Problem(at=("public_cidrs",), text=text, also=(("public",),)))
-        if not self.public and self.public_cidrs:
-            text = "would be ignored: public is false. Leave it out or set public to true."
-            problems.append(Problem(at=("public_cidrs",), text=text, also=(("public",),)))
+        problems += public_problems(public=self.public, cidrs=self.public_cidrs)
         if problems:
             raise Problems(*problems)
         return self

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from components.errors import FleetError
+from components.fielddocs import field_docs
 from components.naming import PROJECT
 from components.settings import Settings
 from components.settings.base import Model, Problems
@@ -285,10 +286,12 @@ def _show(value: object) -> str:
 
 def _purpose(path: FieldPath, owner: type[Model] | None) -> str:
     """What the key's own documentation begins with, or nothing."""
-    field = next((field for name, field in (owner or Model).model_fields.items() if path and (field.alias or name) == path[-1]), None)
-    if field is None or not field.description:
+    model = owner or Model
+    named = next((name for name, field in model.model_fields.items() if path and (field.alias or name) == path[-1]), None)
+    text = None if named is None else field_docs(model).get(named)
+    if not text:
         return ""
-    sentence = re.split(r"[.,;:](?:\s|$)", " ".join(field.description.split()), maxsplit=1)[0]
+    sentence = re.split(r"[.,;:](?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
     return f"it is the {sentence[0].lower()}{sentence[1:]}, and " if sentence else ""
 
 

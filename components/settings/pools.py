@@ -30,6 +30,20 @@ Network = Annotated[str, AfterValidator(check_network)]
 """IPv4 network in CIDR notation."""
 
 
+def public_problems(*, public: bool, cidrs: Sequence[str], refused: str = "") -> list[Problem]:
+    """What is wrong with the networks that may reach a Kubernetes API. ``refused``: what the cloud says to some without an address."""
+    at, also = ("public_cidrs",), (("public",),)
+    if public and not cidrs:
+        text = (
+            "is missing: the public endpoint would be open to the whole internet. "
+            "Name the networks that you work from, or write [0.0.0.0/0] if that is meant, or set public to false."
+        )
+        return [Problem(at=at, text=text, also=also)]
+    if cidrs and not public:
+        return [Problem(at=at, text=f"would be ignored: public is false{refused}. Leave it out or set public to true.", also=also)]
+    return []
+
+
 class WholeSharing(Model):
     """Each pod has whole GPUs."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args, get_origi
 
 from pydantic_core import PydanticUndefined
 
+from components.fielddocs import field_docs
 from components.settings import Settings
 from components.settings.base import DnsLabel, Duration, Model, Quantity
 
@@ -46,7 +47,7 @@ def page(text: str) -> str:
 def _section(name: str, field: FieldInfo) -> Iterator[str]:
     yield f"### `{field.alias or name}`"
     yield ""
-    yield _text(field)
+    yield _text(Settings, name)
     yield ""
     yield "| key | kind | default | |"
     yield "|---|---|---|---|"
@@ -69,12 +70,13 @@ def _rows(model: type[Model], path: str, of: str = "") -> Iterator[str]:
         if len(inner) == 1:
             yield from _rows(*inner[0], of)
             continue
-        yield f"| `{key}`{of} | {_kind(field)} | {_default(field)} | {_text(field)} |"
+        yield f"| `{key}`{of} | {_kind(field)} | {_default(field)} | {_text(model, name)} |"
         for member, below in inner:
             for inner_name, inner_field in member.model_fields.items():
                 if inner_name != "kind":
                     inner_key = f"{below}{inner_field.alias or inner_name}"
-                    yield f"| `{inner_key}` of `{_tag(member)}` | {_kind(inner_field)} | {_default(inner_field)} | {_text(inner_field)} |"
+                    said = f"{_kind(inner_field)} | {_default(inner_field)} | {_text(member, inner_name)}"
+                    yield f"| `{inner_key}` of `{_tag(member)}` | {said} |"
 
 
 def _models(annotation: object, path: str) -> Iterator[tuple[type[Model], str]]:
@@ -129,9 +131,9 @@ def _value(value: object) -> str:
     return f"`{_tag(type(value))}`" if target is None else f"`{_tag(type(value))}` {target:g}"
 
 
-def _text(field: FieldInfo) -> str:
+def _text(model: type[Model], field: str) -> str:
     """The field's documentation, with Python's words for values as YAML has them."""
-    text = " ".join((field.description or "").replace("``", "`").replace("|", "\\|").split())
+    text = " ".join(field_docs(model).get(field, "").replace("``", "`").replace("|", "\\|").split())
     for python, yaml in (("None", "`null`"), ("True", "`true`"), ("False", "`false`")):
         text = re.sub(rf"\b{python}\b", yaml, text)
     return text

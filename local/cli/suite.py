@@ -84,10 +84,16 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
     kept = {name: value for name, value in base.items() if not name.startswith(ours) or name == "TRITON_FLEET_CACHE"}
     for name in ("BUCKET", "S3_ENDPOINT", "CHARTS", "IMAGE", "URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         kept.pop(name, None)
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Usual in containers, and dear here: hundreds of processes would compile Pulumi, boto3 and our own modules each for itself, pytest
+        # rewrite its assertions in each worker. Not beside the sources, where the user wants none; gone with the environment.
+        kept["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / "bytecode")
     return {
         **kept,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{base.get('PATH', os.defpath)}",
         "TRITON_FLEET_HOME": str(home),
+        # Plugins of SDKs that are installed and not used: the engine would try five times to get each, before every command.
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "TRITON_FLEET_INSTANCE": INSTANCE,
         "TRITON_FLEET_PORT_OFFSET": str(PORT_OFFSET),
     }

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
 
 import pulumi
 import pytest
+from pulumi.runtime import resource
 from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.proto import callback_pb2
+from pulumi.runtime.proto.source_pb2 import StackTrace
 from pulumi.runtime.settings import ROOT
 
 if TYPE_CHECKING:
@@ -59,6 +63,31 @@ class Recorder(MockMonitor):
     def dependencies(self, name: str) -> set[str]:
         """Logical names of what ``name`` waits for, be it by depends_on or by an output among its inputs."""
         return {urn.rsplit("::", 1)[-1] for urn in self.requests[name].dependencies}
+
+
+class Callbacks:
+    """Takes transforms; nobody asks them, for mocks take no chart apart."""
+
+    def register_transform(self, transform: object) -> callback_pb2.Callback:
+        return callback_pb2.Callback(token=f"{id(transform)}", target="nobody")
+
+
+def accepting() -> dict[str, object]:
+    """What lets resources have transforms, in `pulumi.runtime.resource`: the SDK takes a monitor of mocks for an engine that has none."""
+    return {"_sync_monitor_supports_transforms": lambda: True, "_get_callbacks": AsyncMock(return_value=Callbacks())}
+
+
+@pytest.fixture(autouse=True)
+def transforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let resources have transforms."""
+    for name, value in accepting().items():
+        monkeypatch.setattr(f"pulumi.runtime.resource.{name}", value)
+
+
+@pytest.fixture(autouse=True)
+def _without_source_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK sends where in the program each resource is made, for the engine's messages: a fifth of the time here, and no engine."""
+    monkeypatch.setattr(resource, "_get_stack_trace", StackTrace)
 
 
 @pytest.fixture

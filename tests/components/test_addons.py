@@ -31,10 +31,15 @@ async def resolved(output: pulumi.Output[Any]) -> Any:
     return await future
 
 
-async def declare(charts: ChartSettings, dcgm: DcgmSettings) -> tuple[PrometheusStack, DcgmExporter, PrometheusAdapter]:
-    cluster = ClusterHandle(name=pulumi.Output.from_input("test"), provider=k8s.Provider("cluster", kubeconfig="{}"))
+async def declare(
+    charts: ChartSettings, dcgm: DcgmSettings, *, storage: str | None = "50Gi"
+) -> tuple[PrometheusStack, DcgmExporter, PrometheusAdapter]:
+    provider = k8s.Provider("cluster", kubeconfig="{}")
+    driver = k8s.core.v1.ConfigMap("driver", opts=pulumi.ResourceOptions(provider=provider))
+    cluster = ClusterHandle(name=pulumi.Output.from_input("test"), provider=provider, volumes=driver.id.apply(lambda _: "gp3"))
+    settings = PrometheusSettings(storage=storage)
     prometheus = PrometheusStack(
-        "prometheus", PrometheusStackArgs(cluster=cluster, settings=PrometheusSettings(), charts=charts, scrape_jobs=scrape_jobs(dcgm))
+        "prometheus", PrometheusStackArgs(cluster=cluster, settings=settings, charts=charts, scrape_jobs=scrape_jobs(dcgm))
     )
     exporter = DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster, metrics=prometheus.handle, settings=dcgm, charts=charts))
     adapter = PrometheusAdapter(
@@ -87,6 +92,14 @@ async def test_prometheus_is_first_up_and_last_down(recorder: Recorder) -> None:
     assert "monitoring" in recorder.dependencies("kps")
     assert {"kps", "dcgm"} <= recorder.dependencies("dcgm-exporter")
     assert "kps" in recorder.dependencies("prometheus-adapter")
+
+
+@pytest.mark.parametrize(("storage", "waits"), [("50Gi", {"driver"}), (None, set())])
+async def test_the_namespace_of_the_claim_goes_before_what_makes_volumes(recorder: Recorder, storage: str | None, waits: set[str]) -> None:
+    """The operator leaves its claim behind: it goes with the namespace, and its volume is deleted only while the driver runs."""
+    await declare(ChartSettings(), DcgmSettings(), storage=storage)
+    assert recorder.dependencies("monitoring") == waits
+    assert recorder.dependencies("dcgm") == set()
 
 
 async def test_handles_name_what_is_reached_in_the_cluster(recorder: Recorder) -> None:

@@ -191,8 +191,19 @@ async def test_what_goes_through_the_cluster_comes_after_all_of_it(monitor: Moni
         "aws:eks/nodeGroup:NodeGroup cluster-cpu",
         "aws:eks/nodeGroup:NodeGroup cluster-gpu",
         "aws:eks/addon:Addon cluster-coredns",
-        "aws:eks/addon:Addon cluster-aws-ebs-csi-driver",
     } <= waiting
+
+
+async def test_only_what_claims_volumes_waits_for_their_driver(monitor: Monitor) -> None:
+    """It takes longest of all. What claims them waits for it, and so goes before it: volumes without their driver are never deleted."""
+    cluster = await build(cluster_settings(gpuPools=[POOL]))
+    driver = "cluster-aws-ebs-csi-driver"
+    assert f"aws:eks/addon:Addon {driver}" not in waits_for(monitor, "pulumi:providers:kubernetes", "cluster")
+    assert driver not in {resource._name for resource in await cluster.handle.name.resources()}
+    volumes = cluster.handle.volumes
+    assert volumes is not None
+    assert await volumes.future() == "gp3"
+    assert {driver, "gp3"} <= {resource._name for resource in await volumes.resources()}
 
 
 async def test_node_groups_wait_for_the_role_s_policies_and_the_way_out(monitor: Monitor) -> None:

@@ -318,21 +318,27 @@ async def test_every_kind_of_gpu_pool(monitor: Monitor) -> None:
     assert big["management"] == {"autoRepair": True, "autoUpgrade": True}
 
 
-async def test_gpu_pools_come_after_the_pool_without(monitor: Monitor) -> None:
+async def test_pools_come_all_at_once_when_pods_have_a_way_out(monitor: Monitor) -> None:
+    """Without a pool before them GKE would not taint GPU nodes: the taint is declared."""
     """Without one, GKE doesn't taint GPU nodes."""
     await build(cluster_settings(gpuPools=[POOL]))
-    assert "gcp:container/nodePool:NodePool cluster-cpu" in waits_for(monitor, "gcp:container/nodePool:NodePool", "cluster-gpu")
+    for name in ("cluster-cpu", "cluster-gpu"):
+        waiting = waits_for(monitor, "gcp:container/nodePool:NodePool", name)
+        assert {"gcp:compute/routerNat:RouterNat cluster-vpc", "gcp:container/cluster:Cluster cluster"} <= waiting
+        assert not [other for other in waiting if other.startswith("gcp:container/nodePool:")]
+    taints = of_type(monitor, "gcp:container/nodePool:NodePool")["cluster-gpu"]["nodeConfig"]["taints"]
+    assert taints == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}]
 
 
-async def test_the_control_plane_waits_for_the_way_out_roles_and_key(monitor: Monitor) -> None:
+async def test_the_control_plane_waits_for_roles_and_key_and_not_for_the_way_out(monitor: Monitor) -> None:
     await build(cluster_settings(gpuPools=[POOL]))
     waiting = waits_for(monitor, "gcp:container/cluster:Cluster", "cluster")
     assert {
-        "gcp:compute/routerNat:RouterNat cluster-vpc",
         "gcp:projects/iAMMember:IAMMember cluster-nodes-container.defaultNodeServiceAccount",
         "gcp:projects/iAMMember:IAMMember cluster-nodes-serviceusage.serviceUsageConsumer",
         "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember cluster-secrets",
     } <= waiting
+    assert "gcp:compute/routerNat:RouterNat cluster-vpc" not in waiting
     for kind, name in (("gcp:compute/network:Network", "cluster-vpc"), ("gcp:serviceaccount/account:Account", "cluster-nodes")):
         assert "gcp:projects/service:Service cluster-compute" in waits_for(monitor, kind, name)
 

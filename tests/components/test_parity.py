@@ -9,8 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -473,33 +471,3 @@ def _name(model: type[Model], alias: str) -> str:
 
 def _nested(default: object) -> bool:
     return isinstance(default, Model)
-
-
-# ------------------------------------------------------------------------------------------------ SDKs of one cloud alone
-ALONE: Final = """
-import asyncio, json, sys
-from pathlib import Path
-import pulumi
-from pulumi.runtime.stack import wait_for_rpcs
-from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.load import parse
-from tests.components.recording import start
-
-async def main(cloud, raw):
-    start(__import__(f"tests.components.test_{cloud}", fromlist=["Mocks"]).Mocks())
-    fleet = TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=Path()))
-    await pulumi.Output.from_input(fleet.exports).future()
-    await wait_for_rpcs()
-
-asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
-names = ("pulumi_aws", "pulumi_eks", "boto3", "pulumi_gcp", "google.cloud.storage")
-print(json.dumps([name for name in names if name in sys.modules]))
-"""
-
-
-def test_an_eks_stack_loads_no_sdk_of_googles() -> None:
-    """They take seconds to load. In a process of its own: this one has them. The other way round: test_gke.py."""
-    command = [sys.executable, "-W", "ignore", "-c", ALONE, "eks", json.dumps(native("eks"))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout.splitlines()[-1])) & {"pulumi_gcp", "google.cloud.storage"} == set()

@@ -13,9 +13,9 @@ from pulumi.runtime.rpc import deserialize_properties, is_rpc_secret, unwrap_rpc
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.errors import FleetError
-from components.handles import ClusterHandle, CustomMetricsHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
+from components.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
 from components.serving.namespaces import serving_namespaces
-from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, only_slices
+from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, monitored_by, only_slices
 from components.settings.serving import ServingSettings
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def declare(
 ) -> list[Triton]:
     provider = k8s.Provider("cluster", kubeconfig="{}")
     operator = k8s.core.v1.ConfigMap("operator", opts=pulumi.ResourceOptions(provider=provider))
-    adapter = k8s.core.v1.ConfigMap("adapter", opts=pulumi.ResourceOptions(provider=provider))
-    cluster = ClusterHandle(name=pulumi.Output.from_input("test"), provider=provider, gcp=google)
-    custom_metrics = CustomMetricsHandle(ready=adapter.id.apply(lambda _: "v1beta1.custom.metrics.k8s.io"))
+    driver = k8s.core.v1.ConfigMap("driver", opts=pulumi.ResourceOptions(provider=provider))
+    volumes = driver.id.apply(lambda _: "gp3")
+    cluster = ClusterHandle(name=pulumi.Output.from_input("test"), provider=provider, gcp=google, volumes=volumes)
     entries = entries or (ServingSettings(name="bert", namespace="models", image="registry.example/triton:1", models=("a",)),)
-    namespaces = serving_namespaces(entries, cluster=cluster, custom_metrics=custom_metrics, parent=Fleet())
+    namespaces = serving_namespaces(entries, cluster=cluster, parent=Fleet())
     return [
         Triton(
             entry.name,
@@ -99,7 +99,6 @@ def declare(
                     key_file=key_file,
                 ),
                 metrics=MetricsHandle(namespace="monitoring", url=operator.id.apply(lambda _: "http://kps"), port=9090),
-                custom_metrics=custom_metrics,
                 settings=entry,
                 namespace=namespaces[entry.namespace],
                 **extra,
@@ -163,8 +162,46 @@ async def test_without_static_credentials_there_is_no_secret(engine: Recorder) -
 async def test_a_destroy_takes_triton_before_what_serves_it(engine: Recorder) -> None:
     await deploy()
     (chart,), (namespace,) = engine.of_type(CHART_TYPE), engine.of_type(NAMESPACE_TYPE)
-    assert {"operator", "adapter", "models", "bert-credentials"} <= engine.dependencies(chart)
-    assert engine.dependencies(namespace) == {"adapter"}
+    assert {"models", "bert-credentials"} <= engine.dependencies(chart)
+    assert engine.dependencies(namespace) == set()
+
+
+async def test_pods_wait_neither_for_prometheus_nor_for_volumes_that_they_do_not_claim(engine: Recorder) -> None:
+    await deploy()
+    (chart,), (namespace,) = engine.of_type(CHART_TYPE), engine.of_type(NAMESPACE_TYPE)
+    assert not {"operator", "driver"} & (engine.dependencies(chart) | engine.dependencies(namespace))
+
+
+async def test_the_pod_monitor_alone_comes_after_prometheus(engine: Recorder) -> None:
+    """Its kind is Prometheus'. The engine asks about each object of the chart."""
+    await deploy()
+    assert len(engine.requests["bert"].transforms) == 1
+    operator = k8s.core.v1.ConfigMap("another-operator")
+    wait = monitored_by(MetricsHandle(namespace="monitoring", url=operator.id.apply(lambda _: "http://kps"), port=9090))
+    before = k8s.core.v1.ConfigMap("before")
+
+    def asked(kind: str) -> pulumi.ResourceTransformArgs:
+        return pulumi.ResourceTransformArgs(
+            custom=True, type_=kind, name="bert", props={"spec": {}}, opts=pulumi.ResourceOptions(depends_on=[before])
+        )
+
+    result = wait(asked("kubernetes:monitoring.coreos.com/v1:PodMonitor"))
+    assert result is not None
+    assert result.props == {"spec": {}}
+    listed = result.opts._depends_on_list()
+    assert isinstance(listed, pulumi.Output)
+    assert before in (await listed.future() or []), "what it waited for already"
+    assert operator in await listed.resources()
+    for kind in ("kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service", "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"):
+        assert wait(asked(kind)) is None
+
+
+@pytest.mark.parametrize(("prefetch", "waits"), [({"enabled": True, "volume": {"storageClass": "gp3"}}, {"driver"}), (True, set())])
+async def test_a_deployment_that_claims_volumes_goes_before_what_makes_them(engine: Recorder, prefetch: Any, waits: set[str]) -> None:
+    raw = {"name": "bert", "namespace": "models", "image": "x", "models": ["a"], "prefetch": prefetch}
+    await deploy(entries=(ServingSettings.model_validate(raw),))
+    (namespace,) = engine.of_type(NAMESPACE_TYPE)
+    assert engine.dependencies(namespace) == waits
 
 
 async def test_deployments_that_share_a_namespace_share_one_resource(engine: Recorder) -> None:
@@ -231,7 +268,9 @@ def test_the_first_number_of_replicas_is_the_autoscalers_afterwards(kind: str) -
 
 async def test_only_a_first_number_of_replicas_needs_leaving_alone(engine: Recorder) -> None:
     await deploy()
-    assert not engine.requests["bert"].transforms
+    scaled = {"name": "fil", "image": "x", "scaling": {"initialReplicas": 2, "maxReplicas": 4}}
+    await deploy(entries=(ServingSettings.model_validate(scaled),))
+    assert (len(engine.requests["bert"].transforms), len(engine.requests["fil"].transforms)) == (1, 2), "one is the PodMonitor's"
 
 
 def pool(name: str, sharing: Any) -> GpuPool:

@@ -48,6 +48,8 @@ class Fault:
     operation: Operation = "create"
     times: int = 1
     """How often; a fault that was used up is no more. `always` stands for without end."""
+    each: bool = False
+    """Whether every resource that it is meant for has ``times`` of its own, instead of all together."""
     delay: float = 0.0
     """Seconds as the real cloud takes them."""
     message: str = ""
@@ -58,6 +60,10 @@ class Fault:
     def matches(self, token: str, name: str, operation: str) -> bool:
         """Whether it is meant for this."""
         return operation == self.operation and fnmatch.fnmatchcase(token, self.type) and fnmatch.fnmatchcase(name, self.name)
+
+    def counter(self, index: int, token: str, name: str) -> str:
+        """Under which name it is counted that it happened to this."""
+        return f"{index} {token} {name}" if self.each else str(index)
 
 
 class Faults:
@@ -81,11 +87,16 @@ class Faults:
         self.set()
 
     def unused(self) -> list[Fault]:
-        """Faults that did not happen as often as they were to; those without end count as used after once."""
+        """Faults that did not happen as often as they were to; those without end and those of `each` count as used after once."""
         with self._locked():
-            used = self._read(_COUNTS, {})
+            counts: dict[str, int] = self._read(_COUNTS, {})
             rules = [Fault(**item) for item in self._read(_RULES, [])]
-        return [fault for index, fault in enumerate(rules) if used.get(str(index), 0) < (1 if fault.times >= _ALWAYS else fault.times)]
+        used: dict[str, int] = {}
+        for key, count in counts.items():
+            index = key.split(" ", 1)[0]
+            used[index] = used.get(index, 0) + count
+        wanted = [1 if fault.each or fault.times >= _ALWAYS else fault.times for fault in rules]
+        return [fault for index, fault in enumerate(rules) if used.get(str(index), 0) < wanted[index]]
 
     def take(self, token: str, name: str, operation: str) -> Fault | None:
         """The fault that happens now; it counts as having happened."""
@@ -95,8 +106,9 @@ class Faults:
             used = self._read(_COUNTS, {})
             for index, item in enumerate(self._read(_RULES, [])):
                 fault = Fault(**item)
-                if fault.matches(token, name, operation) and used.get(str(index), 0) < fault.times:
-                    self._write(_COUNTS, {**used, str(index): used.get(str(index), 0) + 1})
+                counter = fault.counter(index, token, name)
+                if fault.matches(token, name, operation) and used.get(counter, 0) < fault.times:
+                    self._write(_COUNTS, {**used, counter: used.get(counter, 0) + 1})
                     return fault
         return None
 

@@ -63,7 +63,7 @@ def environment(folder: Path, *, pace: float = 0.0) -> dict[str, str]:
     return {FOLDER_VARIABLE: str(folder), PACE_VARIABLE: str(pace)}
 
 
-def install_all(pulumi_home: Path, doubles: Iterable[tuple[str, str]]) -> None:
+def install_all(pulumi_home: Path, doubles: Iterable[tuple[str, str]], *, python: Path | None = None) -> None:
     """`install` each (name, double)."""
     for name, double in doubles:
-        install(pulumi_home, name, double)
+        install(pulumi_home, name, double, python=python)

@@ -6,23 +6,16 @@ One asyncio server. Doubles block (they ask a cloud and wait for it), so each ca
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
 import json
 import os
-import signal
-import stat
-import sys
-import threading
-import traceback
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf import any_pb2, empty_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
+from local.plugins import serving
 from local.plugins.kubernetes.diff import Change, path_text
 from local.plugins.kubernetes.light import whole_packages
 from local.plugins.kubernetes.properties import decode, encode, keep_secret, reveal
@@ -39,10 +32,6 @@ Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types know nothing o
 
 _THREADS: Final = 256
 """Waits sleep in them; a program's parallelism is at most this."""
-_MAX_MESSAGE: Final = 400 * 1024 * 1024
-"""Bytes; the engine's own limit."""
-_PARENT_POLL_S: Final = 1.0
-_DRAIN_S: Final = 0.2
 _RETRIES: Final = 25
 """Attempts of the AWS provider (`maxRetries`) and, within a few, of Google's, at an operation that is throttled."""
 _BACKOFF_MAX_S: Final = 20.0
@@ -116,33 +105,23 @@ def _with_fault(shared: World, call: Call, fault: Fault | None, work: Callable[[
     raise DoubleError(message_of(fault, call))
 
 
-class Servicer(provider_pb2_grpc.ResourceProviderServicer):
+class Servicer(serving.Plugin):
     """One provider instance."""
 
+    expected = (DoubleError, Cancelled)
+    broken = InitFailed
+
     def __init__(self, kind: type[Double], engine_address: str) -> None:
-        self._engine_address = engine_address
+        super().__init__(engine_address, threads=_THREADS)
         self._world = world()
         self._double = kind(self._world)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
+        self.title = f"the double of {self._double.name}"
         self._components: Any = None
         self._import_lock = asyncio.Lock()
 
-    async def _run(self, context: Context, work: Callable[[], T]) -> T:
-        """Run blocking work in a thread; turn what it raises into a status."""
-        try:
-            copied = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(copied.run, work))
-        except InitFailed as error:
-            await context.abort_with_status(_init_failed(error))
-            raise
-        except (DoubleError, Cancelled) as error:
-            await context.abort(grpc.StatusCode.UNKNOWN, str(error) or "cancelled")
-            raise
-        except Exception as error:
-            trace = "".join(traceback.format_exception(error))
-            print(trace, file=sys.stderr)
-            await context.abort(grpc.StatusCode.INTERNAL, f"a mistake in the double of {self._double.name}: {error!r}\n{trace}")
-            raise
+    def broken_status(self, error: InitFailed) -> grpc.Status:
+        """Of a resource that turned out broken: it is there, and its state is kept."""
+        return serving.init_failed(str(error), resource_id=error.resource_id, properties=encode(error.state), reasons=[str(error)])
 
     def cancel(self) -> bool:
         """End every wait. Returns whether that had been asked for before."""
@@ -157,36 +136,13 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     # --- the plugin itself
 
-    async def Handshake(self, request: Any, _: Context) -> Any:
-        self._engine_address = request.engine_address or self._engine_address
-        return provider_pb2.ProviderHandshakeResponse(
-            accept_secrets=True, accept_resources=False, accept_outputs=False, supports_autonaming_configuration=True
-        )
-
-    async def Attach(self, request: Any, _: Context) -> Any:
-        self._engine_address = request.address or self._engine_address
-        return empty_pb2.Empty()
-
     async def GetPluginInfo(self, _: Any, __: Context) -> Any:
         return plugin_pb2.PluginInfo(version=self._double.version)
 
     async def GetSchema(self, _: Any, __: Context) -> Any:
         return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": self._double.name, "version": self._double.version}))
 
-    async def GetMapping(self, _: Any, __: Context) -> Any:
-        return provider_pb2.GetMappingResponse()
-
-    async def GetMappings(self, _: Any, __: Context) -> Any:
-        return provider_pb2.GetMappingsResponse()
-
-    async def Cancel(self, _: Any, __: Context) -> Any:
-        self.cancel()
-        return empty_pb2.Empty()
-
     # --- configuration
-
-    async def CheckConfig(self, request: Any, _: Context) -> Any:
-        return provider_pb2.CheckResponse(inputs=request.news)
 
     async def DiffConfig(self, request: Any, _: Context) -> Any:
         olds, news = reveal(decode(request.old_inputs) or decode(request.olds)), reveal(decode(request.news))
@@ -334,72 +290,6 @@ def _json_or_text(value: str) -> Any:
         return value
 
 
-class _Status(grpc.Status):
-    """A status with details, as grpc wants it."""
-
-    def __init__(self, message: str, packed: bytes) -> None:
-        self.code = grpc.StatusCode.UNKNOWN
-        self.details = message
-        self.trailing_metadata = (("grpc-status-details-bin", packed),)
-
-
-def _init_failed(error: InitFailed) -> _Status:
-    """The status that tells the engine: it is there, keep its state, and it is broken."""
-    detail = provider_pb2.ErrorResourceInitFailed(id=error.resource_id, properties=encode(error.state), reasons=[str(error)])
-    packed = any_pb2.Any()
-    packed.Pack(detail)
-    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error))
-    status.details.add().CopyFrom(packed)
-    return _Status(str(error), status.SerializeToString())
-
-
-def _end_with_engine(end: Callable[[], None]) -> None:
-    """End when the engine is gone, however it went: a plugin that goes on would change the cloud under the next update."""
-
-    def watch_input() -> None:
-        while os.read(0, 4096):
-            pass
-        end()
-
-    def watch_parent() -> None:
-        parent = os.getppid()
-        while os.getppid() == parent:
-            threading.Event().wait(_PARENT_POLL_S)
-        end()
-
-    if stat.S_ISFIFO(os.fstat(0).st_mode):
-        threading.Thread(target=watch_input, daemon=True).start()
-    threading.Thread(target=watch_parent, daemon=True).start()
-
-
-async def _serve(kind: type[Double], engine_address: str) -> None:
-    options = [("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.max_send_message_length", _MAX_MESSAGE)]
-    server = grpc.aio.server(options=options)
-    servicer = Servicer(kind, engine_address)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(port, flush=True)
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-    def interrupted() -> None:
-        # A terminal's Ctrl-C reaches us too, and the engine must still get its answers: the first one only cancels.
-        if servicer.cancel():
-            stop.set()
-
-    loop.add_signal_handler(signal.SIGINT, interrupted)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-
-    def end() -> None:
-        servicer.cancel()
-        loop.call_soon_threadsafe(stop.set)
-
-    _end_with_engine(end)
-    await stop.wait()
-    servicer.cancel()
-    await server.stop(_DRAIN_S)
-
-
 def serve(kind: type[Double], arguments: list[str]) -> None:
     """Serve until the engine is gone.
 
@@ -407,7 +297,4 @@ def serve(kind: type[Double], arguments: list[str]) -> None:
         kind: The double.
         arguments: The command line: options that older engines pass (ignored), and the engine's address.
     """
-    addresses = [argument for argument in arguments if not argument.startswith("-")]
-    asyncio.run(_serve(kind, addresses[-1] if addresses else ""))
-    sys.stdout.flush()
-    os._exit(0)  # threads that still wait for a cloud must not keep us: the engine has stopped listening
+    serving.serve(lambda: Servicer(kind, serving.engine_address(arguments)))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import json
 import os
 import sys
 import time
@@ -12,16 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.plugins.kubernetes import VERSION, install, kubeconfig
+from local.plugins.kubernetes import VERSION, kubeconfig
 from local.plugins.kubernetes.client import ApiError, Client
 from local.plugins.kubernetes.naming import Kind
 from tests.conftest import lacks, with_own_ports
+from tests.doubles.warm import LIGHT, Warm
+from tests.engine.clouds.fleet import pulumi_home
 from tests.engine.kubelet import POD
 from tests.engine.stacks import TEMPLATE_STACK, Stack, make_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from local.platform import PlatformConfig
     from local.toolchain import Toolchain
 
 NAMESPACE = Kind("", "v1", "Namespace")
@@ -45,34 +51,65 @@ def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(asyncio, "new_event_loop", recorded)
     yield
     for loop in made:
+        # A program whose plugin died takes a moment to notice.
+        end = time.monotonic() + 10.0
+        while loop.is_running() and time.monotonic() < end:
+            time.sleep(0.01)
         if not loop.is_running() and not loop.is_closed():
             loop.close()
 
 
 @pytest.fixture(scope="session")
 def control_plane(tool: Callable[[str], Path], toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A kubeconfig of an API server with its controllers."""
-    from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, PlatformError  # noqa: PLC0415
+    """A kubeconfig of an API server with its controllers: one for all processes of pytest-xdist, each test has a namespace of its own."""
+    from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformError  # noqa: PLC0415
 
     if sys.platform != "linux" or os.geteuid() != 0:
         lacks("an API server of our own needs root on Linux")
     for name in CONTROL_PLANE_TOOLS:
         tool(name)
-    # A name that no other process of tests takes; and where `make test` looks for what a killed test left running.
-    instance = f"engine-{os.getpid()}"
-    home = os.environ.get("TRITON_FLEET_HOME")
-    root = Path(home) if home else tmp_path_factory.mktemp("control-plane")
-    config = PlatformConfig(instance=instance, control_plane_only=True, root=root / instance)
-    platform = Platform(with_own_ports(config), toolchain)
-    try:
-        platform.start(None)
-    except PlatformError as error:
-        platform.stop()
-        lacks(f"the control plane does not start here: {error}")
+    folder = tmp_path_factory.getbasetemp()
+    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "control-plane"
+    shared.mkdir(exist_ok=True)
+    with _users(shared) as users:
+        platform = Platform(_config(shared, users), toolchain)
+        try:
+            platform.start(None)  # at once where it runs
+        except PlatformError as error:
+            platform.stop()
+            lacks(f"the control plane does not start here: {error}")
+        (shared / f"user-{os.getpid()}").touch()
     try:
         yield platform.environment()["KUBECONFIG"]
     finally:
-        platform.stop()
+        with _users(shared) as users:
+            (shared / f"user-{os.getpid()}").unlink()
+            if len(users) == 1:
+                platform.stop()
+
+
+@contextlib.contextmanager
+def _users(shared: Path) -> Iterator[list[Path]]:
+    """Who uses the control plane of ``shared``, while nobody comes or goes."""
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield list(shared.glob("user-*"))
+
+
+def _config(shared: Path, users: list[Path]) -> PlatformConfig:
+    """The instance of the first user, for all."""
+    from local.platform import PlatformConfig  # noqa: PLC0415
+
+    chosen = shared / "instance.json"
+    # A name that no other process of tests takes; and where `make test` looks for what a killed test left running.
+    instance = json.loads(chosen.read_text()) if users else {"instance": f"engine-{os.getpid()}"}
+    home = os.environ.get("TRITON_FLEET_HOME")
+    root = (Path(home) if home else shared) / instance["instance"]
+    config = PlatformConfig(control_plane_only=True, root=root, **instance)
+    if not users:
+        config = with_own_ports(config)
+        chosen.write_text(json.dumps({**instance, "port_offset": config.port_offset}))
+    return config
 
 
 @pytest.fixture(scope="session")
@@ -82,20 +119,21 @@ def kube(control_plane: str) -> Client:
 
 
 @pytest.fixture(scope="session")
-def engine_environment(control_plane: str, pulumi_cli: Path, helm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A Pulumi of these tests' own, with the offline plugin installed as `make up` does it."""
+def engine_environment(
+    control_plane: str, pulumi_cli: Path, helm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """A Pulumi of these tests' own, with the offline plugin installed as `make up` does it, but that it starts warm."""
     root = tmp_path_factory.mktemp("engine")
-    home = root / "home"
-    install(pulumi_cli, home, root / "launcher")
-    return {
-        "PATH": f"{pulumi_cli.parent}{os.pathsep}{helm.parent}{os.pathsep}{os.environ['PATH']}",
-        "PULUMI_HOME": str(home),
-        "PULUMI_BACKEND_URL": (root / "backend").as_uri(),
-        "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "KUBECONFIG": control_plane,
-        "HELM_CACHE_HOME": str(root / "helm"),
-    }
+    with Warm(root / "warm", preload=(LIGHT, "local.plugins.kubernetes.server")) as warm:
+        yield {
+            "PATH": f"{pulumi_cli.parent}{os.pathsep}{helm.parent}{os.pathsep}{os.environ['PATH']}",
+            "PULUMI_HOME": str(pulumi_home(pulumi_cli, root, python=warm.python)),
+            "PULUMI_BACKEND_URL": (root / "backend").as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "KUBECONFIG": control_plane,
+            "HELM_CACHE_HOME": str(root / "helm"),
+        }
 
 
 @pytest.fixture(scope="session")
@@ -107,10 +145,10 @@ def template(engine_environment: dict[str, str], pulumi_cli: Path, tmp_path_fact
 
 
 @pytest.fixture
-def stack(
-    engine_environment: dict[str, str], template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_loops: None
+def stack(  # noqa: PLR0917 (fixtures)
+    engine_environment: dict[str, str], template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_loops: None, space: str
 ) -> Iterator[Callable[[Callable[[], None]], Stack]]:
-    """Makes stacks, and destroys them after the test."""
+    """Makes stacks, and destroys them after the test; before their namespace, which would take from under them what they delete."""
     # The inline program runs in this process, and its SDK reads these as it would in a process of its own.
     for key in ("KUBECONFIG", "PATH"):
         monkeypatch.setenv(key, engine_environment[key])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from pulumi import automation as auto
+from pulumi.automation._stack import StackInitMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +115,8 @@ class Stack:
                 pulumi_command=_command(os.environ["PATH"]),
             )
             workspace.state, workspace.is_copy = self.state, self.template is not None
-            self._stack = _Stack.create(self.name, workspace)
+            # Not `_Stack.create`: that makes an auto.Stack, whichever class it is asked of.
+            self._stack = _Stack(self.name, workspace, StackInitMode.CREATE)
         return self._stack
 
     def _run(self) -> None:
@@ -133,6 +135,24 @@ class Stack:
         self.said = ""
         summary = self._get().preview(on_output=self._on, color="never", diff=True, **options).change_summary
         return {str(getattr(key, "value", key)): count for key, count in summary.items() if str(getattr(key, "value", key)) != "same"}
+
+    def steps(self) -> dict[str, str]:
+        """`pulumi preview`: what would be done with each resource, by its logical name.
+
+        Without what stays, what is only read, and default providers. A replacement is one step.
+        """
+        steps: dict[str, str] = {}
+
+        def note(event: auto.EngineEvent) -> None:
+            if event.resource_pre_event is None:
+                return
+            step = event.resource_pre_event.metadata
+            operation, name = str(getattr(step.op, "value", step.op)), step.urn.split("::", 3)[3]
+            if operation not in {"same", "read"} and not (step.type.startswith("pulumi:providers:") and name.startswith("default")):
+                steps[name] = "replace" if "replace" in operation else operation
+
+        self.preview(on_event=note)
+        return steps
 
     def refresh(self) -> dict[str, int]:
         """`pulumi refresh`: what drifted."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -18,10 +20,10 @@ from local.plugins.kubernetes.client import ApiError, Client
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Stack, eventually
 from tests.engine.kubelet import image_missing, kubelet, plugin_processes, pulumi_process, ready
+from tests.engine.stacks import PROJECT, TEMPLATE_STACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.engine
 
@@ -74,50 +76,112 @@ def helm(environment: dict[str, str], *arguments: str) -> Any:
     return json.loads(done.stdout) if "json" in arguments else done.stdout
 
 
-def test_life_of_a_release(
-    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path, engine_environment: dict[str, str]
-) -> None:
-    text, password = "one", "hunter2-for-the-chart"
+PASSWORD = "hunter2-for-the-chart"
 
-    def program() -> None:
-        release = k8s.helm.v3.Release(
-            "release",
-            name="demo",
-            namespace=space,
-            chart="./demo",
-            values={"text": text, "password": pulumi.Output.secret(password)},
-            timeout=60,
-        )
-        pulumi.export("status", release.status)
-        pulumi.export("names", release.resource_names)
-        pulumi.export("login", release.status.apply(lambda status: f"{status.namespace}/{status.name}-login"))
 
-    it = stack(program)
-    assert it.preview() == {"create": 2}
-    outputs = it.up().outputs
+def write_own_kinds(chart: Path, group: str) -> None:
+    """Add a definition, an object of it, a hook and an object that is kept to the chart."""
+    (chart / "crds").mkdir()
+    (chart / "crds" / "widget.yaml").write_text(f"""apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: widgets.{group}}}
+spec:
+  group: {group}
+  names: {{kind: Widget, plural: widgets}}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+""")
+    (chart / "templates" / "widget.yaml").write_text(
+        f"apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: w}}\nspec: {{enabled: yes, 8080: port}}\n"
+    )
+    (chart / "templates" / "hook.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hook, annotations: {helm.sh/hook: pre-install}}\n"
+    )
+    (chart / "templates" / "kept.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, annotations: {helm.sh/resource-policy: keep}}\n"
+    )
+
+
+def as_made(kube: Client, space: str, outputs: Any) -> None:
+    """What is there and what is told after the first update."""
     assert outputs["status"].value == {
         "app_version": "7", "chart": "demo", "name": "demo", "namespace": space, "revision": 1, "status": "deployed", "version": "0.1.0",
     }  # fmt: skip
     assert outputs["names"].value == {"ConfigMap/v1": ["demo-settings"], "Deployment.apps/apps/v1": ["demo"], "Secret/v1": ["demo-login"]}
     assert outputs["login"].value == f"{space}/demo-login"
-    assert it.preview() == {}
+    assert outputs["count"].value == 6
+    assert kube.get(Kind(f"{space}.example.com", "v1", "Widget"), space, "w")["spec"] == {"enabled": True, "8080": "port"}
+    assert kube.get(CONFIG_MAP, space, "chart-settings")["data"]["monitoring"] == "true"
+    assert kube.get(CONFIG_MAP, f"{space}-own", "two")["data"] == {"v": "2"}
+
+
+def test_life_of_a_release_a_chart_and_manifests(  # noqa: PLR0917 (fixtures)
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path, tmp_path: Path, engine_environment: dict[str, str]
+) -> None:
+    text = "one"
+    group = f"{space}.example.com"
+    write_own_kinds(Path(shutil.copytree(chart, tmp_path / "component")), group)
+    (tmp_path / "one.yaml").write_text(
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: one, namespace: {space}}}\ndata: {{v: '1'}}\n---\n"
+    )
+    (tmp_path / "two.yaml").write_text(
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: two, namespace: {space}-own}}\ndata: {{v: '2'}}\n"
+    )
+
+    def program() -> None:
+        values = {"text": text, "password": pulumi.Output.secret(PASSWORD)}
+        release = k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values=values, timeout=60)
+        pulumi.export("status", release.status)
+        pulumi.export("names", release.resource_names)
+        pulumi.export("login", release.status.apply(lambda status: f"{status.namespace}/{status.name}-login"))
+        parent = k8s.helm.v4.Chart("triton", name="chart", namespace=space, chart="./component", values={**values, "replicas": 0})
+        pulumi.export("count", parent.resources.apply(lambda made: len(made or [])))
+        k8s.yaml.v2.ConfigGroup(
+            "group",
+            files=["*.yaml"],
+            yaml=f"apiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: Namespace, metadata: {{name: {space}-own}}}}\n",
+            objs=[{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "three", "namespace": space}, "data": {"v": "3"}}],
+        )
+        (tmp_path / "alone.yml").write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: alone, namespace: {space}}}\n")
+        k8s.yaml.v2.ConfigFile("file", file="alone.yml", resource_prefix="f")
+
+    it = stack(program)
+    of_chart = ("chart-settings", "chart-login", "chart", "w", "kept")
+    expected = {
+        "release", "triton", f"triton:widgets.{group}", *(f"triton:{space}/{name}" for name in of_chart),
+        "group", f"group:{space}/one", f"group:{space}-own/two", f"group:{space}/three", f"group:{space}-own", "file", f"f:{space}/alone",
+        f"{PROJECT}-{TEMPLATE_STACK}",
+    }  # fmt: skip
+    assert it.steps() == dict.fromkeys(expected, "create"), "and no hook of the chart's"
+    as_made(kube, space, it.up().outputs)
+    assert {name for name in it.resources() if not name.startswith("default")} == expected
+    assert it.steps() == {}
     assert it.refresh() == {}
-    assert it.preview() == {}
-    assert password not in it.raw_state()
+    assert it.steps() == {}
+    assert PASSWORD not in it.raw_state()
     # An edited template of a local chart is a change, though version and values are the same.
     (chart / "templates" / "all.yaml").write_text(TEMPLATE.replace("text: {{", "more: x\n  text: {{"))
-    assert it.preview() == {"update": 1}
+    assert it.steps() == {"release": "update"}
     text = "two"
+    assert it.steps() == {"release": "update", f"triton:{space}/chart-settings": "replace"}, "one object's difference shows"
     it.up()
     assert kube.get(CONFIG_MAP, space, "demo-settings")["data"] == {"more": "x", "text": "two", "monitoring": "true"}
-    assert it.preview() == {}
+    assert it.steps() == {}
     # Uninstalled by somebody else.
     helm(engine_environment, "uninstall", "demo", "--namespace", space)
     assert it.refresh() == {"delete": 1}
-    assert it.preview() == {"create": 1}
+    assert it.steps() == {"release": "create"}
     it.up()
     it.destroy()
     assert helm(engine_environment, "list", "--namespace", space, "--output", "json") == []
+    assert kube.get(CONFIG_MAP, space, "kept")
+    for kind, where, name in ((DEPLOYMENT, space, "chart"), (NAMESPACE, "", f"{space}-own")):
+        with pytest.raises(ApiError):
+            kube.get(kind, where, name)
 
 
 def test_failing_release_says_what_its_pods_say(
@@ -196,68 +260,6 @@ def test_missing_chart_is_named(stack: Callable[[Callable[[], None]], Stack], sp
     assert "./nowhere" in it.fails(it.preview)
 
 
-def test_chart_component(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path) -> None:
-    (chart / "crds").mkdir()
-    group = f"{space}.example.com"
-    (chart / "crds" / "widget.yaml").write_text(f"""apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {{name: widgets.{group}}}
-spec:
-  group: {group}
-  names: {{kind: Widget, plural: widgets}}
-  scope: Namespaced
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
-""")
-    (chart / "templates" / "widget.yaml").write_text(
-        f"apiVersion: {group}/v1\nkind: Widget\nmetadata: {{name: w}}\nspec: {{enabled: yes, 8080: port}}\n"
-    )
-    (chart / "templates" / "hook.yaml").write_text(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: hook, annotations: {helm.sh/hook: pre-install}}\n"
-    )
-    (chart / "templates" / "kept.yaml").write_text(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, annotations: {helm.sh/resource-policy: keep}}\n"
-    )
-    password = "hunter2-for-the-chart"
-    text = "one"
-
-    def program() -> None:
-        parent = k8s.helm.v4.Chart(
-            "triton",
-            name="demo",
-            namespace=space,
-            chart="./demo",
-            values={"text": text, "password": pulumi.Output.secret(password), "replicas": 0},
-        )
-        pulumi.export("count", parent.resources.apply(lambda made: len(made or [])))
-
-    it = stack(program)
-    assert it.preview() == {"create": 8}
-    assert it.up().outputs["count"].value == 6
-    names = set(it.resources())
-    assert names >= {
-        "triton", f"triton:{space}/demo-settings", f"triton:{space}/demo-login", f"triton:{space}/demo", f"triton:{space}/w",
-        f"triton:{space}/kept", f"triton:widgets.{group}",
-    }  # fmt: skip
-    assert not any("hook" in name for name in names)
-    assert kube.get(Kind(group, "v1", "Widget"), space, "w")["spec"] == {"enabled": True, "8080": "port"}
-    assert kube.get(CONFIG_MAP, space, "demo-settings")["data"]["monitoring"] == "true"
-    assert it.preview() == {}
-    assert it.refresh() == {}
-    assert it.preview() == {}
-    assert password not in it.raw_state()
-    text = "two"
-    assert it.preview() == {"replace": 1}, "one object's difference shows"
-    it.up()
-    it.destroy()
-    assert kube.get(CONFIG_MAP, space, "kept")
-    with pytest.raises(ApiError):
-        kube.get(DEPLOYMENT, space, "demo")
-
-
 def test_chart_that_does_not_render_says_why(stack: Callable[[Callable[[], None]], Stack], space: str, chart: Path) -> None:
     (chart / "templates" / "bad.yaml").write_text('{{ fail "text must be set" }}')
 
@@ -268,33 +270,3 @@ def test_chart_that_does_not_render_says_why(stack: Callable[[Callable[[], None]
     text = it.fails(it.preview)
     assert "text must be set" in text
     assert "./demo" in text
-
-
-def test_config_group_and_file(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, tmp_path: Path) -> None:
-    (tmp_path / "one.yaml").write_text(
-        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: one, namespace: {space}}}\ndata: {{v: '1'}}\n---\n"
-    )
-    (tmp_path / "two.yaml").write_text(
-        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: two, namespace: {space}-own}}\ndata: {{v: '2'}}\n"
-    )
-
-    def program() -> None:
-        k8s.yaml.v2.ConfigGroup(
-            "group",
-            files=["*.yaml"],
-            yaml=f"apiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: Namespace, metadata: {{name: {space}-own}}}}\n",
-            objs=[{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "three", "namespace": space}, "data": {"v": "3"}}],
-        )
-        (tmp_path / "alone.yml").write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: alone, namespace: {space}}}\n")
-        k8s.yaml.v2.ConfigFile("file", file="alone.yml", resource_prefix="f")
-
-    it = stack(program)
-    it.up()
-    assert set(it.resources()) >= {
-        f"group:{space}/one", f"group:{space}-own/two", f"group:{space}/three", f"group:{space}-own", f"f:{space}/alone",
-    }  # fmt: skip
-    assert kube.get(CONFIG_MAP, f"{space}-own", "two")["data"] == {"v": "2"}
-    assert it.preview() == {}
-    it.destroy()
-    with pytest.raises(ApiError):
-        kube.get(NAMESPACE, "", f"{space}-own")

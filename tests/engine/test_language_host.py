@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,16 +79,25 @@ class Project:
         )
 
 
+@pytest.fixture(scope="session")
+def empty(pulumi_cli: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a project, its empty stack and the backend of that, to be copied: making a stack takes as long as an update of it."""
+    root = tmp_path_factory.mktemp("empty")
+    for name in ("program", "pulumi-backend", "pulumi-home"):
+        (root / name).mkdir()
+    (root / "program" / "Pulumi.yaml").write_text(f"name: host\nruntime:\n  name: python\n  options:\n    virtualenv: {sys.prefix}\n")
+    environment = {**os.environ, "PULUMI_HOME": str(root / "pulumi-home"), "PULUMI_BACKEND_URL": (root / "pulumi-backend").as_uri()}
+    environment |= {"PATH": f"{pulumi_cli.parent}{os.pathsep}{os.environ['PATH']}", "PULUMI_CONFIG_PASSPHRASE": "test"}
+    Project(folder=root / "program", cli=pulumi_cli, environment=environment).pulumi("stack", "init", "dev")
+    return root
+
+
 @pytest.fixture
-def project(tmp_path: Path, pulumi_cli: Path, pulumi_environment: dict[str, str]) -> Project:
+def project(tmp_path: Path, pulumi_cli: Path, empty: Path, pulumi_environment: dict[str, str]) -> Project:
     if not language_python.is_ours(pulumi_cli.parent / language_python.NAME):
         pytest.skip("Pulumi's own language host is here and is used: nothing of ours to test")
-    folder = tmp_path / "program"
-    folder.mkdir()
-    (folder / "Pulumi.yaml").write_text(f"name: host\nruntime:\n  name: python\n  options:\n    virtualenv: {sys.prefix}\n")
-    made = Project(folder=folder, cli=pulumi_cli, environment=pulumi_environment)
-    made.pulumi("stack", "init", "dev")
-    return made
+    shutil.copytree(empty, tmp_path, dirs_exist_ok=True)
+    return Project(folder=tmp_path / "program", cli=pulumi_cli, environment={**pulumi_environment, "PULUMI_STACK": "dev"})
 
 
 def test_program_with_configuration_secret_and_dynamic_resource(project: Project) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -65,110 +65,69 @@ def test_broken_rollout_says_what_the_new_pod_says(stack: Callable[[Callable[[],
     assert reason in text.split("Diagnostics:")[1]
 
 
-def test_failed_deployment_says_why_is_kept_and_healed(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
+def test_what_never_becomes_ready_says_why_is_kept_and_healed(
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str
+) -> None:
+    """A Deployment without an image, one without a node, a Service without pods, an object without its value: all in one update.
+
+    And one that comes when another of its name has gone; and one that is held at the end.
+    """
+    old = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "heir", "namespace": space, "finalizers": ["example.com/hold"]}}
+    kube.create(CONFIG_MAP, old, manager="somebody")
+    kube.delete(CONFIG_MAP, space, "heir", propagation="Background")
+    short = pulumi.ResourceOptions(custom_timeouts=SHORT)
+
+    def named(name: str, **more: Any) -> Any:
+        return {"name": name, "namespace": space, **more}
+
     def program() -> None:
-        k8s.apps.v1.Deployment("web", **deployment(space, replicas=1), opts=pulumi.ResourceOptions(custom_timeouts=SHORT))
+        k8s.apps.v1.Deployment("web", **deployment(space, replicas=1), opts=short)
+        k8s.apps.v1.Deployment("lonely", **deployment(space, "lonely", replicas=1, annotations={"pulumi.com/timeoutSeconds": "5"}))
+        k8s.core.v1.Service("service", metadata=named("service"), spec={"selector": {"app": "none"}, "ports": [{"port": 80}]}, opts=short)
+        waiting: Any = named("settings", annotations={"pulumi.com/waitFor": "jsonpath={.data.done}=yes"})
+        k8s.core.v1.ConfigMap("settings", metadata=waiting, data={"a": "b"}, opts=short)
+        k8s.core.v1.ConfigMap("held", metadata=named("held", finalizers=["example.com/hold"]), opts=short)
+        k8s.core.v1.ConfigMap("heir", metadata=named("heir"), data={"a": "b"})
+
+    def status(pod: dict[str, Any]) -> dict[str, Any]:
+        return image_missing(pod) if pod["metadata"]["labels"]["app"] == "web" else {}
 
     it = stack(program)
-    with kubelet(kube, space, image_missing):
+    release = threading.Timer(6, kube.patch, (CONFIG_MAP, space, "heir", [{"op": "remove", "path": "/metadata/finalizers"}]))
+    release.start()
+    with kubelet(kube, space, status):
         text = it.fails(it.up)
+    release.join()
     assert "0 of 1 pods available" in text
     assert 'ImagePullBackOff: Back-off pulling image "example.invalid/web:1"' in text
-    assert it.resources()["web"]["initErrors"]
+    assert "Unschedulable" in text
+    assert "after 5 s" in text
+    assert "no ready pod matches the selector app=none" in text
+    assert "data.done is None, not yes" in text
+    failed = ("web", "lonely", "service", "settings")
+    assert {name for name, item in it.resources().items() if item.get("initErrors")} == set(failed)
+    assert kube.get(CONFIG_MAP, space, "heir")["data"] == {"a": "b"}, "the old object has gone before the new one came"
     for pod in kube.list(POD, space):
         set_status(kube, pod, ready(pod))
-    assert it.preview() == {"update": 1}, "what did not become ready is looked at again"
-    it.up()
-    assert "initErrors" not in it.resources()["web"]
-    assert it.preview() == {}
-
-
-def test_pod_that_finds_no_node(stack: Callable[[Callable[[], None]], Stack], space: str) -> None:
-    def program() -> None:
-        annotations = {"pulumi.com/timeoutSeconds": "5"}
-        k8s.apps.v1.Deployment("web", **deployment(space, replicas=1, annotations=annotations))
-
-    text = stack(program).fails
-    said = text(stack(program).up)
-    assert "Unschedulable" in said
-    assert "after 5 s" in said
-
-
-def test_service_waits_for_a_pod(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
-    def program() -> None:
-        k8s.core.v1.Service(
-            "web",
-            metadata={"name": "web", "namespace": space},
-            spec={"selector": {"app": "web"}, "ports": [{"port": 80}]},
-            opts=pulumi.ResourceOptions(custom_timeouts=SHORT),
-        )
-
-    it = stack(program)
-    assert "no ready pod matches the selector app=web" in it.fails(it.up)
+    kube.patch(CONFIG_MAP, space, "settings", [{"op": "add", "path": "/data/done", "value": "yes"}], manager="somebody")
     kube.request(
         "POST",
         f"/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices",
         body={
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
-            "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "web"}},
+            "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "service"}},
             "addressType": "IPv4",
             "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
         },
     )
+    assert it.steps() == dict.fromkeys(failed, "update"), "what did not become ready is looked at again"
     it.up()
-    assert it.preview() == {}
-
-
-def test_wait_for_annotation(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
-    def program() -> None:
-        k8s.core.v1.ConfigMap(
-            "settings",
-            metadata={"name": "settings", "namespace": space, "annotations": {"pulumi.com/waitFor": "jsonpath={.data.done}=yes"}},
-            data={"a": "b"},
-            opts=pulumi.ResourceOptions(custom_timeouts=SHORT),
-        )
-
-    it = stack(program)
-    assert "data.done is None, not yes" in it.fails(it.up)
-    kube.patch(CONFIG_MAP, space, "settings", [{"op": "add", "path": "/data/done", "value": "yes"}], manager="somebody")
-    it.up()
-
-
-def test_deletion_that_is_held_names_who_holds_it(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
-    def program() -> None:
-        k8s.core.v1.ConfigMap(
-            "held",
-            metadata={"name": "held", "namespace": space, "finalizers": ["example.com/hold"]},
-            opts=pulumi.ResourceOptions(custom_timeouts=SHORT),
-        )
-
-    it = stack(program)
-    it.up()
-    text = it.fails(it.destroy)
-    assert "finalizers example.com/hold" in text
+    assert not [name for name, item in it.resources().items() if item.get("initErrors")]
+    assert it.steps() == {}
+    assert "finalizers example.com/hold" in it.fails(it.destroy)
     kube.patch(CONFIG_MAP, space, "held", [{"op": "remove", "path": "/metadata/finalizers"}])
     it.destroy()
-
-
-def test_old_object_goes_before_the_new_one_comes(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
-    old = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "settings", "namespace": space, "finalizers": ["example.com/hold"]},
-    }
-    kube.create(CONFIG_MAP, old, manager="somebody")
-    kube.delete(CONFIG_MAP, space, "settings", propagation="Background")
-
-    def program() -> None:
-        k8s.core.v1.ConfigMap("settings", metadata={"name": "settings", "namespace": space}, data={"a": "b"})
-
-    it = stack(program)
-    release = threading.Timer(6, kube.patch, (CONFIG_MAP, space, "settings", [{"op": "remove", "path": "/metadata/finalizers"}]))
-    release.start()
-    it.up()
-    release.join()
-    assert kube.get(CONFIG_MAP, space, "settings")["data"] == {"a": "b"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

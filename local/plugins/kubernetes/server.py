@@ -6,22 +6,14 @@ One asyncio server. What talks to a cluster blocks, so it runs in threads: many 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
-import os
-import signal
-import stat
-import sys
-import threading
-import traceback
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf import any_pb2, empty_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
+from local.plugins import serving
 from local.plugins.kubernetes import VERSION, config, helm_cli, kubeconfig, manifests
 from local.plugins.kubernetes.client import ApiError, Unreachable
 from local.plugins.kubernetes.diff import Change, path_text
@@ -32,16 +24,10 @@ from local.plugins.kubernetes.naming import RELEASE_TOKEN, urn_type
 from local.plugins.kubernetes.properties import decode, encode
 from local.plugins.kubernetes.provider import InitFailed, Provider, ProviderError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 T = TypeVar("T")
 Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types know nothing of abort_with_status
 
 _THREADS = 128  # waits sleep in them; the engine's default parallelism is 4 x cores, and a user may ask for more
-_MAX_MESSAGE = 400 * 1024 * 1024  # bytes; the engine's own limit
-_PARENT_POLL_S = 1.0
-_DRAIN_S = 0.2
 
 _KINDS = {Change.ADD: "ADD", Change.DELETE: "DELETE", Change.UPDATE: "UPDATE"}
 # What may go wrong in the world, as opposed to in this program.
@@ -56,39 +42,33 @@ _EXPECTED = (
 )
 
 
-class Servicer(provider_pb2_grpc.ResourceProviderServicer):
+class Servicer(serving.Plugin):
     """One provider instance."""
 
+    title = "the offline Kubernetes plugin"
+    expected = _EXPECTED
+    broken = InitFailed
+
     def __init__(self, engine_address: str) -> None:
-        self._engine_address = engine_address
+        super().__init__(engine_address, threads=_THREADS)
         self._log = EngineLog(engine_address)
         self._provider = Provider(self._log)
         self._helm = helm_cli.Helm(config.Config(), self._provider.cancelled)
         self._releases = Releases(self._provider, self._helm)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc")
         self._components: Any = None
         self._import_lock = asyncio.Lock()
 
-    # --- plumbing
+    # --- the plugin itself
 
-    async def _run(self, context: Context, work: Callable[[], T]) -> T:
-        """Run blocking work in a thread; turn what it raises into a status."""
-        try:
-            copied = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(copied.run, work))
-        except InitFailed as error:
-            await context.abort_with_status(_init_failed(error))
-            raise
-        except _EXPECTED as error:
-            await context.abort(grpc.StatusCode.UNKNOWN, str(error))
-            raise
-        except Exception as error:
-            trace = "".join(traceback.format_exception(error))
-            print(trace, file=sys.stderr)  # reaches the user's screen as the plugin's own output
-            await context.abort(
-                grpc.StatusCode.INTERNAL, f"a mistake in the offline Kubernetes plugin: {type(error).__name__}: {error}\n{trace}"
-            )
-            raise
+    def broken_status(self, error: InitFailed) -> grpc.Status:
+        """Of an object that is not ready: it is there, and its state is kept."""
+        return serving.init_failed(
+            str(error),
+            resource_id=error.resource_id,
+            properties=encode(error.state),
+            reasons=error.reasons,
+            inputs=None if error.inputs is None else encode(error.inputs),
+        )
 
     def cancel(self) -> bool:
         """End every wait. Returns whether that had been asked for before."""
@@ -101,23 +81,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         self._provider.cancelled.set()
         self._helm.close()
 
-    # --- the plugin itself
-
-    async def Handshake(self, request: Any, _: Context) -> Any:
-        """Say what we understand; the first call of a newer engine."""
-        self._attach(request.engine_address)
-        return provider_pb2.ProviderHandshakeResponse(
-            accept_secrets=True, accept_resources=False, accept_outputs=False, supports_autonaming_configuration=True
-        )
-
-    async def Attach(self, request: Any, _: Context) -> Any:
-        """Serve another engine (PULUMI_DEBUG_PROVIDERS)."""
-        self._attach(request.address)
-        return empty_pb2.Empty()
-
     def _attach(self, address: str) -> None:
         if address and address != self._engine_address:
-            self._engine_address = address
+            super()._attach(address)
             self._log = EngineLog(address)
             self._provider.log = self._log
 
@@ -129,24 +95,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         """No schema: SDKs are generated from the official one and need none at run time."""
         return provider_pb2.GetSchemaResponse(schema=f'{{"name": "kubernetes", "version": "{VERSION}"}}')
 
-    async def GetMapping(self, _: Any, __: Context) -> Any:
-        """No conversions from other tools."""
-        return provider_pb2.GetMappingResponse()
-
-    async def GetMappings(self, _: Any, __: Context) -> Any:
-        """No conversions from other tools."""
-        return provider_pb2.GetMappingsResponse()
-
-    async def Cancel(self, _: Any, __: Context) -> Any:
-        """The user asked to stop: end every wait."""
-        self._provider.cancelled.set()
-        return empty_pb2.Empty()
-
     # --- configuration
-
-    async def CheckConfig(self, request: Any, _: Context) -> Any:
-        """Every input of the provider is taken; what can't be used is refused by Configure."""
-        return provider_pb2.CheckResponse(inputs=request.news)
 
     async def DiffConfig(self, request: Any, context: Context) -> Any:
         """Whether a changed configuration means another cluster."""
@@ -313,88 +262,10 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
 
-class _Status(grpc.Status):
-    """A status with details, as grpc wants it."""
-
-    def __init__(self, message: str, packed: bytes) -> None:
-        self.code = grpc.StatusCode.UNKNOWN
-        self.details = message
-        self.trailing_metadata = (("grpc-status-details-bin", packed),)
-
-
-def _init_failed(error: InitFailed) -> _Status:
-    """The status that tells the engine: it is there, keep its state, and it is not ready."""
-    detail = provider_pb2.ErrorResourceInitFailed(id=error.resource_id, properties=encode(error.state), reasons=error.reasons)
-    if error.inputs is not None:
-        detail.inputs.CopyFrom(encode(error.inputs))
-    packed = any_pb2.Any()
-    packed.Pack(detail)
-    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error))
-    status.details.add().CopyFrom(packed)
-    return _Status(str(error), status.SerializeToString())
-
-
-def _end_with_engine(end: Callable[[], None]) -> None:
-    """End when the engine is gone, however it went.
-
-    A killed engine can't say goodbye; a plugin that goes on would change the cluster under the next update. The engine holds our standard
-    input
-    open: its end is the engine's. Where that is no pipe (a debugger's terminal) our parent is looked at.
-    """
-
-    def watch_input() -> None:
-        while os.read(0, 4096):
-            pass
-        end()
-
-    def watch_parent() -> None:
-        parent = os.getppid()
-        while os.getppid() == parent:
-            threading.Event().wait(_PARENT_POLL_S)
-        end()
-
-    if stat.S_ISFIFO(os.fstat(0).st_mode):
-        threading.Thread(target=watch_input, daemon=True).start()
-    threading.Thread(target=watch_parent, daemon=True).start()
-
-
-async def _serve(engine_address: str) -> None:
-    options = [("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.max_send_message_length", _MAX_MESSAGE)]
-    server = grpc.aio.server(options=options)
-    servicer = Servicer(engine_address)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(port, flush=True)
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-    def interrupted() -> None:
-        # A terminal's Ctrl-C may reach us too. The engine must still get its answers, or it loses what was made: the first one only
-        # cancels, as the engine itself would ask in a moment.
-        if servicer.cancel():
-            stop.set()
-
-    loop.add_signal_handler(signal.SIGINT, interrupted)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-
-    def end() -> None:
-        servicer.close()
-        loop.call_soon_threadsafe(stop.set)
-
-    _end_with_engine(end)
-    await stop.wait()
-    servicer.close()
-    await server.stop(_DRAIN_S)
-
-
 def serve(arguments: list[str]) -> None:
     """Serve until the engine is gone.
 
     Args:
         arguments: The command line: options that older engines pass (ignored), and the engine's address.
     """
-    addresses = [argument for argument in arguments if not argument.startswith("-")]
-    asyncio.run(_serve(addresses[-1] if addresses else ""))
-    # Threads that still wait for a cluster must not keep us: the engine has stopped listening.
-    sys.stdout.flush()
-    os._exit(0)
+    serving.serve(lambda: Servicer(serving.engine_address(arguments)))

@@ -1,13 +1,15 @@
-"""Rows of EC2 and Auto Scaling. What must be new when it changes is what the Terraform provider marks `ForceNew`."""
+"""Rows of EC2's networks; machines are in `machines`. What must be new when it changes is what the Terraform provider marks `ForceNew`."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from tests.doubles.aws import delays, shapes
-from tests.doubles.aws.rows import Row, Session, Update, Wait, code_of, same, unsent
+from tests.doubles.aws import delays
+from tests.doubles.aws.rows import Row, Update, Wait, same, unsent
+from tests.doubles.aws.session import Session, code_of
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.doubles.provider import Call, Props
 
-_TAGS: Final = ("create_tags", "delete_tags", {"Resources": ["$id"]})
+TAGS: Final = ("create_tags", "delete_tags", {"Resources": ["$id"]})
 
 
 def _vpc_dns(session: Session, call: Call, vpc: str) -> None:
@@ -60,24 +62,6 @@ def _detach_gateway(session: Session, call: Call) -> None:
                 raise
 
 
-def _ec2_tag(session: Session, call: Call, _: Any) -> None:
-    session.call(
-        "ec2", "create_tags", Resources=[call.inputs["resourceId"]], Tags=[{"Key": call.inputs["key"], "Value": call.inputs["value"]}]
-    )
-
-
-def _ec2_tag_look(session: Session, number: str, _: Props, __: Props) -> Props | None:
-    resource, key = number.split(",", 1)
-    where = [{"Name": "resource-id", "Values": [resource]}, {"Name": "key", "Values": [key]}]
-    found = [item for item in session.call("ec2", "describe_tags", Filters=where)["Tags"] if item["Key"] == key]
-    return dict(found[0]) if found else None
-
-
-def _take_ec2_tag(session: Session, call: Call) -> None:
-    # Without its value: a value that somebody changed would keep the tag.
-    session.call("ec2", "delete_tags", Resources=[call.olds["resourceId"]], Tags=[{"Key": call.olds["key"]}])
-
-
 _ROUTE: Final = {
     "cidrBlock": "DestinationCidrBlock",
     "gatewayId": "GatewayId",
@@ -89,7 +73,7 @@ _ROUTE: Final = {
 }
 
 
-def _names(what: str, given: Any, known: Iterable[str]) -> None:
+def check_names(what: str, given: Any, known: Iterable[str]) -> None:
     """Refuse names within a block. Raises DoubleError."""
     for item in given if isinstance(given, list) else [given]:
         unknown = sorted(set(item) - set(known)) if isinstance(item, dict) else []
@@ -159,7 +143,7 @@ _RULE: Final = ("protocol", "fromPort", "toPort", "cidrBlocks", "ipv6CidrBlocks"
 
 def _verify_group(inputs: Props) -> None:
     for direction in ("ingress", "egress"):
-        _names(f"a rule of {direction}", inputs.get(direction), _RULE)
+        check_names(f"a rule of {direction}", inputs.get(direction), _RULE)
 
 
 def _allow(session: Session, group: str, direction: str, rules: list[Props], *, take: bool = False) -> None:
@@ -202,67 +186,29 @@ def _endpoint_delay(inputs: Props) -> float:
     return delays.ENDPOINT_CREATE if inputs.get("vpcEndpointType") == "Interface" else delays.GATEWAY_ENDPOINT
 
 
-def _new_version(session: Session, call: Call, _: Props) -> None:
-    shape = session.shape("ec2", "create_launch_template_version")
-    parameters: dict[str, Any] = {}
-    for key, where in TEMPLATE.properties.items():
-        if where is not None and where.startswith("LaunchTemplateData.") and call.inputs.get(key) is not None:
-            shapes.place(parameters, shape, where, call.inputs[key], prop=key, renames=TEMPLATE.renames)
-    made = session.call("ec2", "create_launch_template_version", LaunchTemplateId=call.id, **parameters)
-    if call.inputs.get("updateDefaultVersion"):
-        number = str(made["LaunchTemplateVersion"]["VersionNumber"])
-        session.call("ec2", "modify_launch_template", LaunchTemplateId=call.id, DefaultVersion=number)
+def _as_usual(kind: str) -> dict[str, Any]:
+    """What EC2 calls alike for most of what it has: ``create_route_table``, ``RouteTableIds``, ``InvalidRouteTableID.NotFound``."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+    return {
+        "service": "ec2",
+        "create": f"create_{words}",
+        "id": f"{kind}.{kind}Id",
+        "read": f"describe_{words}s",
+        "read_by": {f"{kind}Ids": ["$id"]},
+        "description": f"{kind}s.0",
+        "delete": f"delete_{words}",
+        "delete_by": {f"{kind}Id": "$id"},
+        "gone": (f"Invalid{kind}ID.NotFound",),
+        "tags": f"ec2:{words.replace('_', '-')}",
+        "retag": TAGS,
+    }
 
-
-_DATA: Final = (
-    "blockDeviceMappings capacityReservationSpecification creditSpecification cpuOptions disableApiStop disableApiTermination ebsOptimized "
-    "enclaveOptions hibernationOptions imageId instanceInitiatedShutdownBehavior instanceMarketOptions instanceType kernelId keyName "
-    "licenseSpecifications maintenanceOptions metadataOptions monitoring networkInterfaces placement privateDnsNameOptions ramDiskId "
-    "securityGroupNames tagSpecifications userData iamInstanceProfile"
-)
-TEMPLATE: Final = Row(
-    service="ec2",
-    create="create_launch_template",
-    properties={
-        **same(_DATA, style="LaunchTemplateData"),
-        "vpcSecurityGroupIds": "LaunchTemplateData.SecurityGroupIds",
-        "name": "LaunchTemplateName",
-        "description": "VersionDescription",
-        **unsent("updateDefaultVersion defaultVersion namePrefix"),
-    },
-    # The provider's names where they are not the API's.
-    renames={
-        "networkInterfaces.securityGroups": "Groups",
-    },
-    id="LaunchTemplate.LaunchTemplateId",
-    name="name",
-    name_length=125,
-    read="describe_launch_templates",
-    read_by={"LaunchTemplateIds": ["$id"]},
-    description="LaunchTemplates.0",
-    outputs={"latestVersion": "LatestVersionNumber", "defaultVersion": "DefaultVersionNumber", "name": "LaunchTemplateName"},
-    constant={"arn": "arn:aws:ec2:{region}:123456789012:launch-template/{id}"},
-    live={"latestVersion": "LatestVersionNumber", "tags": "Tags"},
-    delete="delete_launch_template",
-    delete_by={"LaunchTemplateId": "$id"},
-    gone=("InvalidLaunchTemplateId.NotFound",),
-    replaces=("name", "namePrefix"),
-    tags="ec2:launch-template",
-    retag=_TAGS,
-    updates=(Update(properties=(*_DATA.split(), "vpcSecurityGroupIds", "description", "updateDefaultVersion"), do=_new_version),),
-    unknown_on_update=("latestVersion", "defaultVersion"),
-)
 
 ROWS: Final = {
     "aws:ec2/vpc:Vpc": Row(
-        service="ec2",
-        create="create_vpc",
+        **_as_usual("Vpc"),
         properties={**same("cidrBlock instanceTenancy"), **unsent("enableDnsSupport enableDnsHostnames")},
-        id="Vpc.VpcId",
         then=_vpc_dns,
-        read="describe_vpcs",
-        read_by={"VpcIds": ["$id"]},
-        description="Vpcs.0",
         look=_vpc_look,
         outputs={
             "ownerId": "OwnerId",
@@ -279,26 +225,16 @@ ROWS: Final = {
             "enableDnsHostnames": "EnableDnsHostnames",
             "tags": "Tags",
         },
-        delete="delete_vpc",
-        delete_by={"VpcId": "$id"},
-        gone=("InvalidVpcID.NotFound",),
         replaces=("cidrBlock", "instanceTenancy"),
-        tags="ec2:vpc",
-        retag=_TAGS,
         updates=(
             Update(properties=("enableDnsSupport", "enableDnsHostnames"), do=lambda session, call, _: _vpc_dns(session, call, call.id)),
         ),
         wait=Wait(path="State", good=("available",), delay=delays.VPC_CREATE),
     ),
     "aws:ec2/subnet:Subnet": Row(
-        service="ec2",
-        create="create_subnet",
+        **_as_usual("Subnet"),
         properties={**same("vpcId cidrBlock availabilityZone availabilityZoneId ipv6CidrBlock"), **unsent("mapPublicIpOnLaunch")},
-        id="Subnet.SubnetId",
         then=_subnet_address,
-        read="describe_subnets",
-        read_by={"SubnetIds": ["$id"]},
-        description="Subnets.0",
         outputs={
             "arn": "SubnetArn",
             "ownerId": "OwnerId",
@@ -306,54 +242,29 @@ ROWS: Final = {
             "availabilityZoneId": "AvailabilityZoneId",
         },
         live={"cidrBlock": "CidrBlock", "mapPublicIpOnLaunch": "MapPublicIpOnLaunch", "tags": "Tags"},
-        delete="delete_subnet",
-        delete_by={"SubnetId": "$id"},
-        gone=("InvalidSubnetID.NotFound",),
         replaces=("vpcId", "cidrBlock", "availabilityZone", "availabilityZoneId"),
-        tags="ec2:subnet",
-        retag=_TAGS,
         updates=(Update(properties=("mapPublicIpOnLaunch",), do=lambda session, call, _: _subnet_address(session, call, call.id)),),
         wait=Wait(path="State", good=("available",), delay=delays.SUBNET_CREATE),
     ),
     "aws:ec2/internetGateway:InternetGateway": Row(
-        service="ec2",
-        create="create_internet_gateway",
+        **_as_usual("InternetGateway"),
         properties=unsent("vpcId"),
-        id="InternetGateway.InternetGatewayId",
         then=_attach_gateway,
-        read="describe_internet_gateways",
-        read_by={"InternetGatewayIds": ["$id"]},
-        description="InternetGateways.0",
         outputs={"ownerId": "OwnerId"},
         constant={"arn": "arn:aws:ec2:{region}:123456789012:internet-gateway/{id}"},
         live={"vpcId": "Attachments.0.VpcId", "tags": "Tags"},
         first=_detach_gateway,
-        delete="delete_internet_gateway",
-        delete_by={"InternetGatewayId": "$id"},
-        gone=("InvalidInternetGatewayID.NotFound",),
         replaces=("vpcId",),  # the provider moves it; nobody here does
-        tags="ec2:internet-gateway",
-        retag=_TAGS,
     ),
     "aws:ec2/routeTable:RouteTable": Row(
-        service="ec2",
-        create="create_route_table",
+        **_as_usual("RouteTable"),
         properties={**same("vpcId"), **unsent("routes")},
-        id="RouteTable.RouteTableId",
         then=_routes,
-        verify=lambda inputs: _names("a route", inputs.get("routes"), _ROUTE),
-        read="describe_route_tables",
-        read_by={"RouteTableIds": ["$id"]},
-        description="RouteTables.0",
+        verify=lambda inputs: check_names("a route", inputs.get("routes"), _ROUTE),
         outputs={"ownerId": "OwnerId"},
         constant={"arn": "arn:aws:ec2:{region}:123456789012:route-table/{id}"},
         live={"tags": "Tags"},
-        delete="delete_route_table",
-        delete_by={"RouteTableId": "$id"},
-        gone=("InvalidRouteTableID.NotFound",),
         replaces=("vpcId",),
-        tags="ec2:route-table",
-        retag=_TAGS,
         updates=(Update(properties=("routes",), do=_change_routes),),
     ),
     "aws:ec2/routeTableAssociation:RouteTableAssociation": Row(
@@ -361,9 +272,6 @@ ROWS: Final = {
         create="associate_route_table",
         properties=same("routeTableId subnetId gatewayId"),
         id="AssociationId",
-        read="",
-        read_by={},
-        description="",
         look=_association_look,
         delete="disassociate_route_table",
         delete_by={"AssociationId": "$id"},
@@ -386,7 +294,7 @@ ROWS: Final = {
         gone=("InvalidAllocationID.NotFound", "InvalidAddress.NotFound"),
         replaces=("domain", "publicIpv4Pool", "networkBorderGroup"),
         tags="ec2:elastic-ip",
-        retag=_TAGS,
+        retag=TAGS,
     ),
     "aws:ec2/natGateway:NatGateway": Row(
         service="ec2",
@@ -409,7 +317,7 @@ ROWS: Final = {
         gone=("NatGatewayNotFound",),
         replaces=("allocationId", "subnetId", "connectivityType", "privateIp", "availabilityMode", "vpcId"),
         tags="ec2:natgateway",
-        retag=_TAGS,
+        retag=TAGS,
         wait=Wait(
             path="State",
             good=("available",),
@@ -440,7 +348,7 @@ ROWS: Final = {
         gone=("InvalidVpcEndpointId.NotFound", "InvalidVpcEndpoint.NotFound"),
         replaces=("vpcId", "serviceName", "vpcEndpointType"),
         tags="ec2:vpc-endpoint",
-        retag=_TAGS,
+        retag=TAGS,
         updates=(Update(properties=("routeTableIds", "subnetIds", "securityGroupIds", "policy"), do=_change_endpoint),),
         wait=Wait(path="State", good=("available",), delay=_endpoint_delay, delete_delay=delays.ENDPOINT_DELETE),
     ),
@@ -465,100 +373,10 @@ ROWS: Final = {
         gone=("InvalidGroup.NotFound", "InvalidGroupId.NotFound"),
         replaces=("name", "namePrefix", "description", "vpcId"),
         tags="ec2:security-group",
-        retag=_TAGS,
+        retag=TAGS,
         updates=(
             Update(properties=("ingress", "egress"), do=_change_rules),
             Update(properties=("revokeRulesOnDelete",), do=lambda *_: None),
         ),
     ),
-    "aws:ec2/placementGroup:PlacementGroup": Row(
-        service="ec2",
-        create="create_placement_group",
-        properties={"name": "GroupName", **same("strategy partitionCount spreadLevel")},
-        id="${name}",
-        name="name",
-        read="describe_placement_groups",
-        read_by={"GroupNames": ["$id"]},
-        description="PlacementGroups.0",
-        outputs={"placementGroupId": "GroupId"},
-        constant={"arn": "arn:aws:ec2:{region}:123456789012:placement-group/{id}"},
-        delete="delete_placement_group",
-        delete_by={"GroupName": "$id"},
-        gone=("InvalidPlacementGroup.Unknown",),
-        replaces=("name", "strategy", "partitionCount", "spreadLevel"),
-        tags="ec2:placement-group",
-    ),
-    "aws:ec2/launchTemplate:LaunchTemplate": TEMPLATE,
-    "aws:ec2/tag:Tag": Row(
-        service="ec2",
-        create="",
-        properties=unsent("resourceId key value"),
-        id="${resourceId},{key}",
-        then=_ec2_tag,
-        read="",
-        read_by={},
-        description="",
-        look=_ec2_tag_look,
-        live={"value": "Value"},
-        first=_take_ec2_tag,
-        gone=("InvalidGroup.NotFound", "InvalidID", "InvalidParameterValue"),
-        replaces=("resourceId", "key"),
-        updates=(Update(properties=("value",), do=_ec2_tag),),
-    ),
-}
-
-
-def _tag(properties: Props) -> list[dict[str, Any]]:
-    tag = properties["tag"]
-    return [
-        {
-            "ResourceId": properties["autoscalingGroupName"],
-            "ResourceType": "auto-scaling-group",
-            "Key": tag["key"],
-            "Value": str(tag["value"]),
-            "PropagateAtLaunch": bool(tag["propagateAtLaunch"]),
-        }
-    ]
-
-
-def _set_tag(session: Session, call: Call, _: Any) -> None:
-    group = call.inputs["autoscalingGroupName"]
-    # moto tags groups that are not there without a word.
-    if not session.call("autoscaling", "describe_auto_scaling_groups", AutoScalingGroupNames=[group])["AutoScalingGroups"]:
-        raise DoubleError(f"ValidationError: AutoScalingGroup name not found - AutoScalingGroup {group} not found")
-    session.call("autoscaling", "create_or_update_tags", Tags=_tag(call.inputs))
-
-
-def _tag_look(session: Session, number: str, _: Props, __: Props) -> Props | None:
-    group, key = number.split(",", 1)
-    where = [{"Name": "auto-scaling-group", "Values": [group]}, {"Name": "key", "Values": [key]}]
-    found = session.call("autoscaling", "describe_tags", Filters=where)["Tags"]
-    exact = [item for item in found if item["Key"] == key and item["ResourceId"] == group]
-    return {"tag": {name[0].lower() + name[1:]: exact[0][name] for name in ("Key", "Value", "PropagateAtLaunch")}} if exact else None
-
-
-def _take_tag(session: Session, call: Call) -> None:
-    group = call.olds["autoscalingGroupName"]
-    if session.call("autoscaling", "describe_auto_scaling_groups", AutoScalingGroupNames=[group])["AutoScalingGroups"]:
-        session.call("autoscaling", "delete_tags", Tags=_tag(call.olds))
-
-
-AUTOSCALING: Final = {
-    "aws:autoscaling/tag:Tag": Row(
-        service="autoscaling",
-        create="",
-        properties=unsent("autoscalingGroupName tag"),
-        id="${autoscalingGroupName},{tag[key]}",
-        then=_set_tag,
-        verify=lambda inputs: _names("tag", inputs.get("tag"), ("key", "value", "propagateAtLaunch")),
-        read="",
-        read_by={},
-        description="",
-        look=_tag_look,
-        live={"tag": "tag"},
-        first=_take_tag,
-        delete=None,
-        replaces=("autoscalingGroupName", "tag.key"),
-        updates=(Update(properties=("tag",), do=_set_tag),),
-    )
 }

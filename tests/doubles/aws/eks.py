@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles import nodes
 from tests.doubles.aws import delays, shapes
-from tests.doubles.aws.rows import Row, Session, Update, Wait, same, unsent
+from tests.doubles.aws.rows import Row, Update, Wait, same, unsent
 from tests.doubles.provider import DoubleError, has_unknown
 
 if TYPE_CHECKING:
+    from tests.doubles.aws.session import Session
     from tests.doubles.provider import Call, Props
 
 _GONE: Final = ("ResourceNotFoundException",)
@@ -378,9 +379,6 @@ ROWS: Final = {
         create="associate_access_policy",
         properties=same("clusterName principalArn policyArn accessScope"),
         id="${clusterName}#{principalArn}#{policyArn}",
-        read="",
-        read_by={},
-        description="",
         look=_policy_look,
         outputs={"associatedAt": "associatedAt", "modifiedAt": "modifiedAt"},
         delete="disassociate_access_policy",
@@ -393,9 +391,6 @@ ROWS: Final = {
         create="create_pod_identity_association",
         properties=same("clusterName namespace serviceAccount roleArn disableSessionTags targetRoleArn policy"),
         id="association.associationId",
-        read="",
-        read_by={},
-        description="",
         look=_identity_look,
         outputs={"associationArn": "associationArn", "associationId": "associationId", "externalId": "externalId"},
         live={"roleArn": "roleArn", "tags": "tags"},

@@ -11,7 +11,7 @@ from tests.doubles.provider import DoubleError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.doubles.aws.rows import Session
+    from tests.doubles.aws.session import Session
     from tests.doubles.provider import Props
 
 

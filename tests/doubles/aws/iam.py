@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from tests.doubles.aws import delays
-from tests.doubles.aws.rows import Row, Session, Update, Wait, code_of, same, unsent
+from tests.doubles.aws.rows import Row, Update, Wait, same, unsent
+from tests.doubles.aws.session import Session, code_of
 
 if TYPE_CHECKING:
     from tests.doubles.provider import Call, Props
@@ -136,9 +137,6 @@ ROWS: Final = {
         name="name",
         name_length=128,
         defaults={"path": "/"},
-        read="",
-        read_by={},
-        description="",
         look=_policy_look,
         outputs={"arn": "Arn", "policyId": "PolicyId", "attachmentCount": "AttachmentCount"},
         live={"description": "Description", "tags": "Tags"},
@@ -156,9 +154,6 @@ ROWS: Final = {
         create="attach_role_policy",
         properties={"role": "RoleName", "policyArn": "PolicyArn"},
         id="${role}/{policyArn}",
-        read="",
-        read_by={},
-        description="",
         look=_attachment_look,
         delete="detach_role_policy",
         delete_by={"RoleName": "$.role", "PolicyArn": "$.policyArn"},
@@ -173,7 +168,6 @@ ROWS: Final = {
         name="name",
         read="get_role_policy",
         read_by={"RoleName": "$id0", "PolicyName": "$id1"},
-        description="",
         delete="delete_role_policy",
         delete_by={"RoleName": "$id0", "PolicyName": "$id1"},
         gone=_GONE,
@@ -193,7 +187,6 @@ ROWS: Final = {
         id="OpenIDConnectProviderArn",
         read="get_open_id_connect_provider",
         read_by={"OpenIDConnectProviderArn": "$id"},
-        description="",
         outputs={"thumbprintLists": "ThumbprintList"},
         computed=("arn",),
         more_outputs=_oidc,

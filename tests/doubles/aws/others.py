@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from tests.doubles.aws.rows import Row, Session, Update, code_of, same, unsent
+from tests.doubles.aws.rows import Row, Update, same, unsent
+from tests.doubles.aws.session import Session, code_of
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:
@@ -140,9 +141,6 @@ ROWS: Final = {
         },
         id="KeyMetadata.KeyId",
         then=_rotation,
-        read="",
-        read_by={},
-        description="",
         look=_key_look,
         outputs={"arn": "Arn", "keyId": "KeyId"},
         live={"description": "Description", "enableKeyRotation": "Rotation"},
@@ -166,9 +164,6 @@ ROWS: Final = {
         create="create_alias",
         properties={"name": "AliasName", "targetKeyId": "TargetKeyId", **unsent("namePrefix")},
         id="${name}",
-        read="",
-        read_by={},
-        description="",
         look=_alias_look,
         outputs={"arn": "AliasArn", "targetKeyArn": "TargetKeyId"},
         delete="delete_alias",
@@ -192,9 +187,6 @@ ROWS: Final = {
         name="name",
         name_length=512,
         then=_retention,
-        read="",
-        read_by={},
-        description="",
         look=_log_look,
         outputs={"arn": "arn"},
         live={"retentionInDays": "retentionInDays"},
@@ -218,7 +210,6 @@ ROWS: Final = {
         name_length=64,
         read="describe_rule",
         read_by={"Name": "$id"},
-        description="",
         outputs={"arn": "Arn"},
         live={"description": "Description"},
         delete="delete_rule",
@@ -247,9 +238,6 @@ ROWS: Final = {
         id="${rule}-{targetId}",
         name="targetId",
         then=_put_target,
-        read="",
-        read_by={},
-        description="",
         look=_target_look,
         first=_end_target,
         gone=_RULE_GONE,
@@ -264,9 +252,6 @@ ROWS: Final = {
         name="name",
         name_length=80,
         then=_queue,
-        read="",
-        read_by={},
-        description="",
         look=_queue_look,
         outputs={"arn": "QueueArn"},
         constant={"url": "{id}"},
@@ -284,9 +269,6 @@ ROWS: Final = {
         properties=unsent("queueUrl policy"),
         id="${queueUrl}",
         then=_set_queue_policy,
-        read="",
-        read_by={},
-        description="",
         look=_queue_policy_look,
         first=_no_queue_policy,
         gone=_NO_QUEUE,
@@ -344,7 +326,6 @@ ROWS: Final = {
         id="${repository}",
         read="get_lifecycle_policy",
         read_by={"repositoryName": "$id"},
-        description="",
         outputs={"registryId": "registryId"},
         delete="delete_lifecycle_policy",
         delete_by={"repositoryName": "$id"},

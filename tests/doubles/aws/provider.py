@@ -9,9 +9,10 @@ from urllib.parse import urlparse
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.plugins.kubernetes.properties import UNKNOWN
-from tests.doubles.aws import PLUGIN, ec2, eks, iam, others
+from tests.doubles.aws import PLUGIN, ec2, eks, iam, machines, others
 from tests.doubles.aws.functions import FUNCTIONS
-from tests.doubles.aws.rows import Row, Session, Table, code_of, preview
+from tests.doubles.aws.rows import Row, Table, preview
+from tests.doubles.aws.session import Session, code_of
 from tests.doubles.install import sdk_version
 from tests.doubles.provider import Call, Checked, Double, DoubleError, Found, Props
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.doubles.provider import World
 
-ROWS: Final[dict[str, Row]] = {**ec2.ROWS, **ec2.AUTOSCALING, **iam.ROWS, **others.ROWS, **eks.ROWS}
+ROWS: Final[dict[str, Row]] = {**ec2.ROWS, **machines.ROWS, **iam.ROWS, **others.ROWS, **eks.ROWS}
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _CONFIG: Final = frozenset(
     {"region", "profile", "version", "defaultTags", "skipCredentialsValidation", "skipMetadataApiCheck", "skipRegionValidation"}
@@ -54,7 +55,9 @@ class Aws(Double):
 
     def _session(self, call: Call) -> Session:
         region = str(call.inputs.get("region") or call.olds.get("region") or self._region)
-        return self._sessions.setdefault(region, Session(region, self._endpoint, self.world.clock.pace))
+        if region not in self._sessions:  # 20 ms each
+            self._sessions.setdefault(region, Session(region, self._endpoint, self.world.clock.pace))
+        return self._sessions[region]
 
     def replaces(self, token: str) -> Sequence[str]:
         return (*self._table.row(token).replaces, "region")

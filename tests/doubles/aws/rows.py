@@ -6,17 +6,15 @@ they change. Where AWS takes more than one call, a row has a function for it.
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import ClientError
 
 from local.plugins.kubernetes.diff import refreshed_inputs
-from tests.doubles.aws import FAULT_HEADER, PACE_HEADER, shapes
+from tests.doubles.aws import shapes
+from tests.doubles.aws.session import Session, code_of, refused
 from tests.doubles.provider import UNKNOWN, Call, DoubleError, Found, InitFailed, Props
 
 if TYPE_CHECKING:
@@ -77,10 +75,11 @@ class Row:
     """Property -> where the create call takes it; None: not there, but in ``then`` or nowhere."""
     id: str
     """Path of the id in the create call's answer; with ``$``, a text of properties (``{tag[key]}`` is one within)."""
-    read: str
-    read_by: Template
-    description: str
-    """Path of the resource in the read call's answer."""
+    read: str = ""
+    """The call that reads it; nothing where ``look`` does."""
+    read_by: Template = field(default_factory=dict)
+    description: str = ""
+    """Path of the resource in the read call's answer; nothing where the answer is it."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Output -> path in the description."""
     computed: tuple[str, ...] = ()
@@ -121,64 +120,10 @@ class Row:
     """Once a create, an update (operation of the call) or a delete is done."""
 
 
-class Session:
-    """Clients of one region, and what a row's functions need."""
-
-    def __init__(self, region: str, endpoint: str, pace: float) -> None:
-        self.region = region
-        self._endpoint = endpoint
-        self._pace = pace
-        self._session = botocore.session.Session()
-        self._clients: dict[str, Any] = {}
-        self._lock = threading.Lock()
-        self._fault = threading.local()
-
-    def client(self, service: str) -> Any:
-        with self._lock:
-            if service not in self._clients:
-                client = self._session.create_client(
-                    service,
-                    region_name=self.region,
-                    endpoint_url=self._endpoint,
-                    aws_access_key_id="test",
-                    aws_secret_access_key="test",
-                    config=Config(retries={"max_attempts": 1}, max_pool_connections=128),
-                )
-                client.meta.events.register("before-call.eks", self._headers)
-                self._clients[service] = client
-            return self._clients[service]
-
-    def _headers(self, params: dict[str, Any], **_: Any) -> None:
-        params["headers"][PACE_HEADER] = str(self._pace)
-        fault = getattr(self._fault, "text", "")
-        if fault:
-            params["headers"][FAULT_HEADER] = fault
-
-    def with_fault(self, text: str) -> None:
-        """What the next calls of this thread are told to do wrong."""
-        self._fault.text = text
-
-    def shape(self, service: str, call: str) -> Any:
-        client = self.client(service)
-        return client.meta.service_model.operation_model(client.meta.method_to_api_mapping[call]).input_shape
-
-    def call(self, service: str, call: str, **parameters: Any) -> Props:
-        """Ask AWS. Raises ClientError, and DoubleError where botocore refuses the parameters."""
-        try:
-            answer: Props = getattr(self.client(service), call)(**parameters)
-        except ParamValidationError as error:
-            raise DoubleError(f"{service}.{call}: {error}") from error
-        answer.pop("ResponseMetadata", None)
-        return answer
-
-
-def code_of(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def refused(call: Call, error: ClientError) -> DoubleError:
-    """In the provider's words."""
-    return DoubleError(f"{call.operation} of {call.token} ({call.name}): {code_of(error)}: {error.response['Error'].get('Message', '')}")
+def load_models() -> None:
+    """Read the descriptions of the largest services, for processes that are forked from this one."""
+    for service in ("ec2", "eks", "iam"):
+        Session("us-east-1", "http://127.0.0.1:1", 0.0).client(service)
 
 
 def fill(template: Template, resource_id: str, properties: Props) -> Template:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -31,6 +32,20 @@ def _fewer_policies() -> None:
     models: Any = moto.iam.models
     known = json.loads(models.aws_managed_policies_data)
     models.aws_managed_policies_data = json.dumps({name: policy for name, policy in known.items() if name.startswith(_POLICIES)})
+
+
+def _read_once() -> None:
+    """Keep what botocore reads: moto makes a session for each partition, and each reads all endpoints and all of EC2 again."""
+    from botocore.loaders import JSONFileLoader  # noqa: PLC0415  # imported where moto is
+
+    plain = JSONFileLoader()
+
+    @functools.cache
+    def read(path: str) -> Any:
+        return plain_read(plain, path)
+
+    plain_read = JSONFileLoader.load_file
+    setattr(JSONFileLoader, plain_read.__name__, lambda _, path: read(path))
 
 
 def _install_eks() -> None:
@@ -113,6 +128,8 @@ def main() -> None:
     root = str(Path(__file__).resolve().parents[3])
     if root not in sys.path:
         sys.path.insert(0, root)
+
+    _read_once()
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415  # the path comes first
         DomainDispatcherApplication,
         MotoRequestHandler,

@@ -14,7 +14,6 @@ It is an authority of its own and writes it into webhooks that name none, as ist
 from __future__ import annotations
 
 import base64
-import contextlib
 import datetime as dt
 import fcntl
 import json
@@ -37,6 +36,7 @@ from local.platform.network import _SIOCSIFADDR, _SIOCSIFNETMASK, _with_address
 from local.plugins.kubernetes import kubeconfig
 from local.plugins.kubernetes.client import ApiError, Client, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind
+from tests.doubles.cluster.changes import Changes
 
 WEBHOOKS: Final = tuple(
     Kind("admissionregistration.k8s.io", "v1", kind) for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
@@ -240,13 +240,17 @@ def main(arguments: list[str]) -> None:
     context, authority = certificates(Path(arguments[1]))
     api = Client(kubeconfig.access(kubeconfig.read(arguments[0])))
     answers = Answers(api, context, authority)
+    changes = Changes(api, [(kind, "") for kind in (*WEBHOOKS, API_SERVICE, SERVICE, SLICE)])
+    changes.start()
     while True:
-        with contextlib.suppress(Unreachable, NoSuchKind):
-            try:
-                answers.look()
-            except (ApiError, OSError) as error:
-                print(f"{type(error).__name__}: {error}", flush=True)
         time.sleep(_POLL_S)
+        if not changes.take():
+            continue
+        try:
+            answers.look()
+        except (ApiError, OSError, Unreachable, NoSuchKind) as error:
+            print(f"{type(error).__name__}: {error}", flush=True)
+            changes.again()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The part of the cloud that shows inside a cluster, as one thread that looks again and again.
+"""The part of the cloud that shows inside a cluster, as one thread that looks whenever something has changed.
 
 Nodes come and go with the files of the node groups that are active. When a group goes, its pods go first, as EKS drains it. GPUs appear on
 a node when a pod of the device plugin runs there. A Service of type LoadBalancer gets a host name; one that asks for AWS Load Balancer
@@ -14,6 +14,7 @@ from components import naming
 from components.cluster import gpu
 from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind
+from tests.doubles.cluster.changes import Changes
 from tests.doubles.cluster.nodes import GPUS_ANNOTATION, GROUP_LABEL, Group, node_objects, wants_plugin
 from tests.doubles.nodes import current
 
@@ -43,20 +44,24 @@ class Loops(threading.Thread):
         self._folder = folder
         self._end = threading.Event()
         self._made: set[str] = set()
+        self._changes = Changes(api, [(NODE, ""), (POD, naming.GPU_PLUGIN_NAMESPACE), (SERVICE, ""), (DEPLOYMENT, naming.SYSTEM_NAMESPACE)])
         self.errors: list[str] = []
         """What went wrong lately, for messages of tests."""
 
     def run(self) -> None:
         """Look until told to stop."""
+        self._changes.start()
         while not self._end.wait(_POLL_S):
-            for look in (self.nodes, self.gpus, self.load_balancers):
+            for look in (self.nodes, self.gpus, self.load_balancers) if self._changes.take() else (self.nodes,):
                 try:
                     look()
                 except (ApiError, NoSuchKind, Unreachable, OSError, ValueError, KeyError) as error:
                     self.errors = [*self.errors[-20:], f"{look.__name__}: {type(error).__name__}: {error}"]
+                    self._changes.again()
 
     def stop(self) -> None:
         """End the thread."""
+        self._changes.stop()
         self._end.set()
         self.join(timeout=10)
 

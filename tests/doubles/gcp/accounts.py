@@ -7,6 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.doubles.gcp import delays
 from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, fingerprint, finishes, handles, invalid
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _ROLE: Final = re.compile(r"^(roles/[A-Za-z0-9._]+|(projects|organizations)/[^/]
 _ROBOT: Final = re.compile(r"\.iam\.gserviceaccount\.com$")
 _OWN: Final = re.compile(rf"^(service-{PROJECT_NUMBER}@|{PROJECT_NUMBER}(-compute)?@)")
 """Accounts that Google keeps for its services and that no project makes."""
-_ENABLE_S: Final = 20.0
+_ENABLE_S: Final = delays.SERVICE_ENABLE
 
 
 def identity_pool(project: str) -> str:

@@ -245,6 +245,12 @@ def document(name: str) -> Document:
     )
 
 
+def load_documents() -> None:
+    """Read them all, for processes that are forked from this one."""
+    for name in VERSIONS:
+        document(name)
+
+
 def find(method: str) -> tuple[Document, Method]:
     """Look up an API and its method by the method's identity, such as ``container.projects.locations.clusters.create``.
 
@@ -257,4 +263,4 @@ def find(method: str) -> tuple[Document, Method]:
     return api, api.methods[method]
 
 
-__all__ = ["VERSIONS", "Body", "Document", "Method", "check_call", "document", "find", "output_only"]
+__all__ = ["VERSIONS", "Body", "Document", "Method", "check_call", "document", "find", "load_documents", "output_only"]

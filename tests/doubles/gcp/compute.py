@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.doubles.gcp import delays
 from tests.doubles.gcp.memory import GoogleError, Session, fingerprint, finishes, handles, invalid
 
 if TYPE_CHECKING:
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from tests.doubles.gcp.api import Body
 
 URL: Final = "https://www.googleapis.com/compute/v1/"
-_NETWORK_S: Final = 12.0
-_SUBNETWORK_S: Final = 16.0
-SMALL_S: Final = 8.0
+_NETWORK_S: Final = delays.NETWORK
+_SUBNETWORK_S: Final = delays.SUBNETWORK
+SMALL_S: Final = delays.SMALL
 """Seconds that Compute Engine takes for a network, a subnetwork, anything else here."""
 
 ZONES: Final = {

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.doubles.gcp import delays
 from tests.doubles.gcp.accounts import identity_pool
 from tests.doubles.gcp.compute import is_region, is_zone, network_name, region_of, relative, subnetwork_name, zones
 from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, finishes, handles, invalid
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
     from tests.doubles.gcp.api import Body
 
 URL: Final = "https://container.googleapis.com/v1/"
-CREATE_S: Final = 547.0
-"""Seconds that a new cluster takes (9 min 7 s in a published log)."""
-UPDATE_S: Final = 60.0
-UPGRADE_S: Final = 480.0
-DELETE_S: Final = 300.0
+CREATE_S: Final = delays.CLUSTER_CREATE
+UPDATE_S: Final = delays.CLUSTER_UPDATE
+UPGRADE_S: Final = delays.CLUSTER_UPGRADE
+DELETE_S: Final = delays.CLUSTER_DELETE
 
 _NAME: Final = re.compile(r"^[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?$")
 

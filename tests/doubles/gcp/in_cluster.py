@@ -1,4 +1,4 @@
-"""The part of Google that works inside a cluster: load balancers for Services, as one thread that looks again and again.
+"""The part of Google that works inside a cluster: load balancers for Services, as one thread that looks whenever one has changed.
 
 GKE opens a firewall in the cluster's network for each Service of type LoadBalancer, and takes it away when the Service goes. It does so
 only while the cluster is there: what is left by then stays for ever and keeps the network from being deleted, which is the commonest way in
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind
+from tests.doubles.cluster.changes import Changes
 
 if TYPE_CHECKING:
     from local.plugins.kubernetes.client import Client
@@ -30,20 +31,26 @@ class LoadBalancers(threading.Thread):
         super().__init__(name="google-in-cluster", daemon=True)
         self._api = api
         self._google = google
+        self._changes = Changes(api, [(SERVICE, "")])
         self._end = threading.Event()
         self.errors: list[str] = []
         """What went wrong lately, for messages of tests."""
 
     def run(self) -> None:
         """Look until told to stop."""
+        self._changes.start()
         while not self._end.wait(_POLL_S):
+            if not self._changes.take():
+                continue
             try:
                 self.look()
             except (ApiError, NoSuchKind, Unreachable, OSError, KeyError) as error:
                 self.errors = [*self.errors[-20:], f"{type(error).__name__}: {error}"]
+                self._changes.again()
 
     def stop(self) -> None:
         """End the thread."""
+        self._changes.stop()
         self._end.set()
         self.join(timeout=10)
 
@@ -55,7 +62,10 @@ class LoadBalancers(threading.Thread):
             metadata = service["metadata"]
             finalizers = list(metadata.get("finalizers") or [])
             going = "deletionTimestamp" in metadata
-            if going != (FINALIZER in finalizers) or not self._firewall(f"k8s-fw-{metadata['uid'].replace('-', '')[:24]}", there=not going):
+            if going != (FINALIZER in finalizers):
+                continue
+            if not self._firewall(f"k8s-fw-{metadata['uid'].replace('-', '')[:24]}", there=not going):
+                self._changes.again()  # the cluster may come, and no Service changes then
                 continue
             finalizers = [item for item in finalizers if item != FINALIZER] + ([] if going else [FINALIZER])
             path = self._api.resource(SERVICE).path(metadata["namespace"], metadata["name"])

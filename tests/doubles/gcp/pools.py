@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.doubles.gcp import machines, nodes
+from tests.doubles.gcp import delays, machines, nodes
 from tests.doubles.gcp.compute import region_of
 from tests.doubles.gcp.container import URL, begin
 from tests.doubles.gcp.memory import GoogleError, Session, finishes, handles
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
     from tests.doubles.gcp.api import Body
 
-CREATE_S: Final = 100.0
-"""Seconds that a pool takes before its nodes come."""
-NODES_S: Final = 90.0
-DELETE_S: Final = 240.0
-UPDATE_S: Final = 120.0
-HEAL_S: Final = 2100.0
-"""Seconds until machines that were out of stock are there (35 minutes in two published accounts)."""
+CREATE_S: Final = delays.POOL_CREATE
+NODES_S: Final = delays.POOL_NODES
+DELETE_S: Final = delays.POOL_DELETE
+UPDATE_S: Final = delays.POOL_UPDATE
+HEAL_S: Final = delays.POOL_HEAL
 
 _PODS: Final = 110
 

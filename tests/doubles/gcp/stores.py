@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from tests.doubles.gcp import delays
 from tests.doubles.gcp.accounts import has_role, policies, policy_of, set_policy
 from tests.doubles.gcp.compute import ZONES
 from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, handles, invalid
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _BUCKET: Final = re.compile(r"^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$")
 _REPOSITORY: Final = re.compile(r"^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$")
-_REPOSITORY_S: Final = 5.0
+_REPOSITORY_S: Final = delays.REPOSITORY
 """Seconds that a registry takes."""
 
 policies("artifactregistry.projects.locations.repositories", "resource")

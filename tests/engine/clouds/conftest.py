@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import lacks
+from tests.doubles.aws import DOUBLE as AWS
 from tests.doubles.cluster import TOOLS, ClusterDouble, start
+from tests.doubles.gcp import DOUBLE as GCP
+from tests.doubles.install import install_all
+from tests.doubles.warm import DOUBLES, LIGHT, Warm
+from tests.engine.clouds.eks import EKS, Amazon, eks_environment
 from tests.engine.clouds.fleet import pulumi_home
+from tests.engine.clouds.gke import Google, gke_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +54,84 @@ def cluster_double(
 
 
 @pytest.fixture(scope="session")
-def clouds_home(pulumi_cli: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warm_plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Starts the language host and the plugin for Kubernetes."""
+    with Warm(tmp_path_factory.mktemp("plugins"), preload=(LIGHT, "local.plugins.kubernetes.server", "importlib.metadata")) as warm:
+        yield warm
+
+
+@pytest.fixture(scope="session")
+def clouds_cli(pulumi_cli: Path, warm_plugins: Warm, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CLI with a language host that starts warm."""
+    from local.cli.pulumi import assemble  # noqa: PLC0415
+
+    assert pulumi_cli
+    return assemble(tmp_path_factory.mktemp("cli"), toolchain, warm_plugins.python)
+
+
+@pytest.fixture(scope="session")
+def clouds_home(pulumi_cli: Path, warm_plugins: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """PULUMI_HOME with the plugin for Kubernetes; each cloud installs its doubles into it."""
-    return pulumi_home(pulumi_cli, tmp_path_factory.mktemp("clouds"))
+    return pulumi_home(pulumi_cli, tmp_path_factory.mktemp("clouds"), python=warm_plugins.python)
+
+
+@pytest.fixture(scope="session")
+def aws(  # noqa: PLR0917  # fixtures
+    cluster_double: ClusterDouble,
+    clouds_cli: Path,
+    helm: Path,
+    clouds_home: Path,
+    doubles_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Amazon]:
+    """AWS, and how the program and its plugins find it."""
+    scratch = tmp_path_factory.mktemp("eks")
+    place = eks_environment(cluster=cluster_double, cli=clouds_cli, helm=helm, home=clouds_home, doubles=doubles_folder, scratch=scratch)
+    with (
+        place as (cloud, environment),
+        Warm(scratch / "programs", environment={**os.environ, **environment}) as programs,
+        Warm(
+            scratch / "doubles",
+            preload=(LIGHT, "tests.doubles.provider_server", AWS.partition(":")[0], "tests.doubles.aws.rows:load_models"),
+        ) as doubles,
+    ):
+        install_all(clouds_home, [("aws", AWS)], python=doubles.python)
+        install_all(clouds_home, [("eks", EKS)], python=programs.python)  # a component: it has the SDK, as programs have
+        yield Amazon(cluster=cluster_double, cloud=cloud, environment=environment, doubles=doubles_folder, virtualenv=programs.virtualenv)
+
+
+@pytest.fixture(scope="session")
+def google(  # noqa: PLR0917  # fixtures
+    cluster_double: ClusterDouble,
+    clouds_cli: Path,
+    helm: Path,
+    clouds_home: Path,
+    doubles_folder: Path,
+    gcs_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Google]:
+    """Google, and how the program and its plugin find it."""
+    scratch = tmp_path_factory.mktemp("gke")
+    place = gke_environment(
+        cluster=cluster_double,
+        cli=clouds_cli,
+        helm=helm,
+        home=clouds_home,
+        doubles=doubles_folder,
+        scratch=scratch,
+        buckets=gcs_server,
+    )
+    with (
+        place as (memory, environment),
+        Warm(scratch / "programs", environment={**os.environ, **environment}) as programs,
+        Warm(scratch / "doubles", preload=(*DOUBLES, GCP.partition(":")[0], "tests.doubles.gcp.api:load_documents")) as doubles,
+    ):
+        install_all(clouds_home, [("gcp", GCP)], python=doubles.python)
+        yield Google(
+            cluster=cluster_double,
+            memory=memory,
+            environment=environment,
+            doubles=doubles_folder,
+            virtualenv=programs.virtualenv,
+            imports=scratch / "imports",
+        )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.aws import DOUBLE as AWS
 from tests.doubles.aws.cloud import Cloud
 from tests.doubles.eks import access
 from tests.doubles.install import environment, install_all
-from tests.engine.clouds.fleet import Fleet, path_with, settings_of
+from tests.engine.clouds.fleet import Fleet, Site, path_with, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.doubles.cluster import ClusterDouble
@@ -48,8 +49,50 @@ def eks_environment(
         )
 
 
-def eks_fleet(stack: str, folder: Path, environment: dict[str, str], doubles: Path) -> Fleet:
+def eks_settings(stack: str) -> dict[str, Any]:
     """One of the project's EKS stack files."""
     settings = settings_of(stack)
     settings["triton-fleet:repository"]["clusterEndpoint"] = BUCKET_HOST
-    return Fleet(folder, stack, environment, doubles, settings)
+    return settings
+
+
+def eks_fleet(stack: str, folder: Path, environment: Mapping[str, str], doubles: Path) -> Fleet:
+    """A stack of one of these files."""
+    return Fleet(folder, stack, environment, doubles, eks_settings(stack))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amazon(Site):
+    """AWS."""
+
+    cloud: Cloud
+
+    def stack(self, stack: str, folder: Path) -> Fleet:
+        """A stack of one of the project's EKS files."""
+        return self.fleet(stack, folder, eks_settings(stack))
+
+
+def left_in_aws(cloud: Cloud, region: str) -> dict[str, list[str]]:
+    """All that a stack makes, and that is still there. Each VPC of moto's own, its parts, and AWS' own policies don't count."""
+    ec2, eks, iam = cloud.client("ec2", region), cloud.client("eks", region), cloud.client("iam", region)
+    ours = [item["VpcId"] for item in ec2.describe_vpcs()["Vpcs"] if not item["IsDefault"]]
+    inside = [{"Name": "vpc-id", "Values": ours}]
+    found: dict[str, list[str]] = {
+        "vpcs": ours,
+        "subnets": [item["SubnetId"] for item in ec2.describe_subnets(Filters=inside)["Subnets"]] if ours else [],
+        "nat": [item["NatGatewayId"] for item in ec2.describe_nat_gateways()["NatGateways"] if item["State"] != "deleted"],
+        "addresses": [item["AllocationId"] for item in ec2.describe_addresses()["Addresses"]],
+        "templates": [item["LaunchTemplateName"] for item in ec2.describe_launch_templates()["LaunchTemplates"]],
+        "interfaces": [item["NetworkInterfaceId"] for item in ec2.describe_network_interfaces()["NetworkInterfaces"]],
+        "clusters": eks.list_clusters()["clusters"],
+        "roles": [item["RoleName"] for item in iam.list_roles()["Roles"] if not item["Path"].startswith("/aws-service-role/")],
+        "policies": [item["PolicyName"] for item in iam.list_policies(Scope="Local")["Policies"]],
+        "oidc": [item["Arn"] for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]],
+        "scaling": [
+            item["AutoScalingGroupName"] for item in cloud.client("autoscaling", region).describe_auto_scaling_groups()["AutoScalingGroups"]
+        ],
+        "images": [item["repositoryName"] for item in cloud.client("ecr", region).describe_repositories()["repositories"]],
+        "logs": [item["logGroupName"] for item in cloud.client("logs", region).describe_log_groups()["logGroups"]],
+        "buckets": [item["Name"] for item in cloud.client("s3", region).list_buckets()["Buckets"]],
+    }
+    return {kind: names for kind, names in found.items() if names}

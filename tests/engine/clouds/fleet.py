@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from local.plugins.kubernetes import install as install_kubernetes
+from local.plugins.kubernetes import official_installed, write_launcher
 from tests.doubles.faults import Faults, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from tests.doubles.cluster import ClusterDouble
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 CHARTS: Final = (ROOT / "local" / "charts", ROOT / "tests" / "doubles" / "charts")
@@ -48,10 +51,12 @@ def settings_of(stack: str) -> dict[str, Any]:
     return config
 
 
-def pulumi_home(cli: Path, folder: Path) -> Path:
-    """A PULUMI_HOME with the plugin for Kubernetes, as `make up` makes one."""
+def pulumi_home(cli: Path, folder: Path, *, python: Path | None = None) -> Path:
+    """A PULUMI_HOME with the plugin for Kubernetes, as `make up` makes one; ``python`` runs it (the running one by default)."""
     home = folder / "home"
-    install_kubernetes(cli, home, folder / "launcher")
+    installed = install_kubernetes(cli, home, folder / "launcher")
+    if python is not None and not official_installed(home):
+        write_launcher(installed.parent, python=python)
     return home
 
 
@@ -77,6 +82,8 @@ class Fleet:
     """What the doubles of this stack share."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The configuration as it is now; `write` puts it where Pulumi reads it."""
+    virtualenv: Path = Path(sys.prefix)
+    """Whose Python runs the program."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +92,7 @@ class Fleet:
         self.journal = Journal(self.doubles)
         project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
         project["main"] = str(ROOT)
-        project["runtime"]["options"]["virtualenv"] = sys.prefix
+        project["runtime"]["options"]["virtualenv"] = str(self.virtualenv)
         (self.folder / "Pulumi.yaml").write_text(yaml.safe_dump(project), encoding="utf-8")
         (self.folder / "backend").mkdir(exist_ok=True)
         self._set({f"{_PREFIX}charts": {"source": "folder", "location": str(merge_charts(self.folder / "charts"))}})
@@ -138,9 +145,9 @@ class Fleet:
                 found[key] = found.get(key, 0) + 1
         return found
 
-    def destroy(self, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def destroy(self, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`pulumi destroy`."""
-        return self._on_stack("destroy", "--yes", "--skip-preview", check=check)
+        return self._on_stack("destroy", "--yes", "--skip-preview", *more, check=check)
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
@@ -153,9 +160,31 @@ class Fleet:
         found: list[dict[str, Any]] = exported["deployment"].get("resources") or []
         return found
 
+    def urn(self, kind: str, name: str = "") -> str:
+        """URN of the one resource of a kind in the state whose logical name has this part."""
+        (found,) = [item["urn"] for item in self.state() if item["type"] == kind and name in item["urn"].split("::", 3)[3]]
+        return str(found)
+
     def remove(self) -> None:
         """Delete all files."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where stacks of a cloud are made: the cluster, the environment that leads to the cloud, the Python that runs programs."""
+
+    cluster: ClusterDouble
+    environment: Mapping[str, str]
+    doubles: Path
+    virtualenv: Path
+
+    def fleet(self, stack: str, folder: Path, settings: dict[str, Any]) -> Fleet:
+        """A stack that is yet to be made, with a clean journal."""
+        fleet = Fleet(folder, stack, self.environment, self.doubles, settings, virtualenv=self.virtualenv)
+        fleet.faults.clear()
+        fleet.journal.clear()
+        return fleet
 
 
 def path_with(programs: Iterable[Path]) -> str:

@@ -10,9 +10,9 @@ from tests.doubles.clock import Clock
 from tests.doubles.eks import access
 from tests.doubles.gcp import DOUBLE
 from tests.doubles.gcp.in_cluster import LoadBalancers
-from tests.doubles.gcp.memory import Google
+from tests.doubles.gcp.memory import Google as Memory
 from tests.doubles.install import environment, install_all
-from tests.engine.clouds.fleet import Fleet, path_with, settings_of
+from tests.engine.clouds.fleet import Fleet, Site, path_with, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,19 +37,10 @@ atexit.register(tell)
 '''
 
 
-@dataclass(frozen=True, kw_only=True)
-class GoogleCloud:
-    """Google, and how the program finds it."""
-
-    memory: Google
-    environment: dict[str, str]
-    scratch: Path
-
-
 @contextmanager
 def gke_environment(
     *, cluster: ClusterDouble, cli: Path, helm: Path, home: Path, doubles: Path, scratch: Path, buckets: str, pace: float = 0.0
-) -> Iterator[GoogleCloud]:
+) -> Iterator[tuple[Memory, dict[str, str]]]:
     """Google, and the environment of Pulumi in which the plugin's double finds it, the cluster and the buckets (a server's address)."""
     install_all(home, [("gcp", DOUBLE)])
     access.publish(doubles, cluster.kubeconfig)
@@ -61,7 +52,7 @@ def gke_environment(
     watch = scratch / "watch"
     watch.mkdir(exist_ok=True)
     (watch / "sitecustomize.py").write_text(_WATCH, encoding="utf-8")
-    memory = Google(doubles, Clock(pace))
+    memory = Memory(doubles, Clock(pace))
     known = {
         "PATH": path_with([programs, cli.parent, helm.parent]),
         "PULUMI_HOME": str(home),
@@ -80,16 +71,23 @@ def gke_environment(
     balancers = LoadBalancers(cluster.api, memory)
     balancers.start()
     try:
-        yield GoogleCloud(memory=memory, environment=known, scratch=scratch)
+        yield memory, known
     finally:
         balancers.stop()
 
 
-def imported(scratch: Path) -> set[str]:
-    """SDKs of clouds that any run of the program has imported so far."""
-    return set((scratch / "imports").read_text(encoding="utf-8").split())
+@dataclass(frozen=True, kw_only=True)
+class Google(Site):
+    """Google."""
 
+    memory: Memory
+    imports: Path
+    """Of a line for each end of a program."""
 
-def gke_fleet(stack: str, folder: Path, environment: dict[str, str], doubles: Path) -> Fleet:
-    """One of the project's GKE stack files."""
-    return Fleet(folder, stack, environment, doubles, settings_of(stack))
+    def stack(self, stack: str, folder: Path) -> Fleet:
+        """A stack of one of the project's GKE files."""
+        return self.fleet(stack, folder, settings_of(stack))
+
+    def imported(self) -> set[str]:
+        """SDKs of clouds that any run of the program has imported so far."""
+        return set(self.imports.read_text(encoding="utf-8").split())

@@ -5,130 +5,47 @@ Each test is one stack's life, because a life is what takes time: its steps buil
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
-from local.plugins.kubernetes.naming import Kind
-from tests.doubles.cluster.nodes import GROUP_LABEL
 from tests.doubles.faults import Fault
-from tests.engine.clouds.eks import eks_environment, eks_fleet
+from tests.engine.clouds.eks import left_in_aws
+from tests.engine.clouds.fleet import CommandFailedError
+from tests.engine.clouds.karpenter import FINALIZER, NODE_CLASS, NODE_POOL, REGION, check_access, exists, karpenter_left
+from tests.engine.clouds.life import (
+    DEPLOYMENT,
+    HPA,
+    SERVICE,
+    cluster_is_empty,
+    each_was_refused_once,
+    ended,
+    labels,
+    nodes,
+    ready,
+    spans,
+    up_again_and_again,
+)
 from tests.engine.conftest import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.doubles.aws.cloud import Cloud
-    from tests.doubles.cluster import ClusterDouble
-    from tests.doubles.faults import Span
+    from tests.engine.clouds.eks import Amazon
     from tests.engine.clouds.fleet import Fleet
 
 pytestmark = pytest.mark.engine
 
-NODE = Kind("", "v1", "Node")
-POD = Kind("", "v1", "Pod")
-NAMESPACE = Kind("", "v1", "Namespace")
-SERVICE = Kind("", "v1", "Service")
-DEPLOYMENT = Kind("apps", "v1", "Deployment")
-HPA = Kind("autoscaling", "v2", "HorizontalPodAutoscaler")
-STORAGE_CLASS = Kind("storage.k8s.io", "v1", "StorageClass")
-RELEASE = "owner=helm"
-SECRET = Kind("", "v1", "Secret")
-OWN_NAMESPACES = {"default", "kube-node-lease", "kube-public", "kube-system"}
 GROUP = "aws:eks/nodeGroup:NodeGroup"
 CLUSTER = "aws:eks/cluster:Cluster"
 ADDON = "aws:eks/addon:Addon"
 
 
-@pytest.fixture(scope="session")
-def aws(  # noqa: PLR0917  # fixtures
-    cluster_double: ClusterDouble,
-    pulumi_cli: Path,
-    helm: Path,
-    clouds_home: Path,
-    doubles_folder: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Cloud, dict[str, str]]]:
-    with eks_environment(
-        cluster=cluster_double,
-        cli=pulumi_cli,
-        helm=helm,
-        home=clouds_home,
-        doubles=doubles_folder,
-        scratch=tmp_path_factory.mktemp("eks"),
-    ) as found:
-        yield found
-
-
-def spans(fleet: Fleet, kind: str, operation: str, name: str = "") -> list[Span]:
-    """What the double did to a kind of resource, as the journal has it."""
-    return [span for span in fleet.journal.spans() if span.type == kind and span.operation == operation and (not name or span.name == name)]
-
-
-def ended(span: Span) -> float:
-    assert span.end is not None, f"{span.operation} of {span.name} never ended"
-    assert span.error is None, span.error
-    return span.end
-
-
-def left_in_aws(cloud: Cloud, region: str) -> dict[str, list[str]]:
-    """All that a stack makes, and that is still there. Each VPC of moto's own, its parts, and AWS' own policies don't count."""
-    ec2, eks, iam = cloud.client("ec2", region), cloud.client("eks", region), cloud.client("iam", region)
-    ours = [item["VpcId"] for item in ec2.describe_vpcs()["Vpcs"] if not item["IsDefault"]]
-    inside = [{"Name": "vpc-id", "Values": ours}]
-    found: dict[str, list[str]] = {
-        "vpcs": ours,
-        "subnets": [item["SubnetId"] for item in ec2.describe_subnets(Filters=inside)["Subnets"]] if ours else [],
-        "nat": [item["NatGatewayId"] for item in ec2.describe_nat_gateways()["NatGateways"] if item["State"] != "deleted"],
-        "addresses": [item["AllocationId"] for item in ec2.describe_addresses()["Addresses"]],
-        "templates": [item["LaunchTemplateName"] for item in ec2.describe_launch_templates()["LaunchTemplates"]],
-        "interfaces": [item["NetworkInterfaceId"] for item in ec2.describe_network_interfaces()["NetworkInterfaces"]],
-        "clusters": eks.list_clusters()["clusters"],
-        "roles": [item["RoleName"] for item in iam.list_roles()["Roles"] if not item["Path"].startswith("/aws-service-role/")],
-        "policies": [item["PolicyName"] for item in iam.list_policies(Scope="Local")["Policies"]],
-        "oidc": [item["Arn"] for item in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]],
-        "scaling": [
-            item["AutoScalingGroupName"] for item in cloud.client("autoscaling", region).describe_auto_scaling_groups()["AutoScalingGroups"]
-        ],
-        "images": [item["repositoryName"] for item in cloud.client("ecr", region).describe_repositories()["repositories"]],
-        "logs": [item["logGroupName"] for item in cloud.client("logs", region).describe_log_groups()["logGroups"]],
-        "buckets": [item["Name"] for item in cloud.client("s3", region).list_buckets()["Buckets"]],
-    }
-    return {kind: names for kind, names in found.items() if names}
-
-
-def left_in_kubernetes(cluster: ClusterDouble) -> dict[str, list[str]]:
-    """Namespaces, workloads and releases that a stack made. CRDs stay on purpose (docs/components/istio.md, prometheus.md)."""
-    api = cluster.api
-    found = {
-        "namespaces": [item["metadata"]["name"] for item in api.list(NAMESPACE) if item["metadata"]["name"] not in OWN_NAMESPACES],
-        "deployments": [item["metadata"]["name"] for item in api.list(DEPLOYMENT)],
-        "services": [item["metadata"]["name"] for item in api.list(SERVICE) if item["metadata"]["name"] != "kubernetes"],
-        "releases": [item["metadata"]["name"] for item in api.list(SECRET, labels=RELEASE)],
-        "classes": [item["metadata"]["name"] for item in api.list(STORAGE_CLASS)],
-    }
-    return {kind: names for kind, names in found.items() if names}
-
-
-def nodes(cluster: ClusterDouble, pool: str) -> list[dict[str, Any]]:
-    return cluster.api.list(NODE, labels=f"{GROUP_LABEL},triton-fleet/pool={pool}")
-
-
-def machines(cluster: ClusterDouble, pool: str) -> set[str]:
-    return {node["metadata"]["labels"]["node.kubernetes.io/instance-type"] for node in nodes(cluster, pool)}
-
-
-def ready(cluster: ClusterDouble, namespace: str, name: str) -> int:
-    return int((cluster.api.get(DEPLOYMENT, namespace, name).get("status") or {}).get("readyReplicas") or 0)
-
-
-def gone(fleet: Fleet, cloud: Cloud, cluster: ClusterDouble, region: str) -> None:
+def gone(fleet: Fleet, aws: Amazon, region: str) -> None:
     """After a destroy: an empty state, nothing in AWS, nothing in Kubernetes, and it went in the right order."""
-    assert fleet.state() == []
-    assert left_in_aws(cloud, region) == {}
-    assert left_in_kubernetes(cluster) == {}
-    eventually(lambda: not cluster.api.list(NODE, labels=GROUP_LABEL))
+    cluster_is_empty(fleet, aws.cluster)
+    assert left_in_aws(aws.cloud, region) == {}
     deleted = {span.name: span for span in fleet.journal.spans(operations=["delete"]) if span.type == CLUSTER}
     (cluster_span,) = deleted.values()
     for group in spans(fleet, GROUP, "delete"):
@@ -140,34 +57,25 @@ def gone(fleet: Fleet, cloud: Cloud, cluster: ClusterDouble, region: str) -> Non
         assert ended(group) <= nat.begin, "nodes keep their way out to the end"
 
 
-def test_reference_000(aws: tuple[Cloud, dict[str, str]], cluster_double: ClusterDouble, doubles_folder: Path, tmp_path: Path) -> None:
-    """Pulumi.eks-fil.yaml: up through a failure at each type of resource, no change, another machine type, destroy."""
-    cloud, environment = aws
+def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
+    """Pulumi.eks-fil.yaml: up through a failure at each resource, no change, another machine type, destroy."""
     region = "us-west-2"
-    fleet = eks_fleet("eks-fil", tmp_path / "stack", environment, doubles_folder)
-    fleet.journal.clear()
+    fleet = aws.stack("eks-fil", tmp_path / "stack")
 
-    # Every type of resource of AWS' is refused once, wherever the engine comes to first; each `up` goes on from what the last one left.
-    types = sorted({key.split(" ", 1)[1].split("::")[0].rsplit("$", 1)[-1] for key in fleet.preview() if key.startswith("create ")})
-    types = [kind for kind in types if kind.startswith("aws:")]
-    assert len(types) > 20
-    fleet.faults.set(*(Fault(kind="refused", type=kind) for kind in types))
-    attempts = 0
-    while fleet.up("--continue-on-error", check=False).returncode:
-        attempts += 1
-        assert attempts <= len(types) + 1, "each failure happens once"
-    assert fleet.faults.unused() == []
-    assert attempts > 2
+    # Every resource of AWS' is refused once, a whole level of the graph in each `up`; the next one goes on from what the last one left.
+    fleet.faults.set(Fault(kind="refused", type="aws:*", each=True))
+    each_was_refused_once(fleet, "aws", up_again_and_again(fleet))
+    assert len({span.type for span in fleet.journal.spans(operations=["create"])}) > 20
     fleet.faults.clear()
     assert fleet.preview() == {}
 
     # What reference 000 has.
-    assert len(nodes(cluster_double, "gpu-dev")) == 2
-    assert all(node["status"]["allocatable"]["nvidia.com/gpu"] == "4" for node in nodes(cluster_double, "gpu-dev"))
-    eventually(lambda: ready(cluster_double, "triton", "triton") == 2, timeout_s=60)  # the autoscaler owns the number, and looks every 15 s
-    scaler = cluster_double.api.get(HPA, "triton", "triton")["spec"]
+    assert len(nodes(aws.cluster, "gpu-dev")) == 2
+    assert all(node["status"]["allocatable"]["nvidia.com/gpu"] == "4" for node in nodes(aws.cluster, "gpu-dev"))
+    eventually(lambda: ready(aws.cluster, "triton", "triton") == 2, timeout_s=60)  # the autoscaler owns the number, and looks every 15 s
+    scaler = aws.cluster.api.get(HPA, "triton", "triton")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 6)
-    gateway = cluster_double.api.get(SERVICE, "istio-ingress", "triton-gateway")
+    gateway = aws.cluster.api.get(SERVICE, "istio-ingress", "triton-gateway")
     assert gateway["status"]["loadBalancer"]["ingress"]
     assert gateway["metadata"]["finalizers"] == ["service.k8s.aws/resources"]
 
@@ -179,25 +87,19 @@ def test_reference_000(aws: tuple[Cloud, dict[str, str]], cluster_double: Cluste
     (made,), (taken,) = spans(fleet, GROUP, "create"), spans(fleet, GROUP, "delete")
     assert ended(made) <= taken.begin
     assert made.name == taken.name == "cluster-gpu-dev"
-    eventually(
-        lambda: (
-            {node["metadata"]["labels"]["node.kubernetes.io/instance-type"] for node in nodes(cluster_double, "gpu-dev")} == {"g5.12xlarge"}
-        )
-    )
-    eventually(lambda: ready(cluster_double, "triton", "triton") == 2, timeout_s=60)
+    eventually(lambda: labels(aws.cluster, "gpu-dev", "node.kubernetes.io/instance-type") == {"g5.12xlarge"})
+    eventually(lambda: ready(aws.cluster, "triton", "triton") == 2, timeout_s=60)
     assert fleet.preview() == {}
 
     fleet.journal.clear()
     fleet.destroy()
-    gone(fleet, cloud, cluster_double, region)
+    gone(fleet, aws, region)
 
 
-def test_reference_004(aws: tuple[Cloud, dict[str, str]], cluster_double: ClusterDouble, doubles_folder: Path, tmp_path: Path) -> None:
+def test_reference_004(aws: Amazon, tmp_path: Path) -> None:
     """Pulumi.eks.yaml: up while AWS throttles, no change, one Kubernetes version up, a destroy that leftovers block for a while."""
-    cloud, environment = aws
     region = "us-east-1"
-    fleet = eks_fleet("eks", tmp_path / "stack", environment, doubles_folder)
-    fleet.journal.clear()
+    fleet = aws.stack("eks", tmp_path / "stack")
     fleet.faults.set(
         Fault(kind="throttling", type="aws:ec2/subnet:Subnet", times=4),
         Fault(kind="throttling", type=ADDON, times=3),
@@ -207,8 +109,8 @@ def test_reference_004(aws: tuple[Cloud, dict[str, str]], cluster_double: Cluste
     assert fleet.faults.unused() == []
     fleet.faults.clear()
     assert fleet.preview() == {}
-    assert ready(cluster_double, "triton", "triton") == 1
-    service = cluster_double.api.get(SERVICE, "triton", "triton")
+    assert ready(aws.cluster, "triton", "triton") == 1
+    service = aws.cluster.api.get(SERVICE, "triton", "triton")
     assert service["spec"]["type"] == "LoadBalancer"
     assert service["status"]["loadBalancer"]["ingress"]
 
@@ -225,7 +127,7 @@ def test_reference_004(aws: tuple[Cloud, dict[str, str]], cluster_double: Cluste
         assert span is plane or span.type == CLUSTER or ended(plane) <= span.begin, f"{span.type} {span.name} came before the control plane"
     assert not fleet.journal.spans(operations=["create", "delete"])
     assert {span.name for span in spans(fleet, GROUP, "update")} == {"cluster-cpu"}
-    client = cloud.client("eks", region)
+    client = aws.cloud.client("eks", region)
     assert client.describe_cluster(name="triton-fleet")["cluster"]["version"] == above
     (group,) = client.list_nodegroups(clusterName="triton-fleet")["nodegroups"]
     assert client.describe_nodegroup(clusterName="triton-fleet", nodegroupName=group)["nodegroup"]["version"] == above
@@ -235,4 +137,50 @@ def test_reference_004(aws: tuple[Cloud, dict[str, str]], cluster_double: Cluste
     fleet.faults.set(Fault(kind="dependency", type="aws:ec2/subnet:Subnet", operation="delete", times=3))
     fleet.destroy()
     assert fleet.faults.unused() == []
-    gone(fleet, cloud, cluster_double, region)
+    gone(fleet, aws, region)
+
+
+def test_karpenter_and_keys(aws: Amazon, tmp_path: Path) -> None:
+    """Karpenter and keys of the stack's own: refused in a new account, then up, no change, and a destroy in order.
+
+    The test plays Karpenter's finalizer.
+    """
+    cloud, cluster = aws.cloud, aws.cluster
+    fleet = aws.stack("eks", tmp_path / "stack")
+    fleet.of("cluster")["diskKey"] = "create"
+    fleet.of("cluster")["logsKey"] = "create"
+    pools = [{"name": name, "instanceFamilies": families, "maxGpus": 8} for name, families in (("gpu", ["g5", "g6"]), ("big", ["p4d"]))]
+    fleet.settings["triton-fleet:autoscaler"] = {"kind": "karpenter", "pools": pools}
+    fleet.write()
+
+    # A new account has no role of scaling groups, which the disk key's policy has to name.
+    iam = cloud.client("iam", REGION)
+    if not [role for role in iam.list_roles()["Roles"] if role["RoleName"] == "AWSServiceRoleForAutoScaling"]:
+        with pytest.raises(CommandFailedError, match="aws iam create-service-linked-role --aws-service-name autoscaling"):
+            fleet.preview()
+        iam.create_service_linked_role(AWSServiceName="autoscaling.amazonaws.com")
+
+    fleet.up()
+    assert fleet.preview() == {}
+
+    check_access(cloud, cluster)
+
+    # The last node of a class goes slowly: until it is gone, Karpenter stays.
+    cluster.api.patch(NODE_CLASS, "", "gpu", [{"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]}])
+    fleet.journal.clear()
+    outcome: list[int] = []
+    destroy = threading.Thread(target=lambda: outcome.append(fleet.destroy(check=False).returncode))
+    destroy.start()
+    try:
+        eventually(lambda: "deletionTimestamp" in cluster.api.get(NODE_CLASS, "", "gpu")["metadata"], timeout_s=180)
+        assert not exists(cluster, NODE_POOL, "", "gpu"), "pools go before their class"
+        assert not exists(cluster, DEPLOYMENT, "triton", "triton"), "Triton goes before its nodes"
+        assert exists(cluster, DEPLOYMENT, "kube-system", "karpenter"), "Karpenter outlives the nodes that it takes away"
+    finally:
+        cluster.api.patch(NODE_CLASS, "", "gpu", [{"op": "remove", "path": "/metadata/finalizers"}])
+        destroy.join()
+    assert outcome == [0]
+    gone(fleet, aws, REGION)
+    assert karpenter_left(cloud) == {}
+    for kind in ("aws:sqs/queue:Queue", "aws:eks/accessEntry:AccessEntry", "aws:iam/instanceProfile:InstanceProfile"):
+        assert spans(fleet, kind, "delete")

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.doubles.aws.cloud import Cloud
 from tests.doubles.faults import Faults, Journal
-from tests.doubles.install import environment
+from tests.doubles.install import environment, install
+from tests.doubles.warm import DOUBLES, Warm
 from tests.engine.conftest import Stack
+from tests.engine.stacks import TEMPLATE_STACK, make_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +23,51 @@ if TYPE_CHECKING:
 def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """PULUMI_HOME of these tests; each module installs its doubles into it."""
     return tmp_path_factory.mktemp("doubles-home")
+
+
+@pytest.fixture(scope="module")
+def plugin(request: pytest.FixtureRequest, pulumi_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The doubles that the module names in ``DOUBLE_PLUGINS`` (name, class, version), starting warm."""
+    plugins: list[tuple[str, str, str | None]] = request.module.DOUBLE_PLUGINS
+    modules = (double.partition(":")[0] for _, double, _ in plugins)
+    with Warm(tmp_path_factory.mktemp("warm"), preload=(*DOUBLES, *modules, *getattr(request.module, "PRELOAD", ()))) as warm:
+        for name, double, version in plugins:
+            install(pulumi_home, name, double, version=version, python=warm.python)
+        yield
+
+
+@pytest.fixture(scope="session")
+def engine(pulumi_cli: Path, pulumi_home: Path) -> dict[str, str]:
+    """What every Pulumi of these tests is started with."""
+    return {
+        "PATH": f"{pulumi_cli.parent}{os.pathsep}{os.environ['PATH']}",
+        "PULUMI_HOME": str(pulumi_home),
+        "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+
+
+@pytest.fixture(scope="session")
+def template(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty stack, to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", engine["PATH"])
+        return make_template(engine, tmp_path_factory.mktemp("template") / "stack")
+
+
+@pytest.fixture(scope="session")
+def cloud_server() -> Iterator[Cloud]:
+    """AWS: a server takes seconds to start, and forgets at once."""
+    with Cloud() as started:
+        yield started
+
+
+@pytest.fixture
+def cloud(cloud_server: Cloud) -> Iterator[Cloud]:
+    """AWS with nothing in it."""
+    cloud_server.reset()
+    yield cloud_server
+    cloud_server.reset()
 
 
 @pytest.fixture
@@ -50,8 +98,9 @@ def more_environment() -> dict[str, str]:
 
 @pytest.fixture
 def doubles(  # noqa: PLR0917  # fixtures
-    pulumi_cli: Path,
-    pulumi_home: Path,
+    plugin: None,
+    engine: dict[str, str],
+    template: Path,
     folder: Path,
     faults: Faults,
     more_environment: dict[str, str],
@@ -60,14 +109,7 @@ def doubles(  # noqa: PLR0917  # fixtures
     closed_loops: None,
 ) -> Iterator[Callable[[Callable[[], None]], Stack]]:
     """Makes stacks of programs, and destroys them after the test."""
-    known = {
-        "PATH": f"{pulumi_cli.parent}{os.pathsep}{os.environ['PATH']}",
-        "PULUMI_HOME": str(pulumi_home),
-        "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        **environment(folder),
-        **more_environment,
-    }
+    known = {**engine, **environment(folder), **more_environment}
     for key, value in known.items():
         monkeypatch.setenv(key, value)
     monkeypatch.chdir(tmp_path)
@@ -76,10 +118,11 @@ def doubles(  # noqa: PLR0917  # fixtures
     def make(program: Callable[[], None]) -> Stack:
         place = tmp_path / f"stack{len(made)}"
         place.mkdir()
-        made.append(Stack(known, program, place))
+        made.append(Stack(known, program, place, TEMPLATE_STACK, template=template))
         return made[-1]
 
     yield make
     faults.clear()
     for item in made:
-        item.destroy()
+        if item.resources():
+            item.destroy()

@@ -15,10 +15,10 @@ from tests.doubles.aws import DOUBLE, PLUGIN, delays
 from tests.doubles.aws.cloud import REGION, Cloud
 from tests.doubles.aws.provider import ROWS
 from tests.doubles.faults import Fault, Faults, Journal
-from tests.doubles.install import install, sdk_version
+from tests.doubles.install import sdk_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.engine.conftest import Stack
@@ -34,6 +34,9 @@ with warnings.catch_warnings():
         hasattr(importlib.import_module(f"pulumi_aws.{module}"), "load")  # which happens when an attribute is asked for
 
 pytestmark = pytest.mark.engine
+
+DOUBLE_PLUGINS = [(PLUGIN, DOUBLE, None)]
+PRELOAD = ["tests.doubles.aws.rows:load_models"]
 
 CORE = {
     "aws:ec2/internetGateway:InternetGateway",
@@ -53,18 +56,9 @@ NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnl
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}
 
 
-@pytest.fixture(scope="module")
-def cloud(pulumi_home: Path) -> Iterator[Cloud]:
-    install(pulumi_home, PLUGIN, DOUBLE)
-    with Cloud() as started:
-        yield started
-
-
 @pytest.fixture
-def more_environment(cloud: Cloud) -> Iterator[dict[str, str]]:
-    cloud.reset()
-    yield cloud.environment()
-    cloud.reset()
+def more_environment(cloud: Cloud) -> dict[str, str]:
+    return cloud.environment()
 
 
 def trust(service: str) -> str:

@@ -19,12 +19,6 @@ GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE
 POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
-    with Cloud() as started:
-        yield started
-
-
 class Account:
     """An account with a network and roles."""
 
@@ -76,7 +70,6 @@ class Account:
 
 @pytest.fixture
 def account(cloud: Cloud) -> Iterator[Account]:
-    cloud.reset()
     made = Account(cloud)
     yield made
     made.headers()

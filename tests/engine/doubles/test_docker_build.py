@@ -11,13 +11,12 @@ import pytest
 
 from tests.doubles import docker_build as double
 from tests.doubles.aws import DOUBLE, PLUGIN
-from tests.doubles.aws.cloud import Cloud
-from tests.doubles.install import install
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from tests.doubles.aws.cloud import Cloud
     from tests.engine.conftest import Stack
 
 with warnings.catch_warnings():
@@ -29,13 +28,12 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.engine
 
+DOUBLE_PLUGINS = [(PLUGIN, DOUBLE, None), (double.PLUGIN, double.DOUBLE, None)]
+
 
 @pytest.fixture
-def more_environment(pulumi_home: Path) -> Iterator[dict[str, str]]:
-    install(pulumi_home, PLUGIN, DOUBLE)
-    install(pulumi_home, double.PLUGIN, double.DOUBLE)
-    with Cloud() as cloud:
-        yield cloud.environment()
+def more_environment(cloud: Cloud) -> dict[str, str]:
+    return cloud.environment()
 
 
 def test_an_image_is_built_once_and_again_when_its_source_changes(doubles: Callable[[Callable[[], None]], Stack], tmp_path: Path) -> None:

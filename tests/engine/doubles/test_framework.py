@@ -9,7 +9,6 @@ import pulumi
 import pytest
 
 from tests.doubles.faults import Fault, Faults, Journal
-from tests.doubles.install import install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +18,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
+DOUBLE_PLUGINS = [("shelf", "tests.engine.doubles.shelf:Shelf", "1.2.3")]
+
 BOX = "shelf:index:Box"
-
-
-@pytest.fixture(autouse=True)
-def shelf(pulumi_home: Path) -> None:
-    install(pulumi_home, "shelf", "tests.engine.doubles.shelf:Shelf", version="1.2.3")
 
 
 def box(logical: str, **inputs: Any) -> pulumi.CustomResource:

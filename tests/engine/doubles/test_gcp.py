@@ -12,7 +12,6 @@ from tests.doubles.clock import Clock
 from tests.doubles.faults import Fault, Faults, Journal
 from tests.doubles.gcp import DOUBLE, PLUGIN
 from tests.doubles.gcp.memory import Google
-from tests.doubles.install import install
 from tests.doubles.nodes import current
 
 if TYPE_CHECKING:
@@ -27,15 +26,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_gcp"),
 ]
 
+DOUBLE_PLUGINS = [(PLUGIN, DOUBLE, None)]
+PRELOAD = ["tests.doubles.gcp.api:load_documents"]
+
 PROJECT = "triton-test"
 POOL = "gcp:container/nodePool:NodePool"
 CLUSTER = "gcp:container/cluster:Cluster"
 STOCK = "Google Compute Engine: The zone does not have enough resources available to fulfill the request. (ZONE_RESOURCE_POOL_EXHAUSTED)"
-
-
-@pytest.fixture(autouse=True)
-def plugin(pulumi_home: Path) -> None:
-    install(pulumi_home, PLUGIN, DOUBLE)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,12 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports(path: Path, *, typing_only: bool = True, in_functions: bool = True) -> set[str]:
     """Modules that a file imports; without those under ``if TYPE_CHECKING`` or inside functions on request."""
     found: set[str] = set()
@@ -40,7 +47,7 @@ def imports(path: Path, *, typing_only: bool = True, in_functions: bool = True) 
                 continue
             visit(child)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")))
+    visit(parsed(path))
     return found
 
 
@@ -86,7 +93,7 @@ def test_settings_know_no_room_and_make_no_resource(path: Path) -> None:
 
 
 def reads_config(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     attributes = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return bool({"pulumi.Config", "pulumi.runtime.config"} & attributes) or any(
         module in {"pulumi.Config", "pulumi.runtime.config", "pulumi.runtime.get_config"} for module in imports(path)
@@ -103,7 +110,7 @@ def test_only_one_file_decides_by_provider(path: Path) -> None:
     """A room that branches on the cluster's provider would have to change with each new one."""
     if path == ROOT / "components" / "clusters.py" or "settings" in path.parts:
         return
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     compared = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Compare, ast.Match))]
     assert [code for code in compared if "cluster.provider" in code] == []
 
@@ -117,7 +124,7 @@ def test_cloud_sdks_are_imported_where_they_are_used(path: Path) -> None:
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)
 def test_no_resource_is_made_inside_apply(path: Path) -> None:
     """Such a resource is missing from previews."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "apply":
             made = [call for argument in node.args for call in ast.walk(argument) if isinstance(call, ast.Call)]

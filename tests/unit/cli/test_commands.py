@@ -171,6 +171,13 @@ def test_tests_see_nothing_of_the_users_clusters_and_clouds(tmp_path: Path) -> N
     assert environment["PATH"] == f"{Path(sys.executable).parent}:/bin"
 
 
+def test_tests_compile_once_where_the_user_wants_no_bytecode_beside_sources(tmp_path: Path) -> None:
+    environment = suite.test_environment({"PYTHONDONTWRITEBYTECODE": "1"}, tmp_path)
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert Path(environment["PYTHONPYCACHEPREFIX"]).is_relative_to(sys.prefix)
+    assert "PYTHONPYCACHEPREFIX" not in suite.test_environment({}, tmp_path)
+
+
 # ------------------------------------------------------------------ the bootstrap
 def test_stamps_follow_the_lock_files_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")

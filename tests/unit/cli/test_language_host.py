@@ -148,6 +148,20 @@ def test_host_serves_and_ends_quietly_when_asked(tmp_path: Path) -> None:
     assert host.close() == 0
 
 
+def test_a_package_whose_file_says_no_version_is_asked_for_in_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin_file(tmp_path / "more", "pulumi_random", {"resource": True})
+    metadata = tmp_path / "more" / "pulumi_random-4.1.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: pulumi-random\nVersion: 4.1.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "more"))
+    host = Running(tmp_path / "bin")
+    info = program_info(tmp_path, virtualenv=this_environment())
+    packages = host.stub.GetRequiredPackages(language_pb2.GetRequiredPackagesRequest(info=info)).packages
+    assert {("random", "v4.1.0"), ("kubernetes", "v4.34.2")} <= {(one.name, one.version) for one in packages}
+    host.process.terminate()
+    assert host.close() == 0
+
+
 def test_host_ends_with_its_engine_however_that_ended(tmp_path: Path) -> None:
     host = Running(tmp_path / "bin")
     assert host.process.stdin is not None

@@ -139,9 +139,13 @@ def test_progress_counts_with_and_without_processes(tmp_path: Path, processes: i
     file = tmp_path / "progress"
     assert suite_watch.read(file) is None
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "local.cli.suite_watch", "-n", str(processes), "-c", os.devnull, str(tmp_path)],
+        [
+            *(sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "local.cli.suite_watch"),
+            *("-n", str(processes), "-c", os.devnull, str(tmp_path)),
+        ],
         cwd=ROOT,
-        env={**os.environ, suite_watch.VARIABLE: str(file)},
+        # All other plugins take a second to load in each of the processes.
+        env={**os.environ, suite_watch.VARIABLE: str(file), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -192,3 +196,10 @@ def test_the_state_of_all_is_one_line(tmp_path: Path) -> None:
     lanes.running |= {"unit": 0.0, "e2e": 0.0}
     it.progress(chosen[1]).write_text("3 1 9 test_x\n")
     assert suite.status(lanes, it, chosen, 0.0).split("] ")[1] == "lint FAILED | unit 3/9, 1 failed (test_x) | e2e"
+
+
+def test_tests_download_no_plugins(tmp_path: Path) -> None:
+    found = suite.test_environment({"PATH": "/bin", "PULUMI_HOME": "/mine", "LANG": "C"}, tmp_path)
+    assert found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
+    assert "PULUMI_HOME" not in found
+    assert found["LANG"] == "C"

@@ -35,14 +35,6 @@ def images(toolchain: Toolchain) -> dict[str, ImageFile]:
     return {image.name.rpartition("/")[2]: image for image in build_all(toolchain, cache_root(), SilentReporter(), also=also)}
 
 
-@pytest.fixture
-def unpacked(images: dict[str, ImageFile], tmp_path: Path) -> Callable[[str], box.Box]:
-    """Unpack an image by its name."""
-    if reason := box.unusable():
-        pytest.skip(reason)
-    return lambda name: box.unpack(images[name].path, tmp_path / "root")
-
-
 def said(image: box.Box, arguments: list[str], tmp_path: Path, user: int = 1000) -> tuple[int, str]:
     output = tmp_path / "output"
     with output.open("wb") as stream, image.run(arguments, output=stream, user=user) as process:

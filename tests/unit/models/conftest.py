@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,17 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.images import box, build_all
-from local.paths import cache_root
-from local.progress import SilentReporter
-
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Generator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from local.toolchain import Toolchain
+    from local.images import box
+
 
 CPU_MODELS = ("add_sub", "busy", "pipeline", "upper")
 
@@ -60,14 +56,9 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def triton_box(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> box.Box:
+def triton_box(unpacked: Callable[[str], box.Box]) -> box.Box:
     """The image's file system."""
-    if sys.platform != "linux":
-        pytest.skip("tritonserver runs on Linux only")
-    if reason := box.unusable():
-        pytest.skip(reason)
-    (image,) = build_all(toolchain, cache_root(), SilentReporter(), ["tritonserver:2.51.0-cpu"])
-    return box.unpack(image.path, tmp_path_factory.mktemp("image") / "root", mounts=["/models"])
+    return unpacked("tritonserver:2.51.0-cpu")
 
 
 def _ports(count: int) -> list[int]:

@@ -161,38 +161,39 @@ def test_sigterm_ends_it_cleanly(start_triton: Callable[..., AbstractContextMana
         assert "successfully unloaded 'busy'" in server.log.read_text()
 
 
-@pytest.mark.parametrize("value", ["soon", "-1", "nan", "inf"])
 def test_busy_with_a_time_that_is_none_does_not_load_and_says_why(
-    value: str, start_triton: Callable[..., AbstractContextManager[Server]], cpu_models: Path, tmp_path: Path
+    start_triton: Callable[..., AbstractContextManager[Server]], cpu_models: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(cpu_models / "busy", tmp_path / "models" / "busy")
-    config = tmp_path / "models" / "busy" / "config.pbtxt"
-    config.write_text(config.read_text().replace('string_value: "50"', f'string_value: "{value}"'))
+    values = {"word": "soon", "negative": "-1", "none": "nan", "endless": "inf"}
+    for name, value in values.items():
+        shutil.copytree(cpu_models / "busy", tmp_path / "models" / name)
+        config = tmp_path / "models" / name / "config.pbtxt"
+        text = config.read_text().replace('string_value: "50"', f'string_value: "{value}"').replace('name: "busy"', f'name: "{name}"')
+        config.write_text(text)
     with start_triton("/models", models=tmp_path / "models", wait=False) as server:
         assert server.process.wait(timeout=60) != 0
-    assert f'parameter compute_ms is "{value}"' in server.log.read_text()
+    log = server.log.read_text()
+    for name, value in values.items():
+        assert re.search(rf'\| {name} +\| 1 +\| UNAVAILABLE: .*parameter compute_ms is "{re.escape(value)}"', log), name
 
 
 # ------------------------------------------------------------------------------------------------ from object storage
 def test_models_come_from_s3_with_a_path_style_endpoint(
-    start_triton: Callable[..., AbstractContextManager[Server]], cpu_models: Path
+    start_triton: Callable[..., AbstractContextManager[Server]], cpu_models: Path, s3_server: str
 ) -> None:
     boto3 = pytest.importorskip("boto3")
-    moto_server = pytest.importorskip("moto.server")
-    store = moto_server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    store.start()
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=s3_server, **keys)
+    client.create_bucket(Bucket="samples")
+    for path in sorted(cpu_models.rglob("*")):
+        if path.is_file():
+            client.upload_file(str(path), "samples", f"releases/one/{path.relative_to(cpu_models)}")
+    environment = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
     try:
-        host, port = store.get_host_and_port()
-        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
-        # moto's buckets are the process's: other tests have one called "models".
-        client.create_bucket(Bucket="samples")
-        for path in sorted(cpu_models.rglob("*")):
-            if path.is_file():
-                client.upload_file(str(path), "samples", f"releases/one/{path.relative_to(cpu_models)}")
-        client.close()
-        environment = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-        with start_triton(f"s3://http://{host}:{port}/samples/releases/one", environment=environment) as server:
+        with start_triton(f"s3://{s3_server}/samples/releases/one", environment=environment) as server:
             assert re.search(r'model="add_sub"', server.metrics())
     finally:
-        store.stop()
+        for path in cpu_models.rglob("*"):
+            client.delete_object(Bucket="samples", Key=f"releases/one/{path.relative_to(cpu_models)}")
+        client.delete_bucket(Bucket="samples")
+        client.close()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -20,15 +19,12 @@ import pytest
 
 from components.repository.scan import scan
 from components.repository.sync import ReleaseProvider
-from local.images import box, build_all
-from local.paths import cache_root
-from local.progress import SilentReporter
+from local.images import box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
-    from local.toolchain import Toolchain
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 KEYS: Final = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-testing", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -134,14 +130,8 @@ class Triton:
 
 
 @pytest.fixture
-def triton(toolchain: Toolchain, tmp_path: Path) -> Callable[..., AbstractContextManager[Triton]]:
-    if sys.platform != "linux":
-        pytest.skip("tritonserver runs on Linux only")
-    if reason := box.unusable():
-        pytest.skip(reason)
-    (image,) = build_all(toolchain, cache_root(), SilentReporter(), ["tritonserver:2.51.0-cpu"])
-    tmp_path.chmod(0o755)
-    unpacked = box.unpack(image.path, tmp_path / "root")
+def triton(unpacked: Callable[[str], box.Box], tmp_path: Path) -> Callable[..., AbstractContextManager[Triton]]:
+    image = unpacked("tritonserver:2.51.0-cpu")
 
     @contextlib.contextmanager
     def start(stack: Stack, *flags: str) -> Generator[Triton]:
@@ -149,7 +139,7 @@ def triton(toolchain: Toolchain, tmp_path: Path) -> Callable[..., AbstractContex
         arguments = ["tritonserver", f"--model-repository={stack.url}", "--allow-metrics=false", "--allow-grpc=false"]
         arguments += ["--http-address=127.0.0.1", f"--http-port={http}", "--exit-on-error=false", *flags]
         log = tmp_path / "triton.log"
-        with log.open("wb") as stream, unpacked.run(arguments, output=stream, environment=KEYS) as process:
+        with log.open("wb") as stream, image.run(arguments, output=stream, environment=KEYS) as process:
             server = Triton(f"127.0.0.1:{http}", log)
             try:
                 until(lambda: server.ask("health/live") is not None, server.said)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import shutil
@@ -169,6 +168,12 @@ def test_link_to_nothing_and_around(folder: Path) -> None:
     assert "models/two/1/loop is a link to a folder around it" in found[1]
 
 
+def test_a_version_that_is_a_link_to_itself(folder: Path) -> None:
+    (folder / "one/2").symlink_to("2")
+    (problem,) = problems(folder)
+    assert "models/one/2 is a link to nothing" in problem
+
+
 def test_git_lfs_pointer(folder: Path) -> None:
     (folder / "one/1/weights.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     (problem,) = problems(folder)
@@ -253,7 +258,8 @@ def grow(root: Path, outside: Path, steps: list[tuple[list[str], str, bytes]]) -
                     os.mkfifo(path)
                 case _:
                     text = {"empty": b"", "pointer": b"version https://git-lfs.github.com/spec/v1\n", "ensemble": b'platform: "ensemble"\n'}
-                    path.write_bytes(text.get(kind, content))
+                    with path.open("xb") as stream:  # over a pipe that is there already it would wait for a reader
+                        stream.write(text.get(kind, content))
                     if kind == "closed":
                         path.chmod(0)
 
@@ -283,7 +289,7 @@ def test_no_folder_makes_it_crash_or_leave_the_folder(steps: list[tuple[list[str
                 assert hashlib.sha256(real.read_bytes()).hexdigest() == file.sha256
                 assert crc32c(real.read_bytes()) == file.crc32c
         assert plan == scan(root)
-        assert parse_sums(plan.sums) == [dataclasses.replace(file, source=None, crc32c="", modified_ns=0) for file in plan.files]
+        assert parse_sums(plan.sums) == [file._replace(source=None, crc32c="", modified_ns=0) for file in plan.files]
 
 
 def test_a_model_that_is_a_link_out_of_the_repository(folder: Path, tmp_path: Path) -> None:

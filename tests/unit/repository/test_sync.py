@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import random
@@ -17,10 +18,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
 import dill  # type: ignore[import-untyped]
 import pytest
-from moto.server import ThreadedMotoServer
 from pulumi.dynamic.dynamic import serialize_provider
 
 from components.errors import FleetError
@@ -42,32 +41,29 @@ if TYPE_CHECKING:
 BUCKET = "models"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> str:
+    """A real store; moto where a test asks for it, because of what Amazon alone has."""
+    return str(request.getfixturevalue("moto" if "moto" in request.fixturenames else "s3_server"))
 
 
 @pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
+def s3(server: str, connected: Callable[[Location], S3Client], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setattr(objectstore, "PAUSES_S", ())
     monkeypatch.setattr(publish, "PAUSE_S", 0.01)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    client = boto3.session.Session().client("s3", region_name="us-east-1", endpoint_url=server)
+    monkeypatch.setattr(store, "connect", connected)
+    client = connected(Location(bucket="", region="us-east-1", endpoint=server))
     client.create_bucket(Bucket=BUCKET)
     yield client
     for bucket in client.list_buckets()["Buckets"]:
         for key in keys(client, bucket["Name"]):
             client.delete_object(Bucket=bucket["Name"], Key=key)
         client.delete_bucket(Bucket=bucket["Name"])
-    client.close()
 
 
 @pytest.fixture
@@ -109,6 +105,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(QuickPut, "put_file", put_file)
     monkeypatch.setattr(QuickPut, "copy", copy)
 
+    @functools.cache
     def connect(location: Location) -> S3Client:
         client = real(location)
 
@@ -611,6 +608,7 @@ def bucket_props(server: str, **changes: Any) -> dict[str, Any]:
     return {"bucket": "own-bucket", "region": "us-east-1", "endpoint": server, **changes}
 
 
+@pytest.mark.usefixtures("moto")
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
 def test_a_bucket_of_the_stacks_own(s3: S3Client, server: str, region: str) -> None:
     provider = BucketProvider()
@@ -635,6 +633,7 @@ def test_a_bucket_with_content_is_neither_taken_over_nor_deleted(s3: S3Client, s
     assert keys(s3, "own-bucket") == ["mine"]
 
 
+@pytest.mark.usefixtures("moto")
 def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None:
     provider = BucketProvider()
     inputs = bucket_props(server, versioning=True, kmsKey="alias/models")

@@ -1,4 +1,4 @@
-"""charts/triton/files/prefetch.sh as the pod runs it: real rclone, busybox as in rclone's image, against moto's S3."""
+"""charts/triton/files/prefetch.sh as the pod runs it: real rclone, busybox as in rclone's image, against a real S3 server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,13 +26,9 @@ BUCKET = "fleet"
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+@pytest.fixture
+def endpoint(s3_server: str) -> str:
+    return s3_server
 
 
 @pytest.fixture

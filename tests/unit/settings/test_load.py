@@ -56,7 +56,7 @@ def problems(raw: dict[str, Any]) -> tuple[str, ...]:
 def test_the_dev_stack_is_good() -> None:
     settings = parse(stack_file("Pulumi.dev.yaml"))
     assert settings.serving[0].resources.gpus == 0
-    assert settings.serving[0].scaling.scale_down_stabilization == 60
+    assert settings.serving[0].scaling.scale_down_stabilization == 30
     assert settings.prometheus.storage is None
 
 

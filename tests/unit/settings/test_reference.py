@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from components.fielddocs import field_docs
 from components.settings import Settings
 from components.settings.reference import PAGE, keys, page
 
@@ -17,7 +18,7 @@ def fields(model: type[Model], path: str = "") -> Iterator[tuple[str, str | None
     from components.settings.reference import _models  # noqa: PLC0415 (the way into nested models is the page's own)
 
     for name, field in model.model_fields.items():
-        yield f"{path}{field.alias or name}", field.description
+        yield f"{path}{field.alias or name}", field_docs(model).get(name)
         for inner, below in _models(field.annotation, f"{path}{field.alias or name}."):
             yield from fields(inner, below)
 

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,9 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.images import box, build_all
-from local.paths import cache_root
-from local.progress import SilentReporter
+from local.images import box
 from tests.unit.repository.validation.cases import CASES, FINE
 
 if TYPE_CHECKING:
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
     from pathlib import Path
-
-    from local.toolchain import Toolchain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +65,12 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def start_triton(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], AbstractContextManager[Server]]:
+def start_triton(
+    unpacked: Callable[[str], box.Box], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], AbstractContextManager[Server]]:
     """Start a server that has all cases in its repository and none loaded."""
-    if sys.platform != "linux":
-        pytest.skip("tritonserver runs on Linux only")
-    if reason := box.unusable():
-        pytest.skip(reason)
-    (image,) = build_all(toolchain, cache_root(), SilentReporter(), ["tritonserver:2.51.0-cpu"])
+    image = unpacked("tritonserver:2.51.0-cpu")
     here = tmp_path_factory.mktemp("triton")
-    unpacked = box.unpack(image.path, here / "root", mounts=["/models"])
     models = here / "models"
     for case in (*CASES, *FINE):
         if case.triton != "not asked":
@@ -104,7 +96,7 @@ def start_triton(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory)
         ]
         for name, port in (("http", http), ("grpc", grpc)):
             arguments += [f"--{name}-address=127.0.0.1", f"--{name}-port={port}"]
-        with log.open("wb") as stream, unpacked.run(arguments, output=stream, mounts={"/models": models}) as process:
+        with log.open("wb") as stream, image.run(arguments, output=stream, mounts={"/models": models}) as process:
             server = Server(process=process, address=f"127.0.0.1:{http}", log=log)
             deadline = time.monotonic() + 120
             while not server.live():

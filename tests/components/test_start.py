@@ -1,0 +1,108 @@
+"""What a start of the program costs: which modules each stack loads, and that none of them is looked through for garbage.
+
+Seconds depend on the machine, modules don't. bench/preview.py has the seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM: Final = """
+import asyncio, gc, json, os, runpy, sys
+sys.path.insert(0, os.getcwd())
+import pulumi, yaml
+from pulumi.runtime.proto import callback_pb2
+from pulumi.runtime.stack import wait_for_rpcs
+
+ANSWERS = {
+    "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": "1", "arn": "arn:aws:sts::1:assumed-role/x/y", "id": "x"},
+    "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ["us-east-1a", "us-east-1b", "us-east-1c"], "id": "x"},
+    "aws:eks/getAddonVersion:getAddonVersion": {"version": "v1", "id": "x"},
+    "gcp:compute/getZones:getZones": {"names": ["us-central1-a", "us-central1-b"], "id": "x"},
+    "gcp:organizations/getProject:getProject": {"number": "1", "id": "x"},
+}
+
+class Callbacks:
+    def register_transform(self, transform):
+        return callback_pb2.Callback(token="t", target="nobody")
+
+async def callbacks():
+    return Callbacks()
+
+# As in conftest.py, which brings modules that no program loads.
+vars(sys.modules["pulumi.runtime.resource"]).update(_sync_monitor_supports_transforms=lambda: True, _get_callbacks=callbacks)
+
+class Mocks(pulumi.runtime.Mocks):
+    def new_resource(self, args):
+        outputs = dict(args.inputs)
+        if args.typ.startswith("kubernetes:core"):
+            outputs["metadata"] = {"name": args.name, **(outputs.get("metadata") or {})}
+        return args.name, outputs
+
+    def call(self, args):
+        return ANSWERS[args.token], []
+
+async def main(stack):
+    with open(f"Pulumi.{stack}.yaml") as file:
+        config = yaml.safe_load(file)["config"]
+    pulumi.runtime.set_mocks(Mocks(), project="triton-fleet", stack=stack, preview=True)
+    pulumi.runtime.set_all_config({key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()})
+    runpy.run_path("__main__.py", run_name="__main__")
+    await wait_for_rpcs()
+
+asyncio.run(main(sys.argv[1]))
+print(json.dumps({"modules": sorted(sys.modules), "frozen": gc.get_freeze_count(), "collects": gc.isenabled()}))
+"""
+OWN: Final = {
+    "dev": {"boto3", "botocore"},  # it looks for the keys that Triton is to get
+    "eks": {"pulumi_aws", "pulumi_eks"},
+    "gke": {"pulumi_gcp"},
+}
+"""What one stack alone has a use for."""
+SDKS: Final = {"boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_docker_build", "pulumi_eks", "pulumi_gcp"}
+TOOLS: Final = {"PIL", "jinja2", "kubernetes", "moto", "numpy", "pytest", "tritonclient", "local", "tests"}
+"""What tests and the embedded platform have, and no program."""
+SLOW: Final = {"pulumi_gcp.compute.network", "pulumi_gcp.storage.bucket"}
+"""Modules of an SDK for which the fleet has a quicker way (components/cluster/gcp_plain.py, components/objects.py)."""
+CORE: Final = "pulumi_kubernetes.core.v1.Pod"
+
+
+@pytest.mark.parametrize("stack", list(OWN))
+def test_a_stack_loads_what_it_uses(stack: str, tmp_path: Path) -> None:
+    users = [{"name": "u", "user": {"exec": {"command": "false"}}}]  # not asked whether it answers
+    kubeconfig = {
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": users,
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+    plugin = tmp_path / "gke-gcloud-auth-plugin"
+    plugin.write_text("#!/bin/sh\n")
+    plugin.chmod(0o755)
+    known = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "KUBECONFIG": str(tmp_path / "kubeconfig"),
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "hush",
+        **{name: value for name, value in os.environ.items() if name.startswith("PYTHON")},
+    }
+    done = subprocess.run([sys.executable, "-c", PROGRAM, stack], cwd=ROOT, env=known, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    modules = set(found["modules"])
+    assert modules & SDKS == OWN[stack]
+    assert modules & (TOOLS | SLOW) == set()
+    assert (CORE in modules) == (stack != "dev"), "a storage class' type, and Stackdriver's adapter, which is a Service"
+    # Else Python looks through all of the SDKs' classes, again and again while they are loaded and once more when it exits.
+    assert found["frozen"] > len(modules)
+    assert found["collects"]
