@@ -160,6 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "preview.json")
     options = parser.parse_args(arguments)
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # As under make (Makefile): else each of the processes would compile all that it imports.
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix) / "bytecode"))
     scratch = Path(tempfile.mkdtemp(prefix="tfb-"))
     try:
         taken, start = measure(options.rounds, scratch)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import naming, objects, versions
+from components import naming, versions
 from components.errors import FleetError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Placeholders(pulumi.ComponentResource):
     def __init__(self, name: str, args: PlaceholdersArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "Placeholders"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
-        namespace = objects.Namespace(
+        namespace = k8s.core.v1.Namespace(
             naming.PLACEHOLDER_NAMESPACE,
             metadata=k8s.meta.v1.ObjectMetaArgs(
                 name=naming.PLACEHOLDER_NAMESPACE,

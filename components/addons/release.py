@@ -17,7 +17,7 @@ import pulumi_kubernetes as k8s
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from components import naming, objects
+from components import naming
 from components.errors import Checked, FleetError, raise_all
 
 if TYPE_CHECKING:
@@ -136,12 +136,12 @@ def release(
     )
 
 
-def namespace(name: str, *, component: str, opts: pulumi.ResourceOptions) -> objects.Namespace:
+def namespace(name: str, *, component: str, opts: pulumi.ResourceOptions) -> k8s.core.v1.Namespace:
     """Declare the Namespace ``name`` for ``component``, open to privileged pods.
 
     Node exporters read the host and are refused where Pod Security admission enforces a stricter default.
     """
-    return objects.Namespace(
+    return k8s.core.v1.Namespace(
         name,
         metadata=k8s.meta.v1.ObjectMetaArgs(
             name=name,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import naming, objects
+from components import naming
 from components.handles import CustomMetricsHandle
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class StackdriverAdapter(pulumi.ComponentResource):
         super().__init__(naming.type_token("addons", "StackdriverAdapter"), name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
         space = naming.STACKDRIVER_NAMESPACE
-        namespace = objects.Namespace(space, metadata=_metadata(space, None), opts=self._child)
+        namespace = k8s.core.v1.Namespace(space, metadata=_metadata(space, None), opts=self._child)
         account = k8s.core.v1.ServiceAccount(
             naming.STACKDRIVER_ADAPTER, metadata=_metadata(naming.STACKDRIVER_ADAPTER, space), opts=self._after(namespace)
         )

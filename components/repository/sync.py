@@ -8,6 +8,7 @@ stack. They hold nothing, for the same reason.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import uuid
@@ -55,8 +56,8 @@ class ReleaseProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Keep grpc from printing a traceback beside each error: the error's text says what there is to say."""
-        _quiet(req)
+        """Keep grpc from printing a traceback beside each error, and Python from looking for garbage at its exit."""
+        _begin(req)
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse a bucket that is not there, and say what will be sent, in the preview already.
@@ -142,7 +143,7 @@ class BucketProvider(ResourceProvider):
 
     def configure(self, req: ConfigureRequest) -> None:
         """See `ReleaseProvider.configure`."""
-        _quiet(req)
+        _begin(req)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another name or region is another bucket; another address is the same one, and settings are brought about in place."""
@@ -242,5 +243,9 @@ def _bucket_settings(props: Mapping[str, Any]) -> dict[str, object]:
     return {key: props[key] for key in _BUCKET_SETTINGS if key in props}
 
 
-def _quiet(_: ConfigureRequest) -> None:
-    logging.getLogger("grpc._server").disabled = True
+def _begin(_: ConfigureRequest) -> None:
+    """Set up the provider's process before its first work."""
+    logging.getLogger("grpc._server").disabled = True  # the error's text says what there is to say
+    # What is imported by now stays to the end. Python would look through all of it for garbage at its exit, which every command of Pulumi's
+    # waits for: 0.1 s.
+    gc.freeze()

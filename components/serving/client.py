@@ -17,7 +17,6 @@ from components.naming import labels, type_token
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from components import objects
     from components.handles import ClusterHandle, ServingHandle
     from components.settings.serving import ClientSettings
 
@@ -82,7 +81,7 @@ class TritonClientArgs:
     """What TritonClient needs."""
 
     cluster: ClusterHandle
-    namespace: objects.Namespace
+    namespace: k8s.core.v1.Namespace
     serving: Sequence[ServingHandle]
     settings: ClientSettings
 

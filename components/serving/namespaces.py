@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import objects
 from components.naming import labels
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def serving_namespaces(
     parent: pulumi.Resource,
     after: Sequence[pulumi.Output[str]] = (),
     injection: Mapping[str, pulumi.Output[str]] | None = None,
-) -> dict[str, objects.Namespace]:
+) -> dict[str, k8s.core.v1.Namespace]:
     """Declare the namespaces of ``serving`` as children of ``parent`` and return them by name.
 
     ``after`` are outputs of what serves the pods in them, such as a controller of load balancers and one of nodes: it comes before and goes
@@ -46,7 +45,7 @@ def serving_namespaces(
     """
     claims = {entry.namespace for entry in serving if entry.prefetch.enabled and entry.prefetch.volume.storage_class is not None}
     return {
-        name: objects.Namespace(
+        name: k8s.core.v1.Namespace(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(
                 name=name, labels={**labels(_COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted", **(injection or {})}

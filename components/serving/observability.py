@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import objects
 from components.naming import labels, type_token
 from components.serving.quantities import prometheus_duration
 from components.serving.scaling import GPU_DUTY_CYCLE, GPU_UTILIZATION, PENDING_REQUESTS, QUEUE_TIME, adapter_metrics
@@ -324,7 +323,7 @@ class Observability(pulumi.ComponentResource):
             depends_on=args.metrics.url.apply(lambda _: list[pulumi.Input[pulumi.Resource]]()),
         )
         if args.dashboard:
-            objects.ConfigMap(
+            k8s.core.v1.ConfigMap(
                 f"{name}-dashboard",
                 metadata=_metadata(args.metrics.namespace, "dashboard", DASHBOARD_LABEL),
                 data={f"{NAME}.json": json.dumps(dashboard(args.serving), indent=1, ensure_ascii=False)},

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import objects
 from components.errors import FleetError
 from components.handles import ServingHandle
 from components.naming import labels, type_token
@@ -51,7 +50,7 @@ class TritonArgs:
     metrics: MetricsHandle
     """Brings the PodMonitor's kind; nothing of it goes into the values."""
     settings: ServingSettings
-    namespace: objects.Namespace
+    namespace: k8s.core.v1.Namespace
     """The namespace named in the settings."""
     image: pulumi.Input[str] | None = None
     """What to pull in place of the settings' image, where that is the name of one of the stack's own."""
@@ -117,7 +116,7 @@ class Triton(pulumi.ComponentResource):
         )
         self.register_outputs({"service": self.handle.service})
 
-    def _credentials(self, name: str, args: TritonArgs) -> objects.Secret | None:
+    def _credentials(self, name: str, args: TritonArgs) -> k8s.core.v1.Secret | None:
         """Declare the Secret with static credentials, if the repository needs one.
 
         Immutable and named by Pulumi: other credentials are another Secret under another name, so that the pod template changes with them
@@ -125,7 +124,7 @@ class Triton(pulumi.ComponentResource):
         """
         if args.repository.credentials is None:
             return None
-        return objects.Secret(
+        return k8s.core.v1.Secret(
             f"{name}-credentials",
             metadata=k8s.meta.v1.ObjectMetaArgs(namespace=args.namespace.metadata.name, labels=labels(COMPONENT, args.settings.name)),
             immutable=True,
@@ -134,11 +133,11 @@ class Triton(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
         )
 
-    def _key_file(self, name: str, args: TritonArgs) -> objects.Secret | None:
+    def _key_file(self, name: str, args: TritonArgs) -> k8s.core.v1.Secret | None:
         """Declare the Secret with a Google key file, if the repository needs one; see `_credentials` for how it changes."""
         if args.repository.key_file is None:
             return None
-        return objects.Secret(
+        return k8s.core.v1.Secret(
             f"{name}-{KEY_FILE_SECRET}",
             metadata=k8s.meta.v1.ObjectMetaArgs(namespace=args.namespace.metadata.name, labels=labels(COMPONENT, args.settings.name)),
             immutable=True,

@@ -153,6 +153,9 @@ def controller_manager(binary: str, layout: Layout, environment: Mapping[str, st
             "--allocate-node-cidrs=false",
             # One of a kind: an election would only add its lease time to every start.
             "--leader-elect=false",
+            # Each of forty controllers asks for an account and a token when it starts: at the default of 20 requests a second that is 4 s.
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
             # As often as the dev stack's metrics are scraped, because someone waits for what a load does. Elsewhere it is 15 s.
             "--horizontal-pod-autoscaler-sync-period=5s",
             "--profiling=false",

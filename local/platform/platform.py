@@ -121,7 +121,7 @@ class Platform:
             return 2.0
         if self.config.control_plane_only:
             return 10.0
-        return 30.0 if (self.layout.containerd / "io.containerd.metadata.v1.bolt").exists() else 60.0
+        return 30.0 if is_filled(self.layout.containerd) or any(self._stores_folder.glob("*/images.json")) else 60.0
 
     # ---- start
 
@@ -378,9 +378,13 @@ class Platform:
     def _snapshotter(self) -> str:
         return "native" if preflight.probe(self.config.state).get("overlay", "not tried") else "overlayfs"
 
+    @property
+    def _stores_folder(self) -> Path:
+        return paths.cache_root() / "containerd"
+
     def _stores(self) -> Stores:
         runtime = str(Path(self._tool("containerd")).resolve())
-        return Stores(folder=paths.cache_root() / "containerd", runtime=runtime, snapshotter=self._snapshotter)
+        return Stores(folder=self._stores_folder, runtime=runtime, snapshotter=self._snapshotter)
 
     def _wanted(self) -> dict[str, str]:
         return {name: digest for image in self._images for name, digest in contents(image.path).items()}

@@ -102,6 +102,8 @@ class Stores:
                 (staged / file.relative_to(root)).write_bytes(content)
             listing = {"runtime": self.runtime, "snapshotter": self.snapshotter, "images": dict(images)}
             (staged / _LISTING).write_text(json.dumps(listing, indent=1), encoding="utf-8")
+            # Whoever begins with a store trusts it: after a loss of power there must be none, or a whole one.
+            os.sync()
             staged.replace(path)
         except OSError:
             return False

@@ -71,8 +71,7 @@ SDKS: Final = {"boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_docker
 TOOLS: Final = {"PIL", "jinja2", "kubernetes", "moto", "numpy", "pytest", "tritonclient", "local", "tests"}
 """What tests and the embedded platform have, and no program."""
 SLOW: Final = {"pulumi_gcp.compute.network", "pulumi_gcp.storage.bucket"}
-"""Modules of an SDK for which the fleet has a quicker way (components/cluster/gcp_plain.py, components/objects.py)."""
-CORE: Final = "pulumi_kubernetes.core.v1.Pod"
+"""Modules of an SDK for which the fleet has a quicker way (components/cluster/gcp_plain.py)."""
 
 
 @pytest.mark.parametrize("stack", list(OWN))
@@ -102,7 +101,6 @@ def test_a_stack_loads_what_it_uses(stack: str, tmp_path: Path) -> None:
     modules = set(found["modules"])
     assert modules & SDKS == OWN[stack]
     assert modules & (TOOLS | SLOW) == set()
-    assert (CORE in modules) == (stack != "dev"), "a storage class' type, and Stackdriver's adapter, which is a Service"
     # Else Python looks through all of the SDKs' classes, again and again while they are loaded and once more when it exits.
     assert found["frozen"] > len(modules)
     assert found["collects"]

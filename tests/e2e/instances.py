@@ -39,7 +39,7 @@ class Known:
     """The checkout whose stack is up."""
     is_empty: bool = False
     """Whether nothing of a stack is up."""
-    exports: dict[Path, str] = field(default_factory=dict)
+    exports: dict[Path, str] = field(default_factory=dict, repr=False)
     """What `env` said in a checkout."""
 
 
@@ -47,7 +47,7 @@ class Known:
 class Instance:
     """One instance, and the checkout from which it is driven."""
 
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
     config: PlatformConfig
     state: Path
     project: Path = ROOT

@@ -62,7 +62,7 @@ def test_a_second_command_waits_for_nobody(instance: Instance, second_up: tuple[
     assert "Triton serves" in again
 
 
-# ------------------------------------------------------------------ load, and what is asked while it ends
+# ------------------------------------------------------------------ load, and what is asked meanwhile
 @dataclass(kw_only=True)
 class Load:
     """A load under way."""
@@ -91,6 +91,21 @@ def load(instance: Instance, second_up: tuple[str, str], tmp_path_factory: pytes
     reader.join()
 
 
+def test_plain_tools_work_after_env(instance: Instance, load: Load) -> None:
+    assert "triton" in json.loads(instance.shell("pulumi stack output --json"))["serving"]
+    assert "triton-" in instance.shell("kubectl get pods -n triton -o name")
+    assert {"kps", "prometheus-adapter", "dcgm-exporter"} <= {one["name"] for one in json.loads(instance.shell("helm list -A -o json"))}
+
+
+def test_env_prints_exports_and_nothing_else(instance: Instance, load: Load) -> None:
+    assert all(line.startswith("export ") for line in instance.run("env").splitlines())
+
+
+def test_status_and_doctor(instance: Instance, load: Load) -> None:
+    assert "kubelet" in instance.run("status")
+    assert "kubernetes plugin" in instance.run("doctor")
+
+
 @pytest.fixture
 def settling(load: Load) -> None:
     """The surge is over and the replicas go back: most of that is waiting, and whoever asks anything now may find any number of them."""
@@ -102,21 +117,6 @@ def test_preview_shows_no_change_and_none_after_refresh(instance: Instance, sett
     instance.shell("pulumi preview --expect-no-changes --non-interactive")
     instance.shell("pulumi refresh --yes --skip-preview --non-interactive --expect-no-changes")
     instance.shell("pulumi preview --expect-no-changes --non-interactive")
-
-
-def test_plain_tools_work_after_env(instance: Instance, settling: None) -> None:
-    assert "triton" in json.loads(instance.shell("pulumi stack output --json"))["serving"]
-    assert "triton-" in instance.shell("kubectl get pods -n triton -o name")
-    assert {"kps", "prometheus-adapter", "dcgm-exporter"} <= {one["name"] for one in json.loads(instance.shell("helm list -A -o json"))}
-
-
-def test_env_prints_exports_and_nothing_else(instance: Instance, settling: None) -> None:
-    assert all(line.startswith("export ") for line in instance.run("env").splitlines())
-
-
-def test_status_and_doctor(instance: Instance, settling: None) -> None:
-    assert "kubelet" in instance.run("status")
-    assert "kubernetes plugin" in instance.run("doctor")
 
 
 def test_load_scales_out_and_back_without_losing_a_request(load: Load) -> None:

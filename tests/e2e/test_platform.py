@@ -11,7 +11,9 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,16 +78,43 @@ def tools(tool: Callable[[str], Path], toolchain: Toolchain) -> Toolchain:
     return toolchain
 
 
+@dataclass(frozen=True, kw_only=True)
+class Race:
+    """Two starts at once of an instance that never ran."""
+
+    platform: Platform
+    errors: list[BaseException]
+
+
 @pytest.fixture(scope="module")
-def control_plane(untouched: None, tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def race(untouched: None, tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Race]:
     # A folder name with a space and far beyond a unix socket's 108 characters: nothing inside may depend on it.
     root = tmp_path_factory.mktemp("a state folder " + "x" * 100) / "state"
-    platform = Platform(with_own_ports(PlatformConfig(instance=own_name("api"), control_plane_only=True, root=root)), tools)
+    config = with_own_ports(PlatformConfig(instance=own_name("api"), control_plane_only=True, root=root))
+    race = Race(platform=Platform(config, tools), errors=[])
+
+    def start() -> None:
+        try:
+            Platform(config, tools).start()
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            race.errors.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
     try:
-        platform.start()
-        yield platform
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yield race
     finally:
-        platform.stop()
+        race.platform.stop()
+
+
+@pytest.fixture
+def control_plane(race: Race) -> Platform:
+    """The API alone, running."""
+    race.platform.start()
+    return race.platform
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +148,12 @@ def kubectl_run(kubectl: Path, platform: Platform, *arguments: str) -> str:
 
 
 # ---- the API alone
+
+
+def test_two_starts_at_once_make_one_node(race: Race) -> None:
+    assert not race.errors
+    assert race.platform.status().running
+    assert all(item.restarts == 0 for item in race.platform.status().components)
 
 
 def test_the_administrator_is_one_and_nobody_is_nobody(control_plane: Platform) -> None:
@@ -225,44 +260,13 @@ def test_a_taken_port_is_named_with_its_owner(tools: Toolchain, untouched: None,
         Platform(config, tools).start()
 
 
-@pytest.fixture(scope="module")
-def second(tools: Toolchain, untouched: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """An instance that has not been started."""
-    config = PlatformConfig(instance=own_name("two"), control_plane_only=True, root=tmp_path_factory.mktemp("second") / "s")
-    platform = Platform(with_own_ports(config), tools)
-    yield platform
-    platform.stop()
-
-
-def test_two_starts_at_once_make_one_node(second: Platform, tools: Toolchain) -> None:
-    import threading  # noqa: PLC0415
-
-    errors: list[BaseException] = []
-
-    def start() -> None:
-        try:
-            Platform(second.config, tools).start()
-        except BaseException as error:  # noqa: BLE001 - shown by the test
-            errors.append(error)
-
-    threads = [threading.Thread(target=start) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
-    assert second.status().running
-    assert all(item.restarts == 0 for item in second.status().components)
-
-
-def test_a_stop_leaves_nothing_and_state_survives(second: Platform) -> None:
-    second.start()
-    record = identity.NodeRecord.read(second.layout.node_record)
+def test_a_stop_leaves_nothing_and_state_survives(control_plane: Platform) -> None:
+    record = identity.NodeRecord.read(control_plane.layout.node_record)
     assert record is not None
-    second.stop()
-    assert_nothing_left(second, record)
-    second.stop()
-    assert (second.config.state / "etcd").is_dir()
+    control_plane.stop()
+    assert_nothing_left(control_plane, record)
+    control_plane.stop()
+    assert (control_plane.config.state / "etcd").is_dir()
 
 
 def assert_nothing_left(platform: Platform, record: identity.NodeRecord) -> None:

@@ -43,14 +43,14 @@ class Warm:
             preload: Modules that it imports at once, or ``module:function`` for what it calls in between.
             environment: Of the server: what counts while modules are imported. This process' by default.
         """
-        self._socket = folder / "warm"
+        self._folder = folder
         self._preload = preload
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self.python = folder / "bin" / "python"
         self.python.parent.mkdir(parents=True, exist_ok=True)
         # Isolated and without site: it imports the standard library's sockets and no more.
-        text = (_HERE / "client.py").read_text(encoding="utf-8").replace("@SOCKET@", str(self._socket))
+        text = (_HERE / "client.py").read_text(encoding="utf-8").replace("@FOLDER@", str(folder))
         self.python.write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
         self.python.chmod(0o755)
 
@@ -61,7 +61,7 @@ class Warm:
 
     def __enter__(self) -> Self:
         """Start the server. Raises RuntimeError when it ends before it listens."""
-        command = [sys.executable, "-P", str(_HERE / "server.py"), str(self._socket), *self._preload]
+        command = [sys.executable, "-P", str(_HERE / "server.py"), str(self._folder), *self._preload]
         # A session of its own: Ctrl-C is for the clients, and those pass it on. It ends when our end of its standard input does.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment, start_new_session=True

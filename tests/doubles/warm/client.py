@@ -8,19 +8,20 @@ import sys
 
 def main() -> int:
     """Hand everything over; the exit code, or the negative number of the signal that ended the process."""
-    server = socket.socket(socket.AF_UNIX)
-    server.connect("@SOCKET@")
     arguments = [os.fsencode(argument) for argument in sys.argv[1:]]
     variables = [key + b"=" + value for key, value in os.environb.items()]
     body = b"\0".join([os.getcwdb(), str(len(arguments)).encode(), *arguments, *variables])  # noqa: PTH109  # bytes, and nothing is imported for it
+    server = socket.socket(socket.AF_UNIX)
+    os.chdir("@FOLDER@")  # a socket's path must be short
+    server.connect("warm")
 
     def pass_on(number: int, _: object) -> None:
         server.sendall(bytes([number]))
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, pass_on)
     socket.send_fds(server, [len(body).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(body)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pass_on)
     answer = server.recv(4)
     return int.from_bytes(answer, "big", signed=True) if answer else -signal.SIGKILL
 

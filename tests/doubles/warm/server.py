@@ -1,4 +1,4 @@
-"""The process that warm ones are forked from: ``python -P server.py SOCKET [MODULE | MODULE:FUNCTION]...``. See the package.
+"""The process that warm ones are forked from: ``python -P server.py FOLDER [MODULE | MODULE:FUNCTION]...``. See the package.
 
 It has one thread and opens no connection of its own, so that a fork is a whole process: gRPC and asyncio start in the children.
 """
@@ -165,9 +165,10 @@ class Child:
 class Server:
     """Forks for clients until its standard input ends."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, folder: str) -> None:
+        os.chdir(folder)  # a socket's path must be short
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
+        self._listener.bind("warm")
         self._listener.listen(64)
         self._woken, wake = os.pipe()
         for end in (self._woken, wake):
@@ -263,7 +264,7 @@ class Server:
                 os.killpg(pid, signal.SIGKILL)
 
 
-def main(path: str, modules: list[str]) -> None:
+def main(folder: str, modules: list[str]) -> None:
     """Import, listen, say so, serve."""
     with importing():
         for item in modules:
@@ -271,7 +272,7 @@ def main(path: str, modules: list[str]) -> None:
             module = importlib.import_module(name)
             if function:
                 getattr(module, function)()
-    server = Server(path)
+    server = Server(folder)
     print("listening", flush=True)
     server.serve()
     os._exit(0)  # what modules have registered for the end was for the children's

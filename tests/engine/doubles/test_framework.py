@@ -153,3 +153,13 @@ def test_functions(doubles: Callable[[Callable[[], None]], Stack]) -> None:
 def test_a_function_that_is_none(doubles: Callable[[Callable[[], None]], Stack]) -> None:
     stack = doubles(lambda: pulumi.export("x", pulumi.runtime.invoke("shelf:index:weigh", {}, pulumi.InvokeOptions(version="1.2.3")).value))
     assert "no function shelf:index:weigh" in stack.fails(stack.up)
+
+
+def test_a_fault_of_each_happens_to_every_resource_once(folder: Path, faults: Faults) -> None:
+    each = Fault(kind="refused", type="shelf:*", each=True)
+    faults.set(each, Fault(kind="quota", type=BOX, name="a"))
+    assert faults.unused()[0] == each
+    kinds = [[getattr(faults.take(BOX, name, "create"), "kind", None) for _ in range(3)] for name in "ab"]
+    assert kinds == [["refused", "quota", None], ["refused", None, None]]
+    assert faults.unused() == []
+    assert faults.take("rack:index:Box", "a", "create") is None
