@@ -40,8 +40,10 @@ POD_S: Final = 30.0
 TRITON_S: Final = 120.0
 MODELS_GB: Final = 24.0
 UPLOAD_MB_S: Final = 100.0
-_MODEL_FILE_MB: Final = 24
-"""What is really sent; each byte stands for a thousand."""
+_MODEL_FILES: Final = 240
+_MODEL_FILE_BYTES: Final = 10_000
+"""What is really sent; each byte stands for ten thousand. In many files: all that are under way wait for the line together, and no client
+waits for an answer longer than its patience."""
 _TRITON: Final = "triton"
 _WAITS: Final[Mapping[str, float]] = {
     "aws:ec2/vpc:Vpc": aws.VPC_CREATE,
@@ -130,7 +132,7 @@ def _line(factor: float) -> Iterator[tuple[str, type[_Line]]]:
     """A line of the assumed pace: its address, and where to say what is behind it."""
 
     class Line(_Line):
-        seconds_per_byte = MODELS_GB * 1000 / UPLOAD_MB_S * factor / (_MODEL_FILE_MB * 1_000_000)
+        seconds_per_byte = MODELS_GB * 1000 / UPLOAD_MB_S * factor / (_MODEL_FILES * _MODEL_FILE_BYTES)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Line) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -167,10 +169,10 @@ def _buckets(line: str) -> Iterator[str]:
 
 
 def _models(folder: Path) -> Path:
-    """A model repository whose upload takes as long as a large one's: the stack file's model with a large file beside it."""
+    """A model repository whose upload takes as long as a large one's: the stack file's model with files beside it."""
     shutil.copytree(ROOT / "models" / "fil_xgboost", folder / "fil_xgboost")
-    large = folder / "fil_xgboost" / "1" / "embeddings.bin"
-    large.write_bytes(os.urandom(_MODEL_FILE_MB * 1_000_000))
+    for number in range(_MODEL_FILES):
+        (folder / "fil_xgboost" / "1" / f"embeddings-{number:03}.bin").write_bytes(os.urandom(_MODEL_FILE_BYTES))
     return folder
 
 
