@@ -84,6 +84,7 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
     kept = {name: value for name, value in base.items() if not name.startswith(ours) or name == "TRITON_FLEET_CACHE"}
     for name in ("BUCKET", "S3_ENDPOINT", "CHARTS", "IMAGE", "URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         kept.pop(name, None)
+    kept.pop("PYTHONUNBUFFERED", None)  # would hide a line that is written and not flushed
     if kept.pop("PYTHONDONTWRITEBYTECODE", None):
         # Usual in containers, and dear here: hundreds of processes would compile Pulumi, boto3 and our own modules each for itself, pytest
         # rewrite its assertions in each worker. Not beside the sources, where the user wants none; gone with the environment.

@@ -1,4 +1,4 @@
-"""The process that warm ones are forked from: ``python -P server.py FOLDER [MODULE | MODULE:FUNCTION]...``. See the package.
+"""The process that warm ones are forked from: ``python -u -P server.py FOLDER [MODULE | MODULE:FUNCTION]...``. See the package.
 
 It has one thread and opens no connection of its own, so that a fork is a whole process: gRPC and asyncio start in the children.
 """
@@ -99,9 +99,6 @@ def become(order: Order, report: int) -> NoReturn:
         for number, stream in enumerate(order.streams):
             os.dup2(stream, number)
             os.close(stream)
-        # As with -u, which all have: what reads the other end wants each line at once.
-        for text in (sys.stdout, sys.stderr):
-            text.reconfigure(write_through=True)  # type: ignore[union-attr]  # they are what the interpreter made
         take_environment(order.environment)
         os.chdir(order.folder)
         try:

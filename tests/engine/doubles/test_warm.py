@@ -38,6 +38,18 @@ def test_it_is_the_process_that_was_asked_for(warm: Warm, tmp_path: Path) -> Non
     assert run(warm, "-u", "-m", "json.tool", "--compact", given="[1, 2]").stdout == "[1,2]\n"
 
 
+def test_what_it_writes_is_there_at_once(warm: Warm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As Pulumi's dynamic provider tells its port: to the stream below the text, without a flush."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    (tmp_path / "other").mkdir()
+    with Warm(tmp_path / "other") as other:
+        code = "import sys; sys.stdout.buffer.write(b'1234\\n'); sys.stdin.read()"
+        with subprocess.Popen([other.python, "-u", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "1234\n"
+            process.communicate()
+
+
 @pytest.mark.parametrize(
     ("code", "status", "said"),
     [
