@@ -194,6 +194,7 @@ async def test_the_pod_monitor_alone_comes_after_prometheus(engine: Recorder) ->
     assert operator in await listed.resources()
     for kind in ("kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service", "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"):
         assert wait(asked(kind)) is None
+    await wait_for_rpcs()  # what is left would be waited for in the loop of the next test
 
 
 @pytest.mark.parametrize(("prefetch", "waits"), [({"enabled": True, "volume": {"storageClass": "gp3"}}, {"driver"}), (True, set())])
