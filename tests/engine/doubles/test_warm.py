@@ -91,6 +91,17 @@ def alive(pid: int) -> bool:
     return state != "" and not state.startswith("Z")
 
 
+def test_what_is_written_below_the_text_arrives_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the port of a dynamic provider, which its engine waits for."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    with Warm(tmp_path / "own") as server:
+        code = "import sys, time; sys.stdout.buffer.write(b'4711\\n'); time.sleep(60)"
+        process = subprocess.Popen([server.python, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "4711\n"
+    process.communicate()
+
+
 def test_it_ends_with_its_server(tmp_path: Path) -> None:
     with Warm(tmp_path / "own") as server:
         process, pid = begin(server, "time.sleep(60)")
