@@ -13,7 +13,7 @@ from pulumi.runtime import resource
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.proto import callback_pb2
 from pulumi.runtime.proto.source_pb2 import StackTrace
-from pulumi.runtime.settings import ROOT
+from pulumi.runtime.settings import ROOT, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +94,7 @@ def _without_source_positions(monkeypatch: pytest.MonkeyPatch) -> None:
 async def recorder() -> Recorder:
     """A fresh stack under mocks, in the event loop of the test."""
     ROOT.set(None)
+    SETTINGS.outputs.clear()  # of a test before that did not wait for all it had begun, in a loop that is closed
     mocks = Mocks()
     monitor = Recorder(mocks)
     pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.rpc import deserialize_properties
-from pulumi.runtime.settings import ROOT
+from pulumi.runtime.settings import ROOT, SETTINGS
 
 from tests.components.conftest import event_loop
 
@@ -53,6 +53,7 @@ class Registered(MockMonitor):
 def start(mocks: pulumi.runtime.Mocks, monitor: Callable[[pulumi.runtime.Mocks], Registered] = Registered) -> Registered:
     """Begin a fresh stack under ``mocks``. Call it inside the test's event loop."""
     ROOT.set(None)
+    SETTINGS.outputs.clear()  # of a test before that did not wait for all it had begun, in a loop that is closed
     made = monitor(mocks)
     pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=made)
     return made

@@ -61,7 +61,7 @@ class Warm:
 
     def __enter__(self) -> Self:
         """Start the server. Raises RuntimeError when it ends before it listens."""
-        # -u: a child's standard output is without a buffer, as with the -u that all are started with. Pulumi's dynamic provider relies on it.
+        # -u, which all that it becomes is started with: `pulumi.dynamic` writes its port into the buffer below the text and does not flush.
         command = [sys.executable, "-u", "-P", str(_HERE / "server.py"), str(self._folder), *self._preload]
         # A session of its own: Ctrl-C is for the clients, and those pass it on. It ends when our end of its standard input does.
         self._process = subprocess.Popen(
