@@ -115,6 +115,7 @@ def settling(load: Load) -> None:
 def test_preview_shows_no_change_and_none_after_refresh(instance: Instance, settling: None) -> None:
     """However many replicas there are: their number is the autoscaler's."""
     instance.shell("pulumi preview --expect-no-changes --non-interactive")
+    instance.shell("pulumi preview --expect-no-changes --non-interactive")
     instance.shell("pulumi refresh --yes --skip-preview --non-interactive --expect-no-changes")
     instance.shell("pulumi preview --expect-no-changes --non-interactive")
 
