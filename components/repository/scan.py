@@ -13,6 +13,7 @@ import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -76,6 +77,7 @@ _LARGE: Final = 1 << 20
 
 _NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _by_name: Final = operator.attrgetter("name")
+_by_path: Final = operator.attrgetter("path")
 
 PLACEHOLDER: Final = ".triton-fleet-empty"
 """Object that stands for an empty version folder, as an ensemble has: object stores have no folders. Triton ignores the file."""
@@ -151,25 +153,24 @@ def scan(folder: Path, models: Sequence[str] | None = None, known: KnownFiles | 
     ]
     if not wanted:
         problems.append(f"{_KEY}.source ({folder}) holds no model folder: there is nothing to serve. Add models or name another folder.")
-    found = [_Model(folder, name) for name in wanted if name in present]
-    files = _read_all([file for model in found for file in model.files], known)
+    found = [_Model(folder, name, known) for name in wanted if name in present]
+    files = _read_all([file for model in found for file in model.unread], known)
     problems.extend(problem for model in found for problem in model.problems)
     if problems:
         raise FleetError(*problems)
     if known is not None:
         known.save()
-    return plan([*files, *(file for model in found for file in model.placeholders)])
+    return plan([*files, *(file for model in found for file in model.planned)])
 
 
 def plan(files: Iterable[PlannedFile]) -> Plan:
     """Plan of these files, whose paths begin with their model's name."""
-    ordered = tuple(sorted(files, key=lambda file: file.path))
-    models: dict[str, list[PlannedFile]] = {}
-    for file in ordered:
-        models.setdefault(file.path.split("/", 1)[0], []).append(file)
+    ordered = tuple(sorted(files, key=_by_path))
+    # What begins alike stands together: the sums of all are those of the models, one after another.
+    sums = {name: _sums(members) for name, members in groupby(ordered, key=lambda file: file.path.partition("/")[0])}
     return Plan(
-        digest=_digest(ordered),
-        models={name: _digest(members) for name, members in sorted(models.items())},
+        digest=_digest(b"".join(sums.values())),
+        models={name: _digest(lines) for name, lines in sorted(sums.items())},
         files=ordered,
     )
 
@@ -184,8 +185,8 @@ def parse_sums(sums: bytes) -> list[PlannedFile]:
     ]
 
 
-def _digest(files: Iterable[PlannedFile]) -> str:
-    return hashlib.sha256(_sums(files)).hexdigest()
+def _digest(sums: bytes) -> str:
+    return hashlib.sha256(sums).hexdigest()
 
 
 def _sums(files: Iterable[PlannedFile]) -> bytes:
@@ -227,13 +228,15 @@ class _Found(NamedTuple):
 class _Model:
     """One model's folder, looked through and checked, but for what its files hold."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, known: KnownFiles | None) -> None:
         self.name = name
         self.root = folder / name
         self.repository = folder.resolve()
+        self.known = known
         self.problems: list[str] = []
-        self.files: list[_Found] = []
-        self.placeholders: list[PlannedFile] = []
+        self.planned: list[PlannedFile] = []
+        """Files whose digests are known, and placeholders."""
+        self.unread: list[_Found] = []
         if _MODEL_NAME.match(name) is None:
             self.refuse(
                 "has a name that object keys, URLs or metric labels can't carry",
@@ -282,13 +285,13 @@ class _Model:
                 self._add(entry.path, f"{below}/{name}", seen)
                 continue
             identity = (seen.st_dev, seen.st_ino)
-            before = len(self.files)
+            before = len(self.planned) + len(self.unread)
             if identity in above:
                 self.refuse("is a link to a folder around it", "Remove the link.", entry.path)
             else:
                 self._walk(entry.path, f"{below}/{name}", above | {identity})
             if versions is not None and name in versions:
-                versions[name] = len(self.files) - before
+                versions[name] = len(self.planned) + len(self.unread) - before
         return True
 
     def _stays_inside(self, path: str) -> bool:
@@ -304,7 +307,7 @@ class _Model:
 
     def _add(self, source: str, path: str, seen: os.stat_result) -> None:
         if path.isascii() and path.isprintable() and "\\" not in path and len(path) <= _RELEASE_PATH_BYTES and stat.S_ISREG(seen.st_mode):
-            self.files.append(_Found(self, path, source, seen))  # nearly all: told in a tenth of the time
+            self._take(path, source, seen)  # nearly all: told in a tenth of the time
             return
         try:
             length = len(path.encode())
@@ -318,7 +321,15 @@ class _Model:
         elif not stat.S_ISREG(seen.st_mode):
             self.refuse("is neither a file nor a folder", "Remove it.", source)
         else:
-            self.files.append(_Found(self, path, source, seen))
+            self._take(path, source, seen)
+
+    def _take(self, path: str, source: str, seen: os.stat_result) -> None:
+        """Plan a file whose content is known at once: of ten thousands each object less that stays counts."""
+        digests = None if self.known is None else self.known.recall(path, seen)
+        if digests is None:
+            self.unread.append(_Found(self, path, source, seen))
+        else:
+            self.planned.append(PlannedFile(path, source, seen.st_size, *digests, seen.st_mtime_ns))
 
     def _check_layout(self, versions: dict[str, int]) -> None:
         config = self.root / "config.pbtxt"
@@ -331,21 +342,14 @@ class _Model:
                 continue
             if ensemble:
                 path = f"{self.name}/{version}/{PLACEHOLDER}"
-                self.placeholders.append(PlannedFile(path=path, source=None, size=0, sha256=_NOTHING, crc32c=crc32c(b""), modified_ns=0))
+                self.planned.append(PlannedFile(path=path, source=None, size=0, sha256=_NOTHING, crc32c=crc32c(b""), modified_ns=0))
             elif not self.problems:
                 self.refuse("is an empty version", "Put the model's files there.", str(self.root / version))
 
 
-def _read_all(found: Sequence[_Found], known: KnownFiles | None) -> list[PlannedFile]:
+def _read_all(unread: Sequence[_Found], known: KnownFiles | None) -> list[PlannedFile]:
     """The files with their digests, large ones hashed side by side. What can't be read or is no model's file is told to its model."""
     planned: list[PlannedFile] = []
-    unread: list[_Found] = []
-    for file in found:
-        digests = None if known is None else known.recall(file.path, file.seen)
-        if digests is None:
-            unread.append(file)
-        else:
-            planned.append(_planned(file, file.seen.st_size, digests))
     large = [number for number, file in enumerate(unread) if file.seen.st_size >= _LARGE]
     # The largest first: otherwise the last one keeps everybody waiting.
     large.sort(key=lambda number: -unread[number].seen.st_size)
@@ -356,14 +360,10 @@ def _read_all(found: Sequence[_Found], known: KnownFiles | None) -> list[Planned
             if isinstance(content, _Refusal):
                 file.model.refuse(content.what, content.remedy, file.source)
                 continue
-            planned.append(_planned(file, content.size, content.digests))
+            planned.append(PlannedFile(file.path, file.source, content.size, *content.digests, file.seen.st_mtime_ns))
             if known is not None and content.size == file.seen.st_size:
                 known.learn(file.path, file.seen, content.digests)
     return planned
-
-
-def _planned(file: _Found, size: int, digests: Digests) -> PlannedFile:
-    return PlannedFile(file.path, file.source, size, digests.sha256, digests.crc32c, file.seen.st_mtime_ns)
 
 
 class _Content(NamedTuple):
