@@ -71,6 +71,15 @@ def test_only_named_models(folder: Path) -> None:
     assert plan.models["two"] == scan(folder).models["two"]
 
 
+def test_digest_is_the_same_for_ever(tmp_path: Path) -> None:
+    """Else an upgrade of this program would publish all models anew. Names that sort before and after the slash are among them."""
+    for name in ("a", "a-b", "a.b"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "model.py").write_text(f"{name}\n")
+        (tmp_path / name / "config.pbtxt").write_text('backend: "python"\n')
+    assert scan(tmp_path).digest == "18203dd4dc9f424976eaf7b677d9544d6b922e4815fc23a1d53c271e9cfd3a11"
+
+
 def test_digest_is_of_paths_and_contents_only(folder: Path, tmp_path: Path) -> None:
     before = scan(folder)
     other = tmp_path / "elsewhere"
