@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.doubles.faults import Fault
+from tests.doubles.nodes import forget
 from tests.engine.clouds.eks import left_in_aws
 from tests.engine.clouds.fleet import CommandFailedError
 from tests.engine.clouds.karpenter import FINALIZER, NODE_CLASS, NODE_POOL, REGION, check_access, exists, karpenter_left
@@ -21,6 +22,7 @@ from tests.engine.clouds.life import (
     cluster_is_empty,
     each_was_refused_once,
     ended,
+    is_kept,
     labels,
     nodes,
     ready,
@@ -40,6 +42,15 @@ pytestmark = pytest.mark.engine
 GROUP = "aws:eks/nodeGroup:NodeGroup"
 CLUSTER = "aws:eks/cluster:Cluster"
 ADDON = "aws:eks/addon:Addon"
+
+
+def delete_orphan(fleet: Fleet, aws: Amazon, region: str) -> None:
+    """`aws eks delete-nodegroup` of the one that the state does not know."""
+    client, cluster = aws.cloud.client("eks", region), fleet.outputs()["cluster"]
+    known = {item["outputs"]["nodeGroupName"] for item in fleet.state() if item["type"] == GROUP}
+    (orphan,) = set(client.list_nodegroups(clusterName=cluster)["nodegroups"]) - known
+    client.delete_nodegroup(clusterName=cluster, nodegroupName=orphan)
+    forget(fleet.doubles, f"{cluster}:{orphan}")  # its nodes go, of which the plugin's double tells elsewhere
 
 
 def gone(fleet: Fleet, aws: Amazon, region: str) -> None:
@@ -63,8 +74,26 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     fleet = aws.stack("eks-fil", tmp_path / "stack")
 
     # Every resource of AWS' is refused once, a whole level of the graph in each `up`; the next one goes on from what the last one left.
-    fleet.faults.set(Fault(kind="refused", type="aws:*", each=True))
-    each_was_refused_once(fleet, "aws", up_again_and_again(fleet))
+    # After that the cluster turns out broken, and the GPUs' group: both are kept, and docs/components/eks.md says what to do.
+    fleet.faults.set(
+        Fault(kind="refused", type="aws:*", each=True),
+        Fault(kind="createFailed", type=CLUSTER, message="AWS could not make it"),
+        Fault(kind="createFailed", type=GROUP, name="cluster-gpu-dev", message="AsgInstanceLaunchFailures: no capacity"),
+    )
+    mended: list[str] = []
+
+    def mend(said: str) -> None:
+        if "AWS could not make it" in said:
+            assert is_kept(fleet, CLUSTER)
+            fleet.destroy("--target", fleet.urn(CLUSTER), "--target-dependents")
+            mended.append(CLUSTER)
+        if "AsgInstanceLaunchFailures" in said:
+            assert is_kept(fleet, GROUP)
+            fleet.run("state", "taint", fleet.urn(GROUP, "cluster-gpu-dev"), "--yes", "--stack", fleet.stack)
+            mended.append(GROUP)
+
+    each_was_refused_once(fleet, "aws", up_again_and_again(fleet, mend))
+    assert mended == [CLUSTER, GROUP]
     assert len({span.type for span in fleet.journal.spans(operations=["create"])}) > 20
     fleet.faults.clear()
     assert fleet.preview() == {}
@@ -83,8 +112,14 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     fleet.journal.clear()
     fleet.of("cluster")["gpuPools"][0]["machineType"] = "g5.12xlarge"
     fleet.write()
+    # The plugin dies when AWS has made the group, and nobody is told: the next `up` makes another, and the first is nobody's.
+    fleet.faults.set(Fault(kind="lost", type=GROUP))
+    assert fleet.up(check=False).returncode
+    fleet.faults.clear()
+    fleet.journal.clear()
     fleet.up()
     (made,), (taken,) = spans(fleet, GROUP, "create"), spans(fleet, GROUP, "delete")
+    delete_orphan(fleet, aws, region)
     assert ended(made) <= taken.begin
     assert made.name == taken.name == "cluster-gpu-dev"
     eventually(lambda: labels(aws.cluster, "gpu-dev", "node.kubernetes.io/instance-type") == {"g5.12xlarge"})
