@@ -71,7 +71,7 @@ schema: venv-dev ## Generate charts/triton/values.schema.json from components/se
 
 bench: venv-dev ## Run one benchmark: make bench NAME=upload
 	@test -n "$(NAME)" || { echo "Say which: make bench NAME=…; there are: $$(ls bench 2>/dev/null | sed 's/\.py$$//' | grep -v __ | tr '\n' ' ')" >&2; exit 2; }
-	@env -u PYTHONDONTWRITEBYTECODE $(PY) -m bench.$(NAME) $(ARGS)
+	@$(PY) -m bench.$(NAME) $(ARGS)
 
 clean: venv ## Stop the platform and delete its state, out/ and the caches of the checkers
 	@$(CLI) clean $(ARGS)
