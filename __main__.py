@@ -9,9 +9,11 @@ import pulumi
 # more before it exits: a third of what a preview costs. They are declared without that, and then left out of it.
 gc.disable()
 
-from components.fleet import TritonFleet, TritonFleetArgs  # noqa: E402  # after the line above
+from components.debuglog import gather_debug_messages  # noqa: E402  # after the line above
+from components.fleet import TritonFleet, TritonFleetArgs  # noqa: E402  # as above
 from components.settings.load import load  # noqa: E402  # as above
 
+gather_debug_messages()
 fleet = TritonFleet("fleet", TritonFleetArgs(settings=load(), project_dir=Path(__file__).parent))
 for key, value in fleet.exports.items():
     pulumi.export(key, value)
