@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-import urllib3
-
 from local.plugins.kubernetes.naming import Kind, split_api_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import urllib3
 
     from local.plugins.kubernetes.kubeconfig import Access, Credentials
 
@@ -173,6 +173,8 @@ class Client:
             ApiError: The server refused.
             Unreachable: There was no answer.
         """
+        import urllib3  # noqa: PLC0415  # a fifth of the plugin's start, and a preview of a cluster that is yet to be made asks none
+
         url = f"{self._access.server}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
         refreshed = False
@@ -232,6 +234,8 @@ class Client:
             return pool
 
     def _make_pool(self, credentials: Credentials) -> urllib3.PoolManager:
+        import urllib3  # noqa: PLC0415  # as above
+
         context = ssl.create_default_context(cadata=self._access.ca.decode() if self._access.ca else None)
         if self._access.insecure:
             context.check_hostname = False
