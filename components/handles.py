@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pulumi
-    import pulumi_gcp as gcp
-    import pulumi_kubernetes as k8s
+
+    from components.sdk import gcp, k8s
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
-import pulumi_kubernetes as k8s
 from pydantic import Field
 
 from components import naming, versions
 from components.addons import release
+from components.sdk import k8s
 
 if TYPE_CHECKING:
     from components.handles import ClusterHandle, MetricsHandle

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components import naming, versions
+from components.sdk import k8s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

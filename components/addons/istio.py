@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
-import pulumi_kubernetes as k8s
 from pydantic import ConfigDict, Field
 
 from components import naming, versions
 from components.addons import release
 from components.handles import GatewayHandle
+from components.sdk import k8s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

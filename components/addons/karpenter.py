@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import pulumi
-import pulumi_kubernetes as k8s
 from pydantic import ConfigDict, Field
 
 from components import naming, nodeconfig, versions
 from components.addons import release
 from components.handles import GpuPool
+from components.sdk import k8s
 
 if TYPE_CHECKING:
     from components.handles import AwsAccess, ClusterHandle

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
-import pulumi_kubernetes as k8s
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from components import naming
 from components.errors import Checked, FleetError, raise_all
+from components.sdk import k8s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

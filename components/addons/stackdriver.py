@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components import naming
 from components.handles import CustomMetricsHandle
+from components.sdk import gcp, k8s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,8 +160,6 @@ class StackdriverAdapter(pulumi.ComponentResource):
 
     def _grant(self, access: GcpAccess) -> pulumi.Resource:
         """Let the adapter's service account read metrics, and nothing else of the project."""
-        import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
-
         # The pool is known once the cluster is there: a binding made earlier would be refused, and so would the question for the project's
         # number in a project whose APIs are only being switched on.
         project = gcp.organizations.get_project_output(

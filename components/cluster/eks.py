@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components import naming
 from components.cluster.eks_plan import (
@@ -46,12 +45,10 @@ from components.cluster.registry import ImageRepository, ImageRepositoryArgs
 from components.handles import AwsAccess, ClusterHandle, ImageRegistry
 from components.iam import Statement, document, partition, pod_identity_trust, service_trust
 from components.naming import type_token
+from components.sdk import aws, eks, k8s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pulumi_aws as aws
-    import pulumi_eks as eks
 
     from components.cluster.network import Network
     from components.settings.eks import EksClusterSettings
@@ -83,7 +80,6 @@ class EksCluster(pulumi.ComponentResource):
     """The ECR repository, where one is made."""
 
     def __init__(self, name: str, args: EksClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
         settings = args.settings
         self._settings = settings
@@ -188,9 +184,6 @@ class EksCluster(pulumi.ComponentResource):
         ).network
 
     def _control_plane(self, name: str, network: Network) -> eks.Cluster:
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
-        import pulumi_eks as eks  # noqa: PLC0415  # as above
-
         settings = self._settings
         # Made first, for its retention: EKS would make it and keep all for ever.
         logs = aws.cloudwatch.LogGroup(
@@ -209,7 +202,7 @@ class EksCluster(pulumi.ComponentResource):
             version=settings.version,
             vpc_id=network.vpc_id,
             subnet_ids=list(network.control_plane_ids),  # and no public ones: the component would put nodes into the union of both
-            authentication_mode=eks.AuthenticationMode.API,
+            authentication_mode=cast("eks.AuthenticationMode", "API"),
             access_entries={
                 f"admin-{index}": eks.AccessEntryArgs(
                     principal_arn=admin,
@@ -278,8 +271,6 @@ class EksCluster(pulumi.ComponentResource):
 
     def _node_role(self, name: str) -> pulumi.Output[str]:
         """Make the role of nodes. Its ARN waits for its policies: a node without them never joins."""
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
-
         role = aws.iam.Role(f"{name}-node", assume_role_policy=service_trust(self._ec2), tags=self._tags, opts=self._child)
         attachments = [
             aws.iam.RolePolicyAttachment(
@@ -295,7 +286,6 @@ class EksCluster(pulumi.ComponentResource):
     def _addons(
         self, name: str, control_plane: eks.Cluster, cpu: NodeGroup, disk_key: pulumi.Input[str] | None
     ) -> dict[str, aws.eks.Addon]:
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
 
         role = aws.iam.Role(f"{name}-ebs", assume_role_policy=pod_identity_trust(), tags=self._tags, opts=self._child)
         attachment = aws.iam.RolePolicyAttachment(
@@ -330,8 +320,6 @@ class EksCluster(pulumi.ComponentResource):
 
     def _addon_version(self, addon: Any) -> pulumi.Input[str]:
         """Version of an add-on: the one that is written down, else EKS' default for the Kubernetes version."""
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
-
         pinned = self._settings.addon_versions.get(addon)
         if pinned is not None:
             return pinned

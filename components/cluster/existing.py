@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components.cluster import kubeconfig
 from components.handles import ClusterHandle
 from components.naming import type_token
+from components.sdk import k8s
 
 if TYPE_CHECKING:
     from components.settings.cluster import ExistingClusterSettings

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components import naming
 from components.cluster.gke_identity import NodeAccount, NodeAccountArgs, node_roles
@@ -38,11 +37,10 @@ from components.cluster.network import after
 from components.errors import FleetError
 from components.handles import ClusterHandle, GcpAccess, ImageRegistry
 from components.naming import type_token
+from components.sdk import gcp, k8s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pulumi_gcp as gcp
 
     from components.cluster.gke_network import GcpNetwork
     from components.settings.gke import GkeClusterSettings
@@ -89,7 +87,6 @@ class GkeCluster(pulumi.ComponentResource):
     """Address of the Artifact Registry repository, where one is made."""
 
     def __init__(self, name: str, args: GkeClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
 
         check_plugin()
         settings = args.settings
@@ -157,7 +154,6 @@ class GkeCluster(pulumi.ComponentResource):
         return f"{self._settings.name}-node"
 
     def _apis(self, name: str) -> list[gcp.projects.Service]:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # as above
 
         if not self._settings.enable_apis:
             return []
@@ -191,8 +187,6 @@ class GkeCluster(pulumi.ComponentResource):
 
     def _secrets_key(self, name: str, enabled: Sequence[pulumi.Resource]) -> pulumi.Output[str] | None:
         """Make the key for Secrets, or take the one that is there; usable by GKE's own service agent when it is handed out."""
-        import pulumi_gcp as gcp  # noqa: PLC0415  # as above
-
         settings = self._settings
         if settings.secrets_key == "none":
             return None
@@ -236,20 +230,18 @@ class GkeCluster(pulumi.ComponentResource):
         zones: Sequence[str],
         key: pulumi.Output[str] | None,
     ) -> gcp.container.Cluster:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # as above
-
-        settings, container = self._settings, gcp.container
+        settings = self._settings
         further = [zone for zone in zones if zone != settings.zone]
         more: dict[str, Any] = {}
         if key is not None:
-            more["database_encryption"] = container.ClusterDatabaseEncryptionArgs(state="ENCRYPTED", key_name=key)
+            more["database_encryption"] = gcp.container.ClusterDatabaseEncryptionArgs(state="ENCRYPTED", key_name=key)
         if settings.maintenance is not None:
             more["maintenance_policy"] = self._maintenance(settings.maintenance)
         if settings.security_group is not None:
-            more["authenticator_groups_config"] = container.ClusterAuthenticatorGroupsConfigArgs(security_group=settings.security_group)
+            more["authenticator_groups_config"] = gcp.container.ClusterAuthenticatorGroupsConfigArgs(security_group=settings.security_group)
         if settings.version is not None:
             more["min_master_version"] = settings.version
-        return container.Cluster(
+        return gcp.container.Cluster(
             name,
             name=settings.name,
             project=settings.project,
@@ -259,7 +251,7 @@ class GkeCluster(pulumi.ComponentResource):
             network=network.network,
             subnetwork=network.subnetwork,
             networking_mode="VPC_NATIVE",
-            ip_allocation_policy=container.ClusterIpAllocationPolicyArgs(
+            ip_allocation_policy=gcp.container.ClusterIpAllocationPolicyArgs(
                 cluster_secondary_range_name=network.pod_range, services_secondary_range_name=network.service_range
             ),
             default_max_pods_per_node=settings.pods_per_node,
@@ -268,45 +260,48 @@ class GkeCluster(pulumi.ComponentResource):
             initial_node_count=1,
             # Of the pool that goes at once: without an account it would take Compute Engine's default one, which many projects have not,
             # and its disks of 100 GB in each zone would count against a new project's 500 GB of SSD.
-            node_config=container.ClusterNodeConfigArgs(
+            node_config=gcp.container.ClusterNodeConfigArgs(
                 machine_type="e2-standard-2", disk_type="pd-standard", disk_size_gb=32, service_account=service_account
             ),
             deletion_protection=settings.deletion_protection,
-            release_channel=container.ClusterReleaseChannelArgs(channel=settings.release_channel.upper()),
-            workload_identity_config=container.ClusterWorkloadIdentityConfigArgs(workload_pool=f"{settings.project}.svc.id.goog"),
+            release_channel=gcp.container.ClusterReleaseChannelArgs(channel=settings.release_channel.upper()),
+            workload_identity_config=gcp.container.ClusterWorkloadIdentityConfigArgs(workload_pool=f"{settings.project}.svc.id.goog"),
             enable_shielded_nodes=True,
-            private_cluster_config=container.ClusterPrivateClusterConfigArgs(
+            private_cluster_config=gcp.container.ClusterPrivateClusterConfigArgs(
                 enable_private_nodes=True,
                 enable_private_endpoint=not settings.endpoint.public,
                 master_ipv4_cidr_block=network.control_plane,
-                master_global_access_config=container.ClusterPrivateClusterConfigMasterGlobalAccessConfigArgs(enabled=True),
+                master_global_access_config=gcp.container.ClusterPrivateClusterConfigMasterGlobalAccessConfigArgs(enabled=True),
             ),
-            master_authorized_networks_config=container.ClusterMasterAuthorizedNetworksConfigArgs(
+            master_authorized_networks_config=gcp.container.ClusterMasterAuthorizedNetworksConfigArgs(
                 gcp_public_cidrs_access_enabled=False,
                 cidr_blocks=[
-                    container.ClusterMasterAuthorizedNetworksConfigCidrBlockArgs(cidr_block=cidr) for cidr in settings.endpoint.public_cidrs
+                    gcp.container.ClusterMasterAuthorizedNetworksConfigCidrBlockArgs(cidr_block=cidr)
+                    for cidr in settings.endpoint.public_cidrs
                 ],
             ),
-            control_plane_endpoints_config=container.ClusterControlPlaneEndpointsConfigArgs(
-                dns_endpoint_config=container.ClusterControlPlaneEndpointsConfigDnsEndpointConfigArgs(
+            control_plane_endpoints_config=gcp.container.ClusterControlPlaneEndpointsConfigArgs(
+                dns_endpoint_config=gcp.container.ClusterControlPlaneEndpointsConfigDnsEndpointConfigArgs(
                     allow_external_traffic=settings.endpoint.dns
                 ),
-                ip_endpoints_config=container.ClusterControlPlaneEndpointsConfigIpEndpointsConfigArgs(enabled=True),
+                ip_endpoints_config=gcp.container.ClusterControlPlaneEndpointsConfigIpEndpointsConfigArgs(enabled=True),
             ),
-            addons_config=container.ClusterAddonsConfigArgs(
-                horizontal_pod_autoscaling=container.ClusterAddonsConfigHorizontalPodAutoscalingArgs(disabled=False),
-                http_load_balancing=container.ClusterAddonsConfigHttpLoadBalancingArgs(disabled=False),
-                gce_persistent_disk_csi_driver_config=container.ClusterAddonsConfigGcePersistentDiskCsiDriverConfigArgs(enabled=True),
-                dns_cache_config=container.ClusterAddonsConfigDnsCacheConfigArgs(enabled=True),
+            addons_config=gcp.container.ClusterAddonsConfigArgs(
+                horizontal_pod_autoscaling=gcp.container.ClusterAddonsConfigHorizontalPodAutoscalingArgs(disabled=False),
+                http_load_balancing=gcp.container.ClusterAddonsConfigHttpLoadBalancingArgs(disabled=False),
+                gce_persistent_disk_csi_driver_config=gcp.container.ClusterAddonsConfigGcePersistentDiskCsiDriverConfigArgs(enabled=True),
+                dns_cache_config=gcp.container.ClusterAddonsConfigDnsCacheConfigArgs(enabled=True),
             ),
-            cluster_autoscaling=container.ClusterClusterAutoscalingArgs(
+            cluster_autoscaling=gcp.container.ClusterClusterAutoscalingArgs(
                 enabled=False,  # no node pools of GKE's own making; and no resource limits, which would bound ours too
                 autoscaling_profile="OPTIMIZE_UTILIZATION" if settings.autoscaling_profile == "optimizeUtilization" else "BALANCED",
             ),
-            node_pool_defaults=container.ClusterNodePoolDefaultsArgs(
-                node_config_defaults=container.ClusterNodePoolDefaultsNodeConfigDefaultsArgs(insecure_kubelet_readonly_port_enabled="FALSE")
+            node_pool_defaults=gcp.container.ClusterNodePoolDefaultsArgs(
+                node_config_defaults=gcp.container.ClusterNodePoolDefaultsNodeConfigDefaultsArgs(
+                    insecure_kubelet_readonly_port_enabled="FALSE"
+                )
             ),
-            logging_config=container.ClusterLoggingConfigArgs(enable_components=log_components(settings.logs)),
+            logging_config=gcp.container.ClusterLoggingConfigArgs(enable_components=log_components(settings.logs)),
             monitoring_config=self._monitoring(),
             resource_labels=self._labels,
             **more,
@@ -321,27 +316,25 @@ class GkeCluster(pulumi.ComponentResource):
         )
 
     def _monitoring(self) -> gcp.container.ClusterMonitoringConfigArgs:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # as above
-
-        settings, container = self._settings, gcp.container
-        return container.ClusterMonitoringConfigArgs(
+        settings = self._settings
+        return gcp.container.ClusterMonitoringConfigArgs(
             enable_components=monitoring_components(settings.monitoring),
-            managed_prometheus=container.ClusterMonitoringConfigManagedPrometheusArgs(enabled=settings.managed_prometheus),
+            managed_prometheus=gcp.container.ClusterMonitoringConfigManagedPrometheusArgs(enabled=settings.managed_prometheus),
         )
 
     def _maintenance(self, settings: MaintenanceSettings) -> gcp.container.ClusterMaintenancePolicyArgs:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # as above
 
-        container = gcp.container
         start, end, recurrence = window(settings)
-        return container.ClusterMaintenancePolicyArgs(
-            recurring_window=container.ClusterMaintenancePolicyRecurringWindowArgs(start_time=start, end_time=end, recurrence=recurrence),
+        return gcp.container.ClusterMaintenancePolicyArgs(
+            recurring_window=gcp.container.ClusterMaintenancePolicyRecurringWindowArgs(
+                start_time=start, end_time=end, recurrence=recurrence
+            ),
             maintenance_exclusions=[
-                container.ClusterMaintenancePolicyMaintenanceExclusionArgs(
+                gcp.container.ClusterMaintenancePolicyMaintenanceExclusionArgs(
                     exclusion_name=exclusion.name,
                     start_time=exclusion.start,
                     end_time=exclusion.end,
-                    exclusion_options=container.ClusterMaintenancePolicyMaintenanceExclusionExclusionOptionsArgs(
+                    exclusion_options=gcp.container.ClusterMaintenancePolicyMaintenanceExclusionExclusionOptionsArgs(
                         scope=SCOPES[exclusion.scope]
                     ),
                 )

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from components.cluster import gcp_plain
 from components.cluster.network import after
 from components.naming import type_token
+from components.sdk import gcp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import pulumi_gcp as gcp
 
     from components.settings.gke import GkeClusterSettings
 
@@ -95,7 +93,6 @@ class NodeAccount(pulumi.ComponentResource):
     member: pulumi.Output[str]
 
     def __init__(self, name: str, args: NodeAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
 
         super().__init__(type_token("cluster", "NodeAccount"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
@@ -148,7 +145,6 @@ class ModelReader(pulumi.ComponentResource):
     """Annotations of the Kubernetes service account; they resolve once its rights are there."""
 
     def __init__(self, name: str, args: ModelReaderArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
 
         super().__init__(type_token("cluster", "ModelReader"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
@@ -184,13 +180,17 @@ class ModelReader(pulumi.ComponentResource):
     def _bind(
         self, name: str, args: ModelReaderArgs, member: pulumi.Output[str], child: pulumi.ResourceOptions
     ) -> list[pulumi.Output[str]]:
-        condition: gcp_plain.Condition = {
-            "title": "models",
-            "description": f"What is below {args.prefix}/",
-            "expression": reader_condition(args.bucket_name, args.prefix),
-        }
-        objects = gcp_plain.bucket_iam_member(
-            f"{name}-objects", {"bucket": args.bucket, "role": OBJECT_ROLE, "member": member, "condition": condition}, child
+        objects = gcp.storage.BucketIAMMember(
+            f"{name}-objects",
+            bucket=args.bucket,
+            role=OBJECT_ROLE,
+            member=member,
+            condition=gcp.storage.BucketIAMMemberConditionArgs(
+                title="models",
+                description=f"What is below {args.prefix}/",
+                expression=reader_condition(args.bucket_name, args.prefix),
+            ),
+            opts=child,
         )
-        bucket = gcp_plain.bucket_iam_member(f"{name}-bucket", {"bucket": args.bucket, "role": BUCKET_ROLE, "member": member}, child)
+        bucket = gcp.storage.BucketIAMMember(f"{name}-bucket", bucket=args.bucket, role=BUCKET_ROLE, member=member, opts=child)
         return [objects.id, bucket.id]

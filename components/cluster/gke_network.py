@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from components.cluster import gcp_plain
 from components.errors import FleetError
 from components.naming import type_token
+from components.sdk import gcp
 from components.settings.gke_network import zones_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import pulumi_gcp as gcp
 
     from components.settings.gke import GkeClusterSettings
     from components.settings.gke_network import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings
@@ -178,7 +176,9 @@ def find_zones(settings: GkeClusterSettings, provider: gcp.Provider) -> tuple[st
         FleetError: Like `pick_zones`, or when a pool names a zone that there is not.
     """
     try:
-        found = gcp_plain.get_zones(project=settings.project, region=settings.region, provider=provider)
+        asked = gcp.compute.get_zones(
+            project=settings.project, region=settings.region, status="UP", opts=pulumi.InvokeOptions(provider=provider)
+        )
     except Exception as error:
         if not any(words in str(error) for words in _API_OFF):
             raise
@@ -188,6 +188,7 @@ def find_zones(settings: GkeClusterSettings, provider: gcp.Provider) -> tuple[st
                 f"Run gcloud services enable compute.googleapis.com --project {settings.project}, or name network.zones."
             ) from None
         return settings.zone_names
+    found = list(asked.names)
     zones = pick_zones(settings, found)
     problems = [
         f"triton-fleet:cluster.gpuPools[{index}].zones names {zone}, which {settings.region} has not: its nodes could not be made. "
@@ -222,62 +223,56 @@ class GcpVpc(pulumi.ComponentResource):
         super().__init__(type_token("cluster", "GcpVpc"), name, None, opts)
         plan = plan_ranges(args.settings)
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
-        vpc = gcp_plain.network(
+        vpc = gcp.compute.Network(
             name,
-            {
-                "name": args.cluster,
-                "project": args.project,
-                "autoCreateSubnetworks": False,
-                "routingMode": "REGIONAL",
-                "description": f"VPC of the GKE cluster {args.cluster}",
-            },
-            pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(args.depends_on))),
+            name=args.cluster,
+            project=args.project,
+            auto_create_subnetworks=False,
+            routing_mode="REGIONAL",
+            description=f"VPC of the GKE cluster {args.cluster}",
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(args.depends_on))),
         )
-        subnet = gcp_plain.subnetwork(
+        subnet = gcp.compute.Subnetwork(
             name,
-            {
-                "name": args.cluster,
-                "project": args.project,
-                "region": args.region,
-                "network": vpc.id,
-                "ipCidrRange": plan.nodes,
-                "privateIpGoogleAccess": True,
-                "secondaryIpRanges": [
-                    {"rangeName": POD_RANGE, "ipCidrRange": plan.pods},
-                    {"rangeName": SERVICE_RANGE, "ipCidrRange": plan.services},
-                ],
-            },
-            child,
+            name=args.cluster,
+            project=args.project,
+            region=args.region,
+            network=vpc.id,
+            ip_cidr_range=plan.nodes,
+            private_ip_google_access=True,
+            secondary_ip_ranges=[
+                gcp.compute.SubnetworkSecondaryIpRangeArgs(range_name=POD_RANGE, ip_cidr_range=plan.pods),
+                gcp.compute.SubnetworkSecondaryIpRangeArgs(range_name=SERVICE_RANGE, ip_cidr_range=plan.services),
+            ],
+            opts=child,
         )
         self.network = GcpNetwork(
             project=args.project,
-            network=vpc.output("selfLink"),
-            subnetwork=subnet.output("selfLink"),
+            network=vpc.self_link,
+            subnetwork=subnet.self_link,
             pod_range=POD_RANGE,
             service_range=SERVICE_RANGE,
             control_plane=plan.control_plane,
             way_out=() if args.settings.nat == "none" else (self._nat(name, args, vpc.id, subnet.id, child),),
         )
-        self.register_outputs({"network": vpc.output("selfLink")})
+        self.register_outputs({"network": vpc.self_link})
 
     def _nat(
         self, name: str, args: GcpVpcArgs, network: pulumi.Output[str], subnet: pulumi.Output[str], child: pulumi.ResourceOptions
     ) -> pulumi.Output[str]:
-        router = gcp_plain.router(name, {"name": args.cluster, "project": args.project, "region": args.region, "network": network}, child)
-        nat = gcp_plain.router_nat(
+        router = gcp.compute.Router(name, name=args.cluster, project=args.project, region=args.region, network=network, opts=child)
+        nat = gcp.compute.RouterNat(
             name,
-            {
-                "name": args.cluster,
-                "project": args.project,
-                "region": args.region,
-                "router": router.output("name"),
-                "natIpAllocateOption": "AUTO_ONLY",
-                # All ranges: pods have addresses of their own, and pull models and packages from outside.
-                "sourceSubnetworkIpRangesToNat": "LIST_OF_SUBNETWORKS",
-                "subnetworks": [{"name": subnet, "sourceIpRangesToNats": ["ALL_IP_RANGES"]}],
-                "logConfig": {"enable": True, "filter": "ERRORS_ONLY"},
-            },
-            child,
+            name=args.cluster,
+            project=args.project,
+            region=args.region,
+            router=router.name,
+            nat_ip_allocate_option="AUTO_ONLY",
+            # All ranges: pods have addresses of their own, and pull models and packages from outside.
+            source_subnetwork_ip_ranges_to_nat="LIST_OF_SUBNETWORKS",
+            subnetworks=[gcp.compute.RouterNatSubnetworkArgs(name=subnet, source_ip_ranges_to_nats=["ALL_IP_RANGES"])],
+            log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
+            opts=child,
         )
         return nat.id
 
@@ -285,19 +280,19 @@ class GcpVpc(pulumi.ComponentResource):
 def existing(settings: ExistingGcpNetworkSettings, *, project: str, region: str, provider: gcp.Provider) -> GcpNetwork:
     """Look an existing subnet up and check it. Raises FleetError with all that is wrong."""
     host = settings.host_project or project
-    found = gcp_plain.get_subnetwork(name=settings.subnetwork, project=host, region=region, provider=provider)
+    found = gcp.compute.get_subnetwork(name=settings.subnetwork, project=host, region=region, opts=pulumi.InvokeOptions(provider=provider))
     facts = SubnetworkFacts(
-        network=found["network"],
-        google_access=found["privateIpGoogleAccess"],
-        ranges=tuple(entry["rangeName"] for entry in found["secondaryIpRanges"]),
+        network=found.network,
+        google_access=found.private_ip_google_access,
+        ranges=tuple(entry.range_name for entry in found.secondary_ip_ranges),
     )
     problems = subnetwork_problems(settings, facts)
     if problems:
         raise FleetError(*problems)
     return GcpNetwork(
         project=host,
-        network=pulumi.Output.from_input(str(found["network"])),
-        subnetwork=pulumi.Output.from_input(str(found["selfLink"])),
+        network=pulumi.Output.from_input(found.network),
+        subnetwork=pulumi.Output.from_input(found.self_link),
         pod_range=settings.pod_range,
         service_range=settings.service_range,
         control_plane=settings.control_plane_cidr,
@@ -312,22 +307,20 @@ def open_firewall(
     cluster: str,
     target: str,
     opts: pulumi.ResourceOptions,
-) -> list[gcp_plain.Plain]:
+) -> list[gcp.compute.Firewall]:
     """Declare the openings for nodes with the network tag ``target``."""
     return [
-        gcp_plain.firewall(
+        gcp.compute.Firewall(
             f"{name}-{plan.name}",
-            {
-                "name": f"{cluster}-{plan.name}",
-                "project": network.project,
-                "network": network.network,
-                "description": plan.description,
-                "direction": "INGRESS",
-                "sourceRanges": list(plan.sources),
-                "targetTags": [target],
-                "allows": [{"protocol": "tcp", "ports": list(plan.ports)}],
-            },
-            opts,
+            name=f"{cluster}-{plan.name}",
+            project=network.project,
+            network=network.network,
+            description=plan.description,
+            direction="INGRESS",
+            source_ranges=list(plan.sources),
+            target_tags=[target],
+            allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=list(plan.ports))],
+            opts=opts,
         )
         for plan in plans
     ]

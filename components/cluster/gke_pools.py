@@ -19,12 +19,11 @@ import pulumi
 from components import naming
 from components.cluster import gpu
 from components.handles import GpuPool
+from components.sdk import gcp
 from components.settings.gke_pools import disk_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pulumi_gcp as gcp
 
     from components.settings.gke import GkeClusterSettings
     from components.settings.gke_pools import GkeCpuPoolSettings, GkeGpuPoolSettings, UpgradeSettings
@@ -229,8 +228,6 @@ class NodePoolArgs:
 
 def declare(name: str, plan: NodePoolPlan, args: NodePoolArgs, opts: pulumi.ResourceOptions) -> gcp.container.NodePool:
     """Declare a node pool."""
-    import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
-
     if plan.per_zone:
         numbers: dict[str, int] = {"min_node_count": plan.min, "max_node_count": plan.max}
     else:
@@ -267,32 +264,30 @@ def declare(name: str, plan: NodePoolPlan, args: NodePoolArgs, opts: pulumi.Reso
 
 
 def _node_config(plan: NodePoolPlan, args: NodePoolArgs) -> gcp.container.NodePoolNodeConfigArgs:
-    import pulumi_gcp as gcp  # noqa: PLC0415  # as above
 
-    container = gcp.container
     more: dict[str, Any] = {}
     if plan.accelerator is not None:
         more["guest_accelerators"] = [_accelerator(plan.accelerator)]
     if plan.streams:
-        more["gcfs_config"] = container.NodePoolNodeConfigGcfsConfigArgs(enabled=True)
+        more["gcfs_config"] = gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=True)
     if plan.local_ssds is not None:
-        more["ephemeral_storage_local_ssd_config"] = container.NodePoolNodeConfigEphemeralStorageLocalSsdConfigArgs(
+        more["ephemeral_storage_local_ssd_config"] = gcp.container.NodePoolNodeConfigEphemeralStorageLocalSsdConfigArgs(
             local_ssd_count=plan.local_ssds
         )
     if plan.reservation is not None:
-        more["reservation_affinity"] = container.NodePoolNodeConfigReservationAffinityArgs(
+        more["reservation_affinity"] = gcp.container.NodePoolNodeConfigReservationAffinityArgs(
             consume_reservation_type="SPECIFIC_RESERVATION", key=_RESERVATION_KEY, values=[plan.reservation]
         )
     if plan.image_disk is not None:
         more["secondary_boot_disks"] = [
-            container.NodePoolNodeConfigSecondaryBootDiskArgs(disk_image=plan.image_disk, mode="CONTAINER_IMAGE_CACHE")
+            gcp.container.NodePoolNodeConfigSecondaryBootDiskArgs(disk_image=plan.image_disk, mode="CONTAINER_IMAGE_CACHE")
         ]
     if args.disk_key is not None:
         more["boot_disk_kms_key"] = args.disk_key
-    return container.NodePoolNodeConfigArgs(
+    return gcp.container.NodePoolNodeConfigArgs(
         machine_type=plan.machine_type,
         image_type=plan.image_type,
-        boot_disk=container.NodePoolNodeConfigBootDiskArgs(
+        boot_disk=gcp.container.NodePoolNodeConfigBootDiskArgs(
             disk_type=plan.disk_type,
             size_gb=plan.disk_size,
             provisioned_iops=plan.disk_iops,
@@ -301,14 +296,14 @@ def _node_config(plan: NodePoolPlan, args: NodePoolArgs) -> gcp.container.NodePo
         service_account=args.service_account,
         oauth_scopes=[SCOPE],
         labels=dict(plan.labels),
-        taints=[container.NodePoolNodeConfigTaintArgs(key=key, value=value, effect=effect) for key, value, effect in plan.taints],
+        taints=[gcp.container.NodePoolNodeConfigTaintArgs(key=key, value=value, effect=effect) for key, value, effect in plan.taints],
         tags=[args.network_tag],
         resource_labels=dict(args.labels),
         spot=plan.spot,
-        gvnic=container.NodePoolNodeConfigGvnicArgs(enabled=plan.gvnic),
+        gvnic=gcp.container.NodePoolNodeConfigGvnicArgs(enabled=plan.gvnic),
         # Pods ask GKE's metadata server, which gives them their own identity and never the node's.
-        workload_metadata_config=container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA"),
-        shielded_instance_config=container.NodePoolNodeConfigShieldedInstanceConfigArgs(
+        workload_metadata_config=gcp.container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA"),
+        shielded_instance_config=gcp.container.NodePoolNodeConfigShieldedInstanceConfigArgs(
             enable_secure_boot=plan.secure_boot, enable_integrity_monitoring=True
         ),
         **more,
@@ -316,20 +311,18 @@ def _node_config(plan: NodePoolPlan, args: NodePoolArgs) -> gcp.container.NodePo
 
 
 def _accelerator(found: Accelerator) -> gcp.container.NodePoolNodeConfigGuestAcceleratorArgs:
-    import pulumi_gcp as gcp  # noqa: PLC0415  # as above
 
-    container = gcp.container
     sharing = None
     if found.sharing is not None:
-        sharing = container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(
+        sharing = gcp.container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(
             gpu_sharing_strategy=found.sharing, max_shared_clients_per_gpu=found.clients
         )
-    return container.NodePoolNodeConfigGuestAcceleratorArgs(
+    return gcp.container.NodePoolNodeConfigGuestAcceleratorArgs(
         type=found.type,
         count=found.count,
         gpu_partition_size=found.partition,
         gpu_sharing_config=sharing,
-        gpu_driver_installation_config=container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
+        gpu_driver_installation_config=gcp.container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
             gpu_driver_version=found.driver
         ),
     )

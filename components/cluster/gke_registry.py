@@ -10,11 +10,10 @@ import pulumi
 from components.cluster.network import after
 from components.handles import ImageRegistry
 from components.naming import type_token
+from components.sdk import gcp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pulumi_gcp as gcp
 
     from components.settings.eks import ImageRepositorySettings
 
@@ -54,7 +53,6 @@ class ArtifactRepository(pulumi.ComponentResource):
     """Its URL resolves once nodes may pull from it."""
 
     def __init__(self, name: str, args: ArtifactRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_gcp as gcp  # noqa: PLC0415  # only a stack on Google Cloud pays for it
 
         super().__init__(type_token("cluster", "ArtifactRepository"), name, None, opts)
         settings = args.settings

@@ -14,11 +14,10 @@ import pulumi
 from components.cluster.network import after
 from components.iam import Statement, document, service_account_trust
 from components.naming import type_token
+from components.sdk import aws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pulumi_aws as aws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +272,6 @@ class ServiceAccountRole(pulumi.ComponentResource):
     """Resolves once the policy is attached."""
 
     def __init__(self, name: str, args: ServiceAccountRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
         super().__init__(type_token("cluster", "ServiceAccountRole"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.identity.provider)

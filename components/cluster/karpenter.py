@@ -20,6 +20,7 @@ from components.cluster.identity import ServiceAccountRole, ServiceAccountRoleAr
 from components.cluster.network import after
 from components.iam import Statement, document, service_trust
 from components.naming import type_token
+from components.sdk import aws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -242,7 +243,6 @@ class KarpenterAccess(pulumi.ComponentResource):
     """Name of the queue; resolves once interruptions arrive there."""
 
     def __init__(self, name: str, args: KarpenterAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
         super().__init__(type_token("cluster", "KarpenterAccess"), name, None, opts)
         account = args.identity.account
@@ -279,8 +279,6 @@ class KarpenterAccess(pulumi.ComponentResource):
 
         A role of its own, apart from the managed groups': EKS makes an entry for theirs itself, and would refuse a second.
         """
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
-
         role = aws.iam.Role(f"{name}-node", assume_role_policy=service_trust(args.node_service), tags=self._tags, opts=self._child)
         attached = [
             aws.iam.RolePolicyAttachment(
@@ -305,8 +303,6 @@ class KarpenterAccess(pulumi.ComponentResource):
 
     def _queue(self, name: str, args: KarpenterAccessArgs) -> pulumi.Output[str]:
         """Make the queue, what fills it, and its policy; give its ARN."""
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
-
         queue = aws.sqs.Queue(
             f"{name}-interruptions",
             name=args.cluster,

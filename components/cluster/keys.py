@@ -15,11 +15,10 @@ import pulumi
 
 from components.errors import FleetError
 from components.iam import Statement, document
+from components.sdk import aws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import pulumi_aws as aws
 
     from components.cluster.identity import Account
 
@@ -139,8 +138,6 @@ def check_keys(keys: Mapping[str, str | None], account: Account, provider: aws.P
     Raises:
         FleetError: With all that can't be found or can't encrypt.
     """
-    import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
-
     problems = []
     for setting, arn in keys.items():
         if arn is None or f":kms:{account.region}:" not in arn:
@@ -167,8 +164,6 @@ def check_scaling_role(provider: aws.Provider) -> None:
     Raises:
         FleetError: When it is not there.
     """
-    import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
-
     found = aws.iam.get_roles(name_regex=f"^{SCALING_ROLE}$", path_prefix=_SCALING_PATH, opts=pulumi.InvokeOptions(provider=provider))
     if not found.names:
         raise FleetError(
@@ -181,8 +176,6 @@ def make_key(
     name: str, purpose: Purpose, *, cluster: str, policy: str, tags: Mapping[str, str], opts: pulumi.ResourceOptions
 ) -> pulumi.Output[str]:
     """Make a key that turns yearly; give its ARN. Deleted, it stays for a week in which it can be had back."""
-    import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
-
     described = {"secrets": "Kubernetes Secrets", "disks": "Disks of nodes and volumes", "logs": "Control plane logs"}[purpose]
     return aws.kms.Key(
         name,

@@ -14,11 +14,10 @@ import pulumi
 
 from components.errors import FleetError
 from components.naming import type_token
+from components.sdk import aws
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    import pulumi_aws as aws
 
     from components.settings.eks_network import CreatedNetworkSettings, ExistingNetworkSettings
 
@@ -188,7 +187,6 @@ class Vpc(pulumi.ComponentResource):
     network: Network
 
     def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
         settings = args.settings
         zones = settings.zones or find_zones(args.provider, settings.zone_count)
@@ -270,7 +268,6 @@ class Vpc(pulumi.ComponentResource):
     def _nat(
         self, name: str, zone: str, subnet: pulumi.Output[str], tags: dict[str, str], child: pulumi.ResourceOptions
     ) -> pulumi.Output[str]:
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
 
         address = aws.ec2.Eip(f"{name}-nat-{zone}", domain="vpc", tags=tags, opts=child)
         return aws.ec2.NatGateway(f"{name}-nat-{zone}", allocation_id=address.id, subnet_id=subnet, tags=tags, opts=child).id
@@ -286,8 +283,6 @@ class Vpc(pulumi.ComponentResource):
         child: pulumi.ResourceOptions,
     ) -> list[pulumi.Output[str]]:
         """Make the endpoints; what nodes need of them is ready when their ids are given out."""
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
-
         ids = [
             aws.ec2.VpcEndpoint(
                 f"{name}-s3",
@@ -330,8 +325,6 @@ class Vpc(pulumi.ComponentResource):
 
 def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Provider, *, discovery: bool = False) -> Network:
     """Look existing subnets up and check them; with ``discovery``, for Karpenter too. Raises FleetError with all that is wrong."""
-    import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
-
     ids = [*settings.private_subnet_ids, *settings.public_subnet_ids]
     facts = []
     for subnet in ids:
@@ -367,8 +360,6 @@ def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Prov
 
 def find_zones(provider: aws.Provider, count: int) -> tuple[str, ...]:
     """Ask AWS for the region's zones. Local and wavelength zones are opt-in, and left out with all others that are."""
-    import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
-
     found = aws.get_availability_zones(
         state="available",
         exclude_zone_ids=list(_FORBIDDEN_ZONE_IDS),

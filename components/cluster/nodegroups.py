@@ -21,12 +21,11 @@ from components.cluster import gpu
 from components.cluster.network import after
 from components.cluster.nodedata import user_data
 from components.naming import type_token
+from components.sdk import aws
 from components.settings.eks_pools import architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pulumi_aws as aws
 
     from components.settings.eks_pools import CpuPoolSettings, DiskSettings, GpuPoolSettings
 
@@ -219,7 +218,6 @@ class NodeGroup(pulumi.ComponentResource):
     """Name of the group; resolves once its nodes are up and an autoscaler knows what they have."""
 
     def __init__(self, name: str, args: NodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
         super().__init__(type_token("cluster", "NodeGroup"), name, None, opts)
         plan = args.plan
@@ -262,7 +260,6 @@ class NodeGroup(pulumi.ComponentResource):
         self.register_outputs({"name": self.ready})
 
     def _template(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> aws.ec2.LaunchTemplate:
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
 
         plan = args.plan
         groups: list[pulumi.Input[str]] = [args.security_group_id]
@@ -332,8 +329,6 @@ class NodeGroup(pulumi.ComponentResource):
 
     def _ssh(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """Open port 22 to the networks that were named. Not by the group's remote_access: a template excludes it."""
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
-
         return aws.ec2.SecurityGroup(
             f"{name}-ssh",
             vpc_id=args.vpc_id,
@@ -346,8 +341,6 @@ class NodeGroup(pulumi.ComponentResource):
 
     def _efa(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """All traffic among the nodes themselves, out included: EFA traffic is let through by security group, not by address."""
-        import pulumi_aws as aws  # noqa: PLC0415  # as above
-
         return aws.ec2.SecurityGroup(
             f"{name}-efa",
             vpc_id=args.vpc_id,

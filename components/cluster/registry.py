@@ -11,11 +11,10 @@ import pulumi
 from components.cluster.network import after
 from components.handles import ImageRegistry
 from components.naming import type_token
+from components.sdk import aws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import pulumi_aws as aws
 
     from components.settings.eks import ImageRepositorySettings
 
@@ -42,7 +41,6 @@ class ImageRepository(pulumi.ComponentResource):
     handle: ImageRegistry
 
     def __init__(self, name: str, args: ImageRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        import pulumi_aws as aws  # noqa: PLC0415  # only a stack on AWS pays for it
 
         super().__init__(type_token("cluster", "ImageRepository"), name, None, opts)
         settings = args.settings

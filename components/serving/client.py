@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components.naming import labels, type_token
+from components.sdk import k8s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

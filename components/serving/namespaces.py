@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components.naming import labels
+from components.sdk import k8s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components.naming import labels, type_token
+from components.sdk import k8s
 from components.serving.quantities import prometheus_duration
 from components.serving.scaling import GPU_DUTY_CYCLE, GPU_UTILIZATION, PENDING_REQUESTS, QUEUE_TIME, adapter_metrics
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from components.errors import FleetError
 from components.handles import ServingHandle
 from components.naming import labels, type_token
+from components.sdk import k8s
 from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, chart_values
 

@@ -16,6 +16,8 @@ ROOMS = {"cluster", "repository", "addons", "serving"}
 """Rooms beside each other: they meet in fleet.py and hand each other handles."""
 CATALOGUES = ("components.cluster.gpu",)
 """Data and pure functions that lie in a room and that everybody may read; they import the standard library and nothing else."""
+SDKS = ("pulumi_aws", "pulumi_eks", "pulumi_gcp", "pulumi_kubernetes")
+"""What components/sdk.py stands for."""
 HEAVY = ("boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_gcp", "pulumi_eks", "pulumi_docker_build")
 """Loaded only by the stack that uses them."""
 
@@ -119,6 +121,13 @@ def test_only_one_file_decides_by_provider(path: Path) -> None:
 def test_cloud_sdks_are_imported_where_they_are_used(path: Path) -> None:
     at_import = imports(path, typing_only=False, in_functions=False)
     assert {module for module in at_import if module.startswith(HEAVY)} == set()
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=name)
+def test_resources_come_from_one_place(path: Path) -> None:
+    """A class that is taken from an SDK itself loads a thousand others with it."""
+    if path != ROOT / "components" / "sdk.py":
+        assert {module for module in imports(path) if module.startswith(SDKS)} == set()
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)
