@@ -56,6 +56,13 @@ def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         while loop.is_running() and time.monotonic() < end:
             time.sleep(0.01)
         if not loop.is_running() and not loop.is_closed():
+            # What was left in the middle is ended here: the garbage collector would end it without a loop, in some other test.
+            # Turn by turn: such a task still stops the loop when it ends, as the run that was broken off wanted.
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            while asyncio.all_tasks(loop) and time.monotonic() < end:
+                loop.call_soon(loop.stop)
+                loop.run_forever()
             loop.close()
 
 
