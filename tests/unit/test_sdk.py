@@ -11,22 +11,23 @@ import inspect
 import re
 import typing
 import warnings
-from collections import defaultdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from pulumi._types import input_type_py_to_pulumi_names
 
 from components import sdk
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 MODULES: Final = {"aws": sdk.aws, "eks": sdk.eks, "gcp": sdk.gcp, "k8s": sdk.k8s}
 
 
-def _uses() -> dict[tuple[str, ...], list[set[str]]]:
-    """What is called of the SDKs, as ("aws", "ec2", "Vpc"), with the names of the arguments of each call."""
-    found: defaultdict[tuple[str, ...], list[set[str]]] = defaultdict(list)
+def _calls() -> Iterator[tuple[tuple[str, ...], ast.Call]]:
+    """Calls of what the SDKs have, as ("aws", "ec2", "Vpc")."""
     for file in (ROOT / "components").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
@@ -37,11 +38,15 @@ def _uses() -> dict[tuple[str, ...], list[set[str]]]:
                 parts.append(part.attr)
                 part = part.value
             if isinstance(part, ast.Name) and part.id in MODULES and len(parts) > 0:
-                found[part.id, *reversed(parts)].append({keyword.arg for keyword in node.keywords if keyword.arg is not None})
-    return dict(found)
+                yield (part.id, *reversed(parts)), node
 
 
-USES: Final = _uses()
+CALLS: Final = list(_calls())
+USES: Final = {
+    path: [{keyword.arg for keyword in call.keywords if keyword.arg is not None} for of, call in CALLS if of == path]
+    for path in dict.fromkeys(path for path, _ in CALLS)
+}
+"""With the names of the arguments of each call."""
 
 
 def _light(path: tuple[str, ...]) -> Any:
@@ -101,6 +106,20 @@ def test_a_resource_is_registered_as_the_sdk_does(path: tuple[str, ...]) -> None
     assert set(sdk._SECRET.get(token, sdk._SECRET.get(light._token, ()))) == set(re.findall(r'"(\w+)"', "".join(hidden)))
     assert {sdk._camel(_package(path), name) for name in secret} <= set(sdk._SECRET.get(light._token, ()))
     assert "replace_on_changes" not in source
+
+
+def test_nothing_is_left_to_be_translated() -> None:
+    """The SDKs' types also take dictionaries with Python's names, which nothing here would know for names."""
+    keys = {
+        key.value
+        for path, call in CALLS
+        if path in OURS
+        for node in ast.walk(call)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant) and isinstance(key.value, str) and re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+", key.value)
+    }
+    assert keys == set()
 
 
 def _provider_defaults(source: str) -> dict[str, str]:

@@ -147,6 +147,9 @@ def learn(names: list[str]) -> None:
             for name in names:
                 if name not in sys.modules:
                     with contextlib.suppress(Exception):
+                        # The SDKs' packages run when something is asked of them. One that lay there unrun while its module came would take
+                        # that module for a class of the same name, which is what it has been in the process.
+                        getattr(sys.modules.get(name.rpartition(".")[0]), "__all__", None)
                         importlib.import_module(name)
 
 
