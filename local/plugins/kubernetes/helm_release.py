@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from local.plugins.kubernetes import await_, diff, manifests, naming
+from local.plugins.kubernetes import diff, manifests, naming
 from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.helm_cli import (
     DEFAULT_TIMEOUT_S,
@@ -30,6 +30,8 @@ from local.plugins.kubernetes.helm_cli import (
     uninstall_arguments,
     upgrade_arguments,
 )
+from local.plugins.kubernetes.judge import State, judge
+from local.plugins.kubernetes.podlook import POD, pod_reasons, pod_troubles
 from local.plugins.kubernetes.properties import UNKNOWN, Asset, Props, Secret, has_unknown, keep_secret, reveal, without_none
 from local.plugins.kubernetes.provider import INPUTS, CheckResult, DiffResult, InitFailed, Provider, ProviderError, ReadResult
 
@@ -184,10 +186,10 @@ class _Watch:
         client = self._provider.client
         if self._namespace and client is not None and time.monotonic() - self._looked > _LOOK_EVERY_S:
             try:
-                pods = client.list(await_.POD, self._namespace)
+                pods = client.list(POD, self._namespace)
             except (ApiError, Unreachable, NoSuchKind):
                 pods = []
-            found = [(item, await_.pod_troubles(item)) for item in pods if not item["metadata"].get("deletionTimestamp")]
+            found = [(item, pod_troubles(item)) for item in pods if not item["metadata"].get("deletionTimestamp")]
             lines = [f"pod {naming.object_id(item)}: {'; '.join(troubles)}" for item, troubles in found if troubles]
             if lines or pods:
                 self.troubles = lines[:_REASONS]
@@ -459,13 +461,13 @@ class Releases:
             space = (obj.get("metadata") or {}).get("namespace") or found.namespace
             try:
                 live = client.get(kind, space, obj["metadata"]["name"])
-                verdict = await_.judge(live, client)
+                verdict = judge(live, client)
             except (ApiError, NoSuchKind, Unreachable, KeyError):
                 continue
-            if verdict.state is not await_.State.READY:
+            if verdict.state is not State.READY:
                 reasons += [
                     f"{kind.kind} {space}/{obj['metadata']['name']}: {verdict.message}",
-                    *await_.pod_reasons(live, client, logs=True),
+                    *pod_reasons(live, client, logs=True),
                 ]
         return reasons[:_REASONS]
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from local.plugins.kubernetes import await_, naming, ssa
 from local.plugins.kubernetes import diff as diffs
 from local.plugins.kubernetes.client import ApiError, NoSuchKind, Object, Unreachable
+from local.plugins.kubernetes.judge import State, judge
 from local.plugins.kubernetes.naming import Kind, kind_of
 from local.plugins.kubernetes.outcome import CheckResult, DiffResult, InitFailed, ProviderError, ReadResult
+from local.plugins.kubernetes.podlook import pod_reasons
 from local.plugins.kubernetes.properties import Props, from_object, has_unknown, keep_secret, to_object
 from local.plugins.kubernetes.state import INITIAL_API_VERSION, INPUTS, parse_state, secret_data, state_of
 from local.plugins.kubernetes.write import Writer
@@ -160,7 +162,7 @@ class Provider(Writer):
             found = self.client.get(kind_of(new), live["metadata"].get("namespace", ""), live["metadata"]["name"])
         except (ApiError, Unreachable, NoSuchKind):
             return ()
-        ready = await_.judge(found, self.client).state is await_.State.READY
+        ready = judge(found, self.client).state is State.READY
         return () if ready else ('metadata.annotations["pulumi.com/replaceUnready"]',)
 
     # --- read
@@ -210,15 +212,15 @@ class Provider(Writer):
         if imported or self.client is None or naming.is_true(inputs, naming.SKIP_AWAIT):
             return
         try:
-            verdict = await_.judge(live, self.client)
+            verdict = judge(live, self.client)
         except (ApiError, Unreachable, NoSuchKind):
             return
-        if verdict.state is await_.State.FAILED:
+        if verdict.state is State.FAILED:
             raise InitFailed(
                 f"{kind_of(live).kind} {resource_id} has failed: {verdict.message}",
                 resource_id=resource_id,
                 state=state,
-                reasons=[verdict.message, *await_.pod_reasons(live, self.client)],
+                reasons=[verdict.message, *pod_reasons(live, self.client)],
                 inputs=checked,
             )
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.plugins.kubernetes import await_
-from local.plugins.kubernetes.await_ import State
 from local.plugins.kubernetes.client import ApiError, Unreachable
+from local.plugins.kubernetes.judge import State, judge
+from local.plugins.kubernetes.podlook import pod_troubles
 
 if TYPE_CHECKING:
     from local.plugins.kubernetes.naming import Kind
@@ -81,7 +82,7 @@ READY, WAITING, FAILED = State.READY, State.WAITING, State.FAILED
     ],
 )
 def test_deployment(spec: Any, status: Any, state: State, message: str) -> None:
-    verdict = await_.judge(make("apps/v1", "Deployment", spec, status), FakeCluster())
+    verdict = judge(make("apps/v1", "Deployment", spec, status), FakeCluster())
     assert verdict.state is state
     assert message in verdict.message
 
@@ -106,7 +107,7 @@ def test_deployment(spec: Any, status: Any, state: State, message: str) -> None:
     ],
 )
 def test_stateful_set(spec: Any, status: Any, state: State) -> None:
-    assert await_.judge(make("apps/v1", "StatefulSet", spec, status), FakeCluster()).state is state
+    assert judge(make("apps/v1", "StatefulSet", spec, status), FakeCluster()).state is state
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_stateful_set(spec: Any, status: Any, state: State) -> None:
     ],
 )
 def test_daemon_set(status: Any, state: State) -> None:
-    assert await_.judge(make("apps/v1", "DaemonSet", {}, status), FakeCluster()).state is state
+    assert judge(make("apps/v1", "DaemonSet", {}, status), FakeCluster()).state is state
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_other_kinds(  # noqa: PLR0917
         {"metadata": {"name": "late"}, "volumeBindingMode": "WaitForFirstConsumer"},
         {"metadata": {"name": "now"}, "volumeBindingMode": "Immediate"},
     ]
-    verdict = await_.judge(make(api_version, kind, spec, status), FakeCluster(StorageClass=classes))
+    verdict = judge(make(api_version, kind, spec, status), FakeCluster(StorageClass=classes))
     assert verdict.state is state
     assert message in verdict.message
 
@@ -186,7 +187,7 @@ NOT_READY = {"endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": 
     ],
 )
 def test_service(spec: Any, status: Any, slices: list[Any], state: State) -> None:
-    assert await_.judge(make("v1", "Service", spec, status), FakeCluster(EndpointSlice=slices)).state is state
+    assert judge(make("v1", "Service", spec, status), FakeCluster(EndpointSlice=slices)).state is state
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_service(spec: Any, status: Any, slices: list[Any], state: State) -> Non
 )
 def test_wait_for(annotation: str, status: Any, state: State) -> None:
     widget = make("example.com/v1", "Widget", {}, status, metadata={"annotations": {"pulumi.com/waitFor": annotation}})
-    assert await_.judge(widget, FakeCluster()).state is state
+    assert judge(widget, FakeCluster()).state is state
 
 
 def crashing_pod() -> dict[str, Any]:
@@ -225,13 +226,13 @@ def crashing_pod() -> dict[str, Any]:
 
 
 def test_troubles_of_pods() -> None:
-    assert await_.pod_troubles(crashing_pod()) == [
+    assert pod_troubles(crashing_pod()) == [
         "container 'main': CrashLoopBackOff: back-off 5m0s (last exit code 137, OOMKilled)",
     ]
     starting = make("v1", "Pod", {}, {"containerStatuses": [{"name": "m", "state": {"waiting": {"reason": "ContainerCreating"}}}]})
-    assert await_.pod_troubles(starting) == []
+    assert pod_troubles(starting) == []
     probing = make("v1", "Pod", {}, {"containerStatuses": [{"name": "m", "ready": False, "state": {"running": {}}}]})
-    assert "readiness probe" in await_.pod_troubles(probing)[0]
+    assert "readiness probe" in pod_troubles(probing)[0]
 
 
 def test_failure_shows_pods_and_logs() -> None:
