@@ -19,12 +19,12 @@ from components import sdk
 from components.cluster.gke import PLUGIN
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.settings.load import parse
-from tests.components import test_eks, test_gke
+from tests.components import test_eks, test_fleet, test_gke
 from tests.components.recording import Registered, start
 from tests.components.test_parity import on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 UNLIKE: Final = ("aliases", "sourcePosition", "stackTrace")
@@ -73,18 +73,29 @@ def whole_sdks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-async def registered(cloud: str, raw: dict[str, Any], project: Path) -> tuple[dict[Any, dict[str, Any]], list[dict[str, Any]], Any]:
-    """What a settings file registers, what it asks, and its exports."""
-    mocks: Callable[[], pulumi.runtime.Mocks] = {"eks": test_eks.Mocks, "gke": test_gke.Mocks}[cloud]
+async def registered(cloud: str, work: Callable[[], Awaitable[Any]]) -> tuple[dict[Any, dict[str, Any]], list[dict[str, Any]], Any]:
+    """What ``work`` registers, what it asks, and what comes of it."""
+    mocks: Callable[[], pulumi.runtime.Mocks] = {"eks": test_eks.Mocks, "gke": test_gke.Mocks, "existing": test_fleet.Mocks}[cloud]
     monitor = start(mocks(), Recording)
     assert isinstance(monitor, Recording)
     try:
-        fleet = TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=project))
-        exports = await pulumi.Output.from_input(fleet.exports).future()
+        result = await work()
     finally:
         await wait_for_rpcs()
     requests = {key: plain(request) for key, request in monitor.requests.items()}
-    return requests, sorted(monitor.calls, key=str), exports
+    return requests, sorted(monitor.calls, key=str), result
+
+
+async def compare(cloud: str, work: Callable[[], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Do ``work`` both ways and see that nothing differs; how many resources it was."""
+    ours = await registered(cloud, work)
+    with whole_sdks(monkeypatch):
+        theirs = await registered(cloud, work)
+    assert ours[0].keys() == theirs[0].keys()
+    for key, request in theirs[0].items():
+        assert ours[0][key] == request, key
+    assert ours[1:] == theirs[1:]
+    return len(ours[0])
 
 
 def stack(name: str, **more: Any) -> dict[str, Any]:
@@ -98,9 +109,8 @@ def stack(name: str, **more: Any) -> dict[str, Any]:
     return raw
 
 
-L4: Final = {"name": "gpu", "machineType": "g6.xlarge", "min": 0, "max": 4}
-EFA: Final = {"name": "gpu", "machineType": "p4d.24xlarge", "efa": True, "zones": ["eu-west-1b"], "min": 0, "max": 2}
 FILES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "dev": ("existing", stack("dev")),
     "eks": ("eks", stack("eks")),
     "eks-fil": ("eks", stack("eks-fil")),
     "gke": ("gke", stack("gke")),
@@ -118,12 +128,103 @@ FILES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 
 
+L4: Final = {"name": "gpu", "machineType": "g6.xlarge"}
+BLOCK: Final = {"capacity": "capacityBlock", "capacityReservation": "cr-0a1b2c3d", "zones": ["eu-west-1a"]}
+G2: Final = {"name": "gpu", "machineType": "g2-standard-8"}
+CLUSTERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "EKS, ssh and images": (
+        "eks",
+        {"gpuPools": [{**L4, "ssh": {"key": "mine", "sourceCidrs": ["203.0.113.0/24"]}}], "imageRepository": {"name": "triton"}},
+    ),
+    "EKS, a capacity block without NAT": (
+        "eks",
+        {"gpuPools": [{"name": "gpu", "machineType": "p5.48xlarge", **BLOCK}], "network": {"kind": "create", "nat": "none"}},
+    ),
+    "EKS, EFA and endpoints": (
+        "eks",
+        {
+            "gpuPools": [{"name": "gpu", "machineType": "p4d.24xlarge", "efa": True, "zones": ["eu-west-1b"]}],
+            "network": {"kind": "create", "nat": "perZone", "interfaceEndpoints": True},
+        },
+    ),
+    "EKS, Bottlerocket a zone": ("eks", {"gpuPools": [{**L4, "os": "bottlerocket", "perZone": True}], "sessionManager": True}),
+    "EKS, administrators": ("eks", {"admins": ["arn:aws:iam::111122223333:role/admins"], "profile": "work", "logsKey": "create"}),
+    "GKE, a control plane told all": (
+        "gke",
+        {
+            "zone": "us-central1-a",
+            "releaseChannel": "extended",
+            "endpoint": {"public": False, "dns": True},
+            "secretsKey": "none",
+            "dataplaneV2": False,
+            "securityGroup": "gke-security-groups@example.com",
+            "autoscalingProfile": "optimizeUtilization",
+            "managedPrometheus": True,
+            "maintenance": {
+                "days": ["SA", "SU"],
+                "start": "22:30",
+                "hours": 6,
+                "exclusions": [{"name": "freeze", "start": "2026-12-20T00:00:00Z", "end": "2027-01-03T00:00:00Z"}],
+            },
+        },
+    ),
+    "GKE, all kinds of pools": (
+        "gke",
+        {
+            "gpuPools": [
+                {
+                    "name": "t4",
+                    "machineType": "n1-standard-8",
+                    "accelerator": {"type": "nvidia-tesla-t4", "count": 2},
+                    "driver": "daemonSet",
+                    "capacity": "spot",
+                    "perZone": True,
+                    "locationPolicy": "balanced",
+                    "min": 1,
+                    "max": 2,
+                },
+                {"name": "slices", "machineType": "a2-highgpu-1g", "sharing": {"kind": "mig", "profile": "1g.5gb"}},
+                {
+                    **G2,
+                    "name": "shared",
+                    "sharing": {"kind": "timeSlicing", "replicas": 4},
+                    "disk": {"image": "projects/p-1/global/images/t"},
+                },
+                {
+                    "name": "big",
+                    "machineType": "a3-ultragpu-8g",
+                    "capacity": "reservation",
+                    "capacityReservation": "mine",
+                    "zones": ["us-central1-c"],
+                    "compactPlacement": True,
+                    "disk": {"size": 500, "iops": 8000, "throughput": 600},
+                    "upgrade": {"maxSurge": 1, "maxUnavailable": 0},
+                },
+            ]
+        },
+    ),
+    "GKE, another's network": ("gke", {"network": test_gke.SHARED_VPC}),
+    "GKE, images and no NAT": (
+        "gke",
+        {"imageRepository": {"name": "triton", "keepUntaggedDays": 7}, "network": {"kind": "create", "nat": "none"}},
+    ),
+}
+
+
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plugin = tmp_path / PLUGIN
     plugin.write_text("#!/bin/sh\n")
     plugin.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    kubeconfig = {
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": {"command": "false"}}}],  # not asked whether it answers
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig), encoding="utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
@@ -131,15 +232,24 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(FILES))
-async def test_the_engine_is_asked_for_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stack_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud, raw = FILES[name]
-    ours = await registered(cloud, copy.deepcopy(raw), ROOT)
-    with whole_sdks(monkeypatch):
-        theirs = await registered(cloud, copy.deepcopy(raw), ROOT)
-    assert ours[0].keys() == theirs[0].keys()
-    for key, request in theirs[0].items():
-        for part in request.keys() | ours[0][key].keys():
-            assert ours[0][key].get(part) == request.get(part), (key, part)
-        if ours[0][key].get("object") != request.get("object"):
-            raise SystemExit
-    assert ours[1:] == theirs[1:]
+
+    async def work() -> Any:
+        fleet = TritonFleet("fleet", TritonFleetArgs(settings=parse(copy.deepcopy(raw)), project_dir=ROOT))
+        return await pulumi.Output.from_input(fleet.exports).future()
+
+    assert await compare(cloud, work, monkeypatch) > 10
+
+
+@pytest.mark.parametrize("name", list(CLUSTERS))
+async def test_a_cluster_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud, settings = CLUSTERS[name]
+
+    async def work() -> None:
+        if cloud == "eks":
+            await test_eks.build(test_eks.cluster_settings(**copy.deepcopy(settings)))
+        else:
+            await test_gke.build(test_gke.cluster_settings(**copy.deepcopy(settings)))
+
+    assert await compare(cloud, work, monkeypatch) > 10
