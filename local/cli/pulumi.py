@@ -48,9 +48,11 @@ PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (no secret: the stack file 
 _NUMBER: Final = re.compile(r"\d+")
 _REPEAT_S: Final = 30.0
 _HELPER: Final = re.compile(rb"(^|/)pulumi-(resource|language|analyzer)-|^pulumi\.dynamic$")
+_HELM: Final = re.compile(rb"(^|/)helm$")
 _READER_S: Final = 5.0
 """For the last lines: a helper that outlives a killed engine may keep the pipe open."""
-_ORPHAN_GRACE_S: Final = 5.0
+_ORPHAN_GRACE_S: Final = 20.0
+"""A Helm that is asked to stop takes back what it has begun."""
 
 
 def assemble(folder: Path, toolchain: Toolchain, python: Path) -> Path:
@@ -91,9 +93,11 @@ def _place(source: Path, target: Path) -> None:
 
 
 def orphans(home: Path) -> list[int]:
-    """Helpers (plugins, language hosts, dynamic providers) that an engine with PULUMI_HOME ``home`` left when it was killed.
+    """What an engine with PULUMI_HOME ``home`` left when it was killed: plugins, language hosts, dynamic providers, a plugin's Helm.
 
-    Those that still have a living pulumi above them are not among them. Empty where there is no /proc.
+    A Helm is asked to stop when its plugin dies, and goes on taking back what it has begun: beside it, another one would put things there
+    that the first takes away, and the other way round. A user's own Helm is none of them. Those that still have a living pulumi above them
+    are not among them either. Empty where there is no /proc.
     """
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -104,9 +108,17 @@ def orphans(home: Path) -> list[int]:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(_HELPER.search(word) for word in words) and not _has_engine(int(folder.name)):
-            found.append(int(folder.name))
+        pid = int(folder.name)
+        if (any(_HELPER.search(word) for word in words) or _is_plugins_helm(pid, words)) and not _has_engine(pid):
+            found.append(pid)
     return found
+
+
+def _is_plugins_helm(pid: int, words: Sequence[bytes]) -> bool:
+    """The plugin starts it in a session of its own; one from a shell is in the shell's."""
+    with contextlib.suppress(ProcessLookupError):
+        return any(_HELM.search(word) for word in words) and os.getsid(pid) == pid
+    return False
 
 
 def _has_engine(pid: int) -> bool:
