@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock
@@ -15,8 +16,11 @@ from pulumi.runtime.proto import callback_pb2
 from pulumi.runtime.proto.source_pb2 import StackTrace
 from pulumi.runtime.settings import ROOT, SETTINGS
 
+from components.cluster.gke import PLUGIN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Mocks(pulumi.runtime.Mocks):
@@ -88,6 +92,38 @@ def transforms(monkeypatch: pytest.MonkeyPatch) -> None:
 def _without_source_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK sends where in the program each resource is made, for the engine's messages: a fifth of the time here, and no engine."""
     monkeypatch.setattr(resource, "_get_stack_trace", StackTrace)
+
+
+def write_kubeconfig(folder: Path, *, context: str) -> Path:
+    """A cluster that nobody has to answer for: its credentials would come of a command, which is not asked."""
+    content = {
+        "current-context": context,
+        "contexts": [{"name": context, "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": {"command": "false"}}}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def write_gke_plugin(folder: Path) -> None:
+    """What kubectl gets its tokens from on GKE."""
+    plugin = folder / PLUGIN
+    plugin.write_text("#!/bin/sh\n")
+    plugin.chmod(0o755)
+
+
+@pytest.fixture
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a whole stack finds on its machine, whichever its cluster is: keys of an object store, a kubeconfig, GKE's plugin."""
+    write_gke_plugin(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path, context="kind-x")))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from pulumi.runtime.rpc import deserialize_properties
@@ -21,17 +21,23 @@ BLOCK = {"capacity": "capacityBlock", "capacityReservation": "cr-0a1b2c3d", "zon
 EFA = {"name": "gpu", "machineType": "p4d.24xlarge", "efa": True, "zones": ["eu-west-1b"]}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"gpuPools": [{**POOL, "ssh": {"key": "mine", "sourceCidrs": ["203.0.113.0/24"]}}], "imageRepository": {"name": "triton"}},
-        {"gpuPools": [{"name": "gpu", "machineType": "p5.48xlarge", **BLOCK}], "network": {"kind": "create", "nat": "none"}},
-        {"gpuPools": [EFA], "network": {"kind": "create", "nat": "perZone", "interfaceEndpoints": True}},
-        {"gpuPools": [{**POOL, "os": "bottlerocket", "perZone": True}], "sessionManager": True},
-        {"autoscaler": "karpenter", "diskKey": "create", "logsKey": "create"},
-    ],
-    ids=["ssh and images", "capacity block without NAT", "EFA and endpoints", "bottlerocket per zone", "Karpenter and keys"],
-)
+KINDS: Final[dict[str, dict[str, Any]]] = {
+    "ssh and images": {
+        "gpuPools": [{**POOL, "ssh": {"key": "mine", "sourceCidrs": ["203.0.113.0/24"]}}],
+        "imageRepository": {"name": "triton"},
+    },
+    "capacity block without NAT": {
+        "gpuPools": [{"name": "gpu", "machineType": "p5.48xlarge", **BLOCK}],
+        "network": {"kind": "create", "nat": "none"},
+    },
+    "EFA and endpoints": {"gpuPools": [EFA], "network": {"kind": "create", "nat": "perZone", "interfaceEndpoints": True}},
+    "bottlerocket per zone": {"gpuPools": [{**POOL, "os": "bottlerocket", "perZone": True}], "sessionManager": True},
+    "Karpenter and keys": {"autoscaler": "karpenter", "diskKey": "create", "logsKey": "create"},
+}
+"""Clusters of all kinds."""
+
+
+@pytest.mark.parametrize("settings", list(KINDS.values()), ids=list(KINDS))
 async def test_arguments(monitor: Monitor, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing is asked: arguments are looked at, and not sent
     monkeypatch.setenv("AWS_REGION", "eu-west-1")

@@ -52,19 +52,7 @@ class Monitor(MockMonitor):
 
 
 @pytest.fixture
-async def monitor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Monitor:
-    kubeconfig = {
-        "current-context": "kind-x",
-        "contexts": [{"name": "kind-x", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
-        "users": [{"name": "u", "user": {"exec": {"command": "false"}}}],  # not asked whether it answers
-    }
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig), encoding="utf-8")
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+async def monitor(surroundings: None) -> Monitor:
     STACK.set(None)
     mocks = Mocks()
     monitor = Monitor(mocks)

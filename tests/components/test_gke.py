@@ -8,7 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pulumi
@@ -168,25 +168,29 @@ async def test_the_control_plane(monitor: Monitor) -> None:
     assert list(request.ignoreChanges) == ["nodeConfig"], "in the provider's spelling, or it is ignored itself"
 
 
+TOLD_ALL: Final[dict[str, Any]] = {
+    "zone": "us-central1-a",
+    "releaseChannel": "extended",
+    "endpoint": {"public": False, "dns": True},
+    "secretsKey": "none",
+    "dataplaneV2": False,
+    "securityGroup": "gke-security-groups@example.com",
+    "autoscalingProfile": "optimizeUtilization",
+    "logs": ["system", "workloads", "api", "scheduler", "controllerManager"],
+    "monitoring": ["system", "api", "hpa", "cadvisor"],
+    "managedPrometheus": True,
+    "maintenance": {
+        "days": ["SA", "SU"],
+        "start": "22:30",
+        "hours": 6,
+        "exclusions": [{"name": "freeze", "start": "2026-12-20T00:00:00Z", "end": "2027-01-03T00:00:00Z"}],
+    },
+}
+"""All that a control plane may be told."""
+
+
 async def test_all_that_a_control_plane_may_be_told(monitor: Monitor) -> None:
-    settings = cluster_settings(
-        zone="us-central1-a",
-        releaseChannel="extended",
-        endpoint={"public": False, "dns": True},
-        secretsKey="none",
-        dataplaneV2=False,
-        securityGroup="gke-security-groups@example.com",
-        autoscalingProfile="optimizeUtilization",
-        logs=["system", "workloads", "api", "scheduler", "controllerManager"],
-        monitoring=["system", "api", "hpa", "cadvisor"],
-        managedPrometheus=True,
-        maintenance={
-            "days": ["SA", "SU"],
-            "start": "22:30",
-            "hours": 6,
-            "exclusions": [{"name": "freeze", "start": "2026-12-20T00:00:00Z", "end": "2027-01-03T00:00:00Z"}],
-        },
-    )
+    settings = cluster_settings(**TOLD_ALL)
     await build(settings)
     (plane,) = of_type(monitor, "gcp:container/cluster:Cluster").values()
     assert plane["location"] == "us-central1-a"
@@ -257,35 +261,38 @@ async def test_a_gpu_pool_as_google_gets_it(monitor: Monitor) -> None:
     assert (request.customTimeouts.create, request.protect) == ("90m", False)
 
 
+EVERY_KIND: Final[list[dict[str, Any]]] = [
+    {
+        "name": "t4",
+        "machineType": "n1-standard-8",
+        "accelerator": {"type": "nvidia-tesla-t4", "count": 2},
+        "driver": "daemonSet",
+        "capacity": "spot",
+        "perZone": True,
+        "locationPolicy": "balanced",
+        "min": 1,
+        "max": 2,
+    },
+    {"name": "slices", "machineType": "a2-highgpu-1g", "sharing": {"kind": "mig", "profile": "1g.5gb"}, "driver": "latest"},
+    {**POOL, "name": "shared", "sharing": {"kind": "timeSlicing", "replicas": 4}, "disk": {"image": "projects/p-1/global/images/t"}},
+    {**POOL, "name": "mps", "sharing": {"kind": "mps", "replicas": 8}, "os": "ubuntu", "fastPull": False, "gvnic": False},
+    {
+        "name": "big",
+        "machineType": "a3-ultragpu-8g",
+        "capacity": "reservation",
+        "capacityReservation": "mine",
+        "zones": ["us-central1-c"],
+        "compactPlacement": True,
+        "disk": {"size": 500, "iops": 8000, "throughput": 600},
+        "upgrade": {"maxSurge": 1, "maxUnavailable": 0},
+    },
+]
+"""Every kind of GPU pool."""
+
+
 async def test_every_kind_of_gpu_pool(monitor: Monitor) -> None:
-    pools = [
-        {
-            "name": "t4",
-            "machineType": "n1-standard-8",
-            "accelerator": {"type": "nvidia-tesla-t4", "count": 2},
-            "driver": "daemonSet",
-            "capacity": "spot",
-            "perZone": True,
-            "locationPolicy": "balanced",
-            "min": 1,
-            "max": 2,
-        },
-        {"name": "slices", "machineType": "a2-highgpu-1g", "sharing": {"kind": "mig", "profile": "1g.5gb"}, "driver": "latest"},
-        {**POOL, "name": "shared", "sharing": {"kind": "timeSlicing", "replicas": 4}, "disk": {"image": "projects/p-1/global/images/t"}},
-        {**POOL, "name": "mps", "sharing": {"kind": "mps", "replicas": 8}, "os": "ubuntu", "fastPull": False, "gvnic": False},
-        {
-            "name": "big",
-            "machineType": "a3-ultragpu-8g",
-            "capacity": "reservation",
-            "capacityReservation": "mine",
-            "zones": ["us-central1-c"],
-            "compactPlacement": True,
-            "disk": {"size": 500, "iops": 8000, "throughput": 600},
-            "upgrade": {"maxSurge": 1, "maxUnavailable": 0},
-        },
-    ]
     key = "projects/p-1/locations/us-central1/keyRings/r/cryptoKeys/k"
-    await build(cluster_settings(gpuPools=pools, diskKey=key))
+    await build(cluster_settings(gpuPools=EVERY_KIND, diskKey=key))
     made = of_type(monitor, "gcp:container/nodePool:NodePool")
     nodes = {name.removeprefix("cluster-"): pool["nodeConfig"] for name, pool in made.items()}
     assert all(node["bootDiskKmsKey"] == key for node in nodes.values())

@@ -16,7 +16,6 @@ import pulumi
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.cluster.gke import PLUGIN
 from components.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.settings.base import Model
@@ -26,6 +25,8 @@ from tests.components.recording import Registered, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.usefixtures("surroundings")
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOUDS: Final = ("eks", "gke")
@@ -91,18 +92,6 @@ def on(cloud: str, **sections: Any) -> dict[str, Any]:
 
 BUILT: Final[dict[str, tuple[Registered, dict[str, Any]]]] = {}
 """What was built already, by settings file: a fleet takes seconds."""
-
-
-@pytest.fixture(autouse=True)
-def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plugin = tmp_path / PLUGIN
-    plugin.write_text("#!/bin/sh\n")
-    plugin.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
 
 
 async def build(cloud: str, raw: dict[str, Any]) -> tuple[Registered, dict[str, Any]]:

@@ -16,15 +16,16 @@ from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components import sdk
-from components.cluster.gke import PLUGIN
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.settings.load import parse
-from tests.components import test_eks, test_fleet, test_gke
+from tests.components import test_eks, test_eks_arguments, test_fleet, test_gke
 from tests.components.recording import Registered, start
 from tests.components.test_parity import on
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+pytestmark = pytest.mark.usefixtures("surroundings")
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 UNLIKE: Final = ("aliases", "sourcePosition", "stackTrace")
@@ -128,107 +129,17 @@ FILES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 
 
-L4: Final = {"name": "gpu", "machineType": "g6.xlarge"}
-BLOCK: Final = {"capacity": "capacityBlock", "capacityReservation": "cr-0a1b2c3d", "zones": ["eu-west-1a"]}
-G2: Final = {"name": "gpu", "machineType": "g2-standard-8"}
 CLUSTERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
-    "EKS, ssh and images": (
-        "eks",
-        {"gpuPools": [{**L4, "ssh": {"key": "mine", "sourceCidrs": ["203.0.113.0/24"]}}], "imageRepository": {"name": "triton"}},
-    ),
-    "EKS, a capacity block without NAT": (
-        "eks",
-        {"gpuPools": [{"name": "gpu", "machineType": "p5.48xlarge", **BLOCK}], "network": {"kind": "create", "nat": "none"}},
-    ),
-    "EKS, EFA and endpoints": (
-        "eks",
-        {
-            "gpuPools": [{"name": "gpu", "machineType": "p4d.24xlarge", "efa": True, "zones": ["eu-west-1b"]}],
-            "network": {"kind": "create", "nat": "perZone", "interfaceEndpoints": True},
-        },
-    ),
-    "EKS, Bottlerocket a zone": ("eks", {"gpuPools": [{**L4, "os": "bottlerocket", "perZone": True}], "sessionManager": True}),
+    **{f"EKS, {name}": ("eks", settings) for name, settings in test_eks_arguments.KINDS.items() if "autoscaler" not in settings},
     "EKS, administrators": ("eks", {"admins": ["arn:aws:iam::111122223333:role/admins"], "profile": "work", "logsKey": "create"}),
-    "GKE, a control plane told all": (
-        "gke",
-        {
-            "zone": "us-central1-a",
-            "releaseChannel": "extended",
-            "endpoint": {"public": False, "dns": True},
-            "secretsKey": "none",
-            "dataplaneV2": False,
-            "securityGroup": "gke-security-groups@example.com",
-            "autoscalingProfile": "optimizeUtilization",
-            "managedPrometheus": True,
-            "maintenance": {
-                "days": ["SA", "SU"],
-                "start": "22:30",
-                "hours": 6,
-                "exclusions": [{"name": "freeze", "start": "2026-12-20T00:00:00Z", "end": "2027-01-03T00:00:00Z"}],
-            },
-        },
-    ),
-    "GKE, all kinds of pools": (
-        "gke",
-        {
-            "gpuPools": [
-                {
-                    "name": "t4",
-                    "machineType": "n1-standard-8",
-                    "accelerator": {"type": "nvidia-tesla-t4", "count": 2},
-                    "driver": "daemonSet",
-                    "capacity": "spot",
-                    "perZone": True,
-                    "locationPolicy": "balanced",
-                    "min": 1,
-                    "max": 2,
-                },
-                {"name": "slices", "machineType": "a2-highgpu-1g", "sharing": {"kind": "mig", "profile": "1g.5gb"}},
-                {
-                    **G2,
-                    "name": "shared",
-                    "sharing": {"kind": "timeSlicing", "replicas": 4},
-                    "disk": {"image": "projects/p-1/global/images/t"},
-                },
-                {
-                    "name": "big",
-                    "machineType": "a3-ultragpu-8g",
-                    "capacity": "reservation",
-                    "capacityReservation": "mine",
-                    "zones": ["us-central1-c"],
-                    "compactPlacement": True,
-                    "disk": {"size": 500, "iops": 8000, "throughput": 600},
-                    "upgrade": {"maxSurge": 1, "maxUnavailable": 0},
-                },
-            ]
-        },
-    ),
+    "GKE, a control plane told all": ("gke", test_gke.TOLD_ALL),
+    "GKE, every kind of pool": ("gke", {"gpuPools": test_gke.EVERY_KIND}),
     "GKE, another's network": ("gke", {"network": test_gke.SHARED_VPC}),
     "GKE, images and no NAT": (
         "gke",
         {"imageRepository": {"name": "triton", "keepUntaggedDays": 7}, "network": {"kind": "create", "nat": "none"}},
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plugin = tmp_path / PLUGIN
-    plugin.write_text("#!/bin/sh\n")
-    plugin.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    kubeconfig = {
-        "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
-        "users": [{"name": "u", "user": {"exec": {"command": "false"}}}],  # not asked whether it answers
-    }
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig), encoding="utf-8")
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize("name", list(FILES))

@@ -14,6 +14,8 @@ from typing import Final
 
 import pytest
 
+from tests.components.conftest import write_gke_plugin, write_kubeconfig
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM: Final = """
 import asyncio, gc, json, os, runpy, sys
@@ -76,21 +78,11 @@ SLOW: Final = {"pulumi_kubernetes.core.v1.Namespace", "pulumi_kubernetes.helm.v3
 
 @pytest.mark.parametrize("stack", list(OWN))
 def test_a_stack_loads_what_it_uses(stack: str, tmp_path: Path) -> None:
-    users = [{"name": "u", "user": {"exec": {"command": "false"}}}]  # not asked whether it answers
-    kubeconfig = {
-        "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
-        "users": users,
-    }
-    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
-    plugin = tmp_path / "gke-gcloud-auth-plugin"
-    plugin.write_text("#!/bin/sh\n")
-    plugin.chmod(0o755)
+    write_gke_plugin(tmp_path)
     known = {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),
-        "KUBECONFIG": str(tmp_path / "kubeconfig"),
+        "KUBECONFIG": str(write_kubeconfig(tmp_path, context="x")),
         "AWS_ACCESS_KEY_ID": "id",
         "AWS_SECRET_ACCESS_KEY": "hush",
         **{name: value for name, value in os.environ.items() if name.startswith("PYTHON")},
