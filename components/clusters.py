@@ -1,7 +1,6 @@
 """Which cluster a stack gets: the one place that names providers.
 
-A provider is a branch in each of these functions and a file in `cluster/`. A provider's SDK is imported by its own stacks alone: pulumi_aws
-and pulumi_gcp take seconds to load.
+A provider is a branch in each of these functions and a file in `cluster/`, which its own stacks alone import.
 """
 
 from __future__ import annotations

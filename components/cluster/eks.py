@@ -80,7 +80,6 @@ class EksCluster(pulumi.ComponentResource):
     """The ECR repository, where one is made."""
 
     def __init__(self, name: str, args: EksClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         settings = args.settings
         self._settings = settings
         self._discovery = args.autoscaler == "karpenter"
@@ -286,7 +285,6 @@ class EksCluster(pulumi.ComponentResource):
     def _addons(
         self, name: str, control_plane: eks.Cluster, cpu: NodeGroup, disk_key: pulumi.Input[str] | None
     ) -> dict[str, aws.eks.Addon]:
-
         role = aws.iam.Role(f"{name}-ebs", assume_role_policy=pod_identity_trust(), tags=self._tags, opts=self._child)
         attachment = aws.iam.RolePolicyAttachment(
             f"{name}-ebs",

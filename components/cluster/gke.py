@@ -87,7 +87,6 @@ class GkeCluster(pulumi.ComponentResource):
     """Address of the Artifact Registry repository, where one is made."""
 
     def __init__(self, name: str, args: GkeClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         check_plugin()
         settings = args.settings
         self._settings = settings
@@ -154,7 +153,6 @@ class GkeCluster(pulumi.ComponentResource):
         return f"{self._settings.name}-node"
 
     def _apis(self, name: str) -> list[gcp.projects.Service]:
-
         if not self._settings.enable_apis:
             return []
         return [
@@ -323,7 +321,6 @@ class GkeCluster(pulumi.ComponentResource):
         )
 
     def _maintenance(self, settings: MaintenanceSettings) -> gcp.container.ClusterMaintenancePolicyArgs:
-
         start, end, recurrence = window(settings)
         return gcp.container.ClusterMaintenancePolicyArgs(
             recurring_window=gcp.container.ClusterMaintenancePolicyRecurringWindowArgs(

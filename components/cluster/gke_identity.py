@@ -93,7 +93,6 @@ class NodeAccount(pulumi.ComponentResource):
     member: pulumi.Output[str]
 
     def __init__(self, name: str, args: NodeAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         super().__init__(type_token("cluster", "NodeAccount"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
         account = gcp.serviceaccount.Account(
@@ -145,7 +144,6 @@ class ModelReader(pulumi.ComponentResource):
     """Annotations of the Kubernetes service account; they resolve once its rights are there."""
 
     def __init__(self, name: str, args: ModelReaderArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         super().__init__(type_token("cluster", "ModelReader"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
         pool = pulumi.Output.from_input(args.workload_pool)

@@ -264,7 +264,6 @@ def declare(name: str, plan: NodePoolPlan, args: NodePoolArgs, opts: pulumi.Reso
 
 
 def _node_config(plan: NodePoolPlan, args: NodePoolArgs) -> gcp.container.NodePoolNodeConfigArgs:
-
     more: dict[str, Any] = {}
     if plan.accelerator is not None:
         more["guest_accelerators"] = [_accelerator(plan.accelerator)]
@@ -311,7 +310,6 @@ def _node_config(plan: NodePoolPlan, args: NodePoolArgs) -> gcp.container.NodePo
 
 
 def _accelerator(found: Accelerator) -> gcp.container.NodePoolNodeConfigGuestAcceleratorArgs:
-
     sharing = None
     if found.sharing is not None:
         sharing = gcp.container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(

@@ -53,7 +53,6 @@ class ArtifactRepository(pulumi.ComponentResource):
     """Its URL resolves once nodes may pull from it."""
 
     def __init__(self, name: str, args: ArtifactRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         super().__init__(type_token("cluster", "ArtifactRepository"), name, None, opts)
         settings = args.settings
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)

@@ -272,7 +272,6 @@ class ServiceAccountRole(pulumi.ComponentResource):
     """Resolves once the policy is attached."""
 
     def __init__(self, name: str, args: ServiceAccountRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         super().__init__(type_token("cluster", "ServiceAccountRole"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.identity.provider)
         role = aws.iam.Role(

@@ -243,7 +243,6 @@ class KarpenterAccess(pulumi.ComponentResource):
     """Name of the queue; resolves once interruptions arrive there."""
 
     def __init__(self, name: str, args: KarpenterAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         super().__init__(type_token("cluster", "KarpenterAccess"), name, None, opts)
         account = args.identity.account
         self._child = pulumi.ResourceOptions(parent=self, provider=args.identity.provider)

@@ -187,7 +187,6 @@ class Vpc(pulumi.ComponentResource):
     network: Network
 
     def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         settings = args.settings
         zones = settings.zones or find_zones(args.provider, settings.zone_count)
         plan = plan_subnets(settings, zones)
@@ -268,7 +267,6 @@ class Vpc(pulumi.ComponentResource):
     def _nat(
         self, name: str, zone: str, subnet: pulumi.Output[str], tags: dict[str, str], child: pulumi.ResourceOptions
     ) -> pulumi.Output[str]:
-
         address = aws.ec2.Eip(f"{name}-nat-{zone}", domain="vpc", tags=tags, opts=child)
         return aws.ec2.NatGateway(f"{name}-nat-{zone}", allocation_id=address.id, subnet_id=subnet, tags=tags, opts=child).id
 

@@ -218,7 +218,6 @@ class NodeGroup(pulumi.ComponentResource):
     """Name of the group; resolves once its nodes are up and an autoscaler knows what they have."""
 
     def __init__(self, name: str, args: NodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         super().__init__(type_token("cluster", "NodeGroup"), name, None, opts)
         plan = args.plan
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
@@ -260,7 +259,6 @@ class NodeGroup(pulumi.ComponentResource):
         self.register_outputs({"name": self.ready})
 
     def _template(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> aws.ec2.LaunchTemplate:
-
         plan = args.plan
         groups: list[pulumi.Input[str]] = [args.security_group_id]
         if plan.ssh_key is not None:

@@ -41,7 +41,6 @@ class ImageRepository(pulumi.ComponentResource):
     handle: ImageRegistry
 
     def __init__(self, name: str, args: ImageRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-
         super().__init__(type_token("cluster", "ImageRepository"), name, None, opts)
         settings = args.settings
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
