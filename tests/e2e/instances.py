@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from local.cli.pulumi import end_orphans
 from local.paths import cache_root
 from local.platform import Platform, PlatformConfig, PlatformError, with_free_ports
 from tests.conftest import ROOT, lacks
@@ -183,6 +184,7 @@ def own_instance() -> Generator[Instance]:
             try:
                 yield Instance(environment=environment, config=config, state=home / name)
             finally:
+                end_orphans(home / name / "pulumi")  # as `make down` does: a suite that was interrupted may have killed an engine
                 Platform(config).stop()
     finally:
         shutil.rmtree(home / name if given else home, ignore_errors=True)
