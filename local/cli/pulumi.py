@@ -95,8 +95,8 @@ def _place(source: Path, target: Path) -> None:
 def orphans(home: Path) -> list[int]:
     """What an engine with PULUMI_HOME ``home`` left when it was killed: plugins, language hosts, dynamic providers, a plugin's Helm.
 
-    A Helm is asked to stop when its plugin dies, and goes on taking back what it has begun: beside it, another one would put things there
-    that the first takes away, and the other way round. A user's own Helm is none of them. Those that still have a living pulumi above them
+    A Helm that upgrades is asked to stop when its plugin dies, and goes on for a while: beside it, another one would put things there that
+    the first takes away, and the other way round. A user's own Helm is none of them. Those that still have a living pulumi above them
     are not among them either. Empty where there is no /proc.
     """
     found = []
@@ -135,8 +135,16 @@ def _has_engine(pid: int) -> bool:
 
 
 def end_orphans(home: Path) -> int:
-    """End what `orphans` finds, politely and then for sure; returns how many there were."""
+    """End what `orphans` finds, politely and then for sure; returns how many there were.
+
+    A Helm that installs is killed before all others (local/plugins/kubernetes/helm_cli.py says why): its plugin would ask it to stop.
+    """
     left = orphans(home)
+    for pid in left:
+        with contextlib.suppress(OSError):
+            words = (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
+            if b"install" in words and _is_plugins_helm(pid, words):
+                os.kill(pid, signal.SIGKILL)
     count, deadline = len(left), time.monotonic() + _ORPHAN_GRACE_S
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in left:

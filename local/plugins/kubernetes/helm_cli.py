@@ -35,10 +35,9 @@ _HELM_4 = 4
 # was refused: it runs between fork and exec in a copy of a process with gRPC's threads, and crashed there.
 _DIE_WITH_PARENT = (
     "import ctypes, os, sys; "
-    f"getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, {signal.SIGTERM:d}); "  # there is none on macOS
-    "os.execv(sys.argv[1], sys.argv[1:])"
+    "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, int(sys.argv[1])); "  # there is none on macOS
+    "os.execv(sys.argv[2], sys.argv[2:])"
 )
-_DYING_WITH_PARENT = (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT)
 
 
 class HelmError(Exception):
@@ -300,7 +299,7 @@ class Helm:
             HelmError: It failed, was cancelled, or took too long.
         """
         process = subprocess.Popen(
-            [*_DYING_WITH_PARENT, self.program, *arguments],
+            [*_dying_with_parent(arguments[0]), self.program, *arguments],
             stdin=subprocess.PIPE if values is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -336,6 +335,16 @@ class Helm:
     def query(self, arguments: Sequence[str]) -> Any:
         """Run a quick command and parse its JSON."""
         return json.loads(self.run([*arguments, "--output", "json"], timeout_s=_QUERY_TIMEOUT_S) or "null")
+
+
+def _dying_with_parent(command: str) -> tuple[str, ...]:
+    """What Helm is started by.
+
+    An install is killed at once: asked to stop, it takes objects away while it goes on making others, and forgets the release. What a
+    killed one leaves is all in the release's record, for whoever uninstalls it (local/cli/pulumi.py).
+    """
+    number = signal.SIGKILL if command == "install" else signal.SIGTERM
+    return (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(int(number)))
 
 
 def _stop(process: subprocess.Popen[bytes], talker: threading.Thread) -> None:
