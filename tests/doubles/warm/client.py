@@ -18,10 +18,14 @@ def main() -> int:
     def pass_on(number: int, _: object) -> None:
         server.sendall(bytes([number]))
 
+    # The process may run, and say so, before this one goes on: a signal that comes then waits for its handler.
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     socket.send_fds(server, [len(body).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(body)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals:
         signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     answer = server.recv(4)
     return int.from_bytes(answer, "big", signed=True) if answer else -signal.SIGKILL
 
