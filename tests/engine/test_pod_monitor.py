@@ -69,7 +69,7 @@ def test_pods_come_up_while_prometheus_does(stack: Callable[[Callable[[], None]]
         k8s.helm.v4.Chart("triton", name="demo", namespace=space, chart=f"./{folder.name}", opts=opts)
 
     def say_up_when_pods_may_come() -> None:
-        eventually(lambda: bool(kube.list(DEPLOYMENT, space)), timeout_s=120)
+        eventually(lambda: bool(kube.list(DEPLOYMENT, space)))
         told = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "operator", "namespace": space}, "data": {"up": "yes"}}
         kube.apply(CONFIG_MAP, told, manager="test", force=True)
 

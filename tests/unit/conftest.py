@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from local.images import box, build_all
 from local.paths import cache_root
 from local.progress import SilentReporter
+from tests.servers import free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,29 +54,15 @@ def moto() -> Iterator[str]:
 def s3_server(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of the embedded platform's own store, versitygw, a tenth of moto's work; moto where that can't be had."""
     if toolchain.located("versitygw") is not None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         keys = {"ROOT_ACCESS_KEY": "testing", "ROOT_SECRET_KEY": "testing"}
         command = [str(toolchain.path("versitygw")), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(tmp_path_factory.mktemp("s3"))]
         with subprocess.Popen(command, env={**os.environ, **keys}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                if _answers(process, port):
+                if listens(process, port):
                     yield f"http://127.0.0.1:{port}"
                     return
             finally:
                 process.kill()
     # Not there, or the folder's file system has no extended attributes.
     yield request.getfixturevalue("moto")
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return True
-    return False

@@ -101,7 +101,7 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     # What reference 000 has.
     assert len(nodes(aws.cluster, "gpu-dev")) == 2
     assert all(node["status"]["allocatable"]["nvidia.com/gpu"] == "4" for node in nodes(aws.cluster, "gpu-dev"))
-    eventually(lambda: ready(aws.cluster, "triton", "triton") == 2, timeout_s=60)  # the autoscaler owns the number, and looks every 15 s
+    eventually(lambda: ready(aws.cluster, "triton", "triton") == 2)  # the autoscaler owns the number, and looks every 15 s
     scaler = aws.cluster.api.get(HPA, "triton", "triton")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 6)
     gateway = aws.cluster.api.get(SERVICE, "istio-ingress", "triton-gateway")
@@ -123,7 +123,7 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     assert ended(made) <= taken.begin
     assert made.name == taken.name == "cluster-gpu-dev"
     eventually(lambda: labels(aws.cluster, "gpu-dev", "node.kubernetes.io/instance-type") == {"g5.12xlarge"})
-    eventually(lambda: ready(aws.cluster, "triton", "triton") == 2, timeout_s=60)
+    eventually(lambda: ready(aws.cluster, "triton", "triton") == 2)
     assert fleet.preview() == {}
 
     fleet.journal.clear()
@@ -207,7 +207,7 @@ def test_karpenter_and_keys(aws: Amazon, tmp_path: Path) -> None:
     destroy = threading.Thread(target=lambda: outcome.append(fleet.destroy(check=False).returncode))
     destroy.start()
     try:
-        eventually(lambda: "deletionTimestamp" in cluster.api.get(NODE_CLASS, "", "gpu")["metadata"], timeout_s=180)
+        eventually(lambda: "deletionTimestamp" in cluster.api.get(NODE_CLASS, "", "gpu")["metadata"])
         assert not exists(cluster, NODE_POOL, "", "gpu"), "pools go before their class"
         assert not exists(cluster, DEPLOYMENT, "triton", "triton"), "Triton goes before its nodes"
         assert exists(cluster, DEPLOYMENT, "kube-system", "karpenter"), "Karpenter outlives the nodes that it takes away"

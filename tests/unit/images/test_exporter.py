@@ -19,6 +19,7 @@ import pytest
 
 from local.images.dcgm_exporter import exporter
 from local.images.dcgm_exporter.exporter import Collector, Counter, Owner, Sample, busy, parse_counters, parse_triton
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -328,7 +329,7 @@ def test_health_says_no_until_there_are_values() -> None:
     server.server_close()
 
 
-def test_the_program_reads_a_triton_and_leaves_when_asked(project: Path, triton: str, free_port: Callable[[], int]) -> None:
+def test_the_program_reads_a_triton_and_leaves_when_asked(project: Path, triton: str) -> None:
     folder = project / "local/images/dcgm_exporter"
     port = free_port()
     command = [

@@ -18,6 +18,7 @@ from local.images import RECIPES, ImageError, ImageFile, box, build_all
 from local.images.packages import missing_libraries
 from local.paths import cache_root
 from local.progress import SilentReporter
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,7 +147,7 @@ def test_pause_reaps_orphans(unpacked: Callable[[str], box.Box]) -> None:
         assert process.poll() is None
 
 
-def test_the_exporter_serves_in_its_image_and_leaves_when_asked(unpacked: Callable[[str], box.Box], free_port: Callable[[], int]) -> None:
+def test_the_exporter_serves_in_its_image_and_leaves_when_asked(unpacked: Callable[[str], box.Box]) -> None:
     port = free_port()
     arguments = ["-f", "/etc/dcgm-exporter/default-counters.csv", "--collect-interval=1000"]
     environment = {"DCGM_EXPORTER_LISTEN": f"127.0.0.1:{port}", "DCGM_EXPORTER_KUBERNETES": "true", "NODE_NAME": "node-1"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.servers import free_ports
 
 if TYPE_CHECKING:
     import subprocess
@@ -61,14 +62,6 @@ def triton_box(unpacked: Callable[[str], box.Box]) -> box.Box:
     return unpacked("tritonserver:2.51.0-cpu")
 
 
-def _ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
 @pytest.fixture(scope="session")
 def start_triton(triton_box: box.Box, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Server]]:
     """Start a tritonserver and wait until it is ready; as the chart runs it: user 1000, read-only root."""
@@ -77,7 +70,7 @@ def start_triton(triton_box: box.Box, tmp_path_factory: pytest.TempPathFactory) 
     def start(
         repository: str, *, models: Path | None = None, environment: Mapping[str, str] | None = None, wait: bool = True
     ) -> Generator[Server]:
-        http, grpc, metrics = _ports(3)
+        http, grpc, metrics = free_ports(3)
         log = tmp_path_factory.mktemp("log") / "triton.log"
         arguments = ["tritonserver", f"--model-repository={repository}"]
         for name, port in (("http", http), ("grpc", grpc), ("metrics", metrics)):

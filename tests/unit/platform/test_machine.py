@@ -21,15 +21,10 @@ from local.platform import identity, images, mounts, network, preflight, sockets
 from local.platform.config import Forward, PlatformConfig
 from local.platform.errors import PlatformError
 from local.platform.layout import Layout
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def forward(port: int, name: str = "apiserver") -> Forward:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -20,6 +19,7 @@ import pytest
 from components.repository.scan import scan
 from components.repository.sync import ReleaseProvider
 from local.images import box
+from tests.servers import free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parents[3]
 KEYS: Final = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-testing", "AWS_DEFAULT_REGION": "us-east-1"}
 AWHILE_S: Final = 120.0
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def until(true: Callable[[], bool], what: Callable[[], str]) -> None:
@@ -57,14 +51,8 @@ def endpoint(tool: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mo
     keys = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
     command = [str(tool("versitygw")), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(tmp_path / "objects")]
     with subprocess.Popen(command, env={**os.environ, **keys}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-
-        def answers() -> bool:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                return True
-            return False
-
         try:
-            until(answers, lambda: "versitygw does not start")
+            assert listens(process, port), "versitygw does not start"
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

@@ -268,7 +268,7 @@ def test_it_ends_soon_after_sigterm_and_a_restart_goes_on(pod: Pod, s3: S3Client
     while not list((pod.folder / "volume").rglob("*.prefetch")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output
     assert pod.run(RELEASE=digest) == 0, pod.output
     assert pod.files() == content

@@ -161,7 +161,7 @@ def test_a_server_that_falls_silent_is_given_up(server: Any, tmp_path: Path) -> 
         return True
 
     server.answers["/tool"] = stall
-    fetcher = Fetcher(connect_timeout_s=30, read_timeout_s=0.1)
+    fetcher = Fetcher(connect_timeout_s=30, read_timeout_s=0.5)
     with pytest.raises(SourceUnavailableError, match="broke off"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path)
     assert len(told) == 2

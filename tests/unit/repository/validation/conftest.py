@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.images import box
+from tests.servers import free_ports
 from tests.unit.repository.validation.cases import CASES, FINE
 
 if TYPE_CHECKING:
@@ -81,11 +81,7 @@ def start_triton(
 
     @contextlib.contextmanager
     def start() -> Generator[Server]:
-        with contextlib.ExitStack() as held:
-            probes = [held.enter_context(socket.socket()) for _ in range(2)]
-            for probe in probes:
-                probe.bind(("127.0.0.1", 0))
-            http, grpc = (probe.getsockname()[1] for probe in probes)
+        http, grpc = free_ports(2)
         log = tmp_path_factory.mktemp("log") / "triton.log"
         arguments = [
             "tritonserver",
