@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import signal
 import socket
 import ssl
@@ -35,7 +36,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import FrameType
 
 TIMEOUT_S: Final = 2.0
 """For one answer of a pod or of the API: a pod that is going away must not hold up the others' values."""
@@ -400,21 +400,22 @@ def main() -> int:
     hostname = os.environ.get("NODE_NAME") or socket.gethostname()
     collector = Collector(counters, hostname, lambda: find_targets(os.environ))
     server = make_server(options.address, collector)
-    stop = threading.Event()
-
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
+    # Woken by what is written when a signal comes: a handler that sets a threading.Event may run inside this thread's own wait for it, and
+    # stand before the lock that the wait holds.
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
     # As process 1 of a container it would otherwise be deaf to both.
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     print(f"{BANNER[2:]} Listening on {options.address}, collecting every {options.collect_interval} ms.", file=sys.stderr, flush=True)
     due = time.monotonic()
-    while not stop.is_set():
+    leaving = False
+    while not leaving:
         collector.collect()
         due = max(due + options.collect_interval / 1000.0, time.monotonic())
-        stop.wait(due - time.monotonic())
+        leaving = woken in select.select([woken], [], [], max(due - time.monotonic(), 0))[0]
     server.shutdown()
     return 0
 

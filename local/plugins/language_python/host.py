@@ -19,6 +19,7 @@ import importlib.util
 import json
 import os
 import queue
+import select
 import shutil
 import signal
 import stat
@@ -461,12 +462,31 @@ def find_executor() -> str | None:
     return str(beside) if beside.exists() else shutil.which("pulumi-language-python-exec")
 
 
-def end_with_engine(stream: int, ended: threading.Event) -> None:
-    """Set ``ended`` when the engine's end of our standard input is closed, which the system does however the engine ended."""
-    with contextlib.suppress(OSError):
-        while os.read(stream, 4096):
-            pass
-    ended.set()
+def signals() -> int:
+    """A pipe's end that can be read from when SIGINT or SIGTERM has come.
+
+    A `threading.Event` that a handler sets was refused: a signal that comes between the interpreter's last look at signals and the wait
+    for the event's lock is seen by neither, and the host waited on (seen twice in a thousand runs on a busy machine).
+    """
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    return woken
+
+
+def wait_for_end(woken: int, engine: int | None) -> None:
+    """Wait for a signal, or until the engine's end of ``engine`` is closed, which the system does however the engine ended."""
+    watched = [woken] if engine is None else [woken, engine]
+    while True:
+        readable, _, _ = select.select(watched, [], [])
+        if woken in readable:
+            return
+        with contextlib.suppress(OSError):
+            if os.read(readable[0], 4096):
+                continue
+        return
 
 
 def main(arguments: list[str]) -> int:
@@ -474,9 +494,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or ":" not in arguments[-1]:
         print("pulumi-language-python: started by the Pulumi engine, with the engine's address as its last argument", file=sys.stderr)
         return 2
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    woken = signals()
     version = importlib.metadata.version("pulumi")
     host = LanguageHost(arguments[-1], version)
     server = grpc.server(
@@ -487,10 +505,8 @@ def main(arguments: list[str]) -> int:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    if stat.S_ISFIFO(os.fstat(0).st_mode):
-        # The engine keeps the other end of this pipe. Its death, even by SIGKILL, must not leave a program running.
-        threading.Thread(target=end_with_engine, args=(0, ended), daemon=True).start()
-    ended.wait()
+    # The engine keeps the other end of this pipe. Its death, even by SIGKILL, must not leave a program running.
+    wait_for_end(woken, 0 if stat.S_ISFIFO(os.fstat(0).st_mode) else None)
     host.children.stop_all()
     server.stop(grace=0.2).wait(0.4)
     return 0

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -15,7 +15,10 @@ from google.protobuf import struct_pb2
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 from local.plugins import language_python
-from local.plugins.language_python.host import OptionError, Options, exec_arguments, required_plugins
+from local.plugins.language_python.host import OptionError, Options, exec_arguments, required_plugins, signals, wait_for_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def plugin_file(folder: Path, package: str, content: object) -> None:
@@ -192,6 +195,32 @@ def test_plugin_folder_is_run_with_its_output_and_exit_code(tmp_path: Path) -> N
     assert answers[-1].exitcode == 7
     host.process.terminate()
     host.close()
+
+
+@pytest.fixture
+def woken() -> Iterator[int]:
+    """What the host waits on for signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    end = signals()
+    yield end
+    os.close(signal.set_wakeup_fd(-1))
+    os.close(end)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_came_before_the_wait_ends_it(woken: int, number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    wait_for_end(woken, None)
+
+
+def test_the_engine_s_end_ends_the_wait(woken: int) -> None:
+    ours, engines = os.pipe()
+    os.write(engines, b"an engine that talks is there")
+    os.close(engines)
+    wait_for_end(woken, ours)
+    os.close(ours)
 
 
 def test_plugin_is_ended_when_the_engine_hangs_up(tmp_path: Path) -> None:
