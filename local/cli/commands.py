@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from local.cli import own_cluster
 from local.cli.doctor import doctor
 from local.cli.errors import CommandError
-from local.cli.pulumi import end_orphans
+from local.cli.orphans import end_orphans
 from local.cli.session import OWN_CLUSTER_TOOLS, Session
 from local.cli.up import exclusive, exports, own_environment, platform_of, prepare, take_context, toolchain_of
 

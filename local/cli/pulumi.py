@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -15,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from local.cli import releases
 from local.cli.backend import PROJECT, STACK, Pending, StackLock, has_nothing_pending, is_selected, locks, repair, without_pending
 from local.cli.errors import CommandError, Terminated
+from local.cli.orphans import end_orphans
 from local.plugins import language_python
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ __all__ = [
     "Pulumi",
     "StackLock",
     "assemble",
-    "end_orphans",
     "locks",
-    "orphans",
     "repair",
     "without_pending",
 ]
@@ -47,12 +46,8 @@ PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (no secret: the stack file 
 
 _NUMBER: Final = re.compile(r"\d+")
 _REPEAT_S: Final = 30.0
-_HELPER: Final = re.compile(rb"(^|/)pulumi-(resource|language|analyzer)-|^pulumi\.dynamic$")
-_HELM: Final = re.compile(rb"(^|/)helm$")
 _READER_S: Final = 5.0
 """For the last lines: a helper that outlives a killed engine may keep the pipe open."""
-_ORPHAN_GRACE_S: Final = 20.0
-"""A Helm that is asked to stop takes back what it has begun."""
 
 
 def assemble(folder: Path, toolchain: Toolchain, python: Path) -> Path:
@@ -90,69 +85,6 @@ def _place(source: Path, target: Path) -> None:
         shutil.copy2(source, fresh)
     fresh.chmod(0o755)
     fresh.replace(target)
-
-
-def orphans(home: Path) -> list[int]:
-    """What an engine with PULUMI_HOME ``home`` left when it was killed: plugins, language hosts, dynamic providers, a plugin's Helm.
-
-    A Helm that upgrades is asked to stop when its plugin dies, and goes on for a while: beside it, another one would put things there that
-    the first takes away, and the other way round. A user's own Helm is none of them. Those that still have a living pulumi above them
-    are not among them either. Empty where there is no /proc.
-    """
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
-            if f"PULUMI_HOME={home}".encode() not in variables:
-                continue
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        pid = int(folder.name)
-        if (any(_HELPER.search(word) for word in words) or _is_plugins_helm(pid, words)) and not _has_engine(pid):
-            found.append(pid)
-    return found
-
-
-def _is_plugins_helm(pid: int, words: Sequence[bytes]) -> bool:
-    """The plugin starts it in a session of its own; one from a shell is in the shell's."""
-    with contextlib.suppress(ProcessLookupError):
-        return any(_HELM.search(word) for word in words) and os.getsid(pid) == pid
-    return False
-
-
-def _has_engine(pid: int) -> bool:
-    while pid > 1:
-        try:
-            text = (Path("/proc") / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return False
-        name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
-        if name == "pulumi":
-            return True
-        pid = int(rest[1])
-    return False
-
-
-def end_orphans(home: Path) -> int:
-    """End what `orphans` finds, politely and then for sure; returns how many there were.
-
-    A Helm that installs is killed before all others (local/plugins/kubernetes/helm_cli.py says why): its plugin would ask it to stop.
-    """
-    left = orphans(home)
-    for pid in left:
-        with contextlib.suppress(OSError):
-            words = (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
-            if b"install" in words and _is_plugins_helm(pid, words):
-                os.kill(pid, signal.SIGKILL)
-    count, deadline = len(left), time.monotonic() + _ORPHAN_GRACE_S
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        while number == signal.SIGTERM and (left := orphans(home)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    return count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +169,7 @@ class Pulumi:
             return
         for one in operations:
             reporter.note(f"An earlier run was killed while {one.kind} {one.name}: `pulumi up` settles it")
-        self._settle(operations, reporter)
+        releases.remove(operations, self.environment, reporter)
         file = self.backend / f"healed-{os.getpid()}.json"
         file.write_text(json.dumps(cleared), encoding="utf-8")
         try:
@@ -268,31 +200,6 @@ class Pulumi:
         for lock in held:
             reporter.note(f"An earlier run was killed: removing its lock on stack {self.stack}")
             lock.file.unlink(missing_ok=True)
-
-    def _settle(self, operations: list[Pending], reporter: TerminalReporter) -> None:
-        """Remove Helm releases that a kill left half installed or unknown to the state: their names would be "still in use"."""
-        releases = {
-            (one.inputs.get("name"), one.inputs.get("namespace"))
-            for one in operations
-            if one.kind == "creating" and "kubernetes:helm.sh/v3:Release::" in one.urn
-        }
-        helm = shutil.which("helm", path=self.environment.get("PATH"))
-        if not releases or helm is None:
-            return
-        listed = subprocess.run(
-            [helm, "list", "--all-namespaces", "--all", "--output", "json"],
-            env=dict(self.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if listed.returncode:
-            return
-        for release in json.loads(listed.stdout or "[]"):
-            if (release["name"], release["namespace"]) in releases:
-                reporter.note(f"Removing Helm release {release['name']} ({release['status']}), which the killed run left")
-                command = [helm, "uninstall", release["name"], "--namespace", release["namespace"], "--wait", "--timeout", "2m"]
-                subprocess.run(command, env=dict(self.environment), capture_output=True, check=False)
 
     def outputs(self) -> dict[str, Any]:
         """Outputs of the stack; empty before the first `up`."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from local.cli.pulumi import end_orphans
+from local.cli.orphans import end_orphans
 from local.paths import cache_root
 from local.platform import Platform, PlatformConfig, PlatformError, with_free_ports
 from tests.conftest import ROOT, lacks

@@ -211,11 +211,11 @@ def test_failing_release_says_what_its_pods_say(
     assert it.preview() == {}
 
 
-def test_killed_install_is_taken_up(
-    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path, engine_environment: dict[str, str]
-) -> None:
+def stopped_install(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, number: signal.Signals) -> Stack:
+    """A stack with a release whose pods never come, its engine stopped in the middle of the install."""
+
     def program() -> None:
-        k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values={"replicas": 1}, timeout=120, atomic=True)
+        k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values={"replicas": 1}, timeout=300, atomic=True)
 
     it = stack(program)
     caught: list[Exception] = []
@@ -229,14 +229,38 @@ def test_killed_install_is_taken_up(
     thread = threading.Thread(target=run)
     thread.start()
     eventually(lambda: bool(kube.list(DEPLOYMENT, space)))
-    os.kill(pulumi_process(), signal.SIGKILL)
+    os.kill(pulumi_process(), number)
     thread.join(60)
+    assert caught
+    return it
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_install_is_taken_up(  # noqa: PLR0917 (fixtures)
+    stack: Callable[[Callable[[], None]], Stack],
+    kube: Client,
+    space: str,
+    chart: Path,
+    number: signal.Signals,
+    engine_environment: dict[str, str],
+) -> None:
+    it = stopped_install(stack, kube, space, number)
     eventually(lambda: not plugin_processes(engine_environment))
-    it.cli("cancel", "--yes", check=False)
+    it.cli("cancel", "--yes", check=False)  # a killed engine leaves its lock
     with kubelet(kube, space, ready):
         it.up()
     assert it.resources()["release"]["outputs"]["status"]["status"] == "deployed"
     assert it.preview() == {}
+
+
+def test_interrupted_install_is_known_and_goes_with_the_stack(
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, chart: Path, engine_environment: dict[str, str]
+) -> None:
+    it = stopped_install(stack, kube, space, signal.SIGINT)
+    assert it.resources()["release"]["outputs"]["status"]["status"] == "pending-install"
+    it.destroy()
+    assert helm(engine_environment, "list", "--namespace", space, "--output", "json") == []
+    assert kube.list(DEPLOYMENT, space) == []
 
 
 def test_release_of_somebody_else_is_refused(

@@ -239,7 +239,7 @@ class Helm:
     def major(self) -> int:
         """Helm's major version."""
         if self._major is None:
-            answer = self.run(["version", "--template", "{{.Version}}"], timeout_s=_QUERY_TIMEOUT_S)
+            answer = self.run(["version", "--template", "{{.Version}}"], timeout_s=_QUERY_TIMEOUT_S, cancellable=False)
             match = re.search(r"v(\d+)\.", answer)
             self._major = int(match.group(1)) if match else _HELM_4
         return self._major
@@ -286,6 +286,7 @@ class Helm:
         values: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
         progress: Callable[[str], None] | None = None,
+        cancellable: bool = True,
     ) -> str:
         """Run Helm and return what it printed.
 
@@ -294,6 +295,7 @@ class Helm:
             values: Chart values, sent as the file `-`.
             timeout_s: A bound for commands that have none of their own.
             progress: Called about once a second while Helm works.
+            cancellable: Whether it ends when the user asks to stop. What only looks goes on: it tells what has to be kept in the state.
 
         Raises:
             HelmError: It failed, was cancelled, or took too long.
@@ -315,12 +317,12 @@ class Helm:
         stopped = ""
         while talker.is_alive():
             talker.join(0.05 if time.monotonic() - started < 1 else 0.5)
-            if self.cancelled.is_set():
+            if cancellable and self.cancelled.is_set():
                 stopped = "cancelled"
             elif timeout_s is not None and time.monotonic() - started > timeout_s:
                 stopped = f"no end after {timeout_s:.0f} s"
             if stopped:
-                _stop(process, talker)
+                _stop(process, talker, arguments[0])
                 break
             if progress is not None:
                 progress(f"{arguments[0]}: {time.monotonic() - started:.0f} s")
@@ -334,21 +336,25 @@ class Helm:
 
     def query(self, arguments: Sequence[str]) -> Any:
         """Run a quick command and parse its JSON."""
-        return json.loads(self.run([*arguments, "--output", "json"], timeout_s=_QUERY_TIMEOUT_S) or "null")
+        return json.loads(self.run([*arguments, "--output", "json"], timeout_s=_QUERY_TIMEOUT_S, cancellable=False) or "null")
+
+
+def _ending(command: str) -> signal.Signals:
+    """The signal that ends Helm.
+
+    An install is killed at once: asked to stop, it takes objects away while it goes on making others, and forgets the release. What a
+    killed one leaves is all in the release's record, for the next update, a destroy, or `make up` (local/cli/releases.py).
+    """
+    return signal.SIGKILL if command == "install" else signal.SIGTERM
 
 
 def _dying_with_parent(command: str) -> tuple[str, ...]:
-    """What Helm is started by.
-
-    An install is killed at once: asked to stop, it takes objects away while it goes on making others, and forgets the release. What a
-    killed one leaves is all in the release's record, for whoever uninstalls it (local/cli/pulumi.py).
-    """
-    number = signal.SIGKILL if command == "install" else signal.SIGTERM
-    return (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(int(number)))
+    """What Helm is started by."""
+    return (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(int(_ending(command))))
 
 
-def _stop(process: subprocess.Popen[bytes], talker: threading.Thread) -> None:
-    process.terminate()
+def _stop(process: subprocess.Popen[bytes], talker: threading.Thread, command: str) -> None:
+    process.send_signal(_ending(command))
     talker.join(_TERM_GRACE_S)
     if talker.is_alive():
         process.kill()

@@ -435,7 +435,8 @@ class Releases:
         reasons = self._pod_reasons(found) if found else []
         listed = "".join(f"\n  - {reason}" for reason in reasons)
         if found is None or (found.labels.get(OWNER_LABEL) != owner(urn) and found.revision == 1):
-            hint = " The release was removed again, as `atomic` asks." if what.atomic else ""
+            removed = what.atomic and not self._helm.cancelled.is_set()
+            hint = " The release was removed again, as `atomic` asks." if removed else ""
             return ProviderError(f"Helm release {resource_id!r} was not made: {error}.{hint}{listed}")
         return InitFailed(
             f"Helm release {resource_id!r} {text}. "

@@ -1,0 +1,89 @@
+"""What goes on after the engine that started it was killed: finding it and ending it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HELPER: Final = re.compile(rb"(^|/)pulumi-(resource|language|analyzer)-|^pulumi\.dynamic$")
+_HELM: Final = re.compile(rb"(^|/)helm$")
+_GRACE_S: Final = 20.0
+"""A Helm that is asked to stop takes back what it has begun."""
+
+
+def orphans(home: Path) -> list[int]:
+    """What an engine with PULUMI_HOME ``home`` left when it was killed: plugins, language hosts, dynamic providers, a plugin's Helm.
+
+    A Helm that upgrades is asked to stop when its plugin dies, and goes on for a while: beside it, another one would put things there that
+    the first takes away, and the other way round. A user's own Helm is none of them. Those that still have a living pulumi above them
+    are not among them either. Empty where there is no /proc.
+    """
+    return list(_found(home))
+
+
+def end_orphans(home: Path) -> int:
+    """End what `orphans` finds, politely and then for sure; returns how many there were.
+
+    A Helm that installs is killed before all others (local/plugins/kubernetes/helm_cli.py says why): its plugin would ask it to stop.
+    """
+    left = _found(home)
+    for pid, words in left.items():
+        if b"install" in words and _is_plugins_helm(pid, words):
+            _signal(pid, signal.SIGKILL)
+    count, deadline = len(left), time.monotonic() + _GRACE_S
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in left:
+            _signal(pid, number)
+        while number == signal.SIGTERM and (left := _found(home)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    return count
+
+
+def _found(home: Path) -> dict[int, list[bytes]]:
+    """The words of their command lines by their numbers."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            if f"PULUMI_HOME={home}".encode() not in variables:
+                continue
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        pid = int(folder.name)
+        if (any(_HELPER.search(word) for word in words) or _is_plugins_helm(pid, words)) and not _has_engine(pid):
+            found[pid] = words
+    return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _is_plugins_helm(pid: int, words: Sequence[bytes]) -> bool:
+    """The plugin starts it in a session of its own; one from a shell is in the shell's."""
+    with contextlib.suppress(ProcessLookupError):
+        return any(_HELM.search(word) for word in words) and os.getsid(pid) == pid
+    return False
+
+
+def _has_engine(pid: int) -> bool:
+    while pid > 1:
+        try:
+            text = (Path("/proc") / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+        if name == "pulumi":
+            return True
+        pid = int(rest[1])
+    return False
