@@ -144,12 +144,25 @@ def main() -> None:
     rules.install()
     rules.install_placement_groups()
     rules.install_immutable_tags()
-    server = make_server(
-        "127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=_quiet(MotoRequestHandler)
-    )
+    app = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_quiet(MotoRequestHandler))
     print(server.server_port, flush=True)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     server.serve_forever()
+
+
+def _one_at_a_time(app: Any) -> Any:
+    """An application that answers one request after another, on connections of which many are open.
+
+    moto's backends are plain dicts without a lock: one that is looked through while another request puts something in answers with 500.
+    """
+    lock = threading.Lock()
+
+    def answer(environ: Any, start_response: Any) -> Any:
+        with lock:
+            return app(environ, start_response)
+
+    return answer
 
 
 def _quiet(handler: Any) -> Any:

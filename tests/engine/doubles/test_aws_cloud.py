@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -239,3 +240,18 @@ def test_a_security_group_that_another_names(account: Account) -> None:
     assert "dependent object" in refused(lambda: ec2.delete_security_group(GroupId=one))
     ec2.delete_security_group(GroupId=two)
     ec2.delete_security_group(GroupId=one)
+
+
+def test_many_at_once_are_answered(account: Account) -> None:
+    """moto looks through all policies for each attachment, and a policy that another caller makes meanwhile broke that off."""
+    account.role("crowd")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
+
+    def make(number: int) -> None:
+        made = account.iam.create_policy(PolicyName=f"crowd-{number}", PolicyDocument=document)["Policy"]["Arn"]
+        account.iam.attach_role_policy(RoleName="crowd", PolicyArn=made)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(200)))
+    attached = account.iam.get_paginator("list_attached_role_policies").paginate(RoleName="crowd")
+    assert sum(len(page["AttachedPolicies"]) for page in attached) == 200
