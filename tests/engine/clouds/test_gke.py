@@ -24,6 +24,7 @@ from tests.engine.clouds.life import (
     spans,
     up_again_and_again,
 )
+from tests.engine.clouds.refusals import Refusals, releases_with_pods
 from tests.engine.conftest import eventually
 
 if TYPE_CHECKING:
@@ -126,12 +127,12 @@ def test_marketplace_walk_through(google: Google, tmp_path: Path) -> None:
 
 
 def test_fil_walk_through_on_a_bad_day(google: Google, tmp_path: Path) -> None:
-    """Pulumi.gke-fil.yaml: no stock at first, up again heals it; an upgrade; destroy."""
+    """Pulumi.gke-fil.yaml: everything fails once and there is no stock, up again heals it; an upgrade; destroy."""
     fleet = google.stack("gke-fil", tmp_path / "stack")
     change(fleet, lambda fleet: fleet.of("cluster").update(version="1.34"))
 
     # Every resource of Google's is refused once, a whole level of the graph in each `up`. After that the cluster turns out broken, and the
-    # pool.
+    # pool. Then every Helm release fails in the middle.
     fleet.faults.set(
         Fault(kind="refused", type="gcp:*", each=True),
         Fault(kind="createFailed", type=CLUSTER, message="Internal error."),
@@ -149,9 +150,12 @@ def test_fil_walk_through_on_a_bad_day(google: Google, tmp_path: Path) -> None:
             assert not nodes(google.cluster, "gpu-pool")
             google.memory.restock()  # GKE goes on asking for machines
             mended.append(POOL)
+        refusals.mend(said)
 
-    each_was_refused_once(fleet, "gcp", up_again_and_again(fleet, mend))
+    with Refusals(google.cluster.api) as refusals:
+        each_was_refused_once(fleet, "gcp", up_again_and_again(fleet, mend))
     assert mended == [CLUSTER, POOL]
+    assert sorted(refusals.refused) == releases_with_pods(fleet)
     fleet.faults.clear()
     eventually(lambda: len(nodes(google.cluster, "gpu-pool")) == 2)
     assert ready(google.cluster, "triton", "triton") == 1
