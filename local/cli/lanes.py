@@ -1,4 +1,4 @@
-"""Run jobs beside each other in a few lanes: each one's output kept and shown whole at its end, one line that says how far all are.
+"""Run jobs beside each other in a few lanes.
 
 A job is a function that runs programs through the `Runner` that it is given, so that a limit or Ctrl-C ends what it started.
 """
@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 _ORDERLY_S: Final = 120.0
 """For a program that was interrupted: a platform that a fixture stops takes a while. Then it is killed."""
 _REDRAW_S: Final = 1.0
-_LINE_S: Final = 30.0
-"""Between two lines of progress in a log."""
 
 
 class Job(Protocol):
@@ -181,31 +178,3 @@ class Lanes(Generic[J, R]):
             with self._changed:
                 self.running.pop(job.name, None)
                 self._changed.notify_all()
-
-
-class Line:
-    """The line of progress: redrawn in its place on a terminal, written again from time to time in a log."""
-
-    def __init__(self, out: IO[str] = sys.stdout) -> None:
-        self._out = out
-        self._tty = out.isatty()
-        self._drawn = False
-        self._said = time.monotonic()
-
-    def draw(self, text: str) -> None:
-        """Show ``text``."""
-        if self._tty:
-            width = shutil.get_terminal_size().columns - 1
-            self._out.write(f"\r\x1b[K{text[:width]}")
-            self._drawn = True
-        elif time.monotonic() - self._said >= _LINE_S:
-            self._said = time.monotonic()
-            self._out.write(text + "\n")
-        self._out.flush()
-
-    def hide(self) -> None:
-        """Make room for other output."""
-        if self._drawn:
-            self._out.write("\r\x1b[K")
-            self._drawn = False
-        self._out.flush()

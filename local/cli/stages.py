@@ -28,6 +28,8 @@ class Stage:
     """Whether it is taken before all others where stages run beside each other: the longest one decides when the whole ends."""
     nice: int = 5
     """A stage in which real servers answer real clients goes before those that only compute."""
+    is_told: bool = False
+    """Whether what it prints is passed on as it comes, beside the others' progress: it tells itself how far it is and how long it takes."""
     ports: int = 2000
     """Where its tests look for free port offsets (tests/conftest.py): stages that run beside each other must not take each other's."""
 
@@ -38,6 +40,7 @@ TOOLS: Final = Stage(
     commands=(("local.toolchain", "ensure"), ("local.images", "build")),
     first=True,
     nice=0,
+    is_told=True,
 )
 """Before the tests that use them, so that no test's time limit has to hold a build from source."""
 

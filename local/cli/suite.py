@@ -19,14 +19,15 @@ import signal
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from local.cli import suite_watch
 from local.cli.errors import Terminated
-from local.cli.lanes import Lanes, Line, Runner
+from local.cli.lanes import Lanes, Runner
+from local.cli.outcomes import Outcome, read_report, report
+from local.cli.screen import Screen
 from local.cli.stages import STAGES, TOOLS, Stage
 from local.paths import cache_root
 from local.progress import duration
@@ -46,36 +47,6 @@ _MYPY_CACHES: Final = 2
 """Kept: each has 300 MB, and who goes to and fro between two branches should not pay each time."""
 _LANES_KIB: Final = 7 * 2**20
 """Memory for two platforms, the servers of the unit tests and the engines."""
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What became of a stage."""
-
-    name: str
-    seconds: float = 0.0
-    passed: int = 0
-    failed: int = 0
-    skips: list[tuple[str, str]] = field(default_factory=list)
-    """Test and reason."""
-    is_bad: bool = False
-    note: str = ""
-
-
-def read_report(file: Path, outcome: Outcome) -> None:
-    """Add what pytest's JUnit report says to ``outcome``."""
-    for case in ET.parse(file).getroot().iter("testcase"):  # noqa: S314 (pytest wrote it a moment ago)
-        name = f"{case.get('classname', '')}::{case.get('name', '')}"
-        skipped = case.find("skipped")
-        if skipped is not None:
-            if skipped.get("type") != "pytest.xfail":
-                outcome.skips.append((name, skipped.get("message") or "no reason given"))
-            else:
-                outcome.passed += 1
-        elif case.find("failure") is not None or case.find("error") is not None:
-            outcome.failed += 1
-        else:
-            outcome.passed += 1
 
 
 def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
@@ -220,29 +191,29 @@ def status(lanes: Lanes[Stage, Outcome], suite: Suite, chosen: Sequence[Stage], 
 
 def run_stages(suite: Suite, chosen: Sequence[Stage], lanes: int) -> list[Outcome]:
     """Run the stages in so many lanes; what became of each, in their own order."""
-    began, line = time.monotonic(), Line()
+    began, screen = time.monotonic(), Screen()
 
     def show(stage: Stage, outcome: Outcome) -> None:
         if suite.is_shown_at_once:
             return
-        line.hide()
-        took = duration(outcome.seconds)
-        print(f"\n=== {stage.name}: {stage.about}: {'FAILED' if outcome.is_bad else 'ok'}, {took}", flush=True)
-        with suite.log(stage).open("rb") as log:
-            shutil.copyfileobj(log, sys.stdout.buffer)
-        sys.stdout.flush()
+        verdict = "FAILED" if outcome.is_bad else "ok"
+        screen.end(f"=== {stage.name}: {stage.about}: {verdict}, {duration(outcome.seconds)}", suite.log(stage))
 
     work: Lanes[Stage, Outcome] = Lanes(count=lanes, work=suite.run, show=show)
     order = chosen if lanes == 1 else sorted(chosen, key=lambda stage: not stage.first)
 
     def tick() -> None:
-        if not suite.is_shown_at_once:
-            line.draw(status(work, suite, chosen, began))
+        if suite.is_shown_at_once:
+            return
+        for stage in chosen:
+            if stage.is_told and stage.name in work.running:
+                screen.follow(suite.log(stage))
+        screen.draw(status(work, suite, chosen, began))
 
     try:
         work.run(order, tick, suite.runner)
     finally:
-        line.hide()
+        screen.hide()
     return [work.results[stage.name] for stage in chosen if stage.name in work.results]
 
 
@@ -267,36 +238,6 @@ def stop_leftovers(environment: Mapping[str, str], home: Path) -> str | None:
             platform.stop()
             left.append(state.name)
     return f"stopped what tests left running: {', '.join(left)}" if left else None
-
-
-def report(outcomes: Sequence[Outcome], seconds: float) -> str:
-    """The end of the run: skips with their reasons, a line a stage, the counts last."""
-    lines = [""]
-    skips = [(reason, test) for outcome in outcomes for test, reason in outcome.skips]
-    if skips:
-        reasons: dict[str, list[str]] = {}
-        for reason, test in skips:
-            reasons.setdefault(reason, []).append(test)
-        lines.append("Skipped:")
-        for reason, tests in sorted(reasons.items()):
-            more = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
-            lines.append(f"  {tests[0]}{more}: {reason}")
-    else:
-        lines.append("Nothing was skipped.")
-    for outcome in outcomes:
-        verdict = "FAILED" if outcome.is_bad else "ok"
-        counts = f"{outcome.passed} passed, {outcome.failed} failed, {len(outcome.skips)} skipped"
-        note = f"  ({outcome.note})" if outcome.note else ""
-        lines.append(f"  {outcome.name:<11} {verdict:<7} {counts:<36} {duration(outcome.seconds):>12}{note}")
-    passed, failed, skipped = (
-        sum(outcome.passed for outcome in outcomes),
-        sum(outcome.failed for outcome in outcomes),
-        sum(len(outcome.skips) for outcome in outcomes),
-    )
-    bad = [outcome.name for outcome in outcomes if outcome.is_bad]
-    end = f"; FAILED: {', '.join(bad)}" if bad else ""
-    lines.append(f"{passed} passed, {failed} failed, {skipped} skipped in {duration(seconds)}{end}")
-    return "\n".join(lines)
 
 
 def choose(names: Sequence[str] | None, *, quick: bool) -> list[Stage]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.settings import Settings
-from local.cli import bootstrap, own_cluster, suite, verify
+from local.cli import bootstrap, outcomes, own_cluster, suite, verify
 from local.cli.errors import CommandError
 from local.cli.session import Session, loopback_without_proxy
 from local.cli.up import exclusive, exports
@@ -145,13 +145,13 @@ REPORT = """<testsuites><testsuite>
 
 def test_suite_counts_and_says_what_was_skipped_and_why(tmp_path: Path) -> None:
     (tmp_path / "r.xml").write_text(REPORT)
-    outcome = suite.Outcome(name="unit", is_bad=True)
-    suite.read_report(tmp_path / "r.xml", outcome)
+    outcome = outcomes.Outcome(name="unit", is_bad=True)
+    outcomes.read_report(tmp_path / "r.xml", outcome)
     assert (outcome.passed, outcome.failed, outcome.skips) == (2, 2, [("a::left", "no tool")])
-    text = suite.report([outcome, suite.Outcome(name="lint")], 61)
+    text = outcomes.report([outcome, outcomes.Outcome(name="lint")], 61)
     assert "a::left: no tool" in text
     assert text.splitlines()[-1] == "2 passed, 2 failed, 1 skipped in 1 min 01 s; FAILED: unit"
-    assert "Nothing was skipped." in suite.report([suite.Outcome(name="lint")], 1)
+    assert "Nothing was skipped." in outcomes.report([outcomes.Outcome(name="lint")], 1)
 
 
 def test_tests_see_nothing_of_the_users_clusters_and_clouds(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from local.cli import suite, suite_watch
-from local.cli.lanes import Lanes, Line, Runner
+from local.cli import outcomes, suite, suite_watch
+from local.cli.lanes import Lanes, Runner
+from local.cli.screen import Line, Screen
 from local.cli.stages import STAGES, Stage
 from tests.conftest import ROOT
 
@@ -122,6 +123,20 @@ def test_the_line_is_redrawn_on_a_terminal_and_rare_in_a_log() -> None:
     assert log.getvalue() == ""
 
 
+def test_what_a_stage_prints_is_shown_once(tmp_path: Path) -> None:
+    out, log = io.StringIO(), tmp_path / "tools.log"
+    screen = Screen(out)
+    screen.follow(log)
+    log.write_text("build of kubernetes ... (about 6 min)\nbuild of kub")
+    screen.follow(log)
+    screen.follow(log)
+    assert out.getvalue() == "build of kubernetes ... (about 6 min)\n"
+    with log.open("a") as file:
+        file.write("ernetes: done\nlast")
+    screen.end("=== tools: ok", log)
+    assert out.getvalue().split("\n", 1)[1] == "\n=== tools: ok\nbuild of kubernetes: done\nlast"
+
+
 TESTS = """
 import pytest
 
@@ -191,8 +206,8 @@ def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_state_of_all_is_one_line(tmp_path: Path) -> None:
     chosen = [stage for stage in STAGES if stage.name in {"lint", "unit", "e2e"}]
     it = suite.Suite(environment={}, folder=tmp_path, runner=Runner(), is_shown_at_once=False)
-    lanes = Lanes[Stage, suite.Outcome](count=2, work=it.run, show=lambda *_: None)
-    lanes.results["lint"] = suite.Outcome(name="lint", is_bad=True)
+    lanes = Lanes[Stage, outcomes.Outcome](count=2, work=it.run, show=lambda *_: None)
+    lanes.results["lint"] = outcomes.Outcome(name="lint", is_bad=True)
     lanes.running |= {"unit": 0.0, "e2e": 0.0}
     it.progress(chosen[1]).write_text("3 1 9 test_x\n")
     assert suite.status(lanes, it, chosen, 0.0).split("] ")[1] == "lint FAILED | unit 3/9, 1 failed (test_x) | e2e"
