@@ -19,7 +19,7 @@ from pulumi.provider.server import ProviderServicer
 
 from local.plugins.kubernetes import VERSION, manifests
 from local.plugins.kubernetes.helm_cli import Helm, HelmError, Location, template_arguments
-from local.plugins.kubernetes.helm_release import merge
+from local.plugins.kubernetes.helm_inputs import merge
 from local.plugins.kubernetes.naming import SKIP_AWAIT, kind_of
 from local.plugins.kubernetes.provider import Provider, ProviderError
 

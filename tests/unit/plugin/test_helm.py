@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.plugins.kubernetes import helm_release
+from local.plugins.kubernetes import helm_inputs, helm_release
 from local.plugins.kubernetes.config import Config
 from local.plugins.kubernetes.helm_cli import (
     Action,
@@ -77,13 +77,13 @@ def test_values_are_merged_as_helm_merges(tmp_path: Path) -> None:
         "valueYamlFiles": [Asset((("path", str(file)),)), Asset((("text", "a: {d: 4}"),))],
         "values": {"a": {"b": Secret(9), "c": None}, "list": [3], "note": Asset((("text", "read"),))},
     }
-    assert helm_release.chart_values(inputs) == {"a": {"b": 9, "c": None, "d": 4}, "list": [3], "kept": True, "note": "read"}
+    assert helm_inputs.chart_values(inputs) == {"a": {"b": 9, "c": None, "d": 4}, "list": [3], "kept": True, "note": "read"}
 
 
 @pytest.mark.parametrize("text", ["- a list", "not: [closed"])
 def test_bad_values_files_are_named(text: str) -> None:
     with pytest.raises(ProviderError, match="valueYamlFiles"):
-        helm_release.chart_values({"valueYamlFiles": [Asset((("text", text),))]})
+        helm_inputs.chart_values({"valueYamlFiles": [Asset((("text", text),))]})
 
 
 def test_checksum_follows_content_and_nothing_else(tmp_path: Path) -> None:
@@ -91,16 +91,16 @@ def test_checksum_follows_content_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name / "templates").mkdir(parents=True)
         (tmp_path / name / "Chart.yaml").write_text("name: x")
         (tmp_path / name / "templates" / "a.yaml").write_text("a: 1")
-    first = helm_release.folder_checksum(tmp_path / "one")
-    assert first == helm_release.folder_checksum(tmp_path / "two")
+    first = helm_inputs.folder_checksum(tmp_path / "one")
+    assert first == helm_inputs.folder_checksum(tmp_path / "two")
     (tmp_path / "two" / "templates" / "a.yaml").write_text("a: 2")
-    assert first != helm_release.folder_checksum(tmp_path / "two")
+    assert first != helm_inputs.folder_checksum(tmp_path / "two")
     (tmp_path / "one" / "templates" / "a.yaml").rename(tmp_path / "one" / "templates" / "b.yaml")
-    assert first != helm_release.folder_checksum(tmp_path / "one")
+    assert first != helm_inputs.folder_checksum(tmp_path / "one")
 
 
 def test_action_of_inputs() -> None:
-    action = helm_release.action(
+    action = helm_inputs.action(
         {
             "name": "x",
             "namespace": "n",
@@ -116,7 +116,7 @@ def test_action_of_inputs() -> None:
     assert not action.wait_for_jobs
     assert action.max_history == 2
     assert action.where.password == "p"
-    assert action.labels[0][0] == helm_release.OWNER_LABEL
+    assert action.labels[0][0] == helm_inputs.OWNER_LABEL
 
 
 def fake_helm(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Helm:
