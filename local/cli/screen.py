@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ class Line:
 class Screen:
     """Output of stages above the line of progress; each piece once. Its methods may be called from any thread."""
 
-    def __init__(self, out: IO[str] = sys.stdout) -> None:
+    def __init__(self, out: TextIO = sys.stdout) -> None:
         self._out = out
         self._line = Line(out)
         self._read: dict[Path, int] = {}
@@ -85,5 +85,7 @@ class Screen:
     def _write(self, heading: str, text: str) -> None:
         if heading or text:
             self._line.hide()
-            self._out.write(heading + text)
+            # A terminal of another encoding must not end the run for a letter that a test has printed.
+            encoding = self._out.encoding or "utf-8"
+            self._out.write((heading + text).encode(encoding, "backslashreplace").decode(encoding))
             self._out.flush()

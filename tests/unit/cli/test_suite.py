@@ -137,6 +137,13 @@ def test_what_a_stage_prints_is_shown_once(tmp_path: Path) -> None:
     assert out.getvalue().split("\n", 1)[1] == "\n=== tools: ok\nbuild of kubernetes: done\nlast"
 
 
+def test_a_letter_that_the_terminal_lacks_ends_nothing(tmp_path: Path) -> None:
+    out, log = io.TextIOWrapper(io.BytesIO(), encoding="ascii"), tmp_path / "unit.log"
+    log.write_bytes("1 → 2 \xff".encode() + b"\xff\n")
+    Screen(out).end("=== unit: ok", log)
+    assert out.buffer.getvalue().decode() == "\n=== unit: ok\n1 \\u2192 2 \\xff\\ufffd\n"
+
+
 TESTS = """
 import pytest
 
