@@ -19,36 +19,16 @@ _GRACE_S: Final = 20.0
 """A Helm that is asked to stop takes back what it has begun."""
 
 
-def orphans(home: Path) -> list[int]:
+def orphans(home: Path) -> dict[int, list[bytes]]:
     """What an engine with PULUMI_HOME ``home`` left when it was killed: plugins, language hosts, dynamic providers, a plugin's Helm.
 
     A Helm that upgrades is asked to stop when its plugin dies, and goes on for a while: beside it, another one would put things there that
     the first takes away, and the other way round. A user's own Helm is none of them. Those that still have a living pulumi above them
     are not among them either. Empty where there is no /proc.
+
+    Returns:
+        The words of their command lines, by their process numbers.
     """
-    return list(_found(home))
-
-
-def end_orphans(home: Path) -> int:
-    """End what `orphans` finds, politely and then for sure; returns how many there were.
-
-    A Helm that installs is killed before all others (local/plugins/kubernetes/helm_cli.py says why): its plugin would ask it to stop.
-    """
-    left = _found(home)
-    for pid, words in left.items():
-        if b"install" in words and _is_plugins_helm(pid, words):
-            _signal(pid, signal.SIGKILL)
-    count, deadline = len(left), time.monotonic() + _GRACE_S
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in left:
-            _signal(pid, number)
-        while number == signal.SIGTERM and (left := _found(home)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    return count
-
-
-def _found(home: Path) -> dict[int, list[bytes]]:
-    """The words of their command lines by their numbers."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -62,6 +42,24 @@ def _found(home: Path) -> dict[int, list[bytes]]:
         if (any(_HELPER.search(word) for word in words) or _is_plugins_helm(pid, words)) and not _has_engine(pid):
             found[pid] = words
     return found
+
+
+def end_orphans(home: Path) -> int:
+    """End what `orphans` finds, politely and then for sure; returns how many there were.
+
+    A Helm that installs is killed before all others (local/plugins/kubernetes/helm_cli.py says why): its plugin would ask it to stop.
+    """
+    left = orphans(home)
+    for pid, words in left.items():
+        if b"install" in words and _is_plugins_helm(pid, words):
+            _signal(pid, signal.SIGKILL)
+    count, deadline = len(left), time.monotonic() + _GRACE_S
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in left:
+            _signal(pid, number)
+        while number == signal.SIGTERM and (left := orphans(home)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    return count
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

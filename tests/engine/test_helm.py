@@ -7,20 +7,19 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
-from pulumi import automation as auto
 
 from local.plugins.kubernetes.client import ApiError, Client
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Stack, eventually
-from tests.engine.kubelet import image_missing, kubelet, plugin_processes, pulumi_process, ready
+from tests.engine.kubelet import image_missing, kubelet, plugin_processes, ready
 from tests.engine.stacks import PROJECT, TEMPLATE_STACK
+from tests.engine.stops import stop_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,20 +217,7 @@ def stopped_install(stack: Callable[[Callable[[], None]], Stack], kube: Client, 
         k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values={"replicas": 1}, timeout=300, atomic=True)
 
     it = stack(program)
-    caught: list[Exception] = []
-
-    def run() -> None:
-        try:
-            it.up()
-        except auto.CommandError as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    eventually(lambda: bool(kube.list(DEPLOYMENT, space)))
-    os.kill(pulumi_process(), number)
-    thread.join(60)
-    assert caught
+    stop_up(it, number, lambda: bool(kube.list(DEPLOYMENT, space)))
     return it
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
-from pulumi import automation as auto
 
 from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, POD, Stack, deployment, eventually
-from tests.engine.kubelet import crashing, image_missing, kubelet, plugin_processes, pulumi_process, ready, set_status
+from tests.engine.kubelet import crashing, image_missing, kubelet, plugin_processes, ready, set_status
+from tests.engine.stops import stop_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,21 +138,7 @@ def test_stopped_update_ends_at_once_and_the_next_one_goes_on(
         k8s.apps.v1.Deployment("web", **deployment(space, replicas=1), opts=pulumi.ResourceOptions(depends_on=[first]))
 
     it = stack(program)
-    caught: list[Exception] = []
-
-    def run() -> None:
-        try:
-            it.up()
-        except auto.CommandError as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    eventually(lambda: bool(kube.list(DEPLOYMENT, space)))
-    os.kill(pulumi_process(), number)
-    thread.join(60)
-    assert not thread.is_alive()
-    assert caught
+    stop_up(it, number, lambda: bool(kube.list(DEPLOYMENT, space)))
     eventually(lambda: not plugin_processes(engine_environment))
     it.cli("cancel", "--yes", check=False)  # a killed engine leaves its lock
     with kubelet(kube, space, ready):
