@@ -1,4 +1,4 @@
-"""Pulumi as this project runs it: which CLI with which companions, its home and backend, healing after a kill, running it in sight."""
+"""The Pulumi CLI as this project runs it: its companions, its home, its backend, its output."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from local.cli import releases
-from local.cli.backend import PROJECT, STACK, Pending, StackLock, has_nothing_pending, is_selected, locks, repair, without_pending
+from local.cli.backend import STACK, is_selected, repair
 from local.cli.errors import CommandError, Terminated
-from local.cli.orphans import end_orphans
 from local.plugins import language_python
 
 if TYPE_CHECKING:
@@ -25,20 +23,6 @@ if TYPE_CHECKING:
 
     from local.progress import TerminalReporter
     from local.toolchain import Toolchain
-
-__all__ = [
-    "COMPANIONS",
-    "PASSPHRASE",
-    "PROJECT",
-    "STACK",
-    "Pending",
-    "Pulumi",
-    "StackLock",
-    "assemble",
-    "locks",
-    "repair",
-    "without_pending",
-]
 
 COMPANIONS: Final = ("pulumi-language-python-exec", "pulumi-resource-pulumi-python")
 """Scripts that must lie beside the CLI: the runner of Python programs and the host of dynamic providers."""
@@ -154,52 +138,6 @@ class Pulumi:
             reporter.note(text)
         if not is_selected(Path(self.environment["PULUMI_HOME"]), self.project, self.backend, self.stack):
             self.run("stack", "select", "--create", self.stack)
-
-    def heal(self, reporter: TerminalReporter) -> None:
-        """Undo what a killed run left: its lock, and operations that nobody knows the end of.
-
-        Raises:
-            CommandError: another Pulumi works on the stack right now.
-        """
-        self._free(reporter)
-        if has_nothing_pending(self.backend, self.stack):
-            return
-        cleared, operations = without_pending(json.loads(self.run("stack", "export").stdout))
-        if not operations:
-            return
-        for one in operations:
-            reporter.note(f"An earlier run was killed while {one.kind} {one.name}: `pulumi up` settles it")
-        releases.remove(operations, self.environment, reporter)
-        file = self.backend / f"healed-{os.getpid()}.json"
-        file.write_text(json.dumps(cleared), encoding="utf-8")
-        try:
-            self.run("stack", "import", "--force", "--file", str(file))
-        finally:
-            file.unlink(missing_ok=True)
-        if any(one.kind == "deleting" for one in operations):
-            # What is gone may still be in the state: an update would be told that its namespace is not found.
-            reporter.note("Looking what a killed destroy had deleted already")
-            if self.show(reporter, "refresh", "--yes", "--skip-preview", "--stack", self.stack):
-                message = "`pulumi refresh` failed after a run that was killed; its messages are above. Run the same command again."
-                raise CommandError(message)
-
-    def _free(self, reporter: TerminalReporter) -> None:
-        """Remove the lock of a run that was killed, and what still goes on of it. Raises CommandError when it was not killed."""
-        held = locks(self.backend, self.stack)
-        for lock in held:
-            if not lock.is_stale():
-                message = (
-                    f"Stack {self.stack} is held by process {lock.pid} on {lock.host}: another pulumi works on it and two at once would "
-                    f"spoil its state. Wait for it, or end it; if it is no Pulumi, delete {lock.file}."
-                )
-                raise CommandError(message)
-        # They would go on with what they were told, beside this run.
-        ended = end_orphans(Path(self.environment["PULUMI_HOME"]))
-        if ended:
-            reporter.note(f"An earlier run was killed: ended {ended} of its helper processes")
-        for lock in held:
-            reporter.note(f"An earlier run was killed: removing its lock on stack {self.stack}")
-            lock.file.unlink(missing_ok=True)
 
     def outputs(self) -> dict[str, Any]:
         """Outputs of the stack; empty before the first `up`."""

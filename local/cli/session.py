@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from local import paths
 from local.cli.errors import CommandError
-from local.cli.pulumi import PASSPHRASE, STACK, Pulumi
+from local.cli.backend import STACK
+from local.cli.pulumi import PASSPHRASE, Pulumi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,6 +21,7 @@ import yaml
 from components.versions import RCLONE_IMAGE
 from local.cli import kubernetes_plugin, own_cluster, verify
 from local.cli.errors import CommandError
+from local.cli.heal import heal
 from local.cli.pulumi import Pulumi, assemble
 from local.cli.session import OWN_CLUSTER_TOOLS, Session
 from local.progress import duration
@@ -294,7 +295,7 @@ def prepare(
     pulumi = session.pulumi(cli, added)
     plugin = kubernetes_plugin.ensure(pulumi, session.pulumi_home, reporter)
     pulumi.select(reporter)
-    pulumi.heal(reporter)
+    heal(pulumi, reporter)
     return pulumi, plugin
 
 

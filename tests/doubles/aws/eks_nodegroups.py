@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.aws import delays
-from tests.doubles.aws.eks_rules import VERSIONS, EksError, check_node_group, node_problem
+from tests.doubles.aws.eks_rules import VERSIONS, EksError, check_node_group
 from tests.doubles.aws.eks_things import Base, Cluster, Thing, now
+
+if TYPE_CHECKING:
+    from tests.doubles.aws.eks_rules import Region
+
+_NODE_POLICIES: Final = (
+    ("AmazonEKSWorkerNodePolicy",),
+    ("AmazonEC2ContainerRegistryPullOnly", "AmazonEC2ContainerRegistryReadOnly"),
+)
+_LAYERS: Final = ("com.amazonaws.{region}.ecr.api", "com.amazonaws.{region}.ecr.dkr", "com.amazonaws.{region}.s3")
 
 
 class NodeGroups(Base):
@@ -140,3 +149,46 @@ class NodeGroups(Base):
         if group.during != "DELETING":
             group.change("DELETING", self.due(delays.NODE_GROUP_DELETE), "DELETED")
         return said
+
+
+def node_problem(region: Region, cluster: Cluster, said: dict[str, Any], template: Any) -> str | None:
+    """Why nodes of a group would never join; None where they do."""
+    policies = region.policies(region.role(said["nodeRole"]))
+    for names in _NODE_POLICIES:
+        if not policies & set(names):
+            return f"Instances failed to join the kubernetes cluster: the node role lacks {names[0]}"
+    cni = "AmazonEKS_CNI_Policy" in policies or any(addon.said.get("serviceAccountRoleArn") for addon in cluster.addons.values())
+    addon = cluster.addons.get("vpc-cni")
+    if not cluster.said["bootstrapSelfManagedAddons"] and (addon is None or addon.status not in ("ACTIVE", "CREATING", "UPDATING")):
+        return "Instances failed to join the kubernetes cluster: there is no network plugin"
+    if not cni:
+        return "Instances failed to join the kubernetes cluster: the network plugin has no role"
+    if template is not None:
+        data = template.get_version(said["launchTemplate"]["version"]).data
+        groups = data.get("SecurityGroupIds") or [
+            group for item in data.get("NetworkInterfaces") or [] for group in item.get("Groups") or []
+        ]
+        if groups and cluster.said["resourcesVpcConfig"]["clusterSecurityGroupId"] not in groups:
+            return "Instances failed to join the kubernetes cluster: the launch template's security groups leave the cluster's out"
+    for subnet in said["subnets"]:
+        if not _way_out(region, subnet):
+            return f"Instances failed to join the kubernetes cluster: {subnet} has no way out, and no endpoints in its place"
+    return None
+
+
+def _way_out(region: Region, subnet: str) -> bool:
+    """Whether a node in ``subnet`` reaches image registries: by a default route to something that is there, or by endpoints."""
+    ec2 = region.ec2
+    vpc = next(zone[subnet] for zone in ec2.subnets.values() if subnet in zone).vpc_id
+    tables = [table for table in ec2.route_tables.values() if table.vpc_id == vpc]
+    table = next((item for item in tables if subnet in item._associations.values()), None)
+    table = table or next((item for item in tables if item.main_association_id), None)
+    for route in [] if table is None else table.routes:
+        if route.destination_cidr_block == "0.0.0.0/0":
+            nat = route.nat_gateway
+            if nat is not None and nat.state == "available":
+                return True
+            if route.gateway is not None and nat is None:
+                return True
+    services = {item.service_name for item in ec2.vpc_end_points.values() if item.vpc_id == vpc and item.state != "deleted"}
+    return all(layer.replace("{region}", region.name) in services for layer in _LAYERS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.doubles.gcp.expand import NEVER
 from tests.doubles.gcp.kinds import Context, Kind, saying, saying_but_gone
-from tests.doubles.gcp.memory import GoogleError
+from tests.doubles.gcp.session import GoogleError
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.gcp import delays
-from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, fingerprint, finishes, handles, invalid
+from tests.doubles.gcp.session import PROJECT_NUMBER, GoogleError, Session, fingerprint, finishes, handles, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

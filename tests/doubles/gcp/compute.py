@@ -6,7 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.gcp import delays
-from tests.doubles.gcp.memory import GoogleError, Session, fingerprint, finishes, handles, invalid
+from tests.doubles.gcp.session import GoogleError, Session, fingerprint, finishes, handles, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -11,12 +11,14 @@ import ipaddress
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tests.doubles.gcp import delays
 from tests.doubles.gcp.accounts import identity_pool
 from tests.doubles.gcp.compute import is_region, is_zone, network_name, region_of, relative, subnetwork_name, zones
-from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, finishes, handles, invalid
+from tests.doubles.gcp.operations import URL, begin
+from tests.doubles.gcp.pools import change_autoscaling, forget_nodes, new_pool, pool_is_up
+from tests.doubles.gcp.session import PROJECT_NUMBER, GoogleError, Session, finishes, handles, invalid
 from tests.doubles.gcp.stores import may_use_key
 from tests.doubles.gcp.versions import VERSIONS, minor, resolve_version
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from tests.doubles.gcp.api import Body
 
-URL: Final = "https://container.googleapis.com/v1/"
 CREATE_S: Final = delays.CLUSTER_CREATE
 UPDATE_S: Final = delays.CLUSTER_UPDATE
 UPGRADE_S: Final = delays.CLUSTER_UPGRADE
@@ -36,33 +37,6 @@ _NAME: Final = re.compile(r"^[a-z](?:[-a-z0-9]{0,38}[a-z0-9])?$")
 CONTROL_PLANE: Final = "cluster.json"
 """File in the run's folder that says where the control plane is that stands in for every cluster's (``server``, ``authority``). Without it
 a cluster has an address where nobody is."""
-
-
-def operation_body(session: Session, name: str) -> Body:
-    """An operation of GKE's."""
-    item = session.operations[name]
-    parts = item["target"].split("/")
-    body = {
-        "name": name,
-        "operationType": item["what"],
-        "status": "DONE" if item["done"] else "RUNNING",
-        "targetLink": URL + item["target"],
-        "location": parts[3],
-    }
-    if item["error"]:
-        body["error"] = item["error"]
-    return body
-
-
-def begin(session: Session, what: str, cluster: str, target: str, seconds: float, then: str, **more: Any) -> Body:  # noqa: PLR0917
-    """Start something at a cluster, which must have nothing else under way that it could not stand."""
-    for name in session.running(cluster):
-        raise GoogleError(400, f"Cluster is running incompatible operation {name}.", "failedPrecondition")
-    if target == cluster:
-        for pool in session.below(cluster):
-            for name in session.running(pool):
-                raise GoogleError(400, f"Cluster is running incompatible operation {name}.", "failedPrecondition")
-    return operation_body(session, session.begin(what, target, seconds, then=then, **more))
 
 
 # --- making one
@@ -164,7 +138,6 @@ def _check_features(session: Session, project: str, body: Body) -> None:
 def create_cluster(session: Session, parameters: Mapping[str, str], body: Body) -> Body:
     """Make a cluster with its first pool."""
     from tests.doubles.gcp.pool_rules import check_pool  # noqa: PLC0415  # they need what is above
-    from tests.doubles.gcp.pools import new_pool  # noqa: PLC0415  # they need what is above
 
     cluster = body["cluster"]
     _, project, _, location = parameters["parent"].split("/")
@@ -257,8 +230,6 @@ def _reached(session: Session, cluster: Body) -> Body:
 @finishes
 def cluster_is_made(session: Session, operation: Body) -> None:
     """A new cluster, with its pools."""
-    from tests.doubles.gcp.pools import pool_is_up  # noqa: PLC0415  # it needs this module
-
     name = operation["target"]
     cluster = session.things[name]
     if operation.get("failing"):
@@ -281,8 +252,6 @@ def cluster_is_changed(session: Session, operation: Body) -> None:
 @finishes
 def cluster_is_gone(session: Session, operation: Body) -> None:
     """A cluster, its pools and their nodes."""
-    from tests.doubles.gcp.pools import forget_nodes  # noqa: PLC0415  # it needs this module
-
     for pool in session.below(operation["target"]):
         forget_nodes(session, pool)
         session.things.pop(pool)
@@ -338,8 +307,6 @@ def update_cluster(session: Session, parameters: Mapping[str, str], body: Body) 
         raise invalid(f"Exactly one update can be requested at a time, not {desired}.")
     key, value = desired[0], update[desired[0]]
     if key == "desiredNodePoolAutoscaling":
-        from tests.doubles.gcp.pools import change_autoscaling  # noqa: PLC0415  # it needs this module
-
         return change_autoscaling(session, name, update["desiredNodePoolId"], value)
     if key == "desiredMasterVersion":
         return _upgrade(session, name, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.doubles.gcp.compute import ZONES
-from tests.doubles.gcp.memory import PROJECT_NUMBER
+from tests.doubles.gcp.session import PROJECT_NUMBER
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:

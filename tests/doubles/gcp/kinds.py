@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.gcp.api import document
 from tests.doubles.gcp.expand import expand, pick
-from tests.doubles.gcp.memory import GoogleError
+from tests.doubles.gcp.session import GoogleError
 from tests.doubles.provider import DoubleError, InitFailed
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,7 @@ from tests.doubles.gcp.api import document
 from tests.doubles.gcp.compute import relative
 from tests.doubles.gcp.expand import NEVER, expand
 from tests.doubles.gcp.kinds import ComputeKind, Context, Kind, refused, saying, saying_but_gone
-from tests.doubles.gcp.memory import GoogleError
+from tests.doubles.gcp.session import GoogleError
 from tests.doubles.provider import DoubleError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tests.doubles.provider import Props
 
 _PLACE: Final = {"project": NEVER, "region": NEVER, "deletionPolicy": NEVER}
+_ROUTER_LOCKS: Final[dict[tuple[str, ...], threading.Lock]] = {}
+_GUARD: Final = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class NatKind(Kind):
 
     def _write(self, context: Context, parameters: dict[str, str], name: str, nat: Body | None, *, new: bool = False) -> None:
         # Two NATs of one router are two resources, and each writes the whole list.
-        with _one_at_a_time(context, parameters):
+        with _one_at_a_time(parameters):
             router = context.ask("compute.routers.get", parameters)
             there = router.get("nats", [])
             if new and any(item["name"] == name for item in there):
@@ -101,10 +104,10 @@ class NatKind(Kind):
             self._write(context, parameters, name, None)
 
 
-def _one_at_a_time(context: Context, parameters: Mapping[str, str]) -> Any:
-    from tests.doubles.gcp.plugin import mutex  # noqa: PLC0415  # the plugin has the locks, and imports this
-
-    return mutex("router", *parameters.values())
+def _one_at_a_time(parameters: Mapping[str, str]) -> threading.Lock:
+    """The provider's own lock of what two resources would write at once."""
+    with _GUARD:
+        return _ROUTER_LOCKS.setdefault(tuple(parameters.values()), threading.Lock())
 
 
 @dataclass(frozen=True, kw_only=True)

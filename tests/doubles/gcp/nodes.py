@@ -14,7 +14,7 @@ from tests.doubles.gcp import machines
 
 if TYPE_CHECKING:
     from tests.doubles.gcp.api import Body
-    from tests.doubles.gcp.memory import Session
+    from tests.doubles.gcp.session import Session
 
 POOL_LABEL: Final = "cloud.google.com/gke-nodepool"
 GPU: Final = "nvidia.com/gpu"

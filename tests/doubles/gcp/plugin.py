@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tests.doubles.gcp import account_kinds, cluster_kinds, functions, network_kinds, pool_kinds, shapes, store_kinds
 from tests.doubles.gcp.expand import Unmapped
 from tests.doubles.gcp.kinds import Context
-from tests.doubles.gcp.memory import Google, GoogleError
+from tests.doubles.gcp.memory import Google
+from tests.doubles.gcp.session import GoogleError
 from tests.doubles.install import sdk_version
 from tests.doubles.provider import UNKNOWN, Call, Checked, Double, DoubleError, Found, Props, World, has_unknown
 
@@ -25,23 +25,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     for kind in (*network_kinds.KINDS, *account_kinds.KINDS, *store_kinds.KINDS, cluster_kinds.CLUSTER, pool_kinds.NODE_POOL)
 }
 _NOT_FOUND: Final = 404
-_LOCKS: dict[tuple[str, ...], threading.Lock] = {}
-_GUARD: Final = threading.Lock()
 _INDEX: Final = re.compile(r"\[\d+\]")
 _ENVIRONMENT: Final = {
     "project": ("GOOGLE_PROJECT", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT"),
     "region": ("GOOGLE_REGION", "GCLOUD_REGION", "CLOUDSDK_COMPUTE_REGION"),
     "zone": ("GOOGLE_ZONE", "GCLOUD_ZONE", "CLOUDSDK_COMPUTE_ZONE"),
 }
-
-
-@contextlib.contextmanager
-def mutex(*key: str) -> Iterator[None]:
-    """The provider's own lock of what two resources would write at once."""
-    with _GUARD:
-        lock = _LOCKS.setdefault(key, threading.Lock())
-    with lock:
-        yield
 
 
 class Gcp(Double):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from tests.doubles.gcp import machines
 from tests.doubles.gcp.accounts import known_account
 from tests.doubles.gcp.compute import is_zone, region_of
-from tests.doubles.gcp.memory import invalid
+from tests.doubles.gcp.session import invalid
 from tests.doubles.gcp.versions import VERSIONS, minor, resolve_version
 
 if TYPE_CHECKING:
     from tests.doubles.gcp.api import Body
-    from tests.doubles.gcp.memory import Session
+    from tests.doubles.gcp.session import Session
 
 _MAX_CLIENTS: Final = 48
 """Containers that may share a GPU."""

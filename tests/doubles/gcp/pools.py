@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.doubles.gcp import delays, machines, nodes
 from tests.doubles.gcp.compute import region_of
-from tests.doubles.gcp.container import URL, begin
-from tests.doubles.gcp.memory import GoogleError, Session, finishes, handles
+from tests.doubles.gcp.operations import URL, begin
 from tests.doubles.gcp.pool_rules import DEFAULT_MACHINE, GPU_TAINT, check_management, check_pool, check_scaling, check_version
+from tests.doubles.gcp.session import GoogleError, Session, finishes, handles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.doubles.gcp.compute import SMALL_S, URL, delete, keep, network_of, operation_of, region_of, relative, subnetwork_name
-from tests.doubles.gcp.memory import GoogleError, Session, handles, invalid, not_found
+from tests.doubles.gcp.session import GoogleError, Session, handles, invalid, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

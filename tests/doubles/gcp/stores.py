@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tests.doubles.gcp import delays
 from tests.doubles.gcp.accounts import has_role, policies, policy_of, set_policy
 from tests.doubles.gcp.compute import ZONES
-from tests.doubles.gcp.memory import PROJECT_NUMBER, GoogleError, Session, handles, invalid
+from tests.doubles.gcp.session import PROJECT_NUMBER, GoogleError, Session, handles, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

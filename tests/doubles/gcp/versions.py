@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.doubles.gcp.compute import region_of
-from tests.doubles.gcp.memory import Session, handles, invalid
+from tests.doubles.gcp.session import Session, handles, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from local.cli import pulumi
+from local.cli import backend, pulumi
 from local.cli.errors import CommandError, Terminated
+from local.cli.heal import heal
 from local.plugins import language_python
 from local.progress import TerminalReporter
 
@@ -37,12 +38,12 @@ def dead_pid() -> int:
 
 
 def test_no_locks_where_there_is_no_backend(tmp_path: Path) -> None:
-    assert pulumi.locks(tmp_path) == []
+    assert backend.locks(tmp_path) == []
 
 
 def test_a_dead_holder_is_stale(tmp_path: Path) -> None:
     put_lock(tmp_path, pid=dead_pid())
-    assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+    assert [lock.is_stale() for lock in backend.locks(tmp_path)] == [True]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="zombies are told by /proc")
@@ -52,10 +53,10 @@ def test_a_holder_that_was_killed_and_is_still_listed_is_stale(tmp_path: Path) -
     process = subprocess.Popen([program, "60"])
     put_lock(tmp_path, pid=process.pid)
     try:
-        assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [False]
+        assert [lock.is_stale() for lock in backend.locks(tmp_path)] == [False]
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has asked for it yet
-        assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+        assert [lock.is_stale() for lock in backend.locks(tmp_path)] == [True]
     finally:
         process.kill()
         process.wait()
@@ -63,41 +64,41 @@ def test_a_holder_that_was_killed_and_is_still_listed_is_stale(tmp_path: Path) -
 
 def test_a_number_that_went_to_another_program_is_stale(tmp_path: Path) -> None:
     put_lock(tmp_path, pid=os.getpid())  # pytest, no pulumi
-    assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+    assert [lock.is_stale() for lock in backend.locks(tmp_path)] == [True]
 
 
 def test_a_lock_of_another_machine_is_left_alone(tmp_path: Path) -> None:
     put_lock(tmp_path, pid=dead_pid(), host="elsewhere")
-    assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [False]
+    assert [lock.is_stale() for lock in backend.locks(tmp_path)] == [False]
 
 
 def test_half_written_lock_counts_as_stale(tmp_path: Path) -> None:
     put_lock(tmp_path, pid=1).write_text('{"pid": 1')
-    assert [lock.is_stale() for lock in pulumi.locks(tmp_path)] == [True]
+    assert [lock.is_stale() for lock in backend.locks(tmp_path)] == [True]
 
 
 def test_locks_of_other_stacks_are_not_ours(tmp_path: Path) -> None:
     put_lock(tmp_path, pid=1)
-    assert pulumi.locks(tmp_path, stack="prod") == []
+    assert backend.locks(tmp_path, stack="prod") == []
 
 
 def test_backend_is_readable_again_after_a_kill(tmp_path: Path) -> None:
     stacks = tmp_path / ".pulumi" / "stacks" / "triton-fleet"
     stacks.mkdir(parents=True)
-    assert pulumi.repair(tmp_path) == []
+    assert backend.repair(tmp_path) == []
     (stacks / "dev.json").write_text('{"whole": true}')
     (stacks / "dev.json.bak").write_text('{"before": true}')
     (stacks / "dev.json.attrs").touch()
     (tmp_path / ".pulumi" / "meta.yaml.attrs").touch()
-    assert pulumi.repair(tmp_path) == []
+    assert backend.repair(tmp_path) == []
     assert (stacks / "dev.json").read_text() == '{"whole": true}'
     assert list(tmp_path.rglob("*.attrs")) == []
     (stacks / "dev.json").write_text('{"who')
-    assert "cut off" in pulumi.repair(tmp_path)[0]
+    assert "cut off" in backend.repair(tmp_path)[0]
     assert (stacks / "dev.json").read_text() == '{"before": true}'
     (stacks / "dev.json").write_text("")
     (stacks / "dev.json.bak").write_text("")
-    assert pulumi.repair(tmp_path) == []  # nothing to go on with: Pulumi's own message stands
+    assert backend.repair(tmp_path) == []  # nothing to go on with: Pulumi's own message stands
 
 
 def deployment(*pending: dict[str, Any]) -> dict[str, Any]:
@@ -106,14 +107,14 @@ def deployment(*pending: dict[str, Any]) -> dict[str, Any]:
 
 def test_pending_operations_are_taken_out_and_named() -> None:
     release = {"urn": "urn:pulumi:dev::triton-fleet::t$kubernetes:helm.sh/v3:Release::kps", "inputs": {"name": "kps", "namespace": "m"}}
-    cleared, operations = pulumi.without_pending(deployment({"type": "creating", "resource": release}))
+    cleared, operations = backend.without_pending(deployment({"type": "creating", "resource": release}))
     assert cleared == {"version": 3, "deployment": {"resources": [{"urn": "urn:x"}]}}
     assert [(one.kind, one.name, one.inputs["namespace"]) for one in operations] == [("creating", "kps", "m")]
 
 
 def test_nothing_pending() -> None:
-    assert pulumi.without_pending({"version": 3, "deployment": {"resources": []}}) == ({"version": 3, "deployment": {"resources": []}}, [])
-    assert pulumi.without_pending({"version": 3, "deployment": None}) == ({"version": 3, "deployment": {}}, [])
+    assert backend.without_pending({"version": 3, "deployment": {"resources": []}}) == ({"version": 3, "deployment": {"resources": []}}, [])
+    assert backend.without_pending({"version": 3, "deployment": None}) == ({"version": 3, "deployment": {}}, [])
 
 
 def fake_cli(folder: Path, script: str) -> tuple[pulumi.Pulumi, TerminalReporter, io.StringIO]:
@@ -187,7 +188,7 @@ def test_heal_removes_the_lock_and_the_pending_operations_of_a_killed_run(tmp_pa
     )
     made, reporter, stream = fake_cli(tmp_path, script)
     lock = put_lock(made.backend, pid=dead_pid())
-    made.heal(reporter)
+    heal(made, reporter)
     assert not lock.exists()
     assert json.loads((tmp_path / "imported").read_text()) == {"deployment": {"resources": []}}
     assert "killed while creating ns" in stream.getvalue()
@@ -212,10 +213,10 @@ def noting(folder: Path) -> str:
 def test_a_state_with_nothing_pending_is_read_without_the_cli(tmp_path: Path) -> None:
     made, reporter, _ = fake_cli(tmp_path, noting(tmp_path))
     put_state(made, '{"version": 3, "checkpoint": {"latest": {"resources": []}}}')
-    made.heal(reporter)
+    heal(made, reporter)
     assert calls(tmp_path) == ""
     put_state(made, '{"version": 3, "checkpoint": {"latest": {"pending_operations": [{}]}}}')
-    made.heal(reporter)
+    heal(made, reporter)
     assert calls(tmp_path) == "stack export\n"
 
 
@@ -241,9 +242,9 @@ def test_a_stack_that_is_selected_already_is_not_selected_again(tmp_path: Path) 
 def test_heal_leaves_a_living_engine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, reporter, _ = fake_cli(tmp_path, "")
     lock = put_lock(made.backend, pid=os.getpid())
-    monkeypatch.setattr(pulumi.StackLock, "is_stale", lambda _: False)
-    with pytest.raises(CommandError, match=f"held by process {os.getpid()}"):
-        made.heal(reporter)
+    monkeypatch.setattr(backend.StackLock, "is_stale", lambda _: False)
+    with pytest.raises(CommandError, match=f"locked by process {os.getpid()}"):
+        heal(made, reporter)
     assert lock.exists()
 
 

@@ -10,7 +10,8 @@ import pytest
 from tests.doubles import nodes
 from tests.doubles.clock import Clock
 from tests.doubles.gcp import machines
-from tests.doubles.gcp.memory import Google, GoogleError
+from tests.doubles.gcp.memory import Google
+from tests.doubles.gcp.session import GoogleError
 
 if TYPE_CHECKING:
     from pathlib import Path
