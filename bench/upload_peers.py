@@ -14,13 +14,12 @@ import shutil
 import ssl
 import subprocess
 import sys
-import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.servers import free_port, listens
+from tests.servers import eventually, free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -115,18 +114,14 @@ def gcs_server(program: Path, home: Path) -> Generator[Server]:
     command: list[str | Path] = [program, "-scheme", "https", "-host", "127.0.0.1", "-port", str(port), "-external-url", endpoint]
     command += ["-public-host", f"127.0.0.1:{port}", "-backend", "filesystem", "-filesystem-root", str(objects), "-log-level", "error"]
     with _running([*command, "-cert-location", certificate, "-private-key-location", key], port, os.environ) as pid:
-        _until_it_answers(f"{endpoint}/storage/v1/b", certificate)
+        context = ssl.create_default_context(cafile=str(certificate))
+
+        def answers() -> bool:
+            with urllib.request.urlopen(f"{endpoint}/storage/v1/b", timeout=2, context=context):  # noqa: S310 (loopback)
+                return True
+
+        eventually(answers, "a list of buckets")
         yield Server(pid=pid, endpoint=endpoint, environment=environment, objects=objects)
-
-
-def _until_it_answers(url: str, certificate: Path) -> None:
-    context = ssl.create_default_context(cafile=str(certificate))
-    for _ in range(100):
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2, context=context):  # noqa: S310 (loopback)
-            return
-        time.sleep(0.1)
-    message = f"{url} does not answer"
-    raise RuntimeError(message)
 
 
 def _certificate(home: Path) -> tuple[Path, Path]:

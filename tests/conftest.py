@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,7 +14,7 @@ import pytest
 
 from local.paths import cache_root
 from local.progress import SilentReporter
-from tests.servers import free_port, listens
+from tests.servers import free_port, hold, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,17 +71,13 @@ def tool(toolchain: Toolchain) -> Callable[[str], Path]:
     return get
 
 
-def worker() -> int:
-    """Number of this process among those of pytest-xdist; 0 without it."""
-    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-
-
 def with_own_ports(config: PlatformConfig) -> PlatformConfig:
-    """``config`` at a port offset that no other process of the tests looks at: two that look for free ones at once would find the same."""
-    from local.platform import with_free_ports  # noqa: PLC0415
-
-    first = int(os.environ.get("TRITON_FLEET_TEST_PORTS", "2000")) + 500 * worker()
-    return with_free_ports(config, first, first + 500)
+    """``config`` at a port offset whose ports are this process' own (`hold`)."""
+    for offset in range(2000, 12000, 100):
+        moved = replace(config, port_offset=offset)
+        if hold(forward.port for forward in moved.forwards):
+            return moved
+    lacks("no port offset from 2000 to 12000 is free")
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,6 @@ class Stage:
     """A stage in which real servers answer real clients goes before those that only compute."""
     is_told: bool = False
     """Whether what it prints is passed on as it comes, beside the others' progress: it tells itself how far it is and how long it takes."""
-    ports: int = 2000
-    """Where its tests look for free port offsets (tests/conftest.py): stages that run beside each other must not take each other's."""
 
 
 TOOLS: Final = Stage(
@@ -70,7 +68,6 @@ STAGES: Final = (
         without=("tests/engine/clouds", "tests/engine/doubles"),
         processes=4,
         after=("tools",),
-        ports=5000,
     ),
     Stage(
         name="clouds",
@@ -80,7 +77,6 @@ STAGES: Final = (
         distribution="loadfile",
         after=("tools",),
         first=True,
-        ports=7500,
     ),
     Stage(
         name="platform",

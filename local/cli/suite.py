@@ -164,7 +164,7 @@ class Suite:
         return [*command, *self.extra]
 
     def _call(self, command: Sequence[str], stage: Stage, output: IO[bytes] | None) -> int | None:
-        environment = {**self.environment, suite_watch.VARIABLE: str(self.progress(stage)), "TRITON_FLEET_TEST_PORTS": str(stage.ports)}
+        environment = {**self.environment, suite_watch.VARIABLE: str(self.progress(stage))}
         nice = 0 if self.is_shown_at_once else stage.nice
         return self.runner.run(command, cwd=ROOT, environment=environment, output=output, limit_s=STAGE_LIMIT_S, nice=nice)
 

@@ -2,7 +2,7 @@
 
 from local.platform.config import PlatformConfig, Ports
 from local.platform.errors import PlatformError
-from local.platform.platform import CONTROL_PLANE_TOOLS, NODE_TOOLS, Platform, with_free_ports
+from local.platform.platform import CONTROL_PLANE_TOOLS, NODE_TOOLS, Platform
 from local.platform.preflight import Check
 from local.platform.status import ComponentStatus, PlatformStatus
 
@@ -16,5 +16,4 @@ __all__ = [
     "PlatformError",
     "PlatformStatus",
     "Ports",
-    "with_free_ports",
 ]

@@ -7,7 +7,6 @@ to running. Two at once wait for each other.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import functools
 import json
@@ -501,25 +500,6 @@ class Platform:
         with self.layout.lock.open("w", encoding="ascii") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield stream.fileno()
-
-
-def with_free_ports(config: PlatformConfig, first: int = 2000, last: int = 9900) -> PlatformConfig:
-    """``config`` moved to a port offset at which all of its ports are free now: for tests, which run beside a real instance.
-
-    Raises:
-        PlatformError: there is no such offset.
-    """
-    for offset in range(first, last, 100):
-        moved = dataclasses.replace(config, port_offset=offset)
-        try:
-            bound = sockets.bind_all(moved.forwards)
-        except PlatformError:
-            continue
-        for _, listener in bound:
-            listener.close()
-        return moved
-    msg = f"No port offset from {first} to {last} has all its ports free: end what holds them."
-    raise PlatformError(msg)
 
 
 def _wait_empty(node: identity.NodeRecord, timeout_s: float = 10.0) -> list[str]:

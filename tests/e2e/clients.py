@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import numpy as np
 import tritonclient.grpc as grpc_client
 
 from local.cli import verify
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,9 +72,7 @@ def kept_connections(target: str, count: int) -> Iterator[Calls]:
     for thread in threads:
         thread.start()
     try:
-        end = time.monotonic() + CALL_LIMIT_S
-        while not calls.answered and not calls.failed and time.monotonic() < end:
-            time.sleep(PAUSE_S)
+        eventually(lambda: calls.answered or calls.failed, "an answer to the first call")
         yield calls
     finally:
         stop.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -19,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from local.cli.orphans import end_orphans
-from local.paths import cache_root
-from local.platform import Platform, PlatformConfig, PlatformError, with_free_ports
-from tests.conftest import ROOT, lacks
+from local.platform import Platform, PlatformConfig
+from tests.conftest import ROOT, lacks, with_own_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 NAMESPACES = {"triton", "monitoring", "dcgm"}
 CREATED = re.compile(r"[+~-] \d+ (created|updated|replaced|deleted)")
 UP_LIMIT_S = 4200.0  # nothing is waited for: only so that a hang ends; a cold cache takes long
-_FIRST_OFFSET, _LAST_OFFSET, _STEP = 4000, 4900, 100
 
 
 @dataclass(kw_only=True)
@@ -146,23 +143,6 @@ def own_name(kind: str) -> str:
 
 
 @contextlib.contextmanager
-def own_offset(config: PlatformConfig) -> Generator[PlatformConfig]:
-    """``config`` at ports that are free and that no other process of these tests takes meanwhile: two suites may look at once."""
-    folder = cache_root() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    for offset in range(_FIRST_OFFSET, _LAST_OFFSET, _STEP):
-        with (folder / f"test-ports-{offset}").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                found = with_free_ports(config, offset, offset + 1)
-            except (BlockingIOError, PlatformError):
-                continue
-            yield found
-            return
-    lacks(f"no port offset from {_FIRST_OFFSET} to {_LAST_OFFSET} is free")
-
-
-@contextlib.contextmanager
 def own_instance() -> Generator[Instance]:
     """An instance of this process' own, stopped and deleted at the end."""
     name = own_name("up")
@@ -172,20 +152,20 @@ def own_instance() -> Generator[Instance]:
     ours = ("AWS_", "PULUMI_", "KUBE", "TRITON_FLEET_HOME")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     try:
-        with own_offset(PlatformConfig(instance=name, root=home / name)) as config:
-            failed = [check for check in Platform(config).preflight() if check.required and not check.ok]
-            if failed:
-                lacks(f"this machine can't run the embedded platform: {failed[0]}")
-            environment |= {
-                "TRITON_FLEET_HOME": str(home),
-                "TRITON_FLEET_INSTANCE": name,
-                "TRITON_FLEET_PORT_OFFSET": str(config.port_offset),
-            }
-            try:
-                yield Instance(environment=environment, config=config, state=home / name)
-            finally:
-                end_orphans(home / name / "pulumi")  # as `make down` does: a suite that was interrupted may have killed an engine
-                Platform(config).stop()
+        config = with_own_ports(PlatformConfig(instance=name, root=home / name))
+        failed = [check for check in Platform(config).preflight() if check.required and not check.ok]
+        if failed:
+            lacks(f"this machine can't run the embedded platform: {failed[0]}")
+        environment |= {
+            "TRITON_FLEET_HOME": str(home),
+            "TRITON_FLEET_INSTANCE": name,
+            "TRITON_FLEET_PORT_OFFSET": str(config.port_offset),
+        }
+        try:
+            yield Instance(environment=environment, config=config, state=home / name)
+        finally:
+            end_orphans(home / name / "pulumi")  # as `make down` does: a suite that was interrupted may have killed an engine
+            Platform(config).stop()
     finally:
         shutil.rmtree(home / name if given else home, ignore_errors=True)
 

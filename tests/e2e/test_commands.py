@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import pytest
 from local.cli import verify
 from tests.e2e.clients import kept_connections
 from tests.e2e.instances import CREATED, Instance
-from tests.e2e.waits import until
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     import subprocess
@@ -42,7 +43,9 @@ def second_up(instance: Instance, first_up: str) -> tuple[str, str]:
     assert process.stdout is not None
     with process.stdout as output:
         said = output.readline()
+        process.send_signal(signal.SIGSTOP)  # or it may end before the other command has begun
         refused = instance.result("destroy")
+        process.send_signal(signal.SIGCONT)
         said += output.read()
     assert process.wait() == 0, said
     assert refused.returncode == 1, refused.stdout
@@ -109,7 +112,7 @@ def test_status_and_doctor(instance: Instance, load: Load) -> None:
 @pytest.fixture
 def settling(load: Load) -> None:
     """The surge is over and the replicas go back: most of that is waiting, and whoever asks anything now may find any number of them."""
-    until(lambda: load.process.poll() is not None or any(line.endswith("settling\n") for line in load.lines), "the end of the surge")
+    eventually(lambda: load.process.poll() is not None or any(line.endswith("settling\n") for line in load.lines), "the end of the surge")
 
 
 def test_preview_shows_no_change_and_none_after_refresh(instance: Instance, settling: None) -> None:
@@ -139,8 +142,8 @@ def test_clients_that_keep_their_connection_lose_nothing_in_a_rollout(served: In
     with kept_connections(served.config.endpoints["triton-grpc"], 5) as calls:
         served.shell("kubectl rollout restart --namespace triton deployment/triton")
         served.shell("kubectl rollout status --namespace triton deployment/triton --timeout=5m")
-        until(lambda: not before & set(served.shell(pods).split()), "the end of the old pods", pause_s=0.5)
+        eventually(lambda: not before & set(served.shell(pods).split()), "the end of the old pods")
         alone = calls.answered
-        until(lambda: calls.answered >= alone + 10 or calls.failed, "the new pod's answers to all of them")
+        eventually(lambda: calls.answered >= alone + 10 or calls.failed, "the new pod's answers to all of them")
     assert calls.failed == []
     assert calls.answered >= alone + 10

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import threading
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,8 @@ from local.platform.kubernetes import KERNEL_SETTINGS
 from local.progress import SilentReporter
 from tests.conftest import lacks, with_own_ports
 from tests.e2e.instances import own_name
-from tests.e2e.waits import until
+from tests.servers import eventually
+from tests.servers import fetch as answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ def untouched() -> Iterator[None]:
         lacks("namespaces need root")
     before = machine()
     yield
-    assert machine() == before
+    eventually(machine, "the machine as it was", lambda found: found == before)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ def test_objects_outlive_a_kill_of_the_whole_node(control_plane: Platform) -> No
     assert record is not None
     os.kill(record.pid, signal.SIGKILL)
     assert identity.wait_gone(record, 30)
-    until(lambda: not identity.inhabitants(record), "the end of the namespace")
+    eventually(lambda: not identity.inhabitants(record), "the end of the namespace")
     assert control_plane.status().phase == "stopped"
     control_plane.start()
     with api_of(control_plane) as api:
@@ -213,7 +213,7 @@ def test_a_killed_supervised_process_heals_by_itself(control_plane: Platform) ->
     before = pids(control_plane)
     for name in ("etcd", "kube-apiserver", "forwarder"):
         os.kill(before[name], signal.SIGKILL)
-    until(
+    eventually(
         lambda: set(pids(control_plane).items()).isdisjoint({(n, before[n]) for n in ("etcd", "kube-apiserver", "forwarder")}),
         "new processes",
     )
@@ -228,7 +228,7 @@ def test_a_stopped_supervisor_counts_as_hung_and_is_replaced(control_plane: Plat
     os.kill(record.pid, signal.SIGSTOP)
     with monkeypatch.context() as sooner:
         sooner.setattr("local.platform.status._STALE_S", 4.0)
-        until(lambda: control_plane.status().phase == "hung", "the notice")
+        eventually(lambda: control_plane.status().phase, "a supervisor that counts as hung", lambda phase: phase == "hung")
         control_plane.start()
     assert control_plane.status().running
     assert not identity.is_alive(record)
@@ -330,8 +330,7 @@ def web(name: str, image: str, replicas: int) -> list[tuple[str, dict[str, Any]]
 
 
 def fetch(platform: Platform) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{platform.config.ports.http}/", timeout=3) as answer:
-        return str(answer.read().decode())
+    return answer_of(f"http://127.0.0.1:{platform.config.ports.http}/", timeout_s=3)[1]
 
 
 def ready_replicas(platform: Platform, name: str) -> int:
@@ -346,14 +345,14 @@ def web_pods(node: Platform) -> str:
     with api_of(node) as api:
         for path, item in web("web", "triton-fleet.local/dcgm-exporter:stand-in", 2):
             api.apply(path, item)
-    until(lambda: ready_replicas(node, "web") == 2, "two ready pods")
+    eventually(lambda: ready_replicas(node, "web") == 2, "two ready pods")
     return "web"
 
 
 def test_pods_answer_through_the_port_on_loopback(node: Platform, web_pods: str) -> None:
     # Two answers are enough to see the translation spread connections; which one answers is chance.
     answers: set[str] = set()
-    until(lambda: len(answers.add(fetch(node)) or answers) == 2, "both pods")  # type: ignore[func-returns-value]
+    eventually(lambda: len(answers.add(fetch(node)) or answers) == 2, "both pods")  # type: ignore[func-returns-value]
     assert all(name.startswith(f"{web_pods}-") for name in answers)
 
 
@@ -368,22 +367,24 @@ def test_names_services_and_the_store_are_reached_from_a_pod_and_nothing_else_is
         "except OSError as e: r['dns']='not found'\n"
         "print(json.dumps(r))"
     )
-    answer = json.loads(kubectl_run(kubectl, node, "exec", f"deploy/{web_pods}", "--", "python3", "-c", program))
+    command = ("exec", f"deploy/{web_pods}", "--", "python3", "-c", program)
+    # Pods are ready some time before kube-proxy and CoreDNS know it.
+    answer = eventually(lambda: json.loads(kubectl_run(kubectl, node, *command)), "an answer from the Service, the API and the store")
     assert answer == {"web": answer["web"], "api": "10.113.0.1", "store": 200, "out": "ENETUNREACH", "dns": "not found"}
     assert answer["web"].startswith(web_pods)
 
 
 def test_logs_come_through(node: Platform, web_pods: str, kubectl: Path) -> None:
-    assert "serving" in kubectl_run(kubectl, node, "logs", f"deploy/{web_pods}")
+    eventually(lambda: kubectl_run(kubectl, node, "logs", f"deploy/{web_pods}"), "the program's line", lambda text: "serving" in text)
 
 
 def test_the_node_carries_the_gpu_label_and_its_numbers(node: Platform) -> None:
     with api_of(node) as api:
         found = api.get("/api/v1/nodes/triton-fleet")
-        summary = until(lambda: api.get("/api/v1/nodes/triton-fleet/proxy/stats/summary"), "the kubelet's numbers")
+        stats = "/api/v1/nodes/triton-fleet/proxy/stats/summary"
+        eventually(lambda: (api.get(stats) or {})["node"]["fs"]["availableBytes"] > 0, "the kubelet's numbers")
     assert found is not None
     assert found["metadata"]["labels"]["nvidia.com/gpu.present"] == "true"
-    assert summary["node"]["fs"]["availableBytes"] > 0
 
 
 def test_the_bucket_is_there_for_programs_on_the_machine(node: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,14 +406,14 @@ def test_images_are_not_loaded_twice(node: Platform, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("victims", [("kubelet",), ("containerd",), ("kubelet", "containerd", "kube-proxy", "versitygw", "forwarder")])
 def test_pods_outlive_the_death_of_what_runs_them(node: Platform, web_pods: str, victims: tuple[str, ...]) -> None:
-    until(lambda: ready_replicas(node, web_pods) == 2, "two ready pods")
+    eventually(lambda: ready_replicas(node, web_pods) == 2, "two ready pods")
     before = pids(node)
     for name in victims:
         os.kill(before[name], signal.SIGKILL)
-    until(lambda: all(pids(node).get(name) not in {None, before[name]} for name in victims), "new processes")
+    eventually(lambda: all(pids(node).get(name) not in {None, before[name]} for name in victims), "new processes")
     node.start()
     assert node.status().running
-    until(lambda: fetch(node), "an answer")
+    eventually(lambda: fetch(node), "an answer")
     with api_of(node) as api:
         pods = api.get("/api/v1/namespaces/default/pods")
     assert pods is not None
@@ -429,7 +430,7 @@ def test_after_a_crash_of_the_node_pods_run_again_and_ready_means_now(node: Plat
         fresh = identity.NodeRecord.read(node.layout.node_record)
         assert fresh is not None
         assert bootstrap.pods_are_current(api, identity.started_at(fresh))
-    until(lambda: ready_replicas(node, web_pods) == 2 and fetch(node), "the pods")
+    eventually(lambda: ready_replicas(node, web_pods) == 2 and fetch(node), "the pods")
 
 
 def test_the_platform_alone_rests_well_below_its_share(node: Platform) -> None:
@@ -443,4 +444,4 @@ def test_a_stop_with_running_pods_leaves_nothing_and_a_start_brings_them_back(no
     node.stop()
     assert_nothing_left(node, record)
     node.start()
-    until(lambda: ready_replicas(node, web_pods) == 2 and fetch(node), "the pods")
+    eventually(lambda: ready_replicas(node, web_pods) == 2 and fetch(node), "the pods")

@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from local.cli import verify
-from tests.e2e.waits import LIMIT_S, until
+from tests.servers import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def last_words(pods: list[Any]) -> str:
 
 def only_pod(instance: Instance) -> dict[str, Any]:
     """Triton's one pod, when there is only one that stays."""
-    return dict(until(lambda: (found := instance.pods()) and len(found) == 1 and found[0], "a single pod of Triton"))
+    return dict(eventually(instance.pods, "a single pod of Triton", lambda found: len(found) == 1)[0])
 
 
 def test_triton_serves_what_the_init_container_has_copied(copying: Instance) -> None:
@@ -67,8 +67,8 @@ def test_triton_serves_what_the_init_container_has_copied(copying: Instance) -> 
     (copied,) = pod["status"]["initContainerStatuses"]
     assert (copied["name"], copied["state"]["terminated"]["exitCode"]) == ("prefetch", 0)
     assert copied["image"] == "docker.io/rclone/rclone:1.75.2"
-    log = copying.shell(f"kubectl logs -n triton {pod['metadata']['name']} -c prefetch 2>&1")
-    assert "prefetch: done: " in log
+    log = f"kubectl logs -n triton {pod['metadata']['name']} -c prefetch 2>&1"
+    eventually(lambda: copying.shell(log), "the container's last line", lambda text: "prefetch: done: " in text)
     arguments = pod["spec"]["containers"][0]["args"]
     assert [argument for argument in arguments if "--model-repository" in argument] == ["--model-repository=/models/release"]
     assert verify.infer_http(copying.config.endpoints["triton-http"])
@@ -85,9 +85,9 @@ def test_a_changed_object_is_refused_and_after_its_repair_the_pod_starts(copying
     s3.put_object(Bucket="models", Key=key, Body=good[:-1] + b"#")
     before = only_pod(copying)
     copying.forget()
-    copying.shell(f"kubectl delete pod -n triton {before['metadata']['name']} --wait=true --timeout={LIMIT_S:.0f}s")
+    copying.shell(f"kubectl delete pod -n triton {before['metadata']['name']} --wait=true --timeout={PATIENCE_S:.0f}s")
 
-    said: str = until(lambda: last_words(copying.pods()), "the last words of the init container")
+    said = eventually(lambda: last_words(copying.pods()), "the init container's termination message")
     assert "1 files are not what was published, twice, such as add_sub-" in said
     assert "Run pulumi refresh and pulumi up" in said
     pod = only_pod(copying)
@@ -98,8 +98,8 @@ def test_a_changed_object_is_refused_and_after_its_repair_the_pod_starts(copying
     assert "1 to update" in copying.shell("pulumi up --yes --non-interactive")
     assert s3.get_object(Bucket="models", Key=key)["Body"].read() == good
     # It may have come back by itself meanwhile: only when it is gone does what is ready and what answers belong to the new one.
-    copying.shell(f"kubectl delete pod -n triton {pod['metadata']['name']} --wait=true --timeout={LIMIT_S:.0f}s")
-    until(lambda: any(is_ready(one) for one in copying.pods()), "a new pod that is ready")
+    copying.shell(f"kubectl delete pod -n triton {pod['metadata']['name']} --wait=true --timeout={PATIENCE_S:.0f}s")
+    eventually(lambda: any(is_ready(one) for one in copying.pods()), "a new pod that is ready")
     base = copying.config.endpoints["triton-http"]
-    until(lambda: verify.readiness(base) is None, "the model behind the port on loopback")
+    eventually(lambda: verify.readiness(base), "the model behind the port on loopback", lambda lacks: lacks is None)
     assert verify.infer_http(base)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.instances import git_status
-from tests.e2e.waits import until
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def test_down_leaves_nothing_on_the_machine(instance: Instance, first_up: str) -
     instance.down()
     instance.down()
     marks = (str(instance.state), f"triton-fleet-{instance.config.instance}")
-    until(lambda: leftovers(marks) == [], f"an end of {leftovers(marks)}")
+    eventually(lambda: leftovers(marks), "nothing left", lambda left: left == [])
     for forward in instance.config.forwards:
         with socket.socket() as free:
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,21 +8,22 @@ import fcntl
 import json
 import os
 import sys
-import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from local.plugins.kubernetes import VERSION, kubeconfig
 from local.plugins.kubernetes.client import ApiError, Client
 from local.plugins.kubernetes.naming import Kind
-from tests.conftest import lacks, with_own_ports
+from tests.conftest import ROOT, lacks, with_own_ports
 from tests.doubles.warm import LIGHT, Warm
 from tests.engine.clouds.fleet import pulumi_home
 from tests.engine.kubelet import POD
 from tests.engine.stacks import TEMPLATE_STACK, Stack, make_template
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,9 +37,7 @@ SECRET = Kind("", "v1", "Secret")
 SERVICE = Kind("", "v1", "Service")
 DEPLOYMENT = Kind("apps", "v1", "Deployment")
 JOB = Kind("batch", "v1", "Job")
-
-_PATIENCE_S: Final = 180.0
-"""Many times what anything takes here: where these tests run may be slower, and is busy with the others."""
+DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 
 
 @pytest.fixture
@@ -55,15 +54,16 @@ def closed_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for loop in made:
         # A program whose plugin died takes a moment to notice.
-        end = time.monotonic() + 10.0
-        while loop.is_running() and time.monotonic() < end:
-            time.sleep(0.01)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda loop=loop: not loop.is_running(), "the end of the program", within_s=10)  # type: ignore[misc]
         if not loop.is_running() and not loop.is_closed():
             # What was left in the middle is ended here: the garbage collector would end it without a loop, in some other test.
             # Turn by turn: such a task still stops the loop when it ends, as the run that was broken off wanted.
             for task in asyncio.all_tasks(loop):
                 task.cancel()
-            while asyncio.all_tasks(loop) and time.monotonic() < end:
+            for _ in range(1000):
+                if not asyncio.all_tasks(loop):
+                    break
                 loop.call_soon(loop.stop)
                 loop.run_forever()
             loop.close()
@@ -190,12 +190,17 @@ def space(kube: Client) -> Iterator[str]:
             raise
 
 
-def eventually(question: Callable[[], bool]) -> None:
-    """Wait until something is so; fail if it never is. A bound, no measurement."""
-    end = time.monotonic() + _PATIENCE_S
-    while not question():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.1)
+@pytest.fixture
+def pod_monitors(kube: Client) -> None:
+    """The operator's kind, as its chart brings it."""
+    definition = yaml.safe_load((ROOT / "local" / "charts" / "kube-prometheus-stack" / "crds" / "podmonitors.yaml").read_text())
+    kube.apply(DEFINITION, definition, manager="test", force=True)
+
+    def is_served() -> bool:
+        found = kube.get(DEFINITION, "", definition["metadata"]["name"])
+        return any(one["type"] == "Established" and one["status"] == "True" for one in found["status"]["conditions"])
+
+    eventually(is_served, "a definition that is served")
 
 
 def deployment(space: str, name: str = "web", *, replicas: int = 0, **spec: Any) -> dict[str, Any]:
@@ -214,4 +219,4 @@ def deployment(space: str, name: str = "web", *, replicas: int = 0, **spec: Any)
     }
 
 
-__all__ = ["CONFIG_MAP", "DEPLOYMENT", "JOB", "NAMESPACE", "POD", "SECRET", "SERVICE", "VERSION", "Stack", "deployment", "eventually"]
+__all__ = ["CONFIG_MAP", "DEPLOYMENT", "JOB", "NAMESPACE", "POD", "SECRET", "SERVICE", "VERSION", "Stack", "deployment"]

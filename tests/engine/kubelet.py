@@ -90,14 +90,14 @@ def kubelet(kube: Client, space: str, status: Callable[[dict[str, Any]], dict[st
 
 
 def pulumi_process() -> int:
-    """The engine that this process started."""
+    """The engine that this process started. Raises LookupError when there is none: number 0 would be a signal to the test itself."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rsplit(")", 1)
                 if fields[0].endswith("(pulumi") and int(fields[1].split()[1]) == os.getpid():
                     return int(entry.name)
-    return 0
+    raise LookupError("no engine runs")
 
 
 def plugin_processes(environment: dict[str, str]) -> list[int]:

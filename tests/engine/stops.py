@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pulumi import automation as auto
 
-from tests.engine.conftest import eventually
 from tests.engine.kubelet import pulumi_process
+from tests.servers import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
     import signal
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def stop_up(it: Stack, number: signal.Signals, when: Callable[[], bool]) -> None:
-    """Begin `up`, and send the engine a signal as soon as ``when`` says so. Fails unless the update fails and ends within a minute."""
+    """Begin `up`, and send the engine a signal as soon as ``when`` says so. Fails unless the update fails."""
     caught: list[Exception] = []
 
     def run() -> None:
@@ -30,8 +30,8 @@ def stop_up(it: Stack, number: signal.Signals, when: Callable[[], bool]) -> None
 
     thread = threading.Thread(target=run)
     thread.start()
-    eventually(when)
+    eventually(when, "the moment to stop")
     os.kill(pulumi_process(), number)
-    thread.join(60)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert caught

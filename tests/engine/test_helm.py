@@ -16,10 +16,11 @@ import pytest
 
 from local.plugins.kubernetes.client import ApiError, Client
 from local.plugins.kubernetes.naming import Kind
-from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Stack, eventually
+from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Stack
 from tests.engine.kubelet import image_missing, kubelet, plugin_processes, ready
 from tests.engine.stacks import PROJECT, TEMPLATE_STACK
 from tests.engine.stops import stop_up
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +190,7 @@ def test_failing_release_says_what_its_pods_say(
     def program() -> None:
         k8s.helm.v3.Release("release", name="demo", namespace=space, chart="./demo", values={"replicas": 1}, timeout=timeout, atomic=atomic)
 
-    timeout, atomic = 6, True
+    timeout, atomic = 12, True
     it = stack(program)
     with kubelet(kube, space, image_missing):
         text = it.fails(it.up)
@@ -231,7 +232,7 @@ def test_stopped_install_is_taken_up(  # noqa: PLR0917 (fixtures)
     engine_environment: dict[str, str],
 ) -> None:
     it = stopped_install(stack, kube, space, number)
-    eventually(lambda: not plugin_processes(engine_environment))
+    eventually(lambda: not plugin_processes(engine_environment), "the end of the plugin")
     it.cli("cancel", "--yes", check=False)  # a killed engine leaves its lock
     with kubelet(kube, space, ready):
         it.up()

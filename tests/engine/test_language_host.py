@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from local.plugins import language_python
+from tests.servers import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -149,13 +149,6 @@ def processes_with(mark: str) -> list[str]:
     return found
 
 
-def gone(mark: str) -> list[str]:
-    deadline = time.monotonic() + 60
-    while (left := processes_with(mark)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_when_the_engine_ends(project: Project, how: signal.Signals) -> None:
     project.write("import time\nprint('at work', flush=True)\ntime.sleep(3600)\n")
@@ -171,7 +164,7 @@ def test_no_process_is_left_when_the_engine_ends(project: Project, how: signal.S
         os.killpg(process.pid, how)
     process.stdout.close()
     process.wait()
-    assert gone(str(project.environment["PULUMI_HOME"])) == []
+    eventually(lambda: processes_with(project.environment["PULUMI_HOME"]), "no process left", lambda left: left == [])
 
 
 def test_virtualenv_that_lacks_is_told(project: Project) -> None:

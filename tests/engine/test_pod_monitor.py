@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
-import yaml
 
 from components.handles import MetricsHandle
 from components.serving.triton import monitored_by
 from local.plugins.kubernetes.naming import Kind
-from tests.conftest import ROOT
-from tests.engine.conftest import DEPLOYMENT, eventually
+from tests.engine.conftest import DEPLOYMENT
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
-DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
-KIND = ROOT / "local" / "charts" / "kube-prometheus-stack" / "crds" / "podmonitors.yaml"
 TEMPLATES = """apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -51,12 +48,12 @@ spec:
 """
 
 
+@pytest.mark.usefixtures("pod_monitors")
 def test_pods_come_up_while_prometheus_does(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     (folder / "templates").mkdir(parents=True)
     (folder / "Chart.yaml").write_text("apiVersion: v2\nname: demo\nversion: 0.1.0\n")
     (folder / "templates" / "all.yaml").write_text(TEMPLATES)
-    kube.apply(DEFINITION, yaml.safe_load(KIND.read_text()), manager="test", force=True)
 
     def program() -> None:
         # Stands for Prometheus, and is not up before somebody says so.
@@ -69,7 +66,7 @@ def test_pods_come_up_while_prometheus_does(stack: Callable[[Callable[[], None]]
         k8s.helm.v4.Chart("triton", name="demo", namespace=space, chart=f"./{folder.name}", opts=opts)
 
     def say_up_when_pods_may_come() -> None:
-        eventually(lambda: bool(kube.list(DEPLOYMENT, space)))
+        eventually(lambda: kube.list(DEPLOYMENT, space), "a Deployment")
         told = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "operator", "namespace": space}, "data": {"up": "yes"}}
         kube.apply(CONFIG_MAP, told, manager="test", force=True)
 

@@ -14,21 +14,19 @@ from components.serving.values import chart_values
 from components.settings.serving import ServingSettings
 from local.plugins.kubernetes.naming import Kind
 from tests.conftest import ROOT
-from tests.engine.conftest import Stack, eventually
 from tests.engine.kubelet import kubelet, ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local.plugins.kubernetes.client import Client
+    from tests.engine.conftest import Stack
 
 pytestmark = pytest.mark.engine
 
 CHART = ROOT / "charts" / "triton"
-DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 # Names and values that YAML would read as something else belong to it: "on", "YES", "1".
 RELEASE = "0123456789abcdef" * 4
-POD_MONITOR = ROOT / "local" / "charts" / "kube-prometheus-stack" / "crds" / "podmonitors.yaml"
 ENTRIES: tuple[dict[str, Any], ...] = (
     {"name": "plain", "image": "registry.example/triton:1", "models": ["a"], "resources": {"gpus": 0, "cpu": "250m", "memory": "1.0Gi"}},
     {
@@ -68,19 +66,6 @@ def rendered(entry: dict[str, Any], space: str) -> list[dict[str, Any]]:
 
 def identity(item: dict[str, Any]) -> tuple[str, str, str]:
     return item["apiVersion"], item["kind"], item["metadata"]["name"]
-
-
-@pytest.fixture
-def pod_monitors(kube: Client) -> None:
-    """The operator's kind, as its chart brings it."""
-    definition = yaml.safe_load(POD_MONITOR.read_text())
-    kube.apply(DEFINITION, definition, manager="test", force=True)
-
-    def is_served() -> bool:
-        found = kube.get(DEFINITION, "", definition["metadata"]["name"])
-        return any(one["type"] == "Established" and one["status"] == "True" for one in found.get("status", {}).get("conditions") or [])
-
-    eventually(is_served)
 
 
 def give_endpoints(kube: Client, space: str, service: str) -> None:

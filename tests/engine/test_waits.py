@@ -10,9 +10,10 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, POD, Stack, deployment, eventually
+from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, POD, Stack, deployment
 from tests.engine.kubelet import crashing, image_missing, kubelet, plugin_processes, ready, set_status
 from tests.engine.stops import stop_up
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
-SHORT = pulumi.CustomTimeouts(create="6s", update="6s", delete="3s")
+SHORT = pulumi.CustomTimeouts(create="10s", update="10s", delete="3s")
 
 
 def test_rollout_is_awaited_and_rolled_on(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
@@ -45,16 +46,16 @@ def test_rollout_is_awaited_and_rolled_on(stack: Callable[[Callable[[], None]], 
 
 
 def test_broken_rollout_says_what_the_new_pod_says(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
-    image = "example.invalid/web:1"
+    image, patience = "example.invalid/web:1", None
 
     def program() -> None:
         args = deployment(space, replicas=1, container={"image": image}, strategy={"rolling_update": {"max_unavailable": 0}})
-        k8s.apps.v1.Deployment("web", **args, opts=pulumi.ResourceOptions(custom_timeouts=SHORT))
+        k8s.apps.v1.Deployment("web", **args, opts=pulumi.ResourceOptions(custom_timeouts=patience))
 
     it = stack(program)
     with kubelet(kube, space, ready):
         it.up()
-    image = "example.invalid/web:2"
+    image, patience = "example.invalid/web:2", SHORT
     with kubelet(kube, space, crashing):
         text = it.fails(it.up)
     reason = "CrashLoopBackOff: back-off 40s restarting failed container (last exit code 3, Error)"
@@ -81,7 +82,7 @@ def test_what_never_becomes_ready_says_why_is_kept_and_healed(
 
     def program() -> None:
         k8s.apps.v1.Deployment("web", **deployment(space, replicas=1), opts=short)
-        k8s.apps.v1.Deployment("lonely", **deployment(space, "lonely", replicas=1, annotations={"pulumi.com/timeoutSeconds": "5"}))
+        k8s.apps.v1.Deployment("lonely", **deployment(space, "lonely", replicas=1, annotations={"pulumi.com/timeoutSeconds": "9"}))
         k8s.core.v1.Service("service", metadata=named("service"), spec={"selector": {"app": "none"}, "ports": [{"port": 80}]}, opts=short)
         waiting: Any = named("settings", annotations={"pulumi.com/waitFor": "jsonpath={.data.done}=yes"})
         k8s.core.v1.ConfigMap("settings", metadata=waiting, data={"a": "b"}, opts=short)
@@ -100,7 +101,7 @@ def test_what_never_becomes_ready_says_why_is_kept_and_healed(
     assert "0 of 1 pods available" in text
     assert 'ImagePullBackOff: Back-off pulling image "example.invalid/web:1"' in text
     assert "Unschedulable" in text
-    assert "after 5 s" in text
+    assert "after 9 s" in text
     assert "no ready pod matches the selector app=none" in text
     assert "data.done is None, not yes" in text
     failed = ("web", "lonely", "service", "settings")
@@ -139,7 +140,7 @@ def test_stopped_update_ends_at_once_and_the_next_one_goes_on(
 
     it = stack(program)
     stop_up(it, number, lambda: bool(kube.list(DEPLOYMENT, space)))
-    eventually(lambda: not plugin_processes(engine_environment))
+    eventually(lambda: not plugin_processes(engine_environment), "the end of the plugin")
     it.cli("cancel", "--yes", check=False)  # a killed engine leaves its lock
     with kubelet(kube, space, ready):
         for pod in kube.list(POD, space):

@@ -46,9 +46,10 @@ class Changes:
 
     def take(self) -> bool:
         """Whether something has changed since this was asked last."""
-        found = self._changed.is_set()
-        self._changed.clear()
-        return found
+        if not self._changed.is_set():
+            return False
+        self._changed.clear()  # before the caller looks: what changes from now on is told next time
+        return True
 
     def _follow(self, kind: Kind, namespace: str) -> None:
         while not self._ended.is_set():

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, kubernetes, preflight, with_free_ports
+from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, kubernetes, preflight
 from local.platform import config as settings
 from local.platform.plan import Component
 from local.plugins.kubernetes import kubeconfig
 from local.plugins.kubernetes.client import Client
-from tests.conftest import worker
+from tests.conftest import with_own_ports
 from tests.doubles.cluster.loops import Loops
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 TOOLS: Final = (*CONTROL_PLANE_TOOLS, "kwok")
 """Tools that it needs, by their names in the toolchain."""
 _STAGES: Final = Path(__file__).with_name("stages.yaml")
-_FIRST_OFFSET: Final = 10200
-_LAST_OFFSET: Final = 14900
 
 
 _NAME: Final = "app.kubernetes.io/name"
@@ -142,7 +140,7 @@ def start(
         PlatformError: this machine can't run it.
     """
     config = PlatformConfig(instance=instance, control_plane_only=True, root=root)
-    platform = _Platform(with_free_ports(config, _FIRST_OFFSET + 1000 * worker(), _LAST_OFFSET), toolchain)
+    platform = _Platform(with_own_ports(config), toolchain)
     platform.starts = starts or {}
     try:
         platform.start(None)

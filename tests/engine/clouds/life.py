@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from local.plugins.kubernetes.naming import Kind
 from tests.doubles.cluster.nodes import GROUP_LABEL
 from tests.doubles.provider import InitFailed
-from tests.engine.conftest import eventually
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,8 +75,8 @@ def ready(cluster: ClusterDouble, namespace: str, name: str) -> int:
 def cluster_is_empty(fleet: Fleet, cluster: ClusterDouble) -> None:
     """After a destroy: an empty state, and nothing of the stack in Kubernetes."""
     assert fleet.state() == []
-    assert left_in_kubernetes(cluster) == {}
-    eventually(lambda: not cluster.api.list(NODE, labels=GROUP_LABEL))
+    eventually(lambda: left_in_kubernetes(cluster), "nothing of the stack in Kubernetes", lambda left: left == {})
+    eventually(lambda: cluster.api.list(NODE, labels=GROUP_LABEL), "the end of all nodes", lambda left: left == [])
 
 
 def up_again_and_again(fleet: Fleet, mend: Callable[[str], None] = lambda _: None, *, at_most: int = 20) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from local.plugins.kubernetes.client import ApiError
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.clouds.life import DEPLOYMENT
-from tests.engine.conftest import eventually
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -40,20 +40,20 @@ class Refusals:
         self._write()
         binding = {"policyName": _NAME, "validationActions": ["Deny"]}
         self._apply(_BINDING, binding)
-        eventually(lambda: self._refuses(_NOBODY))
+        eventually(lambda: self._refuses(_NOBODY), "a policy that is in force")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Refuse nothing."""
         for what in (_BINDING, _POLICY):
             self._api.delete(what, "", _NAME, propagation="Background")
-        eventually(lambda: not self._refuses(_NOBODY))
+        eventually(lambda: not self._refuses(_NOBODY), "a policy that is gone")
 
     def mend(self, said: str) -> None:
         """Take those releases from now on that ``said`` tells of."""
         self.refused += sorted(set(_SAID.findall(said)) - set(self.refused))
         self._write()
-        eventually(lambda: not any(map(self._refuses, self.refused)))
+        eventually(lambda: not any(map(self._refuses, self.refused)), f"a policy that takes {self.refused}")
 
     def _write(self) -> None:
         release = f"object.metadata.annotations['{_RELEASE}']"

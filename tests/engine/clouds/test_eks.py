@@ -29,7 +29,7 @@ from tests.engine.clouds.life import (
     spans,
     up_again_and_again,
 )
-from tests.engine.conftest import eventually
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,9 +99,13 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     assert fleet.preview() == {}
 
     # What reference 000 has.
-    assert len(nodes(aws.cluster, "gpu-dev")) == 2
-    assert all(node["status"]["allocatable"]["nvidia.com/gpu"] == "4" for node in nodes(aws.cluster, "gpu-dev"))
-    eventually(lambda: ready(aws.cluster, "triton", "triton") == 2)  # the autoscaler owns the number, and looks every 15 s
+    eventually(
+        lambda: [node["status"]["allocatable"]["nvidia.com/gpu"] for node in nodes(aws.cluster, "gpu-dev")],
+        "two nodes with GPUs",
+        lambda found: found == ["4", "4"],
+    )
+    # The autoscaler owns the number, and looks every 15 s.
+    eventually(lambda: ready(aws.cluster, "triton", "triton"), "two replicas", lambda count: count == 2)
     scaler = aws.cluster.api.get(HPA, "triton", "triton")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 6)
     gateway = aws.cluster.api.get(SERVICE, "istio-ingress", "triton-gateway")
@@ -122,8 +126,9 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     delete_orphan(fleet, aws, region)
     assert ended(made) <= taken.begin
     assert made.name == taken.name == "cluster-gpu-dev"
-    eventually(lambda: labels(aws.cluster, "gpu-dev", "node.kubernetes.io/instance-type") == {"g5.12xlarge"})
-    eventually(lambda: ready(aws.cluster, "triton", "triton") == 2)
+    types = "node.kubernetes.io/instance-type"
+    eventually(lambda: labels(aws.cluster, "gpu-dev", types), "new nodes alone", lambda found: found == {"g5.12xlarge"})
+    eventually(lambda: ready(aws.cluster, "triton", "triton"), "two replicas", lambda count: count == 2)
     assert fleet.preview() == {}
 
     fleet.journal.clear()
@@ -144,7 +149,7 @@ def test_reference_004(aws: Amazon, tmp_path: Path) -> None:
     assert fleet.faults.unused() == []
     fleet.faults.clear()
     assert fleet.preview() == {}
-    assert ready(aws.cluster, "triton", "triton") == 1
+    eventually(lambda: ready(aws.cluster, "triton", "triton"), "one replica", lambda count: count == 1)
     service = aws.cluster.api.get(SERVICE, "triton", "triton")
     assert service["spec"]["type"] == "LoadBalancer"
     assert service["status"]["loadBalancer"]["ingress"]
@@ -207,7 +212,7 @@ def test_karpenter_and_keys(aws: Amazon, tmp_path: Path) -> None:
     destroy = threading.Thread(target=lambda: outcome.append(fleet.destroy(check=False).returncode))
     destroy.start()
     try:
-        eventually(lambda: "deletionTimestamp" in cluster.api.get(NODE_CLASS, "", "gpu")["metadata"])
+        eventually(lambda: "deletionTimestamp" in cluster.api.get(NODE_CLASS, "", "gpu")["metadata"], "a class that is being deleted")
         assert not exists(cluster, NODE_POOL, "", "gpu"), "pools go before their class"
         assert not exists(cluster, DEPLOYMENT, "triton", "triton"), "Triton goes before its nodes"
         assert exists(cluster, DEPLOYMENT, "kube-system", "karpenter"), "Karpenter outlives the nodes that it takes away"

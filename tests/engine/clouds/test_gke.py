@@ -25,7 +25,7 @@ from tests.engine.clouds.life import (
     up_again_and_again,
 )
 from tests.engine.clouds.refusals import Refusals, releases_with_pods
-from tests.engine.conftest import eventually
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,10 +73,10 @@ def test_marketplace_walk_through(google: Google, tmp_path: Path) -> None:
 
     fleet.up()
     assert fleet.outputs()["cluster"] == "triton-gke"
-    assert len(nodes(google.cluster, "accel")) == 2
+    eventually(lambda: nodes(google.cluster, "accel"), "two nodes", lambda found: len(found) == 2)
     assert gpus(google, "accel") == {"nvidia-tesla-t4"}
-    assert ready(google.cluster, "triton", "triton") == 1
-    assert ready(google.cluster, "custom-metrics", "custom-metrics-stackdriver-adapter") == 1
+    eventually(lambda: ready(google.cluster, "triton", "triton"), "one replica", lambda count: count == 1)
+    eventually(lambda: ready(google.cluster, "custom-metrics", "custom-metrics-stackdriver-adapter") == 1, "the adapter")
     metric = google.cluster.api.get(HPA, "triton", "triton")["spec"]["metrics"][0]
     assert (metric["type"], metric["external"]["metric"]["name"]) == ("External", "kubernetes.io|container|accelerator|duty_cycle")
     account = google.cluster.api.get(SERVICE_ACCOUNT, "triton", "triton")
@@ -115,8 +115,8 @@ def test_marketplace_walk_through(google: Google, tmp_path: Path) -> None:
     fleet.up()
     (new,), (old,) = spans(fleet, POOL, "create"), spans(fleet, POOL, "delete")
     assert ended(new) <= old.begin
-    eventually(lambda: gpus(google, "accel") == {"nvidia-l4"})
-    eventually(lambda: ready(google.cluster, "triton", "triton") == 1)
+    eventually(lambda: gpus(google, "accel"), "new nodes alone", lambda found: found == {"nvidia-l4"})
+    eventually(lambda: ready(google.cluster, "triton", "triton"), "one replica", lambda count: count == 1)
     assert fleet.preview() == {}
 
     fleet.journal.clear()
@@ -157,8 +157,8 @@ def test_fil_walk_through_on_a_bad_day(google: Google, tmp_path: Path) -> None:
     assert mended == [CLUSTER, POOL]
     assert sorted(refusals.refused) == releases_with_pods(fleet)
     fleet.faults.clear()
-    eventually(lambda: len(nodes(google.cluster, "gpu-pool")) == 2)
-    assert ready(google.cluster, "triton", "triton") == 1
+    eventually(lambda: nodes(google.cluster, "gpu-pool"), "two nodes", lambda found: len(found) == 2)
+    eventually(lambda: ready(google.cluster, "triton", "triton"), "one replica", lambda count: count == 1)
     assert fleet.preview() == {}
 
     # One minor version up: the control plane in place, and no pool is made anew.

@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from tests.doubles.provider import Call, Checked, CreateFailed, Double, DoubleError, Found, InitFailed, Props
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Shelf(Double):
-    """Makes `shelf:index:Box`: `name` (its own or the engine's), `size` (needs a new one), `label`, `password`; output `arn`."""
+    """Makes `shelf:index:Box`: `name` (its own or the engine's), `size` (needs a new one), `label`, `password`; output `arn`.
+
+    The making of a box ends only when that of the box with the logical name `beside` has begun.
+    """
 
     name = "shelf"
     version = "1.2.3"
@@ -29,7 +33,7 @@ class Shelf(Double):
         return ("arn",)
 
     def check(self, call: Call) -> Checked:
-        unknown = sorted(set(call.inputs) - {"name", "size", "label", "password", "seconds"})
+        unknown = sorted(set(call.inputs) - {"name", "size", "label", "password", "beside"})
         return Checked(inputs=call.named("name"), failures=tuple((key, f"{call.token} has no property {key}") for key in unknown))
 
     def _path(self, resource_id: str) -> Path:
@@ -48,8 +52,11 @@ class Shelf(Double):
                 raise DoubleError(f"a box of the name {call.inputs['name']} exists")
         resource_id = f"box-{uuid.uuid4().hex[:8]}"
         state = self._write(resource_id, call.inputs)
+        beside = call.inputs.get("beside")
+        if beside:
+            eventually(lambda: beside in {span.name for span in self.world.journal.spans()}, f"the box {beside}, which is made meanwhile")
         try:
-            call.wait(float(call.inputs.get("seconds", 0)))
+            call.wait(0)
         except CreateFailed as error:
             raise InitFailed(str(error), resource_id=resource_id, state={**state, "arn": "broken"}) from error
         return resource_id, state

@@ -204,14 +204,14 @@ def left(cloud: Cloud) -> list[str]:
 def test_a_fleet_s_life(doubles: Make, cloud: Cloud, folder: Path, journal: Journal) -> None:
     fleet = Fleet()
     stack = doubles(fleet)
-    stack.environment[PACE_VARIABLE] = str(1 / 600)
+    stack.environment[PACE_VARIABLE] = str(1 / 250)
     assert set(stack.preview()) == {"create"}
     assert not left(cloud), "a preview makes nothing"
     outputs = stack.up().outputs
     spans = {(span.type.rsplit(":", 1)[-1], span.name): span for span in journal.spans()}
     plane, gpu_group, cpu_group = spans["Cluster", "fleet"], spans["NodeGroup", "gpu"], spans["NodeGroup", "cpu"]
     assert plane.end is not None
-    assert plane.end - plane.begin >= delays.CLUSTER_CREATE / 600
+    assert plane.end - plane.begin >= delays.CLUSTER_CREATE / 250
     assert gpu_group.overlaps(cpu_group)
     assert gpu_group.begin >= plane.end
     assert outputs["issuer"].value.startswith("https://oidc.eks.eu-west-1")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.doubles.warm import Warm
-from tests.engine.conftest import eventually
+from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_it_is_killed_with_what_it_has_started(warm: Warm) -> None:
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    eventually(lambda: not alive(pid) and not alive(other))
+    eventually(lambda: not alive(pid) and not alive(other), "the end of both")
 
 
 def alive(pid: int) -> bool:
@@ -113,4 +113,4 @@ def test_it_ends_with_its_server(tmp_path: Path) -> None:
         process, pid = begin(server, "time.sleep(60)")
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert not alive(pid)
+    eventually(lambda: not alive(pid), "the end of what it started")

@@ -16,6 +16,7 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 from local.plugins import language_python
 from local.plugins.language_python.host import OptionError, Options, exec_arguments, required_plugins, signals, wait_for_end
+from tests.servers import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +120,7 @@ class Running:
         self.channel.close()
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        code = self.process.wait(20)
+        code = self.process.wait(PATIENCE_S)
         self.process.stdin.close()
         self.process.stdout.close()
         return code
@@ -169,7 +170,7 @@ def test_host_ends_with_its_engine_however_that_ended(tmp_path: Path) -> None:
     host = Running(tmp_path / "bin")
     assert host.process.stdin is not None
     host.process.stdin.close()  # what the system does to the engine's end of the pipe after SIGKILL
-    assert host.process.wait(20) == 0
+    assert host.process.wait(PATIENCE_S) == 0
     host.close()
 
 

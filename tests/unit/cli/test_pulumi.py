@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from local.cli.errors import CommandError, Terminated
 from local.cli.heal import heal
 from local.plugins import language_python
 from local.progress import TerminalReporter
+from tests.servers import eventually
 
 
 def put_lock(backend: Path, *, pid: int, host: str | None = None, name: str = "a") -> Path:
@@ -147,8 +147,7 @@ def test_an_interrupt_gives_pulumi_the_time_to_end_in_order(tmp_path: Path) -> N
     made, reporter, stream = fake_cli(tmp_path, script)
 
     def terminate() -> None:
-        while "ready" not in stream.getvalue():
-            time.sleep(0.01)
+        eventually(stream.getvalue, "a program that is ready", lambda text: "ready" in text)
         os.kill(os.getpid(), signal.SIGTERM)
 
     def terminated(*_: object) -> None:

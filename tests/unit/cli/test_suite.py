@@ -17,6 +17,7 @@ from local.cli.lanes import Lanes, Runner
 from local.cli.screen import Line, Screen
 from local.cli.stages import STAGES, Stage
 from tests.conftest import ROOT
+from tests.servers import Text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,14 +97,12 @@ def test_a_stop_ends_what_runs_and_starts_nothing_more(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as output:
         thread = threading.Thread(target=lambda: codes.append(call(runner, SLEEPER, output)))
         thread.start()
-        while not (tmp_path / "out").read_text().endswith("\n"):
-            assert thread.is_alive()
+        pid = int(Text(tmp_path / "out").having("\n"))
         runner.stop()
         thread.join(60)
         assert codes
         assert codes[0] != 0
         assert call(runner, SLEEPER, output) is None
-    pid = int((tmp_path / "out").read_text().split()[0])
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

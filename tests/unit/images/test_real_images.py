@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ from local.images import RECIPES, ImageError, ImageFile, box, build_all
 from local.images.packages import missing_libraries
 from local.paths import cache_root
 from local.progress import SilentReporter
-from tests.servers import free_port
+from tests.servers import PATIENCE_S, Text, eventually, fetch, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +37,7 @@ def images(toolchain: Toolchain) -> dict[str, ImageFile]:
 def said(image: box.Box, arguments: list[str], tmp_path: Path, user: int = 1000) -> tuple[int, str]:
     output = tmp_path / "output"
     with output.open("wb") as stream, image.run(arguments, output=stream, user=user) as process:
-        status = process.wait(timeout=120)
+        status = process.wait(timeout=PATIENCE_S)
     return status, output.read_text()
 
 
@@ -102,13 +100,6 @@ def state(pid: int) -> str:
         return "gone"
 
 
-def until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def waiting(process: subprocess.Popen[bytes]) -> bool:
     """Tell whether pause is in its loop: process 1 has its one child."""
     return (
@@ -121,29 +112,29 @@ def waiting(process: subprocess.Popen[bytes]) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_pause_waits_and_leaves_when_asked(number: signal.Signals, unpacked: Callable[[str], box.Box]) -> None:
     with unpacked("pause:3.10").run([]) as process:
-        until(lambda: waiting(process))
+        eventually(lambda: waiting(process), "pause in its loop", process=process)
         os.kill(box.first_pid(process), number)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 def test_nothing_of_a_box_outlives_it(unpacked: Callable[[str], box.Box]) -> None:
     with unpacked("pause:3.10").run([]) as process:
-        until(lambda: waiting(process))
+        eventually(lambda: waiting(process), "pause in its loop", process=process)
         first = box.first_pid(process)
-    until(lambda: state(first) in {"gone", "Z"})
+    eventually(lambda: state(first) in {"gone", "Z"}, "the end of its first process")
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nsenter") is None, reason="joining a box's processes needs root and nsenter")
 def test_pause_reaps_orphans(unpacked: Callable[[str], box.Box]) -> None:
     with unpacked("pause:3.10").run([]) as process:
-        until(lambda: waiting(process))
+        eventually(lambda: waiting(process), "pause in its loop", process=process)
         first = box.first_pid(process)
         own = children(first)
         # A child of a process that joined the box and ended becomes process 1's.
-        subprocess.run(["nsenter", "-t", str(first), "-p", "sh", "-c", "sleep 0.3 &"], check=True)
-        until(lambda: children(first) != own)
-        (orphan,) = set(children(first)) - set(own)
-        until(lambda: state(orphan) == "gone")
+        subprocess.run(["nsenter", "-t", str(first), "-p", "sh", "-c", "sleep 600 &"], check=True)
+        (orphan,) = eventually(lambda: set(children(first)) - set(own), "an orphan")
+        os.kill(orphan, signal.SIGKILL)
+        eventually(lambda: state(orphan) == "gone", "the end of the orphan")
         assert process.poll() is None
 
 
@@ -152,19 +143,11 @@ def test_the_exporter_serves_in_its_image_and_leaves_when_asked(unpacked: Callab
     arguments = ["-f", "/etc/dcgm-exporter/default-counters.csv", "--collect-interval=1000"]
     environment = {"DCGM_EXPORTER_LISTEN": f"127.0.0.1:{port}", "DCGM_EXPORTER_KUBERNETES": "true", "NODE_NAME": "node-1"}
 
-    def healthy() -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
-
     with unpacked("dcgm-exporter:stand-in").run(arguments, environment=environment, user=65534, output=subprocess.DEVNULL) as process:
-        until(healthy)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-            assert b'DCGM_FI_DEV_GPU_UTIL{gpu="0"' in response.read()
+        eventually(lambda: fetch(f"http://127.0.0.1:{port}/health")[0] == 200, "an exporter that is healthy", process=process)
+        Text(f"http://127.0.0.1:{port}/metrics").having('DCGM_FI_DEV_GPU_UTIL{gpu="0"')
         os.kill(box.first_pid(process), signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 def test_no_library_lacks_in_any_image(toolchain: Toolchain) -> None:

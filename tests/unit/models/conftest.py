@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import free_ports
+from tests.servers import Text, eventually, fetch, free_ports
 
 if TYPE_CHECKING:
     import subprocess
@@ -33,27 +31,15 @@ class Server:
     process: subprocess.Popen[bytes]
     http: str
     grpc: str
-    metrics_url: str
-    log: Path
+    log: Text
+    _metrics: str
 
-    def metrics(self) -> str:
-        """The metrics; their port opens a moment after the server is ready."""
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                with urllib.request.urlopen(self.metrics_url, timeout=10) as response:  # noqa: S310 - loopback
-                    return str(response.read().decode())
-            except urllib.error.URLError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-
-    def ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://{self.http}/v2/health/ready", timeout=10) as response:
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+    def counters_when(self, model: str, holds: Callable[[dict[str, float]], object]) -> dict[str, float]:
+        """The metrics of a model by their names, as soon as ``holds`` is true of them: Triton answers first, and counts then."""
+        line = re.compile(rf'^(nv_inference_\w+)\{{model="{model}",version="1"\}} ([0-9.e+]+)$', re.MULTILINE)
+        return eventually(
+            lambda: {name: float(value) for name, value in line.findall(fetch(self._metrics)[1])}, f"the counters of {model}", holds
+        )
 
 
 @pytest.fixture(scope="session")
@@ -81,14 +67,12 @@ def start_triton(triton_box: box.Box, tmp_path_factory: pytest.TempPathFactory) 
                 process=process,
                 http=f"127.0.0.1:{http}",
                 grpc=f"127.0.0.1:{grpc}",
-                metrics_url=f"http://127.0.0.1:{metrics}/metrics",
-                log=log,
+                log=Text(log),
+                _metrics=f"http://127.0.0.1:{metrics}/metrics",
             )
-            deadline = time.monotonic() + 120
-            while wait and not server.ready():
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, f"not ready in two minutes\n{log.read_text()}"
-                time.sleep(0.1)
+            if wait:
+                ready = f"http://{server.http}/v2/health/ready"
+                eventually(lambda: fetch(ready)[0] == 200, "a server that is ready", process=process, log=server.log)
             yield server
 
     return start

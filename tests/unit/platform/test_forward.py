@@ -69,17 +69,16 @@ async def test_the_end_of_one_direction_does_not_end_the_other() -> None:
 
 
 async def test_a_target_that_refuses_closes_the_connection_and_the_next_one_works() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        nobody: tuple[str, int] = probe.getsockname()
-    async with forwarding(nobody) as address:
-        for _ in range(3):
-            reader, writer = await asyncio.open_connection(*address)
-            with contextlib.suppress(ConnectionError):
-                assert await asyncio.wait_for(reader.read(1), 60) == b""
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+    with socket.socket() as bound:  # and not listening: it refuses, and no other process gets the port
+        bound.bind(("127.0.0.1", 0))
+        async with forwarding(bound.getsockname()) as address:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(*address)
+                with contextlib.suppress(ConnectionError):
+                    assert await asyncio.wait_for(reader.read(1), 60) == b""
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
 
 
 async def test_many_at_once() -> None:

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,7 @@ from local.platform import supervisor
 from local.platform.layout import Layout
 from local.platform.plan import Component, Plan, Probe
 from local.platform.preflight import repository_root
+from tests.servers import PATIENCE_S, Text, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,25 +55,18 @@ class Node:
         )
 
     def words(self) -> dict[str, dict[str, Any]]:
-        try:
-            data = json.loads(self.layout.status.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return {item["name"]: item for item in data["components"]}
+        return {item["name"]: item for item in json.loads(self.layout.status.read_text(encoding="utf-8"))["components"]}
 
     def until(self, condition: Callable[[dict[str, dict[str, Any]]], bool]) -> dict[str, dict[str, Any]]:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            words = self.words()
-            if words and condition(words):
-                return words
-            time.sleep(0.02)
-        pytest.fail(f"never came: {self.words()}")
+        return eventually(self.words, "the expected status", lambda words: words and condition(words), process=self.process)
+
+    def log(self, name: str) -> Text:
+        return Text(self.layout.log(name))
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -108,9 +101,8 @@ def test_what_is_killed_comes_back(node: Node) -> None:
 
 def test_one_that_keeps_dying_waits_longer_each_time_and_sighup_retries_now(node: Node) -> None:
     node.start(component("bad", "/bin/sh", "-c", "exit 3"), component("good"))
-    words = node.until(lambda w: w["bad"]["retry_in_s"] is not None and w["bad"]["retry_in_s"] > 3)
+    words = node.until(lambda w: w["bad"]["retry_in_s"] is not None and w["bad"]["retry_in_s"] > 3 and w["good"]["ready"])
     assert words["bad"]["last_end"] == "exited with 3"
-    assert words["good"]["ready"]
     assert node.process is not None
     restarts = words["bad"]["restarts"]
     node.process.send_signal(signal.SIGHUP)
@@ -133,10 +125,7 @@ def test_a_successor_waits_until_its_predecessor_answers(node: Node, tmp_path: P
         component("first", PYTHON, "-c", serve, probe=Probe(unix=str(path))),
     )
     node.until(lambda w: w["first"]["ready"] and w["second"]["ready"])
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "mark").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert (tmp_path / "mark").read_text() == "True"
+    assert eventually((tmp_path / "mark").read_text, "the second one's mark") == "True"
 
 
 def test_the_end_is_graceful_first_then_sure_and_etcd_is_last(node: Node, tmp_path: Path) -> None:
@@ -158,9 +147,7 @@ def test_the_end_is_graceful_first_then_sure_and_etcd_is_last(node: Node, tmp_pa
     node.start(*(component(name, *polite(name)) for name in names), component("forwarder", *deaf, stop_timeout_s=0.5))
     words = node.until(lambda w: all(item["ready"] for item in w.values()))
     for name in (*names, "forwarder"):
-        deadline = time.monotonic() + 30
-        while node.layout.log(name).read_text() != "up\n" and time.monotonic() < deadline:
-            time.sleep(0.02)
+        node.log(name).having("up\n")
     assert node.stop() == 0
     assert trace.read_text().split() == ["kubelet", "versitygw", "kube-apiserver", "etcd"]
     assert not any(alive(item["pid"]) for item in words.values())
@@ -178,11 +165,9 @@ def test_a_component_gets_its_environment_and_descriptors_and_nothing_else(node:
     # The driver stands for the node, which closes what it inherited to its children.
     node.start(component("with", PYTHON, "-c", code, descriptors=(number,)), component("without", PYTHON, "-c", closed), pass_fds=(number,))
     node.until(lambda w: w["with"]["ready"] and w["without"]["ready"])
-    deadline = time.monotonic() + 30
-    while not node.layout.log("with").read_text() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert str(listener.getsockname()[1]) in node.layout.log("with").read_text()
-    assert "PYTHONPATH" not in node.layout.log("with").read_text()
+    line = node.log("with").having("\n")
+    assert str(listener.getsockname()[1]) in line
+    assert "PYTHONPATH" not in line
     listener.close()
 
 
@@ -194,11 +179,12 @@ def test_orphans_are_reaped(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         os._exit(0)
-    deadline = time.monotonic() + 30
-    while alive(pid) and time.monotonic() < deadline:
+
+    def is_reaped() -> bool:
         made.reap()
-        time.sleep(0.02)
-    assert not alive(pid)
+        return not alive(pid)
+
+    eventually(is_reaped, "the end of the orphan")
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(0, 0), (1, 0.5), (2, 1), (3, 2), (6, 16), (7, 30), (1000, 30)])

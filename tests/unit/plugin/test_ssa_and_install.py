@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from local.plugins import kubernetes
 from local.plugins.kubernetes import ssa
 from local.plugins.kubernetes.client import ApiError, Cause, _warning_text
+from tests.servers import PATIENCE_S
 
 if TYPE_CHECKING:
     import pytest
@@ -90,7 +91,7 @@ def test_launcher_is_written_once_and_runs_anywhere(tmp_path: Path) -> None:
     with process.stdout, process.stdin:
         assert int(process.stdout.readline()) > 0
         process.stdin.close()  # the engine is gone
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_launcher_names_the_interpreter_that_was_asked_for(tmp_path: Path) -> None:

@@ -8,8 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +17,7 @@ import pytest
 from components.repository.scan import scan
 from components.repository.sync import ReleaseProvider
 from local.images import box
-from tests.servers import free_port, listens
+from tests.servers import Text, eventually, fetch, free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -28,14 +26,6 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 KEYS: Final = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-testing", "AWS_DEFAULT_REGION": "us-east-1"}
-AWHILE_S: Final = 120.0
-
-
-def until(true: Callable[[], bool], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + AWHILE_S
-    while not true():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.2)
 
 
 @pytest.fixture
@@ -99,22 +89,19 @@ class Triton:
     """A server that reads a stack's stable place."""
 
     address: str
-    log: Path
+    log: Text
 
     def ask(self, path: str, body: bytes | None = None) -> Any:
-        request = urllib.request.Request(f"http://{self.address}/v2/{path}", data=body)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (as above)
-                text = answer.read()
-        except OSError:
-            return None
-        return json.loads(text) if text else {}
+        """The answer; None where it is an error."""
+        status, text = fetch(f"http://{self.address}/v2/{path}", body)
+        return None if status >= 400 else json.loads(text or "{}")
 
     def versions(self, model: str) -> list[str]:
         return list((self.ask(f"models/{model}") or {}).get("versions", []))
 
-    def said(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+    def comes_to(self, *versions: str) -> None:
+        """Wait until just these versions of add_sub are served."""
+        eventually(lambda: self.versions("add_sub"), f"versions {versions}", lambda found: found == [*versions], log=self.log)
 
 
 @pytest.fixture
@@ -128,9 +115,9 @@ def triton(unpacked: Callable[[str], box.Box], tmp_path: Path) -> Callable[..., 
         arguments += ["--http-address=127.0.0.1", f"--http-port={http}", "--exit-on-error=false", *flags]
         log = tmp_path / "triton.log"
         with log.open("wb") as stream, image.run(arguments, output=stream, environment=KEYS) as process:
-            server = Triton(f"127.0.0.1:{http}", log)
+            server = Triton(f"127.0.0.1:{http}", Text(log))
             try:
-                until(lambda: server.ask("health/live") is not None, server.said)
+                eventually(lambda: server.ask("health/live") is not None, "a server that answers", process=process, log=server.log)
                 yield server
             finally:
                 with contextlib.suppress(OSError):
@@ -157,26 +144,26 @@ def test_poll_picks_a_new_version_up_and_lets_an_old_one_go(
     stack = Stack(folder, endpoint, "poll")
     stack.up()
     with triton(stack, "--model-control-mode=poll", "--repository-poll-secs=1") as server:
-        until(lambda: server.versions("add_sub") == ["1"], server.said)
+        server.comes_to("1")
         add_version(folder)
         stack.up()
-        until(lambda: server.versions("add_sub") == ["1", "2"], server.said)
+        server.comes_to("1", "2")
         shutil.rmtree(folder / "add_sub" / "1")
         stack.up()
-        until(lambda: server.versions("add_sub") == ["2"], server.said)
+        server.comes_to("2")
 
 
 def test_explicit_loads_when_it_is_told_to(endpoint: str, folder: Path, triton: Callable[..., AbstractContextManager[Triton]]) -> None:
     stack = Stack(folder, endpoint, "explicit")
     stack.up()
     with triton(stack, "--model-control-mode=explicit", "--load-model=add_sub") as server:
-        until(lambda: server.versions("add_sub") == ["1"], server.said)
+        server.comes_to("1")
         add_version(folder)
         stack.up()
         assert server.versions("add_sub") == ["1"]
         assert server.ask("repository/models/add_sub/load", b"{}") == {}
         assert server.versions("add_sub") == ["1", "2"]
         assert server.ask("repository/models/add_sub/unload", b"{}") == {}
-        until(lambda: server.ask("models/add_sub/ready") is None, server.said)
+        eventually(lambda: server.ask("models/add_sub/ready") is None, "a model that is gone", log=server.log)
         (found,) = server.ask("repository/index", b"{}")[:1]
         assert found["name"] == "add_sub"

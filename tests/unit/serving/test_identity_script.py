@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -83,8 +84,9 @@ def test_it_says_what_it_was_told_when_it_gives_up(metadata: Metadata, tmp_path:
 
 
 def test_nobody_there_is_told_too(tmp_path: Path) -> None:
-    with Metadata() as server:
-        address = address_of(server)
-    result = run(address, tmp_path, wait=0)
+    with socket.socket() as bound:  # and not listening: it refuses, and no other process gets the port
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        result = run(address, tmp_path, wait=0)
     assert result.returncode == 1
     assert f"(no answer from {address})" in (tmp_path / "message").read_text(encoding="utf-8")

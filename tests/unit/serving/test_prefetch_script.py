@@ -7,12 +7,13 @@ import os
 import re
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+
+from tests.servers import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +106,7 @@ class Pod:
 
     def run(self, **more: str) -> int:
         process = self.start(**more)
-        self.output, _ = process.communicate(timeout=120)
+        self.output, _ = process.communicate(timeout=PATIENCE_S)
         return process.returncode
 
     def files(self) -> dict[str, bytes]:
@@ -263,12 +264,10 @@ def test_a_volume_without_room_is_told_before_anything_is_copied(pod: Pod, s3: S
 def test_it_ends_soon_after_sigterm_and_a_restart_goes_on(pod: Pod, s3: S3Client) -> None:
     content = {**CONTENT, "upper/1/big.bin": os.urandom(6 << 20)}
     digest = publish(s3, content)
-    process = pod.start(RELEASE=digest, RCLONE_BWLIMIT="512k", PARALLELISM="1")
-    deadline = time.monotonic() + 30
-    while not list((pod.folder / "volume").rglob("*.prefetch")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = pod.start(RELEASE=digest, RCLONE_BWLIMIT="128k", PARALLELISM="1")
+    eventually(lambda: list((pod.folder / "volume").rglob("*.prefetch")), "a file on its way", process=process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 143, output
     assert pod.run(RELEASE=digest) == 0, pod.output
     assert pod.files() == content

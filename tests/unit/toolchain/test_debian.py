@@ -96,14 +96,14 @@ def apt(tmp_path: Path, etc: Path) -> Apt:
 def test_a_closure_is_fetched_verified_and_remembered(tmp_path: Path, etc: Path, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (etc / "apt/sources.list.d/debian.sources").write_text(DEB822)
     (etc / "apt/sources.list").write_text(ONE_LINE)
-    log = tmp_path / "log"
-    monkeypatch.setenv("LOG", str(log))
+    asked = tmp_path / "log"
+    monkeypatch.setenv("LOG", str(asked))
     program(fake, "apt-get", APT_GET)
     files = apt(tmp_path, etc).closure("p")
     assert [file.read_text() for file in files] == ["hello"]
-    calls = len(log.read_text().splitlines())
+    calls = len(asked.read_text().splitlines())
     assert apt(tmp_path, etc).closure("p", "p") == files
-    assert len(log.read_text().splitlines()) == calls, "the second time was answered from the record"
+    assert len(asked.read_text().splitlines()) == calls, "the second time was answered from the record"
 
     (configuration,) = (tmp_path / "cache").rglob("apt.conf")
     text = configuration.read_text()

@@ -5,24 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from local.images import box
-from tests.servers import free_ports
+from tests.servers import PATIENCE_S, Text, eventually, fetch, free_ports
 from tests.unit.repository.validation.cases import CASES, FINE
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,37 +28,25 @@ class Server:
 
     process: subprocess.Popen[bytes]
     address: str
-    log: Path
+    log: Text
 
-    def load(self, model: str, timeout: float = 120) -> str | None:
-        """Load a model; None where it loads, else what Triton says, in its answer and in its log.
+    def load(self, model: str, timeout_s: float = PATIENCE_S) -> str | None:
+        """Load a model; None where it loads, else what Triton answers.
 
         Raises:
             OSError: the server did not answer.
         """
-        logged = self.log.stat().st_size
-        request = urllib.request.Request(f"http://{self.address}/v2/repository/models/{model}/load", data=b"{}", method="POST")
-        try:
-            with urllib.request.urlopen(request, timeout=timeout):  # noqa: S310 - loopback
-                return None
-        except urllib.error.HTTPError as error:
-            with error, self.log.open(encoding="utf-8", errors="replace") as stream:
-                stream.seek(logged)
-                poll = [line for line in stream if "Poll failed" in line and f"'{model}'" in line]
-                return "\n".join([str(json.loads(error.read())["error"]), *poll])
+        status, answer = fetch(f"http://{self.address}/v2/repository/models/{model}/load", b"{}", timeout_s=timeout_s)
+        return None if status == 200 else str(json.loads(answer)["error"])
 
-    def live(self) -> bool:
-        """Whether the server answers."""
-        try:
-            with urllib.request.urlopen(f"http://{self.address}/v2/health/live", timeout=10) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
+    def says(self, model: str, text: str) -> str:
+        """Wait for a line of the log in which the server says why it found no model of this name."""
+        line = re.compile(rf"Poll failed.*'{re.escape(model)}'.*{re.escape(text)}")
+        return self.log.when(line.search, f"{line.pattern}")
 
     def versions(self, model: str) -> list[str]:
         """Versions of a model that are served."""
-        with urllib.request.urlopen(f"http://{self.address}/v2/models/{model}", timeout=10) as response:
-            return list(json.loads(response.read())["versions"])
+        return list(json.loads(fetch(f"http://{self.address}/v2/models/{model}")[1])["versions"])
 
 
 @pytest.fixture(scope="session")
@@ -93,12 +78,9 @@ def start_triton(
         for name, port in (("http", http), ("grpc", grpc)):
             arguments += [f"--{name}-address=127.0.0.1", f"--{name}-port={port}"]
         with log.open("wb") as stream, image.run(arguments, output=stream, mounts={"/models": models}) as process:
-            server = Server(process=process, address=f"127.0.0.1:{http}", log=log)
-            deadline = time.monotonic() + 120
-            while not server.live():
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, f"not live in two minutes\n{log.read_text()}"
-                time.sleep(0.1)
+            server = Server(process=process, address=f"127.0.0.1:{http}", log=Text(log))
+            live = f"http://{server.address}/v2/health/live"
+            eventually(lambda: fetch(live)[0] == 200, "a server that answers", process=process, log=server.log)
             try:
                 yield server
             finally:
