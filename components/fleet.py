@@ -18,19 +18,16 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
-from components.addons.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
-from components.addons.metrics import metrics_apis
-from components.addons.nodes import node_addons
-from components.addons.pins import chart_pins
-from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
-from components.addons.release import check_charts
-from components.clusters import find_cluster, make_cluster, reader_annotations
-from components.errors import Checked, FleetError, raise_all
-from components.images import Images, ImagesArgs, plan_images
-from components.naming import type_token
+from components.base.errors import Checked, FleetError, raise_all
+from components.base.naming import type_token
+from components.gateway.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
+from components.gpu.dcgm_exporter import DcgmExporter, DcgmExporterArgs, scrape_jobs
+from components.helm.release import check_charts
+from components.images.images import Images, ImagesArgs, plan_images
+from components.images.settings import original
+from components.monitoring.prometheus import PrometheusStack, PrometheusStackArgs
 from components.repository.needs import model_sizes, needs
-from components.repository.s3 import ModelRepository, ModelRepositoryArgs, check_environment, past_needs, past_plan
+from components.repository.resource import ModelRepository, ModelRepositoryArgs, check_environment, past_needs, past_plan
 from components.repository.scan import scan
 from components.repository.scancache import open_cache
 from components.repository.validation import Deployment, validate
@@ -40,12 +37,15 @@ from components.serving.observability import Observability, ObservabilityArgs
 from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
 from components.serving.triton import Triton, TritonArgs, unknown_models
-from components.settings.images import original
+from components.stack.charts import chart_pins
+from components.stack.clusters import find_cluster, make_cluster, reader_annotations
+from components.stack.metrics_apis import metrics_apis
+from components.stack.node_addons import node_addons
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from components.settings import Settings
+    from components.stack.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

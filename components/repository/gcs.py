@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.checksum import crc32c, extend, text
 from components.repository.objectstore import PARALLEL, PART_BYTES, SourceChangedError, Stat, StoreUnreachableError
 

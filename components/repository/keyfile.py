@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 
 if TYPE_CHECKING:
-    from components.settings.repository import RepositorySettings
+    from components.repository.settings import RepositorySettings
 
 _KEY: Final = "triton-fleet:repository.keyFile"
 _NEEDED: Final = ("client_email", "private_key", "token_uri")

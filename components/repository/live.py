@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.layout import Held, tree_name
 from components.repository.objectstore import Stat
 from components.repository.parallel import in_parallel

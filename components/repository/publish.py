@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.layout import Held, Manifest, Mark, Tree, tree_name
 from components.repository.objectstore import Source, Stat, Transfer
 from components.repository.parallel import few, in_parallel

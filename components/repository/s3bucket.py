@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.s3client import KEY, NOT_THERE, Location, code, environment_endpoint, explained, found, status
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.objectstore import PARALLEL, StoreUnreachableError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.checksum import BLOCK, composite, crc32c, extend, text
 from components.repository.objectstore import PARALLEL, PART_BYTES, CancelledError, Source, SourceChangedError, Stat, Transfer
 from components.repository.s3client import code, corrupt, found

@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.checksum import BLOCK, crc32c, extend, text
 
 if TYPE_CHECKING:

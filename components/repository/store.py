@@ -6,7 +6,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.objectstore import Source, Stat, Transfer
 from components.repository.quickput import QuickPut
 from components.repository.s3bucket import S3Bucket

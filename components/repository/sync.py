@@ -26,7 +26,7 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository import objectstore
 from components.repository.announce import announce
 from components.repository.layout import tree_name
@@ -51,7 +51,7 @@ _BUCKET_SETTINGS: Final = ("versioning", "kmsKey")
 
 
 class ReleaseProvider(ResourceProvider):
-    """Lifecycle of a release. Inputs and outputs are those that `components.repository.s3` declares."""
+    """Lifecycle of a release. Inputs and outputs are those that `components.repository.resource` declares."""
 
     serialize_as_secret_always = False
 

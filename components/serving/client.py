@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
+import pulumi_kubernetes as k8s
 
-from components.naming import labels, type_token
-from components.sdk import k8s
+from components.base.naming import labels, type_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from components.handles import ClusterHandle, ServingHandle
-    from components.settings.serving import ClientSettings
+    from components.base.handles import ClusterHandle, ServingHandle
+    from components.serving.settings import ClientSettings
 
 NAME: Final = "triton-client"
 _COMPONENT: Final = "triton-client"

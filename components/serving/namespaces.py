@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pulumi
+import pulumi_kubernetes as k8s
 
-from components.naming import labels
-from components.sdk import k8s
+from components.base.naming import labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from components.handles import ClusterHandle
-    from components.settings.serving import ServingSettings
+    from components.base.handles import ClusterHandle
+    from components.serving.settings import ServingSettings
 
 _COMPONENT: Final = "triton"
 

@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
+import pulumi_kubernetes as k8s
 
-from components.naming import labels, type_token
-from components.sdk import k8s
-from components.serving.quantities import prometheus_duration
+from components.base.naming import labels, type_token
+from components.base.quantities import prometheus_duration
 from components.serving.scaling import GPU_DUTY_CYCLE, GPU_UTILIZATION, PENDING_REQUESTS, QUEUE_TIME, adapter_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from components.handles import ClusterHandle, MetricsHandle
+    from components.base.handles import ClusterHandle, MetricsHandle
+    from components.monitoring.settings import AlertSettings
     from components.serving.scaling import AdapterMetric
-    from components.settings.addons import AlertSettings
-    from components.settings.serving import ServingSettings
+    from components.serving.settings import ServingSettings
 
 DASHBOARD_LABEL: Final = {"grafana_dashboard": "1"}
 """What Grafana's sidecar looks for, in the chart's own default."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from components.settings.base import quantity_value
+from components.base.model import quantity_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from components.settings.serving import ServingSettings
+    from components.serving.settings import ServingSettings
 
 _MI: Final = 1 << 20
 _SLACK: Final = 1.1

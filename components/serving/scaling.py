@@ -20,13 +20,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from components.naming import DCGM_RELEASE
-from components.serving.quantities import prometheus_duration, quantity
+from components.base.naming import DCGM_RELEASE
+from components.base.quantities import prometheus_duration, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from components.settings.serving import Metric, ScalingSettings, ServingSettings
+    from components.serving.settings import Metric, ScalingSettings, ServingSettings
 
 QUEUE_TIME: Final = "avg_time_queue_us"
 PENDING_REQUESTS: Final = "nv_inference_pending_request_count"

@@ -14,25 +14,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
+import pulumi_kubernetes as k8s
 
-from components.errors import FleetError
-from components.handles import ServingHandle
-from components.naming import labels, type_token
-from components.sdk import k8s
+from components.base.errors import FleetError
+from components.base.handles import ServingHandle
+from components.base.naming import labels, type_token
 from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, chart_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from components.handles import (
-        ClusterHandle,
-        GpuPool,
-        LoadBalancerHandle,
-        MetricsHandle,
-        RepositoryHandle,
-    )
-    from components.settings.serving import ServingSettings
+    from components.base.handles import ClusterHandle, GpuPool, LoadBalancerHandle, MetricsHandle, RepositoryHandle
+    from components.serving.settings import ServingSettings
 
 CHART: Final = "./charts/triton"
 """Relative to the project: an absolute path would make a state that differs from machine to machine."""

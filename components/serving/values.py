@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from components.fielddocs import field_docs
-from components.naming import labels
+from components.base.model import Model, Quantity
+from components.base.naming import labels
+from components.base.quantities import prometheus_duration, whole_seconds
+from components.base.versions import RCLONE_IMAGE, TRITON_IMAGE
 from components.serving.prefetch import models_to_copy, volume_size
-from components.serving.quantities import prometheus_duration, whole_seconds
 from components.serving.scaling import MonitoredPods, hpa_behavior, hpa_metrics
-from components.settings.base import Model, Quantity
-from components.settings.serving import ServingSettings
-from components.versions import RCLONE_IMAGE, TRITON_IMAGE
+from components.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -524,11 +523,8 @@ class _WithoutTitles(GenerateJsonSchema):
 def schema() -> str:
     """Return the JSON schema of the values, as the text of charts/triton/values.schema.json."""
     described = Values.model_json_schema(by_alias=True, schema_generator=_WithoutTitles)
-    for name, definition in [("Values", described), *described["$defs"].items()]:
+    for definition in [described, *described["$defs"].values()]:
         definition.pop("title", None)
-        model = globals()[name]  # definitions are named after the classes above
-        for field, text in field_docs(model).items():
-            definition["properties"][model.model_fields[field].alias or field]["description"] = text
     # Draft 7 is what every Helm since 3.0 can check; nothing here needs more.
     document = {**described, "$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of the chart triton"}
     return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

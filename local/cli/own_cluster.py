@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from components.versions import TRITON_IMAGE
+from components.base.versions import TRITON_IMAGE
 from local.cli.errors import CommandError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from components.versions import RCLONE_IMAGE
+from components.base.versions import RCLONE_IMAGE
 from local.cli import kubernetes_plugin, own_cluster, verify
 from local.cli.errors import CommandError
 from local.cli.heal import heal

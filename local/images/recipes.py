@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from components.versions import RCLONE_IMAGE
+from components.base.versions import RCLONE_IMAGE
 from local.images import elf
 from local.images.errors import ImageError
 from local.images.oci import ImageConfig

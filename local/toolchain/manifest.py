@@ -495,7 +495,7 @@ PROMETHEUS_ADAPTER: Final = Unit(
 )
 
 # For deployments that copy their models first, and for benchmarks; nothing of the platform itself. Its publisher releases
-# zip archives, which nothing else here needs. Update: with RCLONE_IMAGE in components/versions.py.
+# zip archives, which nothing else here needs. Update: with RCLONE_IMAGE in components/base/versions.py.
 RCLONE: Final = Unit(
     name="rclone",
     version="v1.75.2",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from components.serving.values import chart_values
-from components.settings.serving import ServingSettings
+from components.serving.settings import ServingSettings
 from tests.charts.shapes import KINDS, Kind, Part
 
 if TYPE_CHECKING:

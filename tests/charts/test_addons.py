@@ -11,11 +11,12 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from components import versions
-from components.addons.adapter import adapter_values
-from components.addons.dcgm import dcgm_values, scrape_jobs
-from components.addons.prometheus import prometheus_values
-from components.settings.addons import AdapterSettings, DcgmSettings, PrometheusSettings
+from components.base import versions
+from components.monitoring.adapter import adapter_values
+from components.gpu.dcgm_exporter import dcgm_values, scrape_jobs
+from components.monitoring.prometheus import prometheus_values
+from components.monitoring.settings import AdapterSettings, PrometheusSettings
+from components.gpu.settings import DcgmSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

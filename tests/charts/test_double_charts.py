@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components import versions
-from components.versions import ChartPin
+from components.base import versions
+from components.base.versions import ChartPin
 
 pytestmark = pytest.mark.helm
 ROOT = Path(__file__).resolve().parents[2]

@@ -30,7 +30,7 @@ from tests.charts.shapes import (
 )
 
 if TYPE_CHECKING:
-    from components.settings.serving import ServingSettings
+    from components.serving.settings import ServingSettings
 
 pytestmark = pytest.mark.helm
 

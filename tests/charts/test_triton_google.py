@@ -11,7 +11,7 @@ from tests.charts.rendering import Chart, serving
 from tests.charts.shapes import Container, Deployment, EnvVar, Hpa, InitContainer
 
 if TYPE_CHECKING:
-    from components.settings.serving import ServingSettings
+    from components.serving.settings import ServingSettings
 
 pytestmark = pytest.mark.helm
 

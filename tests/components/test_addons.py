@@ -9,12 +9,14 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from components import versions
-from components.addons.adapter import PrometheusAdapter, PrometheusAdapterArgs
-from components.addons.dcgm import DcgmExporter, DcgmExporterArgs, scrape_jobs
-from components.addons.prometheus import PrometheusStack, PrometheusStackArgs
-from components.handles import ClusterHandle
-from components.settings.addons import AdapterSettings, ChartSettings, DcgmSettings, PrometheusSettings
+from components.base import versions
+from components.base.handles import ClusterHandle
+from components.gpu.dcgm_exporter import DcgmExporter, DcgmExporterArgs, scrape_jobs
+from components.gpu.settings import DcgmSettings
+from components.helm.settings import ChartSettings
+from components.monitoring.adapter import PrometheusAdapter, PrometheusAdapterArgs
+from components.monitoring.prometheus import PrometheusStack, PrometheusStackArgs
+from components.monitoring.settings import AdapterSettings, PrometheusSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

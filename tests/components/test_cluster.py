@@ -9,9 +9,9 @@ import pytest
 from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.cluster.existing import ExistingCluster, ExistingClusterArgs
-from components.cluster.kubeconfig import Access
-from components.settings.cluster import ExistingClusterSettings
+from components.existing.cluster import ExistingCluster, ExistingClusterArgs
+from components.existing.kubeconfig import Access
+from components.existing.settings import ExistingClusterSettings
 
 if TYPE_CHECKING:
     from tests.components.conftest import Recorder

@@ -16,11 +16,11 @@ from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.settings import ROOT as STACK
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.cluster.eks import EksCluster, EksClusterArgs
-from components.errors import FleetError
+from components.base.errors import FleetError
+from components.eks.cluster import EksCluster, EksClusterArgs
+from components.eks.settings.cluster import EksClusterSettings
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.eks import EksClusterSettings
-from components.settings.load import parse
+from components.stack.load import parse
 from tests.components.conftest import event_loop
 from tests.components.test_fleet import Monitor as Requests
 

@@ -9,13 +9,13 @@ import pulumi
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.load import parse
+from components.stack.load import parse
 from tests.components.test_eks import ACCOUNT, POOL, ROOT, Mocks, Monitor, build, cluster_settings, of_type, stack_file, waits_for
 
 if TYPE_CHECKING:
-    from components.cluster.eks import EksCluster
+    from components.eks.cluster import EksCluster
 
 KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1"
 

@@ -14,9 +14,9 @@ import pulumi
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.load import parse
+from components.stack.load import parse
 from tests.components.test_eks import ACCOUNT, ROOT, Mocks, Monitor, stack_file
 
 if TYPE_CHECKING:

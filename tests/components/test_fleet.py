@@ -14,9 +14,9 @@ from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.settings import ROOT as STACK
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.load import parse
+from components.stack.load import parse
 from tests.components.conftest import event_loop
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.settings import ROOT as STACK
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.cluster.gke import PLUGIN, GkeCluster, GkeClusterArgs
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.gke import GkeClusterSettings
-from components.settings.load import parse
+from components.gke.cluster import PLUGIN, GkeCluster, GkeClusterArgs
+from components.gke.settings.cluster import GkeClusterSettings
+from components.stack.load import parse
 from tests.components.conftest import event_loop
 from tests.components.test_fleet import Monitor as Requests
 

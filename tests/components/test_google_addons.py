@@ -10,15 +10,17 @@ import pulumi_kubernetes as k8s
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.addons.dcgm import DcgmExporter, DcgmExporterArgs
-from components.addons.google_load_balancer import google_load_balancer
-from components.addons.gpu_driver import GpuDriver, GpuDriverArgs, daemon_set_spec, installers
-from components.addons.istio import IstioGateway, IstioGatewayArgs
-from components.addons.stackdriver import StackdriverAdapter, StackdriverAdapterArgs
-from components.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle
-from components.settings.addons import ChartSettings, DcgmSettings, IstioSettings
-from components.settings.metrics import StackdriverSettings
-from components.versions import STACKDRIVER_ADAPTER_IMAGE
+from components.base.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle
+from components.base.versions import STACKDRIVER_ADAPTER_IMAGE
+from components.gateway.istio import IstioGateway, IstioGatewayArgs
+from components.gateway.settings import IstioSettings
+from components.gke.gpu_driver import GpuDriver, GpuDriverArgs, daemon_set_spec, installers
+from components.gke.load_balancer import google_load_balancer
+from components.gke.settings.stackdriver import StackdriverSettings
+from components.gke.stackdriver import StackdriverAdapter, StackdriverAdapterArgs
+from components.gpu.dcgm_exporter import DcgmExporter, DcgmExporterArgs
+from components.gpu.settings import DcgmSettings
+from components.helm.settings import ChartSettings
 from tests.components.recording import Registered, start
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import pulumi
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.load import parse
+from components.stack.load import parse
 from tests.components.test_eks import ACCOUNT, ROOT, Mocks, Monitor, of_type, stack_file, waits_for
 
 if TYPE_CHECKING:

@@ -8,30 +8,27 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from components import versions
-from components.addons.autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
-from components.addons.gpu_plugin import GpuPlugin, GpuPluginArgs
-from components.addons.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
-from components.addons.karpenter import Karpenter, KarpenterArgs
-from components.addons.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
-from components.addons.placeholders import Placeholders, PlaceholdersArgs, floors
-from components.handles import AwsAccess, ClusterHandle, GpuPool, MetricsHandle, ServingHandle
+from components.base import versions
+from components.base.handles import AwsAccess, ClusterHandle, GpuPool, MetricsHandle, ServingHandle
+from components.eks.cluster_autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
+from components.eks.karpenter.controller import Karpenter, KarpenterArgs
+from components.eks.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
+from components.eks.settings.addons import ClusterAutoscalerSettings
+from components.eks.settings.karpenter import KarpenterSettings
+from components.gateway.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
+from components.gateway.settings import IstioSettings
+from components.gpu.device_plugin import GpuPlugin, GpuPluginArgs
+from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs, floors
+from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
+from components.helm.settings import ChartSettings
+from components.monitoring.settings import AlertSettings
 from components.serving.observability import Observability, ObservabilityArgs
-from components.settings.addons import (
-    AlertSettings,
-    ChartSettings,
-    ClusterAutoscalerSettings,
-    GpuPluginSettings,
-    IstioSettings,
-    WarmFloorSettings,
-)
-from components.settings.karpenter import KarpenterSettings
-from components.settings.serving import ServingSettings
+from components.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from components.versions import ChartPin
+    from components.base.versions import ChartPin
     from tests.components.conftest import Recorder
 
 RELEASE = "kubernetes:helm.sh/v3:Release"

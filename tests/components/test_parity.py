@@ -16,10 +16,10 @@ import pulumi
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.errors import FleetError
+from components.base.errors import FleetError
+from components.base.model import Model
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.settings.base import Model
-from components.settings.load import parse
+from components.stack.load import parse
 from tests.components import test_eks, test_gke
 from tests.components.recording import Registered, start
 

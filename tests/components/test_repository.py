@@ -10,10 +10,10 @@ import pytest
 from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.errors import FleetError
-from components.repository.s3 import ModelRepository, ModelRepositoryArgs, store_url
+from components.base.errors import FleetError
+from components.repository.resource import ModelRepository, ModelRepositoryArgs, store_url
 from components.repository.scan import scan
-from components.settings.repository import RepositorySettings
+from components.repository.settings import RepositorySettings
 
 if TYPE_CHECKING:
     from tests.components.conftest import Recorder

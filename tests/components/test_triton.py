@@ -12,11 +12,11 @@ import pytest
 from pulumi.runtime.rpc import deserialize_properties, is_rpc_secret, unwrap_rpc_secret
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.errors import FleetError
-from components.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
+from components.base.errors import FleetError
+from components.base.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
 from components.serving.namespaces import serving_namespaces
+from components.serving.settings import ServingSettings
 from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, monitored_by, only_slices
-from components.settings.serving import ServingSettings
 
 if TYPE_CHECKING:
     from tests.components.conftest import Recorder

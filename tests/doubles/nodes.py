@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from components.cluster import gpu
+from components.gpu import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def capacity(machine: str) -> dict[str, str]:
 
     A machine without GPUs that nobody lists is taken for one with 4 CPUs and 16 GiB.
     """
-    known = gpu.MACHINES.get(machine)
+    known = catalogue.MACHINES.get(machine)
     if known is None:
         return {"cpu": "4", "memory": "16Gi", "pods": "110", "ephemeral-storage": "80Gi"}
     pods = "110" if known.vcpus < 30 else "250"
@@ -37,7 +37,7 @@ def capacity(machine: str) -> dict[str, str]:
         "memory": f"{known.memory_gib}Gi",
         "pods": pods,
         "ephemeral-storage": "80Gi",
-        gpu.RESOURCE: str(known.gpus),
+        catalogue.RESOURCE: str(known.gpus),
     }
 
 
@@ -64,7 +64,7 @@ def current(folder: Path) -> dict[str, dict[str, Any]]:
 
 def tell(folder: Path, group: str, said: Mapping[str, Any], *, machine: str, zones: Sequence[str], region: str) -> None:
     """Tell of a managed node group of EKS, from its description: with the labels that EKS itself gives to its nodes."""
-    known = gpu.MACHINES.get(machine)
+    known = catalogue.MACHINES.get(machine)
     arm = known.arch == "arm64" if known is not None else "ARM" in str(said["amiType"])
     labels = {
         "eks.amazonaws.com/nodegroup": said["nodegroupName"],

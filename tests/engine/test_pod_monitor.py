@@ -11,7 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from components.handles import MetricsHandle
+from components.base.handles import MetricsHandle
 from components.serving.triton import monitored_by
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.conftest import DEPLOYMENT

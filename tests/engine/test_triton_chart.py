@@ -10,8 +10,8 @@ import pulumi_kubernetes as k8s
 import pytest
 import yaml
 
+from components.serving.settings import ServingSettings
 from components.serving.values import chart_values
-from components.settings.serving import ServingSettings
 from local.plugins.kubernetes.naming import Kind
 from tests.conftest import ROOT
 from tests.engine.kubelet import kubelet, ready

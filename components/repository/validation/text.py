@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.validation.problems import Key, Step
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from components.cluster import gpu
+from components.gpu import catalogue
 from tests.doubles.aws import ACCOUNT
 
 VERSIONS: Final = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36")
@@ -178,7 +178,7 @@ def architectures(machine: str) -> tuple[str, ...]:
     from moto.ec2.models.instance_types import INSTANCE_TYPES  # noqa: PLC0415  # as above
 
     # moto's list is older than some of the machines with GPUs.
-    known = gpu.MACHINES.get(machine)
+    known = catalogue.MACHINES.get(machine)
     if known is not None and known.cloud == "ec2":
         return (known.arch,)
     return tuple(INSTANCE_TYPES.get(machine, {}).get("ProcessorInfo", {}).get("SupportedArchitectures", ()))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from components import naming
-from components.cluster import gpu
+from components.base import naming
+from components.gpu import catalogue
 from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind
 from tests.doubles.cluster.changes import Changes
@@ -107,7 +107,7 @@ class Loops(threading.Thread):
         for node in bare:
             name = node["metadata"]["name"]
             if name in running:
-                found = {gpu.RESOURCE: node["metadata"]["annotations"][GPUS_ANNOTATION]}
+                found = {catalogue.RESOURCE: node["metadata"]["annotations"][GPUS_ANNOTATION]}
                 body = {"status": {"capacity": found, "allocatable": found}}
                 self._api.request("PATCH", f"{self._api.resource(NODE).path('', name)}/status", body=body, content_type=_MERGE)
 

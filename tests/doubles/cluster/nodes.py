@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from components import naming
-from components.cluster import gpu
+from components.base import naming
+from components.gpu import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +48,10 @@ class Group:
 
 def node_objects(group: Group) -> list[dict[str, Any]]:
     """The Node objects of a group. GPUs that wait for a device plugin are left out: it brings them."""
-    gpus = group.capacity.get(gpu.RESOURCE, "0")
+    gpus = group.capacity.get(catalogue.RESOURCE, "0")
     offered = dict(group.capacity)
     if naming.GPU_PLUGIN_LABEL in group.labels:
-        offered.pop(gpu.RESOURCE, None)
+        offered.pop(catalogue.RESOURCE, None)
     return [_node(group, index, offered, gpus) for index in range(group.nodes)]
 
 
@@ -78,5 +78,5 @@ def wants_plugin(node: Mapping[str, Any]) -> bool:
     """Whether the machine has GPUs that nothing has told Kubernetes of yet, and the stack means to install what does."""
     metadata = node["metadata"]
     has = int((metadata.get("annotations") or {}).get(GPUS_ANNOTATION, "0"))
-    known = gpu.RESOURCE in ((node.get("status") or {}).get("capacity") or {})
+    known = catalogue.RESOURCE in ((node.get("status") or {}).get("capacity") or {})
     return has > 0 and not known and naming.GPU_PLUGIN_LABEL in (metadata.get("labels") or {})

@@ -12,7 +12,6 @@ import pulumi
 from pulumi.provider import ConstructResult, Provider
 from pulumi.provider.server import ProviderServicer
 
-from components.debuglog import gather_debug_messages
 from tests.doubles.eks.access import eks_kubeconfig
 
 if TYPE_CHECKING:
@@ -288,7 +287,6 @@ class _Provider(Provider):
             message = f"the double of eks makes no {resource_type}"
             raise ValueError(message)
         check(inputs)
-        gather_debug_messages()
         cluster = Cluster(name, inputs, self._world.folder, options or pulumi.ResourceOptions())
         return ConstructResult(urn=cluster.urn, state=cluster.outputs)
 

@@ -12,12 +12,23 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
-ROOMS = {"cluster", "repository", "addons", "serving"}
-"""Rooms beside each other: they meet in fleet.py and hand each other handles."""
-CATALOGUES = ("components.cluster.gpu",)
-"""Data and pure functions that lie in a room and that everybody may read; they import the standard library and nothing else."""
-SDKS = ("pulumi_aws", "pulumi_eks", "pulumi_gcp", "pulumi_kubernetes")
-"""What components/sdk.py stands for."""
+FLOORS = {
+    "base": set(),
+    "helm": {"base"},
+    "gpu": {"base", "helm"},
+    "existing": {"base"},
+    "eks": {"base", "helm", "gpu"},
+    "gke": {"base", "helm", "gpu"},
+    "monitoring": {"base", "helm"},
+    "gateway": {"base", "helm"},
+    "serving": {"base", "monitoring"},
+    "repository": {"base"},
+    "images": {"base"},
+    "stack": {"base", "helm", "gpu", "existing", "eks", "gke", "monitoring", "gateway", "serving", "repository", "images"},
+}
+"""Room -> rooms that it may import. Rooms beside each other meet in stack/ and fleet.py alone, and hand each other handles."""
+SDK_ROOMS = {"pulumi_aws": {"eks"}, "pulumi_eks": {"eks"}, "pulumi_gcp": {"gke"}}
+"""A cloud's SDK -> the rooms that may import it."""
 HEAVY = ("boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_gcp", "pulumi_eks", "pulumi_docker_build")
 """Loaded only by the stack that uses them."""
 
@@ -54,29 +65,27 @@ def imports(path: Path, *, typing_only: bool = True, in_functions: bool = True) 
 
 
 def room(module: str) -> str | None:
-    """Room of a module such as ``components.addons.dcgm``."""
-    if module.startswith(CATALOGUES):
-        return None
+    """Room of a module such as ``components.gpu.catalogue``; None for what is none of ours and for fleet.py."""
     parts = module.split(".")
-    return parts[1] if parts[0] == "components" and len(parts) > 1 and parts[1] in ROOMS else None
+    return parts[1] if parts[0] == "components" and len(parts) > 1 and parts[1] in FLOORS else None
+
+
+def test_every_folder_is_a_room() -> None:
+    assert {path.name for path in (ROOT / "components").iterdir() if path.is_dir() and path.name != "__pycache__"} == FLOORS.keys()
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)
-def test_rooms_beside_each_other_never_import_one_another(path: Path) -> None:
+def test_a_room_imports_the_floors_below_it_alone(path: Path) -> None:
     own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    others = {module for module in imports(path) if room(module) not in {None, own}}
     if own is not None:
-        assert others == set()
-    elif path == ROOT / "components" / "clusters.py":
-        assert {room(module) for module in others} == {"cluster"}
-    elif path.name != "fleet.py":
-        assert others == set(), "only fleet.py knows several rooms"
+        assert {found for module in imports(path) if (found := room(module))} <= FLOORS[own] | {own}
 
 
-@pytest.mark.parametrize("module", CATALOGUES)
-def test_a_catalogue_needs_nothing(module: str) -> None:
-    loaded = {found.split(".")[0] for found in imports(ROOT / f"{module.replace('.', '/')}.py")}
-    assert loaded <= sys.stdlib_module_names
+@pytest.mark.parametrize("path", COMPONENTS, ids=name)
+def test_a_cloud_sdk_is_imported_by_its_cloud_alone(path: Path) -> None:
+    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    for sdk, rooms in SDK_ROOMS.items():
+        assert own in rooms or not any(module.split(".")[0] == sdk for module in imports(path))
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)
@@ -85,13 +94,11 @@ def test_the_product_never_imports_what_stands_around_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)
-def test_settings_know_no_room_and_make_no_resource(path: Path) -> None:
-    if "settings" not in path.parts:
+def test_settings_make_no_resource(path: Path) -> None:
+    if "settings" not in {*path.parts, path.stem}:
         return
-    assert {module for module in imports(path) if room(module)} == set()
     assert {module for module in imports(path) if module.startswith("pulumi_")} == set()
-    if path.name != "load.py":
-        assert {module for module in imports(path) if module.split(".")[0] == "pulumi"} == set()
+    assert {module for module in imports(path) if module.split(".")[0] == "pulumi"} == set()
 
 
 def reads_config(path: Path) -> bool:
@@ -104,30 +111,17 @@ def reads_config(path: Path) -> bool:
 
 @pytest.mark.parametrize("path", [*COMPONENTS, ROOT / "__main__.py"], ids=name)
 def test_only_the_loader_reads_the_configuration(path: Path) -> None:
-    assert reads_config(path) == (path == ROOT / "components" / "settings" / "load.py")
+    assert reads_config(path) == (path == ROOT / "components" / "stack" / "load.py")
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)
 def test_only_one_file_decides_by_provider(path: Path) -> None:
     """A room that branches on the cluster's provider would have to change with each new one."""
-    if path == ROOT / "components" / "clusters.py" or "settings" in path.parts:
+    if path.parent == ROOT / "components" / "stack":
         return
     tree = parsed(path)
     compared = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Compare, ast.Match))]
     assert [code for code in compared if "cluster.provider" in code] == []
-
-
-@pytest.mark.parametrize("path", COMPONENTS, ids=name)
-def test_cloud_sdks_are_imported_where_they_are_used(path: Path) -> None:
-    at_import = imports(path, typing_only=False, in_functions=False)
-    assert {module for module in at_import if module.startswith(HEAVY)} == set()
-
-
-@pytest.mark.parametrize("path", COMPONENTS, ids=name)
-def test_resources_come_from_one_place(path: Path) -> None:
-    """A class that is taken from an SDK itself loads a thousand others with it."""
-    if path != ROOT / "components" / "sdk.py":
-        assert {module for module in imports(path) if module.startswith(SDKS)} == set()
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=name)
@@ -146,6 +140,6 @@ def test_the_program_is_short() -> None:
 
 def test_loading_the_program_loads_no_cloud_sdk_and_is_deterministic() -> None:
     """In a process of its own: this one has them loaded for other tests."""
-    script = f"import sys, components.fleet, components.settings.load; print([m for m in sys.modules if m.startswith({HEAVY!r})])"
+    script = f"import sys, components.fleet, components.stack.load; print([m for m in sys.modules if m.startswith({HEAVY!r})])"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

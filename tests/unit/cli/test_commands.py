@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.settings import Settings
+from components.stack.settings import Settings
 from local.cli import bootstrap, outcomes, own_cluster, suite, verify
 from local.cli.errors import CommandError
 from local.cli.session import Session, loopback_without_proxy

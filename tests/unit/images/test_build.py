@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from components.versions import RCLONE_IMAGE
+from components.base.versions import RCLONE_IMAGE
 from local.images import RECIPES, ImageError, ImageFile, build_all, estimate_s, oci, recipes
 from local.images.oci import ImageConfig
 from local.images.packages import add_deb, add_wheel, missing_libraries

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.keyfile import read_key_file
-from components.repository.s3 import check_environment
-from components.settings.load import parse
-from components.settings.repository import RepositorySettings
+from components.repository.resource import check_environment
+from components.repository.settings import RepositorySettings
+from components.stack.load import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

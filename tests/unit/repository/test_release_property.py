@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository import publish
 from components.repository.layout import tree_name
 from components.repository.release import Releases

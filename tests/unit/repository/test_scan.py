@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository.checksum import crc32c
 from components.repository.scan import PLACEHOLDER, parse_sums, scan
 

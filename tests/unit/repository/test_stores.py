@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository import gcs, s3send
 from components.repository import store as s3store
 from components.repository.checksum import crc32c

@@ -22,16 +22,16 @@ import dill  # type: ignore[import-untyped]
 import pytest
 from pulumi.dynamic.dynamic import serialize_provider
 
-from components.errors import FleetError
+from components.base.errors import FleetError
 from components.repository import objectstore, progress, publish, release, s3bucket, s3client, s3send, store, sync
 from components.repository.layout import tree_name
 from components.repository.quickput import QuickPut, Written
-from components.repository.s3 import past_plan
+from components.repository.resource import past_plan
 from components.repository.s3client import Location
 from components.repository.s3send import Sender
 from components.repository.scan import scan
+from components.repository.settings import RepositorySettings
 from components.repository.sync import BucketProvider, ReleaseProvider
-from components.settings.repository import RepositorySettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.serving.scaling import GPU_DUTY_CYCLE, MonitoredPods, adapter_rules, hpa_metrics
+from components.serving.settings import ServingSettings
 from components.serving.values import chart_values
-from components.settings.serving import ServingSettings
 
 PODS = MonitoredPods(cluster="tri", location="europe-west4-a", namespace="triton", gpus=1)
 

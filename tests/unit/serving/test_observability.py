@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from components.monitoring.settings import AlertSettings
 from components.serving.observability import alert_rules, dashboard, fill, panels
 from components.serving.scaling import GPU_DUTY_CYCLE, adapter_metrics
-from components.settings.addons import AlertSettings
-from components.settings.serving import ServingSettings
+from components.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from components.serving.scaling import adapter_metrics
-from components.settings.serving import ServingSettings
+from components.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.serving.quantities import prometheus_duration, quantity, whole_seconds
+from components.base.quantities import prometheus_duration, quantity, whole_seconds
 from components.serving.scaling import adapter_metrics, adapter_rules, hpa_behavior, hpa_metrics
-from components.settings.serving import (
+from components.serving.settings import (
     GpuUtilizationMetric,
     Metric,
     PendingRequestsMetric,

@@ -12,13 +12,13 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from components.base.model import quantity_value
 from components.serving.namespaces import namespace_names
 from components.serving.prefetch import models_to_copy, too_small
 from components.serving.scaling import hpa_behavior, hpa_metrics
+from components.serving.settings import OWNED_FLAGS, ServingSettings
 from components.serving.triton import unknown_models
 from components.serving.values import Values, chart_values, rollout_deadline, schema
-from components.settings.base import quantity_value
-from components.settings.serving import OWNED_FLAGS, ServingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,9 +180,9 @@ def test_one_namespace_a_distinct_name_whatever_the_order() -> None:
 
 def test_what_decides_values_knows_no_engine() -> None:
     """The pure half of the room stays importable, and testable, without Pulumi."""
-    room = CHART.parents[1] / "components" / "serving"
-    for module in ("quantities", "scaling", "values"):
-        tree = ast.parse((room / f"{module}.py").read_text())
+    components = CHART.parents[1] / "components"
+    for module in ("base/quantities", "serving/scaling", "serving/values"):
+        tree = ast.parse((components / f"{module}.py").read_text())
         imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
         imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not {name for name in imported if name.startswith("pulumi")}

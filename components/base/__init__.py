@@ -1,0 +1,1 @@
+"""What every room uses: settings base, quantities, errors, names, versions, handles."""

@@ -1,1 +1,0 @@
-"""Clusters: where the fleet runs."""

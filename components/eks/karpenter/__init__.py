@@ -1,0 +1,1 @@
+"""Karpenter on EKS."""

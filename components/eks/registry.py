@@ -1,0 +1,70 @@
+"""An ECR repository for Triton images of one's own. Makes no image: `components/images/images.py` does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+
+from components.base.handles import ImageRegistry
+from components.base.naming import type_token
+from components.base.outputs import after
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from components.base.registry import ImageRepositorySettings
+
+
+def lifecycle(keep_untagged_days: int) -> str:
+    """Lifecycle policy: images without a tag go after ``keep_untagged_days``. Tagged ones are what deployments may name, and stay."""
+    selection = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": keep_untagged_days}
+    rule = {"rulePriority": 1, "description": "images that no tag names", "selection": selection, "action": {"type": "expire"}}
+    return json.dumps({"rules": [rule]}, sort_keys=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRepositoryArgs:
+    """Arguments of `ImageRepository`."""
+
+    settings: ImageRepositorySettings
+    tags: Mapping[str, str]
+    provider: aws.Provider
+
+
+class ImageRepository(pulumi.ComponentResource):
+    """A repository whose tags never move, except ``cache*`` for builds, and whose images are scanned when pushed."""
+
+    handle: ImageRegistry
+
+    def __init__(self, name: str, args: ImageRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(type_token("cluster", "ImageRepository"), name, None, opts)
+        settings = args.settings
+        child = pulumi.ResourceOptions(parent=self, provider=args.provider)
+        repository = aws.ecr.Repository(
+            name,
+            name=settings.name,
+            image_tag_mutability="IMMUTABLE_WITH_EXCLUSION",
+            image_tag_mutability_exclusion_filters=[
+                aws.ecr.RepositoryImageTagMutabilityExclusionFilterArgs(filter="cache*", filter_type="WILDCARD")
+            ],
+            image_scanning_configuration=aws.ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
+            force_delete=not settings.retain,
+            tags=dict(args.tags),
+            opts=child,
+        )
+        policy = aws.ecr.LifecyclePolicy(name, repository=repository.name, policy=lifecycle(settings.keep_untagged_days), opts=child)
+        url = after(repository.repository_url, policy.id)
+        token = aws.ecr.get_authorization_token_output(
+            registry_id=repository.registry_id, opts=pulumi.InvokeOutputOptions(parent=self, provider=args.provider)
+        )
+        self.handle = ImageRegistry(
+            url=url,
+            address=url.apply(lambda known: known.split("/", maxsplit=1)[0]),
+            username=token.user_name,
+            password=pulumi.Output.secret(token.password),
+        )
+        self.register_outputs({"url": url})

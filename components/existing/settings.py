@@ -1,0 +1,18 @@
+"""Settings of a cluster that exists already."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from components.base.model import Model
+
+
+class ExistingClusterSettings(Model):
+    """A cluster that is there already: found through a kubeconfig, never created, changed or deleted."""
+
+    provider: Literal["existing"] = "existing"
+    """Kind of cluster; ``existing`` is one that is there already."""
+    kubeconfig: str | None = None
+    """Path of a kubeconfig file; None means what kubectl would use (KUBECONFIG, else ~/.kube/config)."""
+    context: str | None = None
+    """Context inside that file; None means its current-context."""

@@ -1,0 +1,1 @@
+"""GPUs: the catalogue, sharing, device plugin, metrics, overprovisioning."""

@@ -1,0 +1,1 @@
+"""How a third-party chart is installed, and where charts come from."""

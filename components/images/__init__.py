@@ -1,0 +1,1 @@
+"""Container images that the stack builds or mirrors."""

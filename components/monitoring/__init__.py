@@ -1,0 +1,1 @@
+"""Prometheus, prometheus-adapter, dashboards and alerts."""

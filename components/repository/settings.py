@@ -1,0 +1,245 @@
+"""Settings of the model repository: which models, from where, to which object store."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from components.base.model import Model, Problem, Problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BUCKET: Final = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
+_GCS_BUCKET: Final = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]\Z")
+_GCS_PART: Final = 63
+_GCS_NAME: Final = 222
+_KMS_KEY: Final = re.compile(r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+\Z")
+_PREFIX_SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+_BUCKET_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
+_BUCKET_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+
+def _is_ip_address(value: str) -> bool:
+    try:
+        ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_s3_bucket(value: str) -> str | None:
+    """What S3's rules for names of general purpose buckets say against ``value`` (Amazon S3 user guide, "Bucket naming rules")."""
+    reserved = value.startswith(_BUCKET_PREFIXES) or value.endswith(_BUCKET_SUFFIXES)
+    if _BUCKET.match(value) is None or ".." in value or _is_ip_address(value) or reserved:
+        return (
+            "is no bucket name: S3 would refuse it. Use 3 to 63 lower-case letters, digits, dots and hyphens, a letter or digit at both "
+            "ends, no IP address, none of the prefixes and endings that S3 keeps for itself."
+        )
+    return None
+
+
+def _check_gcs_bucket(value: str) -> str | None:
+    """What Google's rules for names of buckets say against ``value`` (Cloud Storage documentation, "About Cloud Storage buckets")."""
+    parts = value.split(".")
+    long = len(value) > _GCS_NAME if len(parts) > 1 else len(value) > _GCS_PART
+    odd = _GCS_BUCKET.match(value) is None or any(not part or len(part) > _GCS_PART for part in parts)
+    reserved = value.startswith("goog") or any(word in value for word in ("google", "g00gle"))
+    if odd or long or reserved or _is_ip_address(value):
+        return (
+            "is no bucket name: Google Cloud Storage would refuse it. Use 3 to 63 lower-case letters, digits, hyphens, underscores and "
+            "dots (up to 222 with dots), a letter or digit at both ends, no IP address, neither goog in front nor google within."
+        )
+    return None
+
+
+def _check_prefix(value: str) -> str:
+    if not all(_PREFIX_SEGMENT.match(segment) for segment in value.split("/")):
+        message = (
+            "is no key prefix: releases would land at keys that Triton does not find. "
+            "Use letters, digits, dots, hyphens and underscores, with single slashes between and none at either end."
+        )
+        raise ValueError(message)
+    return value
+
+
+def _check_endpoint(value: str) -> str:
+    message = "is no endpoint: no request could be sent there. Write scheme, host and port and nothing else, like https://storage.example.com:9000."
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        raise ValueError(message) from None
+    if not usable or url.path or url.query or url.fragment or url.username is not None or value != value.strip():
+        raise ValueError(message)
+    return value
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether the host of an endpoint URL names the machine that asks."""
+    host = urlsplit(endpoint).hostname or ""
+    return host == "localhost" or host.endswith(".localhost") or (_is_ip_address(host) and ip_address(host).is_loopback)
+
+
+KeyPrefix = Annotated[str, AfterValidator(_check_prefix)]
+"""Key prefix in a bucket, without slashes at its ends."""
+
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
+"""``http://`` or ``https://``, host and, where it is not the scheme's own, port."""
+
+
+class RepositorySettings(Model):
+    """The folder of models that is uploaded and the bucket prefix that Triton reads."""
+
+    source: str = "models"
+    """Folder with one sub-folder a model, relative to the project."""
+    models: tuple[str, ...] | None = None
+    """Names of the models to upload; None means every sub-folder of ``source``."""
+    store: Literal["s3", "gcs"] = "s3"
+    """Kind of object store: S3, or what speaks its protocol; or Google Cloud Storage."""
+    bucket: str
+    """Name of the bucket that holds the releases."""
+    prefix: KeyPrefix = "models"
+    """Key prefix below which releases are written; no leading or trailing slash."""
+    create_bucket: bool = False
+    """True: the bucket is made by the stack and destroyed with it. False: it must exist."""
+    region: str = "us-east-1"
+    """Region of the bucket; of S3 only."""
+    project: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")
+    """Google Cloud project of the bucket; of GCS only. None: the one that the credentials name."""
+    location: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
+    """Region or multi-region that a bucket of the stack's own is made in; of GCS only, and needed there."""
+    kms_key: str | None = Field(default=None, min_length=1)
+    """Key that a bucket of the stack's own is encrypted with: ARN or alias of a KMS key, or with GCS
+    ``projects/../locations/../keyRings/../cryptoKeys/..``. None: the store's own encryption."""
+    endpoint: Endpoint | None = None
+    """URL of an S3-compatible store as the uploading machine reaches it; None means AWS, or AWS_ENDPOINT_URL_S3 when set."""
+    cluster_endpoint: Endpoint | None = None
+    """URL of the same store as pods reach it; None means ``endpoint``, or AWS itself."""
+    credentials: Literal["serviceAccount", "environment", "keyFile"] = "serviceAccount"
+    """How Triton reads the bucket. ``serviceAccount``: by the identity of its Kubernetes service account. ``environment``: a Secret
+    filled with the keys that the AWS default chain finds where Pulumi runs; of S3 only. ``keyFile``: a Secret with a Google service
+    account's key file, mounted; of GCS only."""
+    key_file: str | None = Field(default=None, min_length=1)
+    """Path of that key file where Pulumi runs, relative to the project. Keep it out of version control; needed with ``keyFile``."""
+
+    mode: Literal["release", "poll", "explicit"] = "release"
+    """How Triton learns of other models. ``release``: never; each release is immutable, and pods are replaced by such that read the
+    new one, one after the other. ``poll``: Triton looks every 15 seconds what has changed at a stable place. ``explicit``: somebody
+    tells Triton over its API to load a model again, from a stable place. The latter two can't be rolled back by Kubernetes, and
+    replicas differ for a while."""
+    release: str | None = Field(default=None, pattern=r"^([0-9a-f]{8,64}|\d{8}-\d{6})$")
+    """An earlier release that is still in the bucket: its name (when it was published, in UTC, such as ``20261121-140512``), its digest,
+    or 8 or more of the digest's first digits. It is served instead of what ``source`` holds. None: what ``source`` holds."""
+    keep: int = Field(default=3, ge=0, le=100)
+    """Old releases that stay in the bucket to roll back to, the newest ones. Models that they share are stored once."""
+    verify: bool = False
+    """True: every file is read again on each run. False: one of unchanged size, time of change and inode is believed to be unchanged.
+    TRITON_FLEET_VERIFY=1 does the same for one run."""
+    versioning: bool = False
+    """For a bucket of the stack's own: keeps what was overwritten or deleted for 30 days."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        problems = [*self._of_the_store()]
+        if self.models is not None:
+            if not self.models:
+                problems.append(
+                    Problem(at=("models",), text="is an empty list: there would be nothing to serve. Name a model, or leave the key out.")
+                )
+            problems.extend(
+                Problem(
+                    at=("models",), text=f"names {name} {self.models.count(name)} times: one of them would be meant otherwise. Keep one."
+                )
+                for name in sorted({name for name in self.models if self.models.count(name) > 1})
+            )
+        if self.endpoint is not None and is_loopback(self.endpoint) and self.cluster_endpoint is None:
+            problems.append(
+                Problem(
+                    at=("endpoint",),
+                    text=f"({self.endpoint}) is this machine's loopback: pods would look for the store inside themselves. "
+                    "Set clusterEndpoint to the store's address as pods see it.",
+                    also=(("cluster_endpoint",),),
+                )
+            )
+        if self.cluster_endpoint is not None and is_loopback(self.cluster_endpoint):
+            problems.append(
+                Problem(
+                    at=("cluster_endpoint",),
+                    text=f"({self.cluster_endpoint}) is loopback: pods would look for the store inside themselves. "
+                    "Write the store's address as pods see it.",
+                )
+            )
+        if problems:
+            raise Problems(*problems)
+        return self
+
+    def _of_the_store(self) -> Iterator[Problem]:
+        """What one kind of store takes and the other doesn't."""
+        wrong = _check_s3_bucket(self.bucket) if self.store == "s3" else _check_gcs_bucket(self.bucket)
+        if wrong is not None:
+            yield Problem(at=("bucket",), text=f"({self.bucket}) {wrong}", also=(("store",),))
+        if self.kms_key is not None and not self.create_bucket:
+            yield Problem(
+                at=("kms_key",),
+                text=f"({self.kms_key}) would have no effect: a bucket that the stack doesn't make keeps its own encryption. "
+                "Set createBucket: true, or set the key on the bucket and leave it out here.",
+                also=(("create_bucket",),),
+            )
+        if (self.credentials == "keyFile") != (self.key_file is not None):
+            text = (
+                "is missing while credentials is keyFile: Triton would have no key. Name the file, or use credentials: serviceAccount."
+                if self.key_file is None
+                else f"({self.key_file}) would be ignored: credentials is {self.credentials}. Set credentials: keyFile, or leave it out."
+            )
+            yield Problem(at=("key_file",), text=text, also=(("credentials",),))
+        if self.store == "s3":
+            if self.credentials == "keyFile":
+                text = (
+                    "is keyFile with store: s3: S3 knows no key file, and Triton would read the bucket as nobody. "
+                    "Use serviceAccount or environment."
+                )
+                yield Problem(at=("credentials",), text=text, also=(("store",),))
+            for name in ("project", "location"):
+                if getattr(self, name) is not None:
+                    yield Problem(
+                        at=(name,),
+                        text=f"({getattr(self, name)}) would be ignored: only store: gcs has one. Leave it out, or set store: gcs.",
+                        also=(("store",),),
+                    )
+        else:
+            yield from self._of_gcs()
+
+    def _of_gcs(self) -> Iterator[Problem]:
+        for name in ("endpoint", "cluster_endpoint"):
+            if getattr(self, name) is not None:
+                yield Problem(
+                    at=(name,),
+                    text=f"({getattr(self, name)}) would be ignored by Triton: with store: gcs it asks Google and nobody else. Leave it "
+                    "out (STORAGE_EMULATOR_HOST leads uploads to an emulator), or set store: s3.",
+                    also=(("store",),),
+                )
+        if self.credentials == "environment":
+            yield Problem(
+                at=("credentials",),
+                text="is environment with store: gcs: Google has no keys that fit into environment variables, and Triton would read "
+                "the bucket as nobody. Use serviceAccount (Workload Identity) or keyFile.",
+                also=(("store",),),
+            )
+        if self.create_bucket and self.location is None:
+            yield Problem(
+                at=("location",),
+                text="is missing: the bucket would be made somewhere in the US, and can't be moved. Write the cluster's region.",
+                also=(("store",), ("create_bucket",)),
+            )
+        if self.kms_key is not None and _KMS_KEY.match(self.kms_key) is None:
+            yield Problem(
+                at=("kms_key",),
+                text=f"({self.kms_key}) is no key of Cloud KMS: the bucket could not be made. "
+                "Write projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY.",
+                also=(("store",),),
+            )

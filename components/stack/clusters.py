@@ -1,0 +1,124 @@
+"""Which cluster a stack gets: the one place that names providers.
+
+A provider is a branch in each of these functions and a file in `cluster/`, which its own stacks alone import.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.existing.cluster import ExistingCluster, ExistingClusterArgs, find
+
+if TYPE_CHECKING:
+    import pulumi
+
+    from components.base.handles import ClusterHandle, ImageRegistry, RepositoryHandle
+    from components.eks.identity import Identity
+    from components.existing.kubeconfig import Access
+    from components.serving.settings import ServingSettings
+    from components.stack.cluster import ClusterSettings
+    from components.stack.settings import Settings
+
+
+def find_cluster(settings: ClusterSettings) -> Access | None:
+    """Find the cluster that is there already; None where the stack makes one.
+
+    Raises:
+        FleetError: When it is not found or does not answer.
+    """
+    return find(settings) if settings.provider == "existing" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeCluster:
+    """A cluster, and what its cloud has for the stack besides."""
+
+    handle: ClusterHandle
+    identity: Identity | None = None
+    """Roles for service accounts are made of it; None where none can be."""
+    registry: ImageRegistry | None = None
+    """Where images of the stack's own go; None where it makes none."""
+
+
+def make_cluster(settings: Settings, access: Access | None, child: pulumi.ResourceOptions) -> MadeCluster:
+    """Declare the cluster that the settings name. What a provider needs is imported by its stacks alone."""
+    if settings.cluster.provider == "eks":
+        from components.eks.cluster import EksCluster, EksClusterArgs  # noqa: PLC0415  # as above
+
+        args = EksClusterArgs(settings=settings.cluster, autoscaler=settings.autoscaler.kind, load_balancer=settings.load_balancer.enabled)
+        made = EksCluster("cluster", args, child)
+        return MadeCluster(handle=made.handle, identity=made.identity, registry=made.registry)
+    if settings.cluster.provider == "gke":
+        from components.gke.cluster import GkeCluster, GkeClusterArgs  # noqa: PLC0415  # as above
+        from components.gke.network import ADAPTER_PORT, ISTIOD_PORT, OPERATOR_PORT  # noqa: PLC0415  # as above
+
+        ports = [ADAPTER_PORT, OPERATOR_PORT, *([ISTIOD_PORT] if settings.ingress.kind == "istio" else [])]
+        gke = GkeCluster(
+            "cluster",
+            GkeClusterArgs(
+                settings=settings.cluster,
+                images=[entry.image for entry in settings.serving],
+                webhook_ports=ports,
+                build_cache=any(image.kind == "build" and image.cache for image in settings.images),
+            ),
+            child,
+        )
+        return MadeCluster(handle=gke.handle, registry=gke.registry)
+    if access is None:
+        raise TypeError  # a cluster that is there was found before anything was declared
+    return MadeCluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
+
+
+def reader_annotations(
+    settings: Settings, entry: ServingSettings, made: MadeCluster, models: RepositoryHandle, child: pulumi.ResourceOptions
+) -> dict[str, pulumi.Input[str]]:
+    """Make the identity that a deployment without keys reads its models by; annotations that bind its service account to it."""
+    repository = settings.repository
+    if settings.cluster.provider == "gke":
+        return _gke_reader(settings, entry, made, models, child)
+    if settings.cluster.provider != "eks" or made.identity is None:
+        return {}
+    if (repository.store, repository.credentials) != ("s3", "serviceAccount"):
+        return {}
+    from components.eks.identity import ServiceAccountRole, ServiceAccountRoleArgs, model_reader  # noqa: PLC0415  # as above
+
+    statements = model_reader(
+        made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=settings.cluster.models_key, region=repository.region
+    )
+    role = ServiceAccountRole(
+        f"{entry.name}-reader",
+        ServiceAccountRoleArgs(
+            identity=made.identity,
+            namespace=entry.namespace,
+            service_account=entry.name,
+            statements=statements,
+            tags=settings.cluster.tags,
+        ),
+        child,
+    )
+    return {"eks.amazonaws.com/role-arn": role.arn}
+
+
+def _gke_reader(
+    settings: Settings, entry: ServingSettings, made: MadeCluster, models: RepositoryHandle, child: pulumi.ResourceOptions
+) -> dict[str, pulumi.Input[str]]:
+    from components.gke.identity import ModelReader, ModelReaderArgs  # noqa: PLC0415  # as above
+
+    repository, access = settings.repository, made.handle.gcp
+    if settings.cluster.provider != "gke" or access is None or (repository.store, repository.credentials) != ("gcs", "serviceAccount"):
+        return {}
+    args = ModelReaderArgs(
+        cluster=access.cluster,
+        project=access.project,
+        workload_pool=access.workload_pool,
+        # A bucket of the stack's own is there, and goes after the rights to it.
+        bucket=models.url.apply(lambda _: repository.bucket),
+        bucket_name=repository.bucket,
+        prefix=repository.prefix,
+        namespace=entry.namespace,
+        service_account=entry.name,
+        direct=settings.cluster.identity == "principal",
+        provider=access.gcp,
+    )
+    return ModelReader(f"{entry.name}-reader", args, child).annotations

@@ -1,0 +1,325 @@
+"""What the GKE room decides before it declares anything: addresses, zones, pools, identities."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from datetime import datetime
+from ipaddress import IPv4Network
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.base.errors import FleetError
+from components.gke.identity import account_id, node_roles, principal, reader_condition
+from components.gke.network import SubnetworkFacts, firewall_plans, pick_zones, plan_ranges, subnetwork_problems
+from components.gke.node_pools import cpu_plan, gpu_plan, gpu_pool, initial_nodes, node_pools
+from components.gke.plan import admin_subjects, apis, kubeconfig, window
+from components.gke.registry import url
+from components.gke.settings.cluster import GkeClusterSettings, addresses_per_node
+from components.gke.settings.maintenance import MaintenanceSettings
+from components.gke.settings.network import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings
+from components.gke.settings.node_pools import GkeCpuPoolSettings, GkeGpuPoolSettings
+
+ZONES = ("us-central1-a", "us-central1-b", "us-central1-c")
+REGION = ("us-central1-f", "us-central1-b", "us-central1-a", "us-central1-c")
+
+
+def cluster(**values: Any) -> GkeClusterSettings:
+    raw = {"provider": "gke", "project": "my-project", "region": "us-central1", "endpoint": {"publicCidrs": ["203.0.113.0/24"]}}
+    return GkeClusterSettings.model_validate({**raw, **values})
+
+
+def network(**values: Any) -> CreatedGcpNetworkSettings:
+    return CreatedGcpNetworkSettings.model_validate({"kind": "create", **values})
+
+
+def pool(**values: Any) -> GkeGpuPoolSettings:
+    return GkeGpuPoolSettings.model_validate({"name": "gpu", "machineType": "g2-standard-8", **values})
+
+
+# Addresses and zones
+
+
+@given(length=st.integers(9, 21), third=st.integers(0, 255))
+def test_ranges_lie_in_the_vpc_and_none_overlap(length: int, third: int) -> None:
+    whole = IPv4Network(f"10.{third}.0.0/{length}", strict=False)
+    plan = plan_ranges(network(cidr=str(whole)))
+    found = [IPv4Network(cidr) for cidr in (plan.nodes, plan.pods, plan.services, plan.control_plane)]
+    assert all(part.subnet_of(whole) for part in found)
+    assert not [pair for pair in combinations(found, 2) if pair[0].overlaps(pair[1])]
+    assert found[3].prefixlen == 28
+
+
+@given(length=st.integers(16, 21), pods=st.integers(8, 256))
+def test_the_subnet_has_an_address_for_each_node_that_pods_have_room_for(length: int, pods: int) -> None:
+    plan = plan_ranges(network(cidr=f"10.16.0.0/{length}"))
+    nodes = IPv4Network(plan.pods).num_addresses // addresses_per_node(pods)
+    assert nodes <= IPv4Network(plan.nodes).num_addresses - 4, "Google keeps four"
+
+
+def test_addresses_of_the_default() -> None:
+    plan = plan_ranges(network())
+    assert (plan.nodes, plan.pods, plan.services, plan.control_plane) == (
+        "10.0.0.0/18",
+        "10.0.128.0/17",
+        "10.0.64.0/19",
+        "10.0.127.240/28",
+    )
+
+
+def test_a_control_plane_of_ones_own_addresses() -> None:
+    assert plan_ranges(network(controlPlaneCidr="172.16.0.16/28")).control_plane == "172.16.0.16/28"
+
+
+def test_zones_are_the_first_of_the_region_s() -> None:
+    assert pick_zones(cluster(), REGION) == ZONES
+    assert pick_zones(cluster(network={"kind": "create", "zoneCount": 1}), REGION) == ("us-central1-a",)
+
+
+def test_a_zonal_cluster_has_its_own_zone() -> None:
+    assert pick_zones(cluster(zone="us-central1-f"), REGION) == ("us-central1-f",)
+
+
+def test_zones_that_are_named() -> None:
+    named = {"kind": "create", "zones": ["us-central1-f", "us-central1-a"]}
+    assert pick_zones(cluster(network=named), REGION) == ("us-central1-f", "us-central1-a")
+
+
+def test_more_zones_than_there_are() -> None:
+    with pytest.raises(FleetError, match=r"network\.zoneCount \(5\) is above the 4 zones of us-central1"):
+        pick_zones(cluster(network={"kind": "create", "zoneCount": 5}), REGION)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"zone": "us-central1-x"}, r"cluster\.zone names us-central1-x, which us-central1 has not"),
+        ({"network": {"kind": "create", "zones": ["us-central1-x"]}}, r"network\.zones names us-central1-x"),
+    ],
+)
+def test_zones_that_there_are_not(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(FleetError, match=says):
+        pick_zones(cluster(**settings), REGION)
+
+
+def existing(**values: Any) -> ExistingGcpNetworkSettings:
+    raw = {"kind": "existing", "network": "net", "subnetwork": "nodes", "podRange": "pods", "serviceRange": "services"}
+    return ExistingGcpNetworkSettings.model_validate({**raw, **values})
+
+
+def facts(**values: Any) -> SubnetworkFacts:
+    given_facts: dict[str, Any] = {"network": "https://x/global/networks/net", "google_access": True, "ranges": ("pods", "services")}
+    return SubnetworkFacts(**{**given_facts, **values})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"network": "https://x/global/networks/other"}, "subnetwork (nodes) is in other and not in network (net)"),
+        ({"ranges": ("services",)}, "podRange (pods) is no secondary range of nodes: GKE would refuse it. There: services."),
+        ({"ranges": ()}, "serviceRange (services) is no secondary range of nodes: GKE would refuse it. There: none."),
+        ({"google_access": False}, "subnetwork (nodes) has Private Google Access off"),
+    ],
+)
+def test_a_subnet_that_would_not_do(wrong: dict[str, Any], says: str) -> None:
+    assert [problem for problem in subnetwork_problems(existing(), facts(**wrong)) if says in problem]
+
+
+def test_a_subnet_that_does() -> None:
+    assert subnetwork_problems(existing(), facts()) == []
+
+
+def test_openings_are_from_the_control_plane_and_google_s_health_checks_alone() -> None:
+    webhooks, health = firewall_plans("172.16.0.0/28", [15017, 6443, 6443])
+    assert (webhooks.sources, webhooks.ports) == (("172.16.0.0/28",), ("6443", "15017"))
+    assert all(IPv4Network(source).prefixlen >= 16 for source in health.sources)
+
+
+# Pools
+
+
+@given(zones=st.integers(1, 4), most=st.integers(1, 12), data=st.data())
+def test_first_nodes_are_enough_and_never_more_than_the_most(zones: int, most: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, most))
+    each = initial_nodes(start, most, zones, per_zone=False)
+    assert each * zones <= most
+    assert each * zones >= start or (each + 1) * zones > most
+    assert initial_nodes(start, most, zones, per_zone=True) == start
+
+
+def test_the_first_pool_is_the_one_without_gpus_and_never_empty() -> None:
+    plans = node_pools(cluster(gpuPools=[{"name": "gpu", "machineType": "g2-standard-8"}]), ZONES)
+    assert [plan.pool for plan in plans] == ["cpu", "gpu"]
+    assert plans[0].taints == ()
+    few = GkeCpuPoolSettings.model_validate({"min": 1, "max": 1})
+    assert cpu_plan(few, ZONES).initial == 1
+
+
+REPLACING: list[dict[str, Any]] = [
+    {"driver": "latest"},
+    {"capacity": "spot"},
+    {"machineType": "g2-standard-24"},
+    {"sharing": {"kind": "mps", "replicas": 2}},
+    {"localSsds": 1},
+    {"disk": {"image": "projects/p-1/global/images/i"}},
+    {"compactPlacement": True, "zones": ["us-central1-a"]},
+    {"capacity": "reservation", "capacityReservation": "mine", "zones": ["us-central1-a"]},
+    {"os": "ubuntu"},
+]
+
+
+@pytest.mark.parametrize("change", REPLACING, ids=[next(iter(change)) for change in REPLACING])
+def test_what_gke_can_t_change_in_a_pool_makes_another(change: dict[str, Any]) -> None:
+    """Of the same name it would be refused while the old one is there."""
+    assert gpu_plan(pool(**change), ZONES).name != gpu_plan(pool(), ZONES).name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"min": 1},
+        {"max": 9},
+        {"machineType": "g2-standard-4"},
+        {"disk": {"size": 300}},
+        {"labels": {"a": "b"}},
+        {"upgrade": {"maxSurge": 1, "maxUnavailable": 0}},
+        {"locationPolicy": "balanced"},
+        {"perZone": True},
+    ],
+    ids=str,
+)
+def test_what_gke_can_change_keeps_the_pool(change: dict[str, Any]) -> None:
+    assert gpu_plan(pool(**change), ZONES).name == gpu_plan(pool(), ZONES).name
+
+
+def test_a_pool_s_name_fits() -> None:
+    assert len(gpu_plan(pool(name="g" * 32), ZONES).name) <= 40
+
+
+def test_two_gpus_of_a_machine_are_in_the_hash() -> None:
+    one, two = (pool(machineType="n1-standard-8", accelerator={"type": "nvidia-tesla-t4", "count": count}) for count in (1, 2))
+    assert gpu_plan(one, ZONES).name != gpu_plan(two, ZONES).name
+
+
+def test_labels_of_gke_s_own_are_not_set() -> None:
+    plan = gpu_plan(pool(sharing={"kind": "mps", "replicas": 2}, labels={"team": "ml"}), ZONES)
+    assert plan.labels == {"triton-fleet/pool": "gpu", "nvidia.com/gpu.present": "true", "team": "ml"}
+    assert pool(sharing={"kind": "mps", "replicas": 2}).node_labels["cloud.google.com/gke-gpu-sharing-strategy"] == "mps"
+
+
+def test_disks_follow_the_machine() -> None:
+    kinds = {
+        machine: gpu_plan(pool(machineType=machine), ZONES).disk_type
+        for machine in ("g2-standard-8", "a2-highgpu-1g", "a3-highgpu-1g", "a3-ultragpu-8g", "a4-highgpu-8g", "g4-standard-48")
+    }
+    assert kinds == {
+        "g2-standard-8": "pd-balanced",
+        "a2-highgpu-1g": "pd-balanced",
+        "a3-highgpu-1g": "pd-balanced",
+        "a3-ultragpu-8g": "hyperdisk-balanced",
+        "a4-highgpu-8g": "hyperdisk-balanced",
+        "g4-standard-48": "hyperdisk-balanced",
+    }
+    n4 = GkeCpuPoolSettings.model_validate({"machineTypes": ["n4-standard-4"]})
+    assert cpu_plan(n4, ZONES).disk_type == "hyperdisk-balanced"
+
+
+def test_ubuntu_has_no_secure_boot_and_no_streaming() -> None:
+    plan = gpu_plan(pool(os="ubuntu", fastPull=False), ZONES)
+    assert (plan.secure_boot, plan.streams, plan.image_type) == (False, False, "UBUNTU_CONTAINERD")
+
+
+def test_slices_are_whole_gpus_to_gke() -> None:
+    told = gpu_pool(pool(machineType="a2-highgpu-1g", sharing={"kind": "mig", "profile": "2g.10gb"}))
+    assert (told.resource, told.units, told.mig_strategy) == ("nvidia.com/gpu", 3, "single")
+
+
+# Identities
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [(("triton", "nodes"), "triton-nodes"), (("a" * 24, "nodes"), "a" * 24 + "-nodes")],
+)
+def test_a_short_id_is_kept(parts: tuple[str, ...], name: str) -> None:
+    assert account_id(*parts) == name
+
+
+@given(st.text("ab-", min_size=1, max_size=40).map(lambda text: f"c{text}"), st.text("ab", min_size=1, max_size=63))
+def test_an_id_of_an_account_is_one(cluster_name: str, service_account: str) -> None:
+    name = account_id(cluster_name, service_account, "reader")
+    assert 6 <= len(name) <= 30
+    assert name[0].isalpha()
+    assert name[-1].isalnum()
+
+
+def test_ids_that_are_cut_differ() -> None:
+    names = {account_id("a-rather-long-cluster", service_account, "reader") for service_account in ("triton-large", "triton-larger")}
+    assert len(names) == 2
+
+
+def test_roles_of_nodes() -> None:
+    streaming = [{"name": "gpu", "machineType": "g2-standard-8"}]
+    assert node_roles(cluster(), ["nvcr.io/nvidia/tritonserver:1"]) == ("roles/container.defaultNodeServiceAccount",)
+    assert "roles/serviceusage.serviceUsageConsumer" in node_roles(cluster(gpuPools=streaming), [])
+    for image in ("us-central1-docker.pkg.dev/my-project/r/i:1", "gcr.io/my-project/i"):
+        assert "roles/artifactregistry.reader" in node_roles(cluster(), [image])
+    assert "roles/artifactregistry.reader" not in node_roles(cluster(), ["gcr.io/other-project/i"])
+
+
+def test_a_reader_sees_its_prefix_and_lists_of_it() -> None:
+    assert reader_condition("bucket", "a/b") == (
+        'resource.name.startsWith("projects/_/buckets/bucket/objects/a/b/") || '
+        'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("a/b/")'
+    )
+
+
+def test_a_principal_has_the_number_and_then_the_id() -> None:
+    assert principal("42", "my-project", "ns", "sa") == (
+        "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/my-project.svc.id.goog/subject/ns/ns/sa/sa"
+    )
+
+
+def test_administrators_are_users_by_their_addresses() -> None:
+    found = [(subject["kind"], subject["name"]) for subject in admin_subjects(["user:a@b.c", "group:d@b.c", "serviceAccount:e@b.c"])]
+    assert found == [("User", "a@b.c"), ("Group", "d@b.c"), ("User", "e@b.c")]
+
+
+# The rest
+
+
+def test_a_kubeconfig_never_holds_a_token() -> None:
+    content = json.loads(kubeconfig("gke_p_l_n", "203.0.113.9", "Q0E="))
+    (user,) = content["users"]
+    assert set(user["user"]) == {"exec"}
+    assert content["current-context"] == content["contexts"][0]["name"] == "gke_p_l_n"
+
+
+@given(st.integers(0, 23), st.integers(0, 59), st.integers(8, 24))
+def test_a_window_is_as_long_as_it_says(hour: int, minute: int, hours: int) -> None:
+    start, end, recurrence = window(MaintenanceSettings(days=("SA", "SU"), start=f"{hour:02d}:{minute:02d}", hours=hours))
+    length = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    assert length.total_seconds() == hours * 3600
+    assert recurrence == "FREQ=WEEKLY;BYDAY=SA,SU"
+
+
+def test_apis_follow_what_is_used() -> None:
+    assert "cloudkms" not in apis(cluster(secretsKey="none"))
+    assert "containerfilesystem" not in apis(cluster())
+    assert {"containerfilesystem", "artifactregistry"} <= set(apis(cluster(gpuPools=[{"name": "g", "machineType": "g2-standard-8"}])))
+
+
+def test_an_image_s_address() -> None:
+    address = url(region="us-central1", project="p", repository="fleet", image="triton")
+    assert address == "us-central1-docker.pkg.dev/p/fleet/triton"
+
+
+def test_every_part_of_a_plan_is_decided() -> None:
+    """A part with a default could be forgotten for one kind of pool."""
+    optional = {"accelerator", "reservation", "local_ssds", "image_disk", "compact"}
+    plan = gpu_plan(pool(), ZONES)
+    assert {field.name for field in fields(plan) if field.default is None or field.default is False} == optional

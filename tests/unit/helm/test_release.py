@@ -1,0 +1,89 @@
+"""Where a chart comes from, and how durations are written."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.base import versions
+from components.base.errors import FleetError
+from components.base.model import parse_duration
+from components.helm.release import ChartSource, ChartValues, chart_source, check_charts, duration
+from components.helm.settings import ChartSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIN = versions.DCGM_EXPORTER
+
+
+def test_upstream_is_the_publishers_repository_at_the_pin() -> None:
+    assert chart_source(PIN, ChartSettings()) == ChartSource(chart="dcgm-exporter", version="4.8.2", repository=PIN.repository)
+
+
+@pytest.mark.parametrize("location", ["oci://registry.example.com/charts", "oci://registry.example.com/charts/"])
+def test_oci_is_one_reference_without_a_repository(location: str) -> None:
+    source = chart_source(PIN, ChartSettings(source="oci", location=location))
+    assert source == ChartSource(chart="oci://registry.example.com/charts/dcgm-exporter", version="4.8.2", repository=None)
+
+
+def test_a_folder_holds_the_chart_unpacked_or_packed(tmp_path: Path) -> None:
+    (tmp_path / "dcgm-exporter-4.8.2.tgz").touch()
+    charts = ChartSettings(source="folder", location=str(tmp_path))
+    assert chart_source(PIN, charts).chart == str(tmp_path / "dcgm-exporter-4.8.2.tgz")
+    (tmp_path / "dcgm-exporter").mkdir()
+    (tmp_path / "dcgm-exporter" / "Chart.yaml").touch()
+    assert chart_source(PIN, charts).chart == str(tmp_path / "dcgm-exporter")
+
+
+def test_a_relative_folder_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "charts" / "dcgm-exporter").mkdir(parents=True)
+    (tmp_path / "charts" / "dcgm-exporter" / "Chart.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert chart_source(PIN, ChartSettings(source="folder", location="charts")).chart == "charts/dcgm-exporter"
+
+
+def test_an_older_packed_chart_is_not_taken_for_the_pin(tmp_path: Path) -> None:
+    (tmp_path / "dcgm-exporter-4.1.3.tgz").touch()
+    with pytest.raises(
+        FleetError, match=r"triton-fleet:charts\.location .* neither dcgm-exporter/Chart\.yaml nor dcgm-exporter-4\.8\.2\.tgz"
+    ):
+        chart_source(PIN, ChartSettings(source="folder", location=str(tmp_path)))
+
+
+def test_all_missing_charts_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "dcgm-exporter-4.8.2.tgz").touch()
+    charts = ChartSettings(source="folder", location=str(tmp_path))
+    with pytest.raises(FleetError) as caught:
+        check_charts(charts, [versions.KUBE_PROMETHEUS_STACK, versions.DCGM_EXPORTER, versions.PROMETHEUS_ADAPTER])
+    assert [problem.split("; ")[0].split("neither ")[1].split("/")[0] for problem in caught.value.problems] == [
+        "kube-prometheus-stack",
+        "prometheus-adapter",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(1.0, "1s"), (0.5, "500ms"), (90.0, "90s"), (1.5, "1500ms"), (0.0001, "1ms"), (3600.0, "3600s")]
+)
+def test_durations(seconds: float, written: str) -> None:
+    assert duration(seconds) == written
+
+
+@given(st.integers(min_value=1, max_value=10**9))
+def test_a_written_duration_reads_back(milliseconds: int) -> None:
+    written = duration(milliseconds / 1000)
+    # The operator's own pattern for durations, in the part that is written here.
+    assert re.fullmatch(r"(([0-9]+)s)?(([0-9]+)ms)?", written)
+    assert parse_duration(written) == pytest.approx(milliseconds / 1000)
+
+
+def test_values_leave_out_what_is_none() -> None:
+    class Values(ChartValues):
+        node_port: int | None
+        service_type: str
+
+    assert Values(node_port=None, service_type="ClusterIP").to_helm() == {"serviceType": "ClusterIP"}

@@ -1,0 +1,155 @@
+"""What is passed to the charts, key for key, as the upstream charts take it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from components.base.errors import FleetError
+from components.gpu.dcgm_exporter import dcgm_values, scrape_jobs
+from components.gpu.settings import DcgmSettings
+from components.monitoring.adapter import adapter_values
+from components.monitoring.prometheus import prometheus_values, retention_size
+from components.monitoring.settings import AdapterSettings, PrometheusSettings
+
+RULE = {"seriesQuery": "up", "resources": {}, "metricsQuery": "sum(up) by (<<.GroupBy>>)"}
+
+
+def test_prometheus_on_a_cluster() -> None:
+    assert prometheus_values(PrometheusSettings(storage_class="gp3")).to_helm() == {
+        "fullnameOverride": "kps",
+        "crds": {"enabled": True, "upgradeJob": {"enabled": True, "image": {"busybox": {"tag": "1.37"}}}},
+        "prometheus": {
+            "service": {"type": "ClusterIP", "port": 9090},
+            "prometheusSpec": {
+                "serviceMonitorSelectorNilUsesHelmValues": False,
+                "podMonitorSelectorNilUsesHelmValues": False,
+                "ruleSelectorNilUsesHelmValues": False,
+                "probeSelectorNilUsesHelmValues": False,
+                "scrapeConfigSelectorNilUsesHelmValues": False,
+                "serviceDiscoveryRole": "EndpointSlice",
+                "scrapeInterval": "15s",
+                "evaluationInterval": "15s",
+                "retention": "7d",
+                "retentionSize": "40960MB",
+                "storageSpec": {
+                    "volumeClaimTemplate": {
+                        "spec": {
+                            "storageClassName": "gp3",
+                            "accessModes": ["ReadWriteOnce"],
+                            "resources": {"requests": {"storage": "50Gi"}},
+                        }
+                    }
+                },
+            },
+        },
+        "grafana": {"enabled": True},
+        "alertmanager": {"enabled": True},
+        "kubeControllerManager": {"enabled": False},
+        "kubeScheduler": {"enabled": False},
+        "kubeEtcd": {"enabled": False},
+        "kubeProxy": {"enabled": False},
+    }
+
+
+def test_prometheus_without_a_volume_is_bounded_and_claims_nothing() -> None:
+    spec = prometheus_values(PrometheusSettings(storage=None)).to_helm()["prometheus"]["prometheusSpec"]
+    assert "storageSpec" not in spec
+    assert spec["retentionSize"] == "4096MB"
+
+
+def test_no_storage_class_leaves_the_choice_to_the_cluster() -> None:
+    claim = prometheus_values(PrometheusSettings()).to_helm()["prometheus"]["prometheusSpec"]["storageSpec"]["volumeClaimTemplate"]["spec"]
+    assert "storageClassName" not in claim
+
+
+def test_a_node_port_makes_the_service_one() -> None:
+    service = prometheus_values(PrometheusSettings(node_port=30090)).to_helm()["prometheus"]["service"]
+    assert service == {"type": "NodePort", "port": 9090, "nodePort": 30090}
+
+
+def test_toggles_reach_the_chart() -> None:
+    values = prometheus_values(PrometheusSettings(grafana=False, alertmanager=False, upgrade_crds=False)).to_helm()
+    assert (values["grafana"], values["alertmanager"]) == ({"enabled": False}, {"enabled": False})
+    assert values["crds"]["upgradeJob"]["enabled"] is False
+
+
+@pytest.mark.parametrize(("storage", "size"), [("50Gi", "40960MB"), ("1Ti", "838860MB"), ("10G", "7629MB"), (None, "4096MB")])
+def test_retention_leaves_room_for_the_write_ahead_log(storage: str | None, size: str) -> None:
+    assert retention_size(storage) == size
+
+
+@pytest.mark.parametrize("retention", ["", "7", "7 d", "d", "1h1d", "forever"])
+def test_a_retention_that_prometheus_cannot_read_is_refused(retention: str) -> None:
+    with pytest.raises(ValidationError, match="retention"):
+        PrometheusSettings(retention=retention)
+
+
+@pytest.mark.parametrize("retention", ["7d", "1w3d", "12h30m"])
+def test_a_retention_reaches_prometheus_as_written(retention: str) -> None:
+    values = prometheus_values(PrometheusSettings(retention=retention)).to_helm()
+    assert values["prometheus"]["prometheusSpec"]["retention"] == retention
+
+
+def test_dcgm_samples_as_often_as_prometheus_scrapes() -> None:
+    values = dcgm_values(DcgmSettings()).to_helm()
+    # One word: the chart writes arguments unquoted, and "1000" alone would be a number, which the API server refuses.
+    assert values["arguments"] == ["-f", "/etc/dcgm-exporter/default-counters.csv", "--collect-interval=1000"]
+    assert values["serviceMonitor"] == {
+        "enabled": True,
+        "interval": "1s",
+        "scrapeTimeout": "1s",
+        "honorLabels": True,
+        "relabelings": [{"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "kubernetes_node"}],
+    }
+    assert values["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    assert values["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert values["resources"]["limits"]["memory"] == "1Gi"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "interval", "timeout"), [(0.1, "100ms", "100ms"), (2.5, "2500ms", "2500ms"), (10.0, "10s", "10s"), (30.0, "30s", "10s")]
+)
+def test_a_scrape_never_outlasts_its_interval(seconds: float, interval: str, timeout: str) -> None:
+    settings = DcgmSettings(interval=seconds)
+    monitor = dcgm_values(settings).to_helm()["serviceMonitor"]
+    assert (monitor["interval"], monitor["scrapeTimeout"]) == (interval, timeout)
+    (job,) = scrape_jobs(DcgmSettings(interval=seconds, scrape="job"))
+    assert (job["scrape_interval"], job["scrape_timeout"]) == (interval, timeout)
+
+
+def test_dcgm_is_scraped_in_one_way_only() -> None:
+    by_monitor, by_job = DcgmSettings(), DcgmSettings(scrape="job")
+    assert scrape_jobs(by_monitor) == ()
+    assert dcgm_values(by_job).to_helm()["serviceMonitor"] == {"enabled": False}
+    (job,) = scrape_jobs(by_job)
+    assert job["job_name"] == "gpu-metrics"
+    assert {"action": "replace", "source_labels": ["__meta_kubernetes_service_name"], "target_label": "service"} in job["relabel_configs"]
+    assert prometheus_values(PrometheusSettings(), [job]).to_helm()["prometheus"]["prometheusSpec"]["additionalScrapeConfigs"] == [job]
+
+
+def test_no_job_for_an_exporter_that_is_not_there() -> None:
+    assert scrape_jobs(DcgmSettings(enabled=False, scrape="job")) == ()
+
+
+def test_dcgm_cannot_sample_faster_than_every_100_ms() -> None:
+    with pytest.raises(ValidationError, match="interval"):
+        DcgmSettings(interval=0.05)
+
+
+def test_adapter() -> None:
+    values = adapter_values(AdapterSettings(), url="http://kps-prometheus.monitoring.svc", port=9090, rules=[RULE]).to_helm()
+    assert values["prometheus"] == {"url": "http://kps-prometheus.monitoring.svc", "port": 9090, "path": ""}
+    assert values["metricsRelistInterval"] == "15s"
+    assert values["rules"] == {"default": False, "custom": [RULE]}
+
+
+@pytest.mark.parametrize(("relist", "max_age"), [(5.0, "60s"), (15.0, "60s"), (30.0, "120s")])
+def test_a_late_scrape_does_not_take_the_metric_away(relist: float, max_age: str) -> None:
+    values = adapter_values(AdapterSettings(relist_interval=relist), url="http://kps", port=9090, rules=[RULE]).to_helm()
+    assert values["extraArguments"] == [f"--metrics-max-age={max_age}"]
+
+
+def test_an_adapter_without_rules_serves_nothing_and_is_refused() -> None:
+    with pytest.raises(FleetError, match=r"custom\.metrics\.k8s\.io would not be served .* triton-fleet:serving"):
+        adapter_values(AdapterSettings(), url="http://kps", port=9090, rules=[])

@@ -1,0 +1,393 @@
+"""What a stack file may say, and what is said back about one that it may not."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi.runtime.config as pulumi_config
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.base.errors import FleetError
+from components.stack.load import load, parse
+from components.stack.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[3]
+
+GOOD: dict[str, Any] = {
+    "repository": {"bucket": "models", "models": ["add_sub", "busy"]},
+    "serving": [{"name": "triton", "image": "tritonserver:1", "scaling": {"minReplicas": 1, "maxReplicas": 4}}],
+}
+
+
+def stack_file(name: str) -> dict[str, Any]:
+    content = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return {key.removeprefix("triton-fleet:"): value for key, value in content["config"].items()}
+
+
+def changed(*path: str | int, to: object) -> dict[str, Any]:
+    """GOOD with the value at ``path`` set."""
+    raw = copy.deepcopy(GOOD)
+    here: Any = raw
+    for step in path[:-1]:
+        here = here.setdefault(step, {}) if isinstance(here, dict) else here[step]
+    if path[-1] == "+":
+        here.append(to)
+    else:
+        here[path[-1]] = to
+    return raw
+
+
+def problems(raw: dict[str, Any]) -> tuple[str, ...]:
+    with pytest.raises(FleetError) as caught:
+        parse(raw)
+    return caught.value.problems
+
+
+def test_the_dev_stack_is_good() -> None:
+    settings = parse(stack_file("Pulumi.dev.yaml"))
+    assert settings.serving[0].resources.gpus == 0
+    assert settings.serving[0].scaling.scale_down_stabilization == 30
+    assert settings.prometheus.storage is None
+
+
+def test_defaults_hold_where_a_stack_says_nothing() -> None:
+    settings = parse(GOOD)
+    assert settings.repository.prefix == "models"
+    assert settings.serving[0].startup_budget == 900
+    assert settings.cluster.provider == "existing"
+
+
+def test_a_zero_is_a_value() -> None:
+    assert parse(changed("serving", 0, "drain", to={"preStop": 0, "exitTimeout": 1})).serving[0].drain.pre_stop == 0
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse(GOOD).repository.bucket = "other"  # type: ignore[misc]
+
+
+BAD: list[tuple[tuple[str | int, ...], object, str]] = [
+    # Unknown keys
+    (("clutser",), {}, "triton-fleet:clutser is no setting: it would be ignored. Did you mean cluster?"),
+    (("nonsense",), {}, "triton-fleet:nonsense is no setting: it would be ignored. Known there: adapter, alerts,"),
+    (("cluster", "kubeconfg"), "x", "triton-fleet:cluster.kubeconfg is no setting: it would be ignored. Did you mean kubeconfig?"),
+    (("serving", 0, "scaling", "min"), 1, "triton-fleet:serving[0].scaling.min is no setting: it would be ignored. Did you mean"),
+    (
+        ("serving", 0, "scaling", "min_replicas"),
+        1,
+        "triton-fleet:serving[0].scaling.min_replicas is no setting: it would be ignored. Did you mean minReplicas?",
+    ),
+    (
+        ("serving", 0, "scaling", "metrics"),
+        [{"kind": "queueTime", "target": 1, "traget": 2}],
+        "triton-fleet:serving[0].scaling.metrics[0].traget is no setting: it would be ignored. Did you mean target?",
+    ),
+    # Wrong types
+    (("cluster",), "kind", "triton-fleet:cluster (kind) is no set of keys: it can't be read. Write keys and values below it."),
+    (("serving",), {"name": "triton"}, "triton-fleet:serving ({"),
+    (("serving", 0, "resources", "gpus"), "many", "triton-fleet:serving[0].resources.gpus (many) is no whole number: it can't be read."),
+    (("serving", 0, "resources", "gpus"), 1.5, "triton-fleet:serving[0].resources.gpus (1.5) is no whole number"),
+    (("serving", 0, "image"), 26.07, "triton-fleet:serving[0].image (26.07) is no text: it can't be read. Write a text, in quotes"),
+    (("repository", "createBucket"), "perhaps", "triton-fleet:repository.createBucket (perhaps) is neither true nor false"),
+    (("repository", "models"), "add_sub", "triton-fleet:repository.models (add_sub) is no list: it can't be read. Write a list"),
+    (
+        ("serving", 0, "scrapeInterval"),
+        "soon",
+        "triton-fleet:serving[0].scrapeInterval (soon) is no duration: it can't be read as a length",
+    ),
+    (("serving", 0, "startupBudget"), "5 minutes", "triton-fleet:serving[0].startupBudget (5 minutes) is no duration"),
+    (("serving", 0, "startupBudget"), float("inf"), "triton-fleet:serving[0].startupBudget (inf) is no finite number"),
+    (("serving", 0, "resources", "memory"), "4 GB", "triton-fleet:serving[0].resources.memory (4 GB) is no Kubernetes quantity"),
+    (("serving", 0, "name"), "Triton_1", "triton-fleet:serving[0].name (Triton_1) is no DNS label: Kubernetes would refuse a Service"),
+    (("serving", 0, "name"), "triton\n", "is no DNS label"),
+    # Missing
+    (("repository",), {}, "triton-fleet:repository.bucket is missing: it is the name of the bucket that holds the releases, and nothing"),
+    (("serving",), [], "triton-fleet:serving ([]) has fewer than 1 entries: there would be nothing to make. Add one."),
+    (
+        ("serving", 0),
+        {"name": "a"},
+        "triton-fleet:serving[0].image is missing: it is the container image with tritonserver, and nothing can be made without it.",
+    ),
+    (("serving", 0, "scaling", "metrics"), [{"kind": "queueTime"}], "triton-fleet:serving[0].scaling.metrics[0].target is missing"),
+    # Out of range
+    (
+        ("prometheus", "nodePort"),
+        80,
+        "triton-fleet:prometheus.nodePort (80) is below 30000: it would be refused. Raise it to 30000 or more.",
+    ),
+    (("prometheus", "nodePort"), 40000, "triton-fleet:prometheus.nodePort (40000) is above 32767"),
+    (("serving", 0, "scaling", "minReplicas"), 0, "triton-fleet:serving[0].scaling.minReplicas (0) is below 1"),
+    (("serving", 0, "scaling", "metrics"), [{"kind": "queueTime", "target": 0}], "metrics[0].target (0) is not above 0"),
+    (("serving", 0, "scaling", "metrics"), [], "triton-fleet:serving[0].scaling.metrics ([]) has fewer than 1 entries"),
+    # None of the choices
+    (
+        ("cluster", "provider"),
+        "existin",
+        (
+            "triton-fleet:cluster.provider (existin) is none of existing, eks, gke: there is nothing of that kind to make. "
+            "Did you mean existing?"
+        ),
+    ),
+    (
+        ("serving", 0, "scaling", "metrics"),
+        [{"kind": "queueTim", "target": 1}],
+        (
+            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) is none of queueTime, pendingRequests, gpuUtilization, "
+            "gpuDutyCycle: there is nothing of that kind to make. Did you mean queueTime?"
+        ),
+    ),
+    (("serving", 0, "scaling", "metrics"), [{"target": 1}], "triton-fleet:serving[0].scaling.metrics[0] names no kind"),
+    (
+        ("serving", 0, "service"),
+        {"type": "Nodeport"},
+        "triton-fleet:serving[0].service.type (Nodeport) is none of ClusterIP, NodePort, LoadBalancer",
+    ),
+    # One against the other
+    (
+        ("serving", 0, "scaling", "minReplicas"),
+        5,
+        (
+            "triton-fleet:serving[0].scaling.minReplicas (5) is above maxReplicas (4): the autoscaler would be refused. Lower it or raise "
+            "maxReplicas."
+        ),
+    ),
+    (("serving", 0, "scrapeInterval"), "30s", "triton-fleet:serving[0].scaling.window (60 s) is shorter than 4 scrapes"),
+    (("serving", "+"), {"name": "triton", "image": "x"}, "triton-fleet:serving[1].name (triton) is serving[0]'s name too"),
+    (
+        ("serving", 0, "models"),
+        ["add_sub", "nope"],
+        "triton-fleet:serving[0].models names nope, absent from repository.models: Triton would not start.",
+    ),
+    (("repository", "models"), [], "triton-fleet:repository.models is an empty list"),
+    (("repository", "models"), ["busy", "busy"], "triton-fleet:repository.models names busy 2 times"),
+    (("serving", 0, "resources"), {"gpus": 0}, ""),
+    (
+        ("serving", 0, "service"),
+        {"httpNodePort": 30800},
+        "triton-fleet:serving[0].service.httpNodePort (30800) would be ignored: a ClusterIP Service",
+    ),
+    (
+        ("serving", 0, "service"),
+        {"type": "NodePort", "httpNodePort": 30800, "grpcNodePort": 30800},
+        "grpcNodePort (30800) is httpNodePort too",
+    ),
+    (
+        ("charts", "source"),
+        "oci",
+        "triton-fleet:charts.location is missing: charts.source is oci, so there is nowhere to take charts from.",
+    ),
+    (("charts", "source"), "folder", "triton-fleet:charts.location is missing: charts.source is folder"),
+    (("charts", "location"), "local/charts", "triton-fleet:charts.location (local/charts) would be ignored: source is upstream"),
+    (
+        ("charts",),
+        {"source": "oci", "location": "registry.example.com/charts"},
+        "triton-fleet:charts.location (registry.example.com/charts) is no OCI",
+    ),
+    (("serving", 0, "startupBudget"), 3, "triton-fleet:serving[0].startupBudget (3 s) is below 10 s: pods would be killed while they load"),
+    (("serving", 0, "drain"), {"exitTimeout": "2h"}, "triton-fleet:serving[0].drain takes 7215 s"),
+    # The store
+    (("repository", "bucket"), "My_Bucket", "triton-fleet:repository.bucket (My_Bucket) is no bucket name: S3 would refuse it."),
+    (("repository", "bucket"), "ab", "triton-fleet:repository.bucket (ab) is no bucket name"),
+    (("repository", "bucket"), "a" * 64, "is no bucket name"),
+    (("repository", "bucket"), "10.0.0.1", "triton-fleet:repository.bucket (10.0.0.1) is no bucket name"),
+    (("repository", "bucket"), "a..b", "is no bucket name"),
+    (("repository", "bucket"), "xn--models", "is no bucket name"),
+    (("repository", "bucket"), "models-s3alias", "is no bucket name"),
+    (("repository", "prefix"), "/models", "triton-fleet:repository.prefix (/models) is no key prefix"),
+    (("repository", "prefix"), "models/", "triton-fleet:repository.prefix (models/) is no key prefix"),
+    (("repository", "prefix"), "a//b", "is no key prefix"),
+    (("repository", "prefix"), "", "is no key prefix"),
+    (("repository", "prefix"), "../up", "is no key prefix"),
+    (("repository", "endpoint"), "storage.example.com:9000", "triton-fleet:repository.endpoint (storage.example.com:9000) is no endpoint"),
+    (("repository", "endpoint"), "https://storage.example.com/path", "is no endpoint"),
+    (("repository", "endpoint"), "http://storage.example.com:99999", "is no endpoint"),
+    (("repository", "endpoint"), "ftp://storage.example.com", "is no endpoint"),
+    (("repository", "endpoint"), "http://me:pw@storage.example.com", "is no endpoint"),
+    (
+        ("repository", "endpoint"),
+        "http://127.0.0.1:9000",
+        "triton-fleet:repository.endpoint (http://127.0.0.1:9000) is this machine's loopback",
+    ),
+    (
+        ("repository", "clusterEndpoint"),
+        "http://localhost:9000",
+        "triton-fleet:repository.clusterEndpoint (http://localhost:9000) is loopback",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "says"), [entry for entry in BAD if entry[2]])
+def test_bad_input_is_told(path: tuple[str | int, ...], value: object, says: str) -> None:
+    (problem,) = problems(changed(*path, to=value))
+    assert says in problem
+    assert problem.startswith("triton-fleet:")
+
+
+@pytest.mark.parametrize(("path", "value", "says"), [entry for entry in BAD if entry[2]])
+def test_every_message_has_consequence_and_remedy(path: tuple[str | int, ...], value: object, says: str) -> None:
+    (problem,) = problems(changed(*path, to=value))
+    assert re.fullmatch(r"triton-fleet:\S+( \(.*?\))? .+: .+\. .+[.?]", problem, re.DOTALL), problem
+
+
+GPU_METRIC = {"metrics": [{"kind": "gpuUtilization", "target": 80}]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "rest", "says"),
+    [
+        (
+            {"resources": {"gpus": 0}},
+            {},
+            "serving[0].scaling.metrics[0] is gpuUtilization but resources.gpus is 0: the metric would never exist",
+        ),
+        (
+            {},
+            {"dcgm": {"enabled": False}},
+            "serving[0].scaling.metrics[0] is gpuUtilization but dcgm.enabled is false: nothing would measure it",
+        ),
+        (
+            {"resources": {"gpus": 1, "gpuResource": "nvidia.com/mig-1g.5gb"}},
+            {},
+            "serving[0].scaling.metrics[0] is gpuUtilization but resources.gpuResource is nvidia.com/mig-1g.5gb: on a shared or sliced GPU",
+        ),
+    ],
+)
+def test_gpu_utilisation_needs_whole_gpus_that_are_measured(entry: dict[str, Any], rest: dict[str, Any], says: str) -> None:
+    raw = {**copy.deepcopy(GOOD), **rest}
+    raw["serving"][0].update(entry, scaling=GPU_METRIC)
+    (problem,) = problems(raw)
+    assert says in problem
+
+
+def test_node_ports_are_one_services_each() -> None:
+    raw = changed("prometheus", to={"nodePort": 30800})
+    raw["serving"][0]["service"] = {"type": "NodePort", "httpNodePort": 30800}
+    raw["serving"].append({"name": "second", "image": "x", "service": {"type": "NodePort", "grpcNodePort": 30800}})
+    found = problems(raw)
+    assert len(found) == 2
+    assert found[0].startswith("triton-fleet:serving[0].service.httpNodePort (30800) is the node port of another Service")
+    assert found[1].startswith("triton-fleet:serving[1].service.grpcNodePort (30800) is the node port of another Service")
+
+
+def test_all_problems_at_once_also_those_behind_others() -> None:
+    raw = stack_file("Pulumi.dev.yaml")
+    raw["repository"]["bucket"] = "A"  # unreadable
+    raw["repository"]["models"] = ["add_sub", "add_sub"]  # behind it: found by a check of the whole object
+    raw["serving"][0]["resources"]["gpus"] = "none"
+    raw["serving"][0]["scaling"]["minReplicas"] = 9
+    raw["serving"].append({"name": "triton", "models": ["nope"]})
+    raw["extra"] = 1
+    keys = {problem.split(" ")[0] for problem in problems(raw)}
+    assert keys == {
+        "triton-fleet:repository.bucket",
+        "triton-fleet:repository.models",
+        "triton-fleet:serving[0].resources.gpus",
+        "triton-fleet:serving[0].scaling.minReplicas",
+        "triton-fleet:serving[1].image",
+        "triton-fleet:serving[1].name",
+        "triton-fleet:extra",
+    }
+
+
+def test_nothing_is_said_about_the_stand_in_of_an_unreadable_value() -> None:
+    # maxReplicas can't be read; compared with its default 4, minReplicas 9 would look wrong.
+    raw = changed("serving", 0, "scaling", to={"minReplicas": 9, "maxReplicas": "ten"})
+    (problem,) = problems(raw)
+    assert "maxReplicas (ten) is no whole number" in problem
+
+
+def test_several_problems_are_counted_and_listed() -> None:
+    raw = changed("repository", "bucket", to="A")
+    raw["nonsense"] = 1
+    with pytest.raises(FleetError, match=r"^2 problems:\n  - triton-fleet:") as caught:
+        parse(raw)
+    assert str(caught.value).count("\n  - ") == 2
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+PATHS: list[tuple[str | int, ...]] = [
+    ("cluster",),
+    ("repository",),
+    ("repository", "models"),
+    ("serving",),
+    ("serving", 0),
+    ("serving", 0, "scaling"),
+    ("serving", 0, "scaling", "metrics"),
+    ("serving", 0, "drain"),
+    ("prometheus",),
+]
+
+
+@given(path=st.sampled_from(PATHS), value=JSON)
+def test_no_input_makes_it_fall_over(path: tuple[str | int, ...], value: object) -> None:
+    try:
+        settings = parse(changed(*path, to=value))
+    except FleetError as error:
+        assert error.problems  # noqa: PT017  # either outcome is right; only another exception is not
+    else:
+        assert isinstance(settings, Settings)
+
+
+@pytest.fixture
+def stack_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.delenv("PULUMI_CONFIG", raising=False)
+    token = pulumi_config.CONFIG.set({})
+    secrets = pulumi_config._SECRET_KEYS.set(set())
+
+    def configure(values: dict[str, Any], secret: list[str] | None = None) -> None:
+        config = {f"triton-fleet:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+        pulumi_config.set_all_config({**config, "aws:region": "eu-west-1"}, secret or [])
+
+    yield configure
+    pulumi_config.CONFIG.reset(token)
+    pulumi_config._SECRET_KEYS.reset(secrets)
+
+
+def test_load_reads_the_stacks_configuration(stack_config: Any) -> None:
+    stack_config(GOOD)
+    assert load() == parse(GOOD)
+
+
+def test_load_tells_unknown_keys_of_our_namespace_and_leaves_others_alone(stack_config: Any) -> None:
+    stack_config({**GOOD, "servng": []})
+    with pytest.raises(FleetError, match=r"triton-fleet:servng is no setting: it would be ignored\. Did you mean serving\?"):
+        load()
+
+
+def test_load_takes_an_empty_section_for_an_absent_one(stack_config: Any) -> None:
+    stack_config({**GOOD, "dcgm": "", "adapter": "null"})
+    assert load() == parse(GOOD)
+
+
+def test_load_refuses_secrets(stack_config: Any) -> None:
+    stack_config(GOOD, secret=["triton-fleet:repository"])
+    with pytest.raises(FleetError, match="triton-fleet:repository is a secret"):
+        load()
+
+
+def test_load_takes_a_bare_word_where_an_object_is_wanted_for_what_it_is(stack_config: Any) -> None:
+    stack_config({**GOOD, "cluster": "kind"})
+    with pytest.raises(FleetError, match=r"triton-fleet:cluster \(kind\) is no set of keys"):
+        load()
+
+
+def test_the_project_declares_exactly_the_settings_keys() -> None:
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
+    declared = project["config"]
+    assert {key.removeprefix("triton-fleet:") for key in declared} == {field.alias or name for name, field in Settings.model_fields.items()}
+    required = {key.removeprefix("triton-fleet:") for key, entry in declared.items() if "default" not in entry}
+    assert required == {name for name, field in Settings.model_fields.items() if field.is_required()}
