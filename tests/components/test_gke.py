@@ -670,7 +670,7 @@ def test_a_gke_stack_loads_no_sdk_of_aws() -> None:
     """In a process of its own: this one has them loaded for other tests."""
     script = (
         "import asyncio, sys, warnings; warnings.simplefilter('ignore')\n"
-        "from components.cluster import gke, gke_identity, gke_network, gke_pools, gke_registry\n"
+        "from components.gke import cluster, identity, network, node_pools, registry\n"
         "from components import fleet\n"
         "import pulumi_gcp.container, pulumi_gcp.compute\n"
         "print([m for m in sys.modules if m.split('.')[0] in {'pulumi_aws', 'pulumi_eks', 'boto3', 'botocore'}])"
