@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from local import paths
-from local.cli.errors import CommandError
 from local.cli.backend import STACK
+from local.cli.errors import CommandError
 from local.cli.pulumi import PASSPHRASE, Pulumi
 
 if TYPE_CHECKING:

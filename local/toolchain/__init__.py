@@ -1,6 +1,6 @@
-"""Tools that the embedded platform and the tests run: pinned in one manifest, fetched or built into one cache.
+"""The tools of the embedded platform and the tests: pinned in one manifest, fetched or built into one cache.
 
-Start with `Toolchain`. What is pinned, and how each tool is come by, is in `local.toolchain.manifest`.
+Start with `Toolchain`. Versions and sources are in `local.toolchain.manifest`.
 """
 
 from local.toolchain.errors import ToolchainError

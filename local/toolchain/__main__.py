@@ -1,4 +1,4 @@
-"""Look at the tools by hand: ``python -m local.toolchain list``, ``ensure [NAME...]``, ``where NAME``."""
+"""Command line of the toolchain: ``python -m local.toolchain list``, ``ensure [NAME...]``, ``where NAME``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m local.toolchain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every tool, where it is and how it was come by")
-    ensure = commands.add_parser("ensure", help="make tools available (all, when none is named)")
+    commands.add_parser("list", help="list every tool, its location and its source")
+    ensure = commands.add_parser("ensure", help="make tools available (all by default)")
     ensure.add_argument("names", nargs="*", metavar="NAME")
-    where = commands.add_parser("where", help="print where one tool is")
+    where = commands.add_parser("where", help="print the path of one tool")
     where.add_argument("name", metavar="NAME")
     options = parser.parse_args(arguments)
     toolchain = Toolchain(cache_root(), TerminalReporter())
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+        print("Stopped; finished tools are kept, and the same command continues from there.", file=sys.stderr)
         return 130
     return 0
 

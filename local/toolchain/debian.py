@@ -1,8 +1,8 @@
-"""Debian packages, fetched and verified by apt, unpacked by dpkg-deb, never installed.
+"""Debian packages: fetched and verified by apt, unpacked by dpkg-deb, never installed.
 
-apt runs with lists, cache, status and configuration of its own below our cache: the machine's package state is neither read nor changed,
-and its hooks do not run. Taken from the machine are the addresses and keys in its sources, its credentials and its proxy settings. The
-status file is empty, so that a dependency closure is whole whatever the machine has installed.
+apt runs with its own lists, cache, status and configuration in the toolchain's cache: it neither reads nor changes the machine's package
+state and runs none of its hooks. It uses the machine's sources with their keys, its credentials and its proxy settings. The status file
+is empty, so that a dependency closure is complete whatever the machine has installed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Apt:
     """Downloads packages of this machine's Debian or Ubuntu release.
 
     Args:
-        store: where packages and apt's own state go.
-        etc: another /etc, in tests.
+        store: the cache, for packages and for apt's state.
+        etc: the configuration folder; a substitute in tests.
     """
 
     def __init__(self, store: Store, etc: Path = _ETC) -> None:
@@ -57,33 +57,33 @@ class Apt:
         return self._store.downloads / "debs"
 
     def closure(self, *packages: str) -> list[Path]:
-        """Return the files of ``packages`` and of everything they depend on (no recommendations), in the order that apt names them.
+        """Return the files of ``packages`` and all their dependencies (without recommendations), in apt's order.
 
-        The answer is remembered: the same question gives the same files without a network, until the cache is removed.
+        The result is cached: until the cache is deleted, the same packages give the same files without a network.
 
         Raises:
-            SourceUnavailableError: no apt, an unknown package, or no package server in reach.
-            ToolchainError: the disk ran full.
+            SourceUnavailableError: no apt, an unknown package, or no reachable package server.
+            ToolchainError: the disk is full.
         """
         return self._get(_CLOSURE, packages)
 
     def remembers(self, *packages: str) -> bool:
-        """Tell whether `closure` of the same packages answers at once, from the cache."""
+        """Whether the cache has the `closure` of the same packages."""
         return self._recorded(self._record(_CLOSURE, sorted(set(packages)))) is not None
 
     def exact(self, *packages: str) -> list[Path]:
-        """Return the files of ``packages`` alone, without what they depend on. Raises as `closure` does."""
+        """Return the files of ``packages`` without their dependencies. Raises as `closure` does."""
         return self._get(("download",), packages)
 
-    # ------------------------------------------------------------------ how
+    # ------------------------------------------------------------------ apt
     def _get(self, action: Sequence[str], packages: Sequence[str]) -> list[Path]:
         wanted = sorted(set(packages))
         for program in ("apt-get", "apt-config", "dpkg-deb"):
             if shutil.which(program) is None:
                 raise SourceUnavailableError(
-                    f"{program} is not on this machine, so Debian packages ({', '.join(wanted)}) can't be fetched. "
+                    f"{program} is not installed, so Debian packages ({', '.join(wanted)}) can't be fetched. "
                     "The embedded platform takes a few programs from packages of Debian 12 or newer, or Ubuntu 22.04 or newer: "
-                    "run there, or use a cluster of your own with `make up KUBE_CONTEXT=...`."
+                    "run it on one of these, or use a cluster of your own with `make up KUBE_CONTEXT=...`."
                 )
         record = self._record(action, wanted)
         with self._store.lock("debian-packages"):
@@ -116,7 +116,7 @@ class Apt:
         except SourceUnavailableError:
             if not fresh:
                 raise
-            # Lists of yesterday may name files that the server has replaced since.
+            # Yesterday's lists may name files that the server has replaced since.
             self._update(env, stamp)
             plan = self._plan(env, action, wanted)
             self._download(env, action, wanted, plan)
@@ -131,7 +131,7 @@ class Apt:
             (home / folder).mkdir(parents=True, exist_ok=True)
         (home / "status").write_text("")
         machine = run(["apt-config", "dump"]).stdout.splitlines()
-        # Proxies, retries, certificates: yes. What indexes to fetch and any hook: no.
+        # Keep proxies, retries and certificates. Leave out index targets and hooks.
         lines = [line for line in machine if line.startswith("Acquire::") and not line.startswith("Acquire::IndexTargets")]
         sources = _sources(self._etc)
         (home / "sources.d").mkdir(exist_ok=True)
@@ -140,7 +140,7 @@ class Apt:
         for name, text in sources.items():
             (home / "sources.d" / name).write_text(text)
         lines += [
-            'APT::Sandbox::User "root";',  # the _apt user can't write below a private home folder
+            'APT::Sandbox::User "root";',  # the user _apt can't write in a private home folder
             'APT::Get::AllowUnauthenticated "false";',
             'Acquire::Languages "none";',
             'Acquire::ForceHash "SHA256";',
@@ -164,14 +164,14 @@ class Apt:
     def _update(self, env: dict[str, str], stamp: Path) -> None:
         done = run(["apt-get", "update", "-q", "--error-on=any"], env=env)
         if done.returncode:
-            self._raise(done, "apt can't read the package lists of this machine's sources, with which packages are verified")
+            self._raise(done, "apt can't read the package lists of this machine's sources, which verify the packages")
         stamp.write_text("")
 
     def _plan(self, env: dict[str, str], action: Sequence[str], wanted: list[str]) -> list[_Package]:
         done = run(["apt-get", "-q", *action, "--print-uris", *wanted], env=env)
         plan = [_Package(file=m["file"], size=int(m["size"]), sha256=m["sha256"] or "") for m in _PRINTED.finditer(done.stdout)]
         if done.returncode or not plan or not all(package.sha256 for package in plan):
-            self._raise(done, f"apt knows no way to get {', '.join(wanted)} from this machine's sources")
+            self._raise(done, f"apt can't get {', '.join(wanted)} from this machine's sources")
         return plan
 
     def _download(self, env: dict[str, str], action: Sequence[str], wanted: list[str], plan: list[_Package]) -> None:
@@ -187,11 +187,9 @@ class Apt:
                 self._raise(done, f"apt could not download {', '.join(wanted)}")
             for package in missing:
                 staged = folder / package.file
-                # apt has verified it; once more, because it is what we record that later runs trust.
+                # apt has verified it; verify it again, because later runs trust the record.
                 if not self._good(staged, package):
-                    raise SourceUnavailableError(
-                        f"{package.file} is not the file that the signed package list names; it was not used. Run again."
-                    )
+                    raise SourceUnavailableError(f"{package.file} is not the file in the signed package list; it was discarded. Run again.")
                 self._store.publish(staged, self._packages / package.file)
 
     @staticmethod
@@ -205,17 +203,17 @@ class Apt:
         if _DISK_FULL in done.stderr or _DISK_FULL in done.stdout:
             raise disk_full("fetching Debian packages", self._store.root)
         raise SourceUnavailableError(
-            f"{what}. Check that `apt-get update` works on this machine (network, proxy, sources), then run again. apt said:\n"
+            f"{what}. Check that `apt-get update` works on this machine (network, proxy, sources), then run again. apt's output:\n"
             f"{tail(done.stderr or done.stdout)}"
         )
 
 
 def unpack(packages: Sequence[Path], folder: Path) -> None:
-    """Extract ``packages`` into ``folder``, as dpkg would lay them out below /, running none of their scripts.
+    """Extract ``packages`` into ``folder`` as dpkg would into /, without running their scripts.
 
     Raises:
-        SourceUnavailableError: a package is damaged.
-        ToolchainError: the disk ran full.
+        SourceUnavailableError: a package is corrupt.
+        ToolchainError: the disk is full.
     """
     for package in packages:
         done = run(["dpkg-deb", "-x", str(package), str(folder)])
@@ -224,7 +222,7 @@ def unpack(packages: Sequence[Path], folder: Path) -> None:
         if _DISK_FULL in done.stderr:
             raise disk_full(f"unpacking {package.name}", folder)
         raise SourceUnavailableError(
-            f"{package.name} can't be unpacked; remove {package} and run again. dpkg-deb said:\n{tail(done.stderr)}"
+            f"{package.name} can't be unpacked; delete {package} and run again. dpkg-deb's output:\n{tail(done.stderr)}"
         )
 
 
@@ -248,7 +246,7 @@ def _os_release(etc: Path) -> dict[str, str]:
 def _sources(etc: Path) -> dict[str, str]:
     """Return the machine's sources of the distribution itself, by file name.
 
-    Third parties' sources are left out: they could replace a package by one of theirs, and one that is out of reach would fail the update.
+    Third-party sources are left out: they could replace a package with their own, and an unreachable one would fail the update.
     """
     codename = _os_release(etc).get("VERSION_CODENAME", "")
     suites = {f"{base}{pocket}" for base in (codename, "stable") for pocket in ("", "-updates", "-security")}
@@ -267,20 +265,20 @@ def _sources(etc: Path) -> dict[str, str]:
                 kept[f"{number:02}.list"] = "\n".join(lines) + "\n"
     if not kept:
         raise SourceUnavailableError(
-            f"No source of the distribution itself (suite {codename or 'unknown'}, component main) is in {etc}/apt, "
-            "so no package can be fetched and verified. Add it there (see `man sources.list`), then run again."
+            f"{etc}/apt lists no source of the distribution itself (suite {codename or 'unknown'}, component main), "
+            "so packages can't be fetched and verified. Add one (see `man sources.list`), then run again."
         )
     return kept
 
 
 def _own_stanza(stanza: str, suites: set[str]) -> str:
-    """Return ``stanza`` with the distribution's own suites only (backports are others' choice), or nothing when it has none of them."""
+    """Return ``stanza`` with only the distribution's own suites (without backports), or nothing if it has none of them."""
     raw: dict[str, list[str]] = {}
     name = ""
     for line in stanza.splitlines():
         if line.startswith("#"):
             continue
-        if not line.startswith((" ", "\t")):  # else it goes on with the field before
+        if not line.startswith((" ", "\t")):  # otherwise it continues the field before
             name = line.partition(":")[0].strip().lower()
             raw[name] = []
         raw.setdefault(name, []).append(line)

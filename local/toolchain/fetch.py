@@ -1,4 +1,4 @@
-"""Downloads of publishers' releases over HTTPS, each verified by the publisher's own checksum file before anything of it is used."""
+"""Download publishers' releases over HTTPS and verify each against the publisher's checksum file before it is used."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONNECT_TIMEOUT_S: Final = 5.0
-"""For a name server and a connection; a publisher that takes longer counts as out of reach."""
+"""For name resolution and connection; a slower host counts as unreachable."""
 READ_TIMEOUT_S: Final = 30.0
-"""Longest silence in the middle of a download."""
+"""Longest pause within a download."""
 _CHUNK: Final = 1 << 20
 _MAX_SMALL_FILE: Final = 4 << 20
 _ATTEMPTS: Final = 2
@@ -39,15 +39,15 @@ _MANIFESTS: Final = ("application/vnd.oci.image.manifest.v1+json", "application/
 
 
 class _TransientError(SourceUnavailableError):
-    """May go well the next time, unlike a missing file or a host out of reach."""
+    """Worth a retry, unlike a missing file or an unreachable host."""
 
 
 class Fetcher:
-    """Fetches files, and remembers which hosts can't be reached so that only the first attempt at each costs time.
+    """Fetches files, and remembers unreachable hosts so that only the first attempt at each costs time.
 
     Args:
-        connect_timeout_s: longest wait for a host's name and a connection to it.
-        read_timeout_s: longest silence within an answer.
+        connect_timeout_s: seconds for name resolution and connection.
+        read_timeout_s: longest pause within a response, in seconds.
     """
 
     def __init__(self, connect_timeout_s: float = CONNECT_TIMEOUT_S, read_timeout_s: float = READ_TIMEOUT_S) -> None:
@@ -60,17 +60,17 @@ class Fetcher:
         self._stopping = threading.Event()
 
     def stop(self, *, stopping: bool = True) -> None:
-        """Make running downloads end at their next chunk (for an interruption), or, with ``False``, allow new ones."""
+        """Stop running downloads at their next chunk (after an interrupt), or, with ``False``, allow new ones."""
         if stopping:
             self._stopping.set()
         else:
             self._stopping.clear()
 
     def in_reach(self, urls: Iterable[str]) -> set[str]:
-        """Return those of ``urls`` whose hosts answer at all; each host is asked once in a run, all at the same time.
+        """Return those of ``urls`` whose hosts answer. Each host is probed once in a process, all in parallel.
 
-        It takes little longer than the connection timeout, whatever the network does: a name server that swallows questions, or a host with
-        many addresses that all swallow connections, is given up as a whole.
+        Takes little more than the connection timeout, even if the name server drops queries or a host has many addresses that all drop
+        connections.
         """
         urls = set(urls)
         with self._lock:
@@ -90,27 +90,27 @@ class Fetcher:
             return {url for url in urls if _host(url) not in self._unreachable}
 
     def verified(self, url: str, checksums: str, folder: Path) -> Path:
-        """Download ``url`` into ``folder`` and return the file, which is what the file at ``checksums`` says it is.
+        """Download ``url`` into ``folder``, verify it against the checksum file at ``checksums``, and return its path.
 
         Raises:
-            SourceUnavailableError: a host is out of reach, a file is not there, or it ended early (twice).
-            ChecksumError: the file differs from what its publisher released (twice).
-            OSError: it can't be written, as when the disk is full.
+            SourceUnavailableError: a host is unreachable, a file is missing, or the download was cut off (twice).
+            ChecksumError: the file differs from its publisher's (twice).
+            OSError: the file can't be written, as when the disk is full.
         """
         name = PurePosixPath(urllib.parse.urlsplit(url).path).name
         expected = _digest_for(name, self._small(checksums).decode(errors="replace"), checksums)
         return self._twice(url, folder / name, expected)
 
     def image_layers(self, image: str, architecture: str, folder: Path) -> Generator[Path]:
-        """Yield the layers of a container image, topmost first, each downloaded into ``folder`` and verified by its digest.
+        """Yield the layers of a container image, topmost first, each downloaded into ``folder`` and verified against its digest.
 
         Args:
-            image: registry, repository and tag, as in ``quay.io/a/b:v1``; a registry on loopback may have ``http://`` in front.
-            architecture: as in Go, ``amd64``.
-            folder: where layers go; the caller may remove each before it asks for the next.
+            image: registry, repository and tag, such as ``quay.io/a/b:v1``; a registry on loopback may have ``http://`` in front.
+            architecture: Go's name, such as ``amd64``.
+            folder: for the layers; the caller may delete each one before it takes the next.
 
         Raises:
-            SourceUnavailableError: the registry is out of reach or has no such image for Linux on this architecture.
+            SourceUnavailableError: the registry is unreachable, or has no such image for Linux on this architecture.
             ChecksumError: a layer or manifest differs from its digest (twice).
             OSError: a layer can't be written.
         """
@@ -132,10 +132,10 @@ class Fetcher:
         for layer in reversed(manifest["layers"]):
             algorithm, _, expected = str(layer["digest"]).partition(":")
             if algorithm != "sha256":
-                raise SourceUnavailableError(f"{image} has a layer with an unknown kind of digest, {algorithm}")
+                raise SourceUnavailableError(f"{image} has a layer with an unsupported digest algorithm, {algorithm}")
             yield self._twice(f"{base}/blobs/{layer['digest']}", folder / expected, expected)
 
-    # ------------------------------------------------------------------ how
+    # ------------------------------------------------------------------ requests
     def _ask(self, url: str) -> None:
         with contextlib.suppress(SourceUnavailableError), self._open(url, method="HEAD"):
             pass
@@ -146,7 +146,7 @@ class Fetcher:
                 self._download(url, target, expected)
             except SourceUnavailableError as error:
                 target.unlink(missing_ok=True)
-                # A cut connection or a broken proxy may do better the second time; a host out of reach or a missing file will not.
+                # A cut connection or a broken proxy is worth a second attempt; an unreachable host or a missing file is not.
                 if attempt == _ATTEMPTS or not isinstance(error, _TransientError | ChecksumError):
                     raise
             else:
@@ -166,7 +166,7 @@ class Fetcher:
             raise _TransientError(f"{url} ended after {received} of {announced} bytes")
         if digest.hexdigest() != expected:
             raise ChecksumError(
-                f"{url} has checksum {digest.hexdigest()[:16]}..., but its publisher says {expected[:16]}...; it was not used"
+                f"{url} has checksum {digest.hexdigest()[:16]}..., but its publisher lists {expected[:16]}...; it was discarded"
             )
 
     def _small(self, url: str, accept: str | None = None) -> bytes:
@@ -175,51 +175,53 @@ class Fetcher:
             while chunk := self._read(response, url):
                 content += chunk
                 if len(content) > _MAX_SMALL_FILE:
-                    raise SourceUnavailableError(f"{url} is not what it should be: it has more than {_MAX_SMALL_FILE >> 20} MiB")
+                    raise SourceUnavailableError(
+                        f"{url} is larger than {_MAX_SMALL_FILE >> 20} MiB: it can't be a checksum file or manifest"
+                    )
         return content
 
     def _json(self, url: str, accept: str, digest: str | None = None) -> dict[str, Any]:
         content = self._small(url, accept)
         if digest is not None and f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
-            raise ChecksumError(f"{url} is not the manifest that its index names; it was not used")
+            raise ChecksumError(f"{url} is not the manifest that its index lists; it was discarded")
         try:
             loaded = json.loads(content)
         except ValueError as error:
-            raise SourceUnavailableError(f"{url} answered something that is not JSON") from error
+            raise SourceUnavailableError(f"{url} did not return JSON") from error
         if not isinstance(loaded, dict):
-            raise SourceUnavailableError(f"{url} answered something that is not a manifest")
+            raise SourceUnavailableError(f"{url} did not return a manifest")
         return loaded
 
     def _read(self, response: http.client.HTTPResponse, url: str) -> bytes:
         if self._stopping.is_set():
-            raise SourceUnavailableError(f"{url} was given up")
+            raise SourceUnavailableError(f"the download of {url} was canceled")
         try:
             return response.read(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise _TransientError(f"{url} broke off: {error or type(error).__name__}") from error
+            raise _TransientError(f"the download of {url} was cut off: {error or type(error).__name__}") from error
 
     @contextlib.contextmanager
     def _open(self, url: str, *, accept: str | None = None, method: str = "GET") -> Generator[http.client.HTTPResponse]:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-            raise SourceUnavailableError(f"{url} is not https, so what it gives can't be trusted")
+            raise SourceUnavailableError(f"{url} does not use https: its contents can't be trusted")
         host = _host(url)
         with self._lock:
             known = self._unreachable.get(host)
         if known is not None:
-            raise SourceUnavailableError(f"{host} is out of reach ({known})")
+            raise SourceUnavailableError(f"{host} is unreachable ({known})")
         try:
             response = self._request(url, accept, method)
         except urllib.error.HTTPError as error:
             error.close()
             with self._lock:
                 self._answered.add(host)
-            raise SourceUnavailableError(f"{url} answered {error.code} {error.reason}") from error
+            raise SourceUnavailableError(f"{url} returned {error.code} {error.reason}") from error
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
             with self._lock:
                 self._unreachable[host] = reason
-            raise SourceUnavailableError(f"{host} is out of reach ({reason})") from error
+            raise SourceUnavailableError(f"{host} is unreachable ({reason})") from error
         with response:
             with self._lock:
                 self._answered.add(host)
@@ -234,7 +236,7 @@ class Fetcher:
             if error.code != _UNAUTHORIZED or not challenge.lower().startswith("bearer ") or method != "GET":
                 raise
             error.close()
-        # A registry that gives everyone a token, but wants to be asked for one.
+        # A public registry: it issues a token to anonymous clients, on request.
         fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         query = urllib.parse.urlencode({key: fields[key] for key in ("service", "scope") if key in fields})
         answer = self._json(f"{fields.get('realm', '')}?{query}", "application/json")
@@ -249,15 +251,15 @@ class Fetcher:
         with self._lock:
             token = self._tokens.get(_repository(url))
         if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")  # the storage behind a registry refuses a stranger's token
+            request.add_unredirected_header("Authorization", f"Bearer {token}")  # the registry's storage backend refuses the token
         response = urllib.request.urlopen(request, timeout=self._connect_timeout_s)  # noqa: S310 (the scheme was checked by _open)
         if not isinstance(response, http.client.HTTPResponse):
-            raise SourceUnavailableError(f"{url} was redirected to something that is not HTTP")
+            raise SourceUnavailableError(f"{url} redirects to an address that is not HTTP")
         return response
 
 
 def _set_timeout(response: http.client.HTTPResponse, seconds: float) -> None:
-    # The one timeout of urlopen is short, for the connection; a slow server in the middle of a large file deserves more patience.
+    # urlopen has a single timeout, which is short for the sake of the connection; a download may pause for longer.
     socket = getattr(getattr(getattr(response, "fp", None), "raw", None), "_sock", None)
     if socket is not None:
         socket.settimeout(seconds)
@@ -280,17 +282,17 @@ def _digest_for(name: str, text: str, where: str) -> str:
     words = text.split()
     if len(words) == 1 and _DIGEST.match(words[0]):
         return words[0].lower()
-    raise SourceUnavailableError(f"{where} has no SHA-256 or SHA-512 digest of {name}")
+    raise SourceUnavailableError(f"{where} lists no SHA-256 or SHA-512 digest of {name}")
 
 
 def extract(archive: Path, files: Mapping[str, str], folder: Path) -> set[str]:
-    """Take files out of a verified tar archive, and return the names of those that it does not have.
+    """Extract files from a verified tar archive; return the names of those that are missing.
 
     Args:
         archive: a tar file, compressed or not.
-        files: base name of a member -> its place in ``folder``; ``*`` for every file, into the folder that it maps to; ``**`` for the
-            whole tree below the folder that it maps to.
-        folder: where the unit is made.
+        files: base name of a member -> path in ``folder``; ``*`` extracts every file into the folder it maps to; ``**`` extracts the whole
+            tree.
+        folder: the target.
 
     Raises:
         SourceUnavailableError: the archive can't be read.
@@ -317,7 +319,7 @@ def extract(archive: Path, files: Mapping[str, str], folder: Path) -> set[str]:
 
 
 def write(source: IO[bytes], target: Path, mode: int) -> None:
-    """Copy ``source`` to ``target``, whose folders are made."""
+    """Copy ``source`` to ``target``; creates parent folders."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as stream:
         while chunk := source.read(_CHUNK):

@@ -1,7 +1,7 @@
-"""Tools built from Go modules: what works where only a module proxy is in reach.
+"""Build tools from Go modules, for machines that reach a module proxy but no release downloads.
 
-Each unit has a module of its own in ``go/<unit>`` whose go.mod pins its versions and whose go.sum pins the digest of every module. All
-builds share the user's own Go build cache, so that what one unit has compiled the next one need not.
+Each unit has its own module in ``go/<unit>``: go.mod pins the versions, go.sum the digest of every module. All builds share the user's Go
+build cache, so that units reuse each other's compiled packages.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Sequence
 
-    from local.toolchain.manifest import GoBuild
+    from local.toolchain.units import GoBuild
 
 MODULES: Final = Path(__file__).parent / "go"
 _VERSION: Final = re.compile(r"go(?P<major>\d+)\.(?P<minor>\d+)(?:\.(?P<patch>\d+))?")
 _SWITCHES: Final = (1, 21, 0)
-"""From this version on, a Go command fetches another one when told to."""
+"""First version whose go command downloads another toolchain on request (GOTOOLCHAIN)."""
 _NETWORK: Final = re.compile(
     r"no such host|connection refused|i/o timeout|network is unreachable|proxyconnect|TLS handshake timeout|x509:|context deadline exceeded"
     r"|50[234] |407 |403 Forbidden",
@@ -39,7 +39,7 @@ class GoBuilder:
     """Builds units.
 
     Args:
-        official: gives the ``go`` of the official release, from the cache or downloaded, or raises `SourceUnavailableError`.
+        official: returns the ``go`` of the official release, cached or downloaded, or raises SourceUnavailableError.
         modules: folder of the units' modules.
     """
 
@@ -50,23 +50,23 @@ class GoBuilder:
         self._find = threading.Lock()
 
     def digest(self, build: GoBuild) -> str:
-        """Return what identifies the result: digests of go.mod and go.sum and the recipe."""
+        """Return a digest of everything that decides the result: go.mod, go.sum and the recipe."""
         digest = hashlib.sha256()
         for name in ("go.mod", "go.sum"):
             path = self._modules / build.folder / name
             if not path.is_file():
-                raise ToolchainError(f"{path} is missing: the pinned versions of {build.folder} are unknown. Restore it with git.")
+                raise ToolchainError(f"{path} is missing: {build.folder} can't be built without its pinned versions. Restore it with git.")
             digest.update(path.read_bytes())
         files = [vars(file) for file in build.files]
         digest.update(json.dumps([build.packages, build.ldflags, files], sort_keys=True).encode())
         return digest.hexdigest()
 
     def build(self, build: GoBuild, folder: Path, scratch: Path) -> None:
-        """Build a unit's programs into ``folder``; ``scratch`` is for what the compiler leaves behind.
+        """Build a unit's programs into ``folder``; ``scratch`` takes the compiler's temporary files.
 
         Raises:
-            SourceUnavailableError: no module proxy in reach, or it lacks a module.
-            ToolchainError: no Go or one that is too old, a full disk, or a compiler error.
+            SourceUnavailableError: no module proxy is reachable, or it lacks a module.
+            ToolchainError: Go is missing or too old, the disk is full, or compilation fails.
         """
         go, env = self.command()
         env = {**env, "GOTMPDIR": str(scratch)}
@@ -92,14 +92,14 @@ class GoBuilder:
                     target.chmod(file.mode)
 
     def prefetch(self, builds: Sequence[GoBuild]) -> Prefetch:
-        """Start to download the modules of ``builds``, one after another, while something else is compiled."""
+        """Start downloading the modules of ``builds``, one after another, in the background."""
         return Prefetch(self, builds)
 
     def command(self) -> tuple[str, dict[str, str]]:
-        """Return a Go command that is new enough, and the environment to run it in.
+        """Return a go command that is new enough, and the environment to run it in.
 
         Raises:
-            ToolchainError: there is none, and none can be downloaded.
+            ToolchainError: none is installed and none can be downloaded.
         """
         with self._find:
             if self._go is None:
@@ -107,18 +107,18 @@ class GoBuilder:
             return self._go
 
     def caches(self) -> list[Path]:
-        """Return where Go keeps what it has compiled and downloaded; nothing, when there is no Go yet."""
+        """Return the folders of Go's build and module caches; empty without Go."""
         try:
             go, env = self.command()
         except ToolchainError:
             return []
         return [Path(line) for line in run([go, "env", "GOCACHE", "GOMODCACHE"], env=env, cwd=Path("/")).stdout.splitlines() if line]
 
-    # ------------------------------------------------------------------ how
+    # ------------------------------------------------------------------ the go command
     def _find_go(self) -> tuple[str, dict[str, str]]:
         required = self._required()
         named = ".".join(str(part) for part in required)
-        # What a developer may have set for work of their own must not change what is built here.
+        # A developer's own Go settings must not change these builds.
         env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GO111MODULE": "on", "GOOS": "linux"}
         if os.uname().machine in _GOARCH:
             env["GOARCH"] = _GOARCH[os.uname().machine]
@@ -137,9 +137,8 @@ class GoBuilder:
             return str(self._official()), env
         except SourceUnavailableError as error:
             raise ToolchainError(
-                f"Go {named} or newer is needed to build tools from their modules, but {seen}, "
-                f"and the official release can't be had: {error}. Install Go "
-                "(https://go.dev/doc/install) and put it on PATH, then run again."
+                f"Building tools needs Go {named} or newer, but {seen}, and the official release can't be downloaded: {error}. "
+                "Install Go (https://go.dev/doc/install) and put it on PATH, then run again."
             ) from error
 
     def _required(self) -> tuple[int, int, int]:
@@ -164,7 +163,7 @@ class GoBuilder:
             raise self._explain(done, unit, env)
         described: dict[str, str] = json.loads(done.stdout)
         if "Dir" not in described:
-            # `go mod download MODULE@VERSION` names the folder and, unlike the form without an argument, leaves go.sum alone.
+            # `go mod download MODULE@VERSION` prints the folder and, unlike the form without an argument, does not change go.sum.
             done = run([go, "mod", "download", "-json", f"{module}@{described['Version']}"], env=env, cwd=self._modules / unit)
             if done.returncode:
                 raise self._explain(done, unit, env)
@@ -177,17 +176,17 @@ class GoBuilder:
             return disk_full(f"building {unit}", *([Path(env["GOTMPDIR"])] if "GOTMPDIR" in env else []), *self.caches())
         if "requires go >=" in text or "go.mod requires go" in text:
             return ToolchainError(
-                f"The Go on this machine is too old to build {unit}. Install a newer one (https://go.dev/doc/install) or unset "
-                f"GOTOOLCHAIN=local so that Go fetches what it needs, then run again. It said:\n{tail(text, 4)}"
+                f"This machine's Go is too old to build {unit}. Install a newer one (https://go.dev/doc/install) or unset "
+                f"GOTOOLCHAIN=local so that Go can download one, then run again. Go's output:\n{tail(text, 4)}"
             )
         if _NETWORK.search(text):
             return SourceUnavailableError(
                 f"{unit} can't be built: its Go modules can't be downloaded. Check the network, the proxy settings and GOPROXY "
-                f"(`go env GOPROXY`), then run again: what is there already is kept. Go said:\n{tail(text, 6)}"
+                f"(`go env GOPROXY`), then run again: downloaded modules are kept. Go's output:\n{tail(text, 6)}"
             )
         return ToolchainError(
-            f"{unit} can't be built. Try `go clean -cache` if the build cache may be damaged; otherwise this is a fault of the "
-            f"pinned modules, please report it with these lines. Go said:\n{tail(text)}"
+            f"{unit} can't be built. If the build cache may be corrupt, run `go clean -cache`; otherwise the pinned modules are broken: "
+            f"please report it with this output. Go's output:\n{tail(text)}"
         )
 
 
@@ -196,7 +195,7 @@ _FLAGS: Final = ("-mod=readonly", "-buildvcs=false", "-trimpath")
 
 
 class Prefetch:
-    """A download of modules that goes on beside a build; whatever fails in it, the build itself will meet and explain."""
+    """Downloads modules in the background. Its errors are ignored: the build itself meets and reports them."""
 
     def __init__(self, builder: GoBuilder, builds: Sequence[GoBuild]) -> None:
         self._builder = builder
@@ -214,8 +213,7 @@ class Prefetch:
                 with self._lock:
                     if self._stopped:
                         return
-                    # `go list -deps` fetches what the build will read and nothing else, and leaves go.sum alone;
-                    # `go mod download` does neither.
+                    # `go list -deps` fetches only what the build reads and does not change go.sum; `go mod download` does neither.
                     self._running = Running(
                         [go, "list", "-mod=readonly", "-deps", *build.packages],
                         env=env,
@@ -224,7 +222,7 @@ class Prefetch:
                 self._running.finish()
 
     def stop(self) -> None:
-        """End it, whether it is done or not."""
+        """Stop the download, finished or not."""
         with self._lock:
             self._stopped = True
             if self._running is not None:

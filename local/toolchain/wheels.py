@@ -1,4 +1,4 @@
-"""Wheels: single files from the Python package index that this machine is set up for, verified by their pinned digest."""
+"""Wheels from the Python package index that this machine is configured for, verified against their pinned digest."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DISK_FULL: Final = "No space left on device"
 
 
 class Wheels:
-    """Downloads wheels with pip, from the index and through the proxy that pip is configured with.
+    """Downloads wheels with pip and its configured index and proxy.
 
     Args:
-        store: where they are kept.
-        pins: SHA-256 digests by (normalised name, version, machine); a wheel without a pin is verified by pip against the index's digest.
+        store: the cache.
+        pins: SHA-256 digests by (normalized name, version, machine); pip verifies a wheel without a pin against the index's digest.
     """
 
     def __init__(self, store: Store, pins: Mapping[tuple[str, str, str], str]) -> None:
@@ -39,9 +39,9 @@ class Wheels:
         """Return the wheel of ``name`` at ``version`` for CPython ``python`` on this machine's architecture; downloads it the first time.
 
         Raises:
-            SourceUnavailableError: no pip, no such wheel or no index in reach.
-            ChecksumError: the index has another file under that name than the one that is pinned.
-            ToolchainError: the disk ran full.
+            SourceUnavailableError: no pip, no such wheel or no reachable index.
+            ChecksumError: the index has a file under that name that is not the pinned one.
+            ToolchainError: the disk is full.
         """
         normal = _normal(name)
         folder = self._folder(name, version, python)
@@ -51,7 +51,7 @@ class Wheels:
         return next(folder.glob("*.whl"))
 
     def remembers(self, name: str, version: str, python: str = "3.11") -> bool:
-        """Tell whether `get` of the same wheel answers at once, from the cache."""
+        """Whether the cache has the wheel."""
         return any(self._folder(name, version, python).glob("*.whl"))
 
     def _folder(self, name: str, version: str, python: str) -> Path:
@@ -67,7 +67,7 @@ class Wheels:
                 "--disable-pip-version-check",
                 "--no-input",
                 "--no-deps",
-                "--no-cache-dir",  # nvidia-pytriton alone would put a second copy of 50 MB there
+                "--no-cache-dir",  # it would hold a second copy: 50 MB for nvidia-pytriton alone
                 "--only-binary=:all:",
                 f"--python-version={python}",
                 "--implementation=cp",
@@ -82,11 +82,11 @@ class Wheels:
                     raise disk_full(f"downloading {name}", self._store.root)
                 raise SourceUnavailableError(
                     f"The wheel {name} {version} for Python {python} on {machine} can't be downloaded. Check that pip reaches its index "
-                    f"on this machine (`pip download --no-deps {name}=={version}`), then run again. pip said:\n{tail(done.stderr)}"
+                    f"on this machine (`pip download --no-deps {name}=={version}`), then run again. pip's output:\n{tail(done.stderr)}"
                 )
             wheels = list((staging / "got").glob("*.whl"))
             if len(wheels) != 1:
-                raise SourceUnavailableError(f"pip downloaded {len(wheels)} files for {name} {version} where one was expected.")
+                raise SourceUnavailableError(f"pip downloaded {len(wheels)} files for {name} {version} instead of one.")
             self._verify(wheels[0], name, version, machine)
             self._store.publish(staging / "got", folder)
 
@@ -97,7 +97,7 @@ class Wheels:
         if pinned is not None and digest != pinned:
             raise ChecksumError(
                 f"{wheel.name} from the Python package index has SHA-256 {digest}, but {pinned} is pinned: it is not the file that "
-                "this project was tested with, and was not used. If the index is a mirror of yours, ask who runs it."
+                "this project was tested with, and it was discarded. If the index is a mirror, ask its operator."
             )
 
 
@@ -111,7 +111,7 @@ def _platforms(machine: str) -> list[str]:
 
 
 def _pip(store: Store) -> list[str]:
-    """Find a pip: this interpreter's, one on PATH, else one put into the cache (environments made by uv have none)."""
+    """Find a pip: this interpreter's, one on PATH, or one installed into the cache (environments made by uv have no pip)."""
     candidates = [[sys.executable, "-m", "pip"], *([found] for program in ("pip3", "pip") if (found := shutil.which(program)))]
     for command in candidates:
         if run([*command, "--version"]).returncode == 0:
@@ -119,12 +119,12 @@ def _pip(store: Store) -> list[str]:
     own = store.root / "pip" / f"cp{sys.version_info.major}{sys.version_info.minor}"
     command = [str(own / "bin" / "python"), "-m", "pip"]
     with store.lock("pip"):
-        if not Path(command[0]).is_file() or run([*command, "--version"]).returncode:  # the second: one that was interrupted
+        if not Path(command[0]).is_file() or run([*command, "--version"]).returncode:  # fails after an interrupted installation
             done = run([sys.executable, "-m", "venv", "--clear", str(own)])
             if done.returncode:
                 raise SourceUnavailableError(
-                    "No pip was found, and none could be set up, so wheels can't be downloaded. "
-                    f"Install pip for {sys.executable} (on Debian: apt-get install python3-pip), then run again. It said:\n"
+                    "No pip was found and none could be installed, so wheels can't be downloaded. "
+                    f"Install pip for {sys.executable} (on Debian: apt-get install python3-pip), then run again. Output:\n"
                     f"{tail(done.stderr or done.stdout)}"
                 )
     return command

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.toolchain.fetch import Fetcher
-from local.toolchain.manifest import GoBuild, Release, Tool, Unit
 from local.toolchain.toolchain import Toolchain
+from local.toolchain.units import GoBuild, Release, Tool, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -136,7 +136,7 @@ def test_a_package_that_differs_from_the_signed_list_is_refused(
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     monkeypatch.setenv("CONTENT", "hullo")
     program(fake, "apt-get", APT_GET)
-    with pytest.raises(SourceUnavailableError, match="not the file that the signed package list names"):
+    with pytest.raises(SourceUnavailableError, match="not the file in the signed package list"):
         apt(tmp_path, etc).closure("p")
     assert not list((tmp_path / "cache").rglob("*.deb"))
 
@@ -154,7 +154,7 @@ def test_a_damaged_record_is_made_again(tmp_path: Path, etc: Path, fake: Path, m
 
 def test_no_apt_is_told_with_what_to_do_instead(tmp_path: Path, etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SourceUnavailableError, match=r"apt-get is not on this machine.*KUBE_CONTEXT"):
+    with pytest.raises(SourceUnavailableError, match=r"apt-get is not installed.*KUBE_CONTEXT"):
         apt(tmp_path, etc).closure("p")
 
 

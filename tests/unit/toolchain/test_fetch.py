@@ -63,7 +63,7 @@ def test_checksum_files_as_publishers_write_them(server: Any, fetcher: Fetcher, 
 @pytest.mark.parametrize("sums", ["", "<html>not found</html>", "0" * 64 + "  another\n" + "0" * 64 + "  third", "0" * 40 + "  tool"])
 def test_a_checksum_file_without_this_file_is_refused(server: Any, fetcher: Fetcher, tmp_path: Path, sums: str) -> None:
     server.files |= {"/tool": CONTENT, "/sums": sums.encode()}
-    with pytest.raises(SourceUnavailableError, match="has no SHA-256"):
+    with pytest.raises(SourceUnavailableError, match="lists no SHA-256"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/sums", tmp_path)
     assert "/tool" not in server.requests
 
@@ -71,7 +71,7 @@ def test_a_checksum_file_without_this_file_is_refused(server: Any, fetcher: Fetc
 def test_a_wrong_checksum_is_refused_and_nothing_kept(server: Any, fetcher: Fetcher, tmp_path: Path) -> None:
     server.publish("/tool", CONTENT)
     server.files["/tool"] = CONTENT + b"!"
-    with pytest.raises(ChecksumError, match="was not used"):
+    with pytest.raises(ChecksumError, match="was discarded"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert server.requests.count("/tool") == 2
@@ -98,7 +98,7 @@ def test_a_truncated_file_is_fetched_once_more(server: Any, fetcher: Fetcher, tm
 def test_a_file_truncated_twice_is_refused(server: Any, fetcher: Fetcher, tmp_path: Path) -> None:
     server.publish("/tool", CONTENT)
     server.announce["/tool"] = len(CONTENT) + 10
-    with pytest.raises(SourceUnavailableError, match=r"ended after|broke off"):
+    with pytest.raises(SourceUnavailableError, match=r"ended after|cut off"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -106,21 +106,21 @@ def test_a_file_truncated_twice_is_refused(server: Any, fetcher: Fetcher, tmp_pa
 def test_a_missing_file_is_not_asked_for_again(server: Any, fetcher: Fetcher, tmp_path: Path) -> None:
     server.publish("/tool", CONTENT)
     del server.files["/tool"]
-    with pytest.raises(SourceUnavailableError, match="answered 404"):
+    with pytest.raises(SourceUnavailableError, match="returned 404"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path)
     assert server.requests.count("/tool") == 1
     assert fetcher.in_reach([server.url]) == {server.url}
 
 
 def test_an_unreachable_host_is_remembered(fetcher: Fetcher, closed_port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SourceUnavailableError, match="out of reach"):
+    with pytest.raises(SourceUnavailableError, match="is unreachable"):
         fetcher.verified(f"{closed_port}/a", f"{closed_port}/a.sha256", tmp_path)
 
     def never(*_: object, **__: object) -> None:
         pytest.fail("the host was asked again")
 
     monkeypatch.setattr("urllib.request.urlopen", never)
-    with pytest.raises(SourceUnavailableError, match="out of reach"):
+    with pytest.raises(SourceUnavailableError, match="is unreachable"):
         fetcher.verified(f"{closed_port}/b", f"{closed_port}/b.sha256", tmp_path)
     assert fetcher.in_reach([closed_port]) == set()
 
@@ -140,7 +140,7 @@ def test_a_name_server_that_swallows_questions_is_given_up(monkeypatch: pytest.M
     fetcher = Fetcher(connect_timeout_s=0.05)
     addresses = {f"https://host-{number}.invalid/x" for number in range(5)}
     assert fetcher.in_reach(addresses) == set()
-    with pytest.raises(SourceUnavailableError, match=r"out of reach \(no answer within 0\.05 s\)"):
+    with pytest.raises(SourceUnavailableError, match=r"is unreachable \(no answer within 0\.05 s\)"):
         fetcher.verified("https://host-1.invalid/x", "https://host-1.invalid/x.sha256", tmp_path)
     over.set()
 
@@ -162,26 +162,26 @@ def test_a_server_that_falls_silent_is_given_up(server: Any, tmp_path: Path) -> 
 
     server.answers["/tool"] = stall
     fetcher = Fetcher(connect_timeout_s=30, read_timeout_s=0.5)
-    with pytest.raises(SourceUnavailableError, match="broke off"):
+    with pytest.raises(SourceUnavailableError, match="cut off"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path)
     assert len(told) == 2
 
 
 def test_plain_http_elsewhere_is_refused(fetcher: Fetcher, tmp_path: Path) -> None:
-    with pytest.raises(SourceUnavailableError, match="is not https"):
+    with pytest.raises(SourceUnavailableError, match="does not use https"):
         fetcher.verified("http://example.invalid/tool", "http://example.invalid/tool.sha256", tmp_path)
 
 
 def test_an_endless_checksum_file_is_refused(server: Any, fetcher: Fetcher, tmp_path: Path) -> None:
     server.files["/sums"] = b"x" * (5 << 20)
-    with pytest.raises(SourceUnavailableError, match="not what it should be"):
+    with pytest.raises(SourceUnavailableError, match="is larger than 4 MiB"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/sums", tmp_path)
 
 
 def test_stopping_ends_downloads(server: Any, fetcher: Fetcher, tmp_path: Path) -> None:
     server.publish("/tool", CONTENT)
     fetcher.stop()
-    with pytest.raises(SourceUnavailableError, match="given up"):
+    with pytest.raises(SourceUnavailableError, match="was canceled"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path)
     fetcher.stop(stopping=False)
     assert fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path).is_file()
@@ -229,7 +229,7 @@ def test_a_layer_that_differs_from_its_digest_is_refused(server: Any, fetcher: F
 def test_a_manifest_that_differs_from_its_digest_is_refused(server: Any, fetcher: Fetcher, tmp_path: Path) -> None:
     registry = Registry(server, [b"layer"])
     server.files[f"{registry.base}/manifests/{registry.manifest_digest}"] = b'{"layers": []}'
-    with pytest.raises(ChecksumError, match="its index names"):
+    with pytest.raises(ChecksumError, match="its index lists"):
         list(fetcher.image_layers(registry.image, "amd64", tmp_path))
 
 

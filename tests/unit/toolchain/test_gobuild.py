@@ -9,7 +9,8 @@ import pytest
 
 from local.toolchain.errors import SourceUnavailableError, ToolchainError
 from local.toolchain.gobuild import MODULES, GoBuilder
-from local.toolchain.manifest import UNITS, GoBuild
+from local.toolchain.manifest import UNITS
+from local.toolchain.units import GoBuild
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ def build_with(bench: Any, tmp_path: Path) -> None:
 
 
 def test_no_go_at_all_is_told_with_its_remedy(bench: Any, tmp_path: Path, fake_go: Path) -> None:
-    with pytest.raises(ToolchainError, match=r"Go 1.21.0 or newer is needed .* no `go` is on PATH.*out of reach.*go.dev/doc/install"):
+    with pytest.raises(ToolchainError, match=r"needs Go 1.21.0 or newer, but no `go` is on PATH.*out of reach.*go.dev/doc/install"):
         build_with(bench, tmp_path)
     assert not fake_go.exists()
 

@@ -8,7 +8,8 @@ import string
 import pytest
 
 from local.toolchain.gobuild import MODULES
-from local.toolchain.manifest import KUBERNETES, PROMETHEUS, PULUMI, UNITS, GoBuild, ImageRelease, Unit
+from local.toolchain.manifest import KUBERNETES, PROMETHEUS, PULUMI, UNITS
+from local.toolchain.units import GoBuild, ImageRelease, Unit
 
 NAMES = [unit.name for unit in UNITS]
 ASKED_FOR = {

@@ -56,7 +56,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_with_its_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ToolchainError, match=r"disk is full.*TRITON_FLEET_CACHE.*goes on where it stopped"):
+    with pytest.raises(ToolchainError, match=r"disk is full.*TRITON_FLEET_CACHE.*continues where it stopped"):
         stage(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
     assert list((tmp_path / "staging").iterdir()) == []
 
