@@ -1,4 +1,4 @@
-"""The embedded platform: one real Kubernetes node in Linux namespaces of its own, reached only through ports on 127.0.0.1."""
+"""The embedded platform: one real Kubernetes node in its own Linux namespaces, reachable only through ports on 127.0.0.1."""
 
 from local.platform.config import PlatformConfig, Ports
 from local.platform.errors import PlatformError

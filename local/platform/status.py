@@ -110,7 +110,7 @@ def read(config: PlatformConfig) -> PlatformStatus:
     hierarchies = cgroups.detect()
     memory = cgroups.component_memory(hierarchies, config.cgroup)
     numbers = identity.inhabitants(record)
-    data = supervisor_words(layout)
+    data = supervisor_status(layout)
     now = time.time()
     components = tuple(
         ComponentStatus(
@@ -138,7 +138,7 @@ def read(config: PlatformConfig) -> PlatformStatus:
     )
 
 
-def supervisor_words(layout: Layout) -> dict[str, Any]:
+def supervisor_status(layout: Layout) -> dict[str, Any]:
     """What the supervisor last wrote; empty before its first word."""
     try:
         data: dict[str, Any] = json.loads(layout.status.read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ import json
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ import yaml
 
 from local.platform import CONTROL_PLANE_TOOLS, Platform, PlatformConfig, kubernetes, preflight
 from local.platform import config as settings
+from local.platform.components import Components
 from local.platform.plan import Component
 from local.plugins.kubernetes import kubeconfig
 from local.plugins.kubernetes.client import Client
@@ -27,8 +29,8 @@ from tests.doubles.cluster.loops import Loops
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from local.platform.components import Tools
     from local.platform.layout import Layout
-    from local.platform.platform import Tools
 
 TOOLS: Final = (*CONTROL_PLANE_TOOLS, "kwok")
 """Tools that it needs, by their names in the toolchain."""
@@ -62,13 +64,14 @@ def stages(text: str, starts: Mapping[str, float]) -> str:
     return yaml.safe_dump_all(found, sort_keys=False)
 
 
-class _Platform(Platform):
+class _Components(Components):
     """The embedded platform's control plane with two processes more."""
 
-    starts: Mapping[str, float]
-    """See `stages`."""
+    def __init__(self, config: PlatformConfig, toolchain: Tools | None, *, starts: Mapping[str, float]) -> None:
+        super().__init__(config, toolchain)
+        self.starts = starts
 
-    def _control_plane(self, inside: Layout) -> list[Component]:
+    def control_plane(self, inside: Layout) -> list[Component]:
         pki = self.layout.pki
         content = kubernetes.kubeconfig(
             server=kubernetes.APISERVER_URL,
@@ -85,14 +88,14 @@ class _Platform(Platform):
         # kwok watches from version 0 on, which the API server takes for a streamed list; those need a newer etcd than distributions have.
         plain = [
             replace(item, argv=(*item.argv, "--feature-gates=WatchList=false")) if item.name == "kube-apiserver" else item
-            for item in super()._control_plane(inside)
+            for item in super().control_plane(inside)
         ]
         return [
             *plain,
             Component(
                 name="kwok",
                 argv=(
-                    self._tool("kwok"),
+                    self.tool("kwok"),
                     f"--kubeconfig={seen}",
                     f"--config={inside.etc / 'stages.yaml'}",
                     "--manage-all-nodes=true",
@@ -101,7 +104,7 @@ class _Platform(Platform):
                     "--node-lease-duration-seconds=40",
                     "--server-address=",
                 ),
-                environment=self._component_environment(inside),
+                environment=self.environment(inside),
                 after=("kube-apiserver",),
             ),
             Component(
@@ -140,8 +143,7 @@ def start(
         PlatformError: this machine can't run it.
     """
     config = PlatformConfig(instance=instance, control_plane_only=True, root=root)
-    platform = _Platform(with_own_ports(config), toolchain)
-    platform.starts = starts or {}
+    platform = Platform(with_own_ports(config), toolchain, components=partial(_Components, starts=starts or {}))
     try:
         platform.start(None)
         cluster = ClusterDouble(platform, doubles)
