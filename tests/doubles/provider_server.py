@@ -17,8 +17,8 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
 from local.plugins import serving
 from local.plugins.kubernetes.diff import Change, path_text
-from local.plugins.kubernetes.light import whole_packages
 from local.plugins.kubernetes.properties import decode, encode, keep_secret, reveal
+from local.plugins.light import whole_packages
 from tests.doubles.clock import Cancelled
 from tests.doubles.provider import DEFAULTS, Call, Double, DoubleError, InitFailed, World, without_defaults, world
 

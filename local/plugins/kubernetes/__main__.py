@@ -11,7 +11,7 @@ def main() -> None:
     root = str(Path(__file__).resolve().parents[3])
     if root not in sys.path:
         sys.path.insert(0, root)
-    from local.plugins.kubernetes.light import light_packages  # noqa: PLC0415  # the path comes first
+    from local.plugins.light import light_packages  # noqa: PLC0415  # the path comes first
 
     light_packages()
     from local.plugins.kubernetes.server import serve  # noqa: PLC0415  # and the light packages before what uses them

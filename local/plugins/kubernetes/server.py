@@ -18,11 +18,11 @@ from local.plugins.kubernetes import VERSION, config, helm_cli, kubeconfig, mani
 from local.plugins.kubernetes.client import ApiError, Unreachable
 from local.plugins.kubernetes.diff import Change, path_text
 from local.plugins.kubernetes.helm_release import Releases
-from local.plugins.kubernetes.light import whole_packages
 from local.plugins.kubernetes.logs import EngineLog
 from local.plugins.kubernetes.naming import RELEASE_TOKEN, urn_type
 from local.plugins.kubernetes.properties import decode, encode
 from local.plugins.kubernetes.provider import InitFailed, Provider, ProviderError
+from local.plugins.light import whole_packages
 
 T = TypeVar("T")
 Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types know nothing of abort_with_status

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 NAME: Final = "pulumi-language-python"
-HOST: Final = Path(__file__).with_name("host.py")
+HOST: Final = Path(__file__).with_name("__main__.py")
 
 
 def official(cli: Path, search_path: str | None = None) -> Path | None:
@@ -39,7 +39,7 @@ def install(folder: Path, python: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     launcher = folder / NAME
-    text = f'#!/bin/sh\n# triton-fleet launcher: rewritten by `make up`\nexec {shlex.quote(str(python))} {shlex.quote(str(HOST))} "$@"\n'
+    text = f'#!/bin/sh\n# triton-fleet launcher: rewritten by `make up`\nexec {shlex.quote(str(python))} -P {shlex.quote(str(HOST))} "$@"\n'
     if launcher.exists() and launcher.read_text(encoding="utf-8") == text:
         return launcher
     fresh = launcher.with_name(f".{NAME}.{os.getpid()}")

@@ -1,70 +1,47 @@
-"""pulumi-language-python in Python: the engine starts it, it starts the user's program and says what the program needs.
+"""``pulumirpc.LanguageRuntime`` for Python: runs a user's program and tells the engine what the program needs.
 
-Where Pulumi's release archive can be had, its own language host lies beside the CLI and is used; this one is for machines that reach
-package registries only, where the CLI is built from its Go module: the host is a module of its own there, which no registry has.
+Protocol: one line with the port on standard output, then gRPC on that port; the engine's address is the last argument. It does what the
+official host does for programs, dynamic providers, policy packs, components in plugins, and the options ``virtualenv``,
+``toolchain: pip|uv`` and ``typechecker``. It does not generate code (``pulumi convert``, ``pulumi package gen-sdk``) or attach debuggers:
+these calls return "unimplemented", which the engine reports.
 
-Protocol: one line with the port on standard output, then ``pulumirpc.LanguageRuntime`` on that port; the engine's address is the last
-argument. What it does as the official one: programs, dynamic providers, policy packs, components in plugins, the options ``virtualenv``,
-``toolchain: pip|uv`` and ``typechecker``. What it does not: code generation (``pulumi convert``, ``pulumi package gen-sdk``), debugger
-attachment; the engine is told "unimplemented" and says so.
-
-This file is run by path and imports nothing of this project: it must start fast and from any directory.
+Imported after `light_packages`: it needs the protocol's modules and nothing else of the SDK.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import queue
 import select
-import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
-import types
 from concurrent import futures
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
+from google.protobuf import empty_pb2, json_format
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+
+from local.plugins.language_python.children import Children, stop
+from local.plugins.language_python.options import Interpreter, OptionError, Options
+from local.plugins.language_python.program import exec_arguments, find_executor, required_plugins
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Mapping
 
     from google.protobuf import message
-
-
-def _light_packages() -> None:
-    """Make the SDK's protocol modules importable without running ``pulumi/__init__.py``: that takes a second, on every command."""
-    spec = importlib.util.find_spec("pulumi")
-    if spec is None or spec.origin is None:
-        sys.exit("pulumi-language-python: the Python that runs the language host has no `pulumi` package; run `make doctor`")
-    root = Path(spec.origin).parent
-    for name, folder in (("pulumi", root), ("pulumi.runtime", root / "runtime"), ("pulumi.runtime.proto", root / "runtime" / "proto")):
-        if name not in sys.modules:
-            module = types.ModuleType(name)
-            module.__path__ = [str(folder)]
-            sys.modules[name] = module
-
-
-if __name__ == "__main__" and "pulumi" not in sys.modules:
-    _light_packages()
-
-import grpc  # noqa: E402 (after the light packages)
-from google.protobuf import empty_pb2, json_format  # noqa: E402
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2  # noqa: E402
 
 SHOWN_TO_USER_EXIT_CODE: Final = 32
 """Exit code of pulumi-language-python-exec when it has already reported the error: the engine must not report a second one."""
 MAX_MESSAGE: Final = 400 * 1024 * 1024
 """Bytes; the engine's own limit (``rpcutil.GrpcChannelOptions``)."""
-_STOP_GRACE_S: Final = 4.0
-"""Between SIGTERM and SIGKILL for children; the engine kills the host 5 s after it asks it to end."""
-
 _FACTS_SCRIPT: Final = """
 import json, sys
 print(json.dumps({"path": sys.path, "executable": sys.executable, "version": sys.version.split()[0], "found": []}))
@@ -80,181 +57,6 @@ for d in m.distributions():
         found[norm(name)] = (norm(name), d.version, requires)
 print(json.dumps({"path": sys.path, "executable": sys.executable, "version": sys.version.split()[0], "found": list(found.values())}))
 """
-
-
-class OptionError(Exception):
-    """A runtime option in Pulumi.yaml that can't be followed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interpreter:
-    """The Python that runs a program or plugin."""
-
-    executable: str
-    virtualenv: Path | None
-
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """``base`` as it is after ``source bin/activate``."""
-        environment = dict(base)
-        if self.virtualenv is not None:
-            environment["VIRTUAL_ENV"] = str(self.virtualenv)
-            environment["PATH"] = f"{self.virtualenv / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
-            environment.pop("PYTHONHOME", None)
-        return environment
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """``runtime.options`` of Pulumi.yaml, PulumiPlugin.yaml or PulumiPolicy.yaml."""
-
-    virtualenv: str | None
-    toolchain: str
-    typechecker: str | None
-
-    @classmethod
-    def parse(cls, options: Mapping[str, Any]) -> Options:
-        """Read the options. Raises OptionError for a toolchain or type checker that this host does not know."""
-        toolchain = str(options.get("toolchain") or "pip").lower()
-        if toolchain not in {"pip", "uv"}:
-            message = (
-                f"runtime.options.toolchain is {toolchain!r}: this language host knows pip and uv. "
-                "Set one, or install Pulumi's own release."
-            )
-            raise OptionError(message)
-        typechecker = options.get("typechecker")
-        if typechecker not in {None, "", "none", "mypy", "pyright"}:
-            message = f"runtime.options.typechecker is {typechecker!r}: use mypy, pyright or none."
-            raise OptionError(message)
-        virtualenv = str(options.get("virtualenv") or "") or (".venv" if toolchain == "uv" else None)
-        return cls(virtualenv=virtualenv, toolchain=toolchain, typechecker=None if typechecker in {"", "none"} else typechecker)
-
-    def virtualenv_path(self, root: Path) -> Path | None:
-        """Where the virtual environment is: relative to ``root``, the folder of the project file; with uv also above it."""
-        if self.virtualenv is None:
-            return None
-        given = Path(self.virtualenv).expanduser()
-        if given.is_absolute():
-            return given
-        if self.toolchain == "uv":
-            for folder in (root, *root.parents):
-                if (folder / given / "bin" / "python").exists():
-                    return folder / given
-        return root / given
-
-    def interpreter(self, root: Path) -> Interpreter:
-        """Find the Python to run. Raises OptionError when the virtual environment that is named isn't one."""
-        virtualenv = self.virtualenv_path(root)
-        if virtualenv is not None:
-            python = virtualenv / "bin" / "python"
-            if not python.exists():
-                message = (
-                    f"The 'virtualenv' option is set to {self.virtualenv!r}, but {virtualenv} is no virtual environment. "
-                    "Run `pulumi install` (or `make env` in Triton Fleet) to make it."
-                )
-                raise OptionError(message)
-            return Interpreter(executable=str(python), virtualenv=virtualenv)
-        wanted = os.environ.get("PULUMI_PYTHON_CMD")
-        for name in (wanted,) if wanted else ("python3", "python"):
-            found = shutil.which(name)
-            if found is not None:
-                return Interpreter(executable=found, virtualenv=None)
-        message = f"No Python on PATH ({wanted or 'python3, python'}): install it, or set runtime.options.virtualenv."
-        raise OptionError(message)
-
-
-def required_plugins(search_path: Iterable[str], versions: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Plugins that the installed ``pulumi_*`` packages ask for: name, version (``v`` and a number), download server (or empty).
-
-    A package says what it needs in ``pulumi-plugin.json``; without a version there, the package's own counts, as with the official host.
-    """
-    plugins: dict[tuple[str, str], dict[str, Any]] = {}
-    seen: set[str] = set()
-    for entry in search_path:
-        folder = Path(entry)
-        if not entry or not folder.is_dir():
-            continue
-        for file in sorted(folder.glob("*/pulumi-plugin.json")):
-            package = file.parent.name
-            if package in seen:
-                continue
-            seen.add(package)
-            try:
-                said = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if not isinstance(said, dict) or not said.get("resource") or said.get("parameterization"):
-                continue
-            name = said.get("name") or package.removeprefix("pulumi_").removeprefix("pulumi-")
-            version = said.get("version") or versions.get(package.replace("_", "-"), "")
-            if version and not version.startswith("v"):
-                version = f"v{version}"
-            plugins[name, version] = {"name": name, "version": version, "server": said.get("server") or ""}
-    return list(plugins.values())
-
-
-def exec_arguments(request: Any, executor: str) -> list[str]:
-    """Arguments of pulumi-language-python-exec for a RunRequest: empty ones are left out, the program comes last."""
-    program_directory = request.info.program_directory or request.pwd or "."
-    named = {
-        "project": request.project,
-        "root_directory": request.info.root_directory,
-        "stack": request.stack,
-        "pwd": request.pwd or program_directory,
-        "dry_run": "true" if request.dryRun else "",
-        "parallel": str(request.parallel),
-        "monitor": request.monitor_address,
-        "organization": request.organization,
-    }
-    arguments = ["-u", executor]
-    for name, value in named.items():
-        if value:
-            arguments += [f"--{name}", value]
-    entry = request.info.entry_point or request.program or "."
-    program = entry if Path(request.pwd or ".").resolve() == Path(program_directory).resolve() else str(Path(program_directory) / entry)
-    return [*arguments, program, *request.args]
-
-
-class Children:
-    """Processes that this host started and must not leave behind."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
-
-    @contextlib.contextmanager
-    def run(self, arguments: list[str], **options: Any) -> Generator[subprocess.Popen[bytes]]:
-        """Start a program; it is stopped when the context ends."""
-        process = subprocess.Popen(arguments, **options)
-        with self._lock:
-            self._running.add(process)
-        try:
-            yield process
-        finally:
-            stop(process)
-            with self._lock:
-                self._running.discard(process)
-
-    def stop_all(self) -> None:
-        """End every child."""
-        with self._lock:
-            running = list(self._running)
-        for process in running:
-            if process.poll() is None:
-                process.terminate()
-        for process in running:
-            stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End ``process`` if it still runs: politely, then for sure."""
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(_STOP_GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
@@ -456,12 +258,6 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             yield "exit", b"", process.wait()
 
 
-def find_executor() -> str | None:
-    """Path of pulumi-language-python-exec: beside this host's launcher, else on PATH."""
-    beside = Path(sys.argv[0]).resolve().parent / "pulumi-language-python-exec"
-    return str(beside) if beside.exists() else shutil.which("pulumi-language-python-exec")
-
-
 def signals() -> int:
     """A pipe's end that can be read from when SIGINT or SIGTERM has come.
 
@@ -489,7 +285,7 @@ def wait_for_end(woken: int, engine: int | None) -> None:
         return
 
 
-def main(arguments: list[str]) -> int:
+def serve(arguments: list[str]) -> int:
     """Serve until asked to end (SIGINT, SIGTERM) or until the engine is gone. Exit code 0 unless the arguments are wrong."""
     if not arguments or ":" not in arguments[-1]:
         print("pulumi-language-python: started by the Pulumi engine, with the engine's address as its last argument", file=sys.stderr)
@@ -510,10 +306,3 @@ def main(arguments: list[str]) -> int:
     host.children.stop_all()
     server.stop(grace=0.2).wait(0.4)
     return 0
-
-
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    # gRPC's worker threads may still be inside a call that the engine gave up; waiting for them would make Ctrl-C hang.
-    os._exit(code)

@@ -19,7 +19,7 @@ from collections.abc import Sequence as AbstractSequence
 from typing import TYPE_CHECKING, Any, Final
 
 from local.paths import cache_root
-from local.plugins.kubernetes.light import whole_packages
+from local.plugins.light import whole_packages
 from tests.doubles.install import sdk_version
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-LIGHT: Final = "local.plugins.kubernetes.light:light_packages"
+LIGHT: Final = "local.plugins.light:light_packages"
 """For ``preload``, before all else: plugins need the protocol, and not the SDK."""
 DOUBLES: Final = (LIGHT, "tests.doubles.provider_server")
 """For ``preload``: what all doubles have in common."""

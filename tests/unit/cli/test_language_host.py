@@ -15,7 +15,9 @@ from google.protobuf import struct_pb2
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 from local.plugins import language_python
-from local.plugins.language_python.host import OptionError, Options, exec_arguments, required_plugins, signals, wait_for_end
+from local.plugins.language_python.host import signals, wait_for_end
+from local.plugins.language_python.options import OptionError, Options
+from local.plugins.language_python.program import exec_arguments, required_plugins
 from tests.servers import PATIENCE_S
 
 if TYPE_CHECKING:

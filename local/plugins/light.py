@@ -24,7 +24,7 @@ def light_packages() -> None:
         return
     spec = importlib.util.find_spec("pulumi")
     if spec is None or spec.origin is None:
-        sys.exit("pulumi-resource-kubernetes: the Python that runs the plugin has no `pulumi` package; run `make doctor`")
+        sys.exit("The Python that runs this Pulumi plugin has no `pulumi` package: run `make doctor`.")
     root = Path(spec.origin).parent
     for name, folder in (("pulumi", root), ("pulumi.runtime", root / "runtime"), ("pulumi.runtime.proto", root / "runtime" / "proto")):
         module = types.ModuleType(name)
