@@ -17,15 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from local.plugins.kubernetes.diff import Change, Difference, differences, needs_replacement, parse_path
+from local.plugins.kubernetes.diff import Change, Difference, differences
+from local.plugins.kubernetes.paths import parse_path
 from local.plugins.kubernetes.properties import UNKNOWN, Props, has_unknown
+from local.plugins.kubernetes.replacement import needs_replacement
 from tests.doubles import FOLDER_VARIABLE, clock
 from tests.doubles.faults import Fault, Faults, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from local.plugins.kubernetes.diff import Path as PropertyPath
+    from local.plugins.kubernetes.paths import Path as PropertyPath
 
 _SUFFIX_DIGITS: Final = 7
 """Hex digits that Pulumi's engine puts after a logical name where a resource has no name of its own."""

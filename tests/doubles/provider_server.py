@@ -16,7 +16,8 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
 from local.plugins import serving
-from local.plugins.kubernetes.diff import Change, path_text
+from local.plugins.kubernetes.diff import Change
+from local.plugins.kubernetes.paths import path_text
 from local.plugins.kubernetes.properties import decode, encode, keep_secret, reveal
 from local.plugins.light import whole_packages
 from tests.doubles.clock import Cancelled

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from local.plugins.kubernetes import VERSION, kubeconfig
-from local.plugins.kubernetes.client import ApiError, Client
+from local.plugins.kubernetes.client import Client
+from local.plugins.kubernetes.errors import ApiError
 from local.plugins.kubernetes.naming import Kind
 from tests.conftest import ROOT, lacks, with_own_ports
 from tests.doubles.warm import LIGHT, Warm

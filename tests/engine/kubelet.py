@@ -8,11 +8,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from local.plugins.kubernetes.client import ApiError, Client
+from local.plugins.kubernetes.errors import ApiError
 from local.plugins.kubernetes.naming import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from local.plugins.kubernetes.client import Client
 
 POD: Final = Kind("", "v1", "Pod")
 MERGE: Final = "application/merge-patch+json"

@@ -14,7 +14,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from local.plugins.kubernetes.client import ApiError, Client
+from local.plugins.kubernetes.errors import ApiError
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Stack
 from tests.engine.kubelet import image_missing, kubelet, plugin_processes, ready
@@ -24,6 +24,8 @@ from tests.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from local.plugins.kubernetes.client import Client
 
 pytestmark = pytest.mark.engine
 

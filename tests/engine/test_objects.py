@@ -10,13 +10,15 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from local.plugins.kubernetes.client import ApiError, Client
+from local.plugins.kubernetes.errors import ApiError
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, JOB, NAMESPACE, SECRET, SERVICE, Stack, deployment
 from tests.engine.stacks import PROJECT, TEMPLATE_STACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from local.plugins.kubernetes.client import Client
 
 pytestmark = pytest.mark.engine
 

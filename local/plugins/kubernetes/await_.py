@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.facts import Cluster, name_of, namespace_of
 from local.plugins.kubernetes.judge import State, judge, waiting
 from local.plugins.kubernetes.naming import SKIP_AWAIT, TIMEOUT_SECONDS, annotation, is_true, kind_of, object_id

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from local.plugins.kubernetes import kubeconfig
-from local.plugins.kubernetes.diff import Mutability
 from local.plugins.kubernetes.properties import UNKNOWN, reveal
+from local.plugins.kubernetes.replacement import Mutability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,14 +17,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from local.plugins.kubernetes.naming import kind_of
+from local.plugins.kubernetes.paths import contains
 from local.plugins.kubernetes.properties import UNKNOWN, without_none
+from local.plugins.kubernetes.replacement import needs_replacement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from local.plugins.kubernetes.client import Cause, Object
-
-Path = tuple[str | int, ...]
+    from local.plugins.kubernetes.client import Object
+    from local.plugins.kubernetes.paths import Path
 
 
 class Change(Enum):
@@ -41,65 +42,6 @@ class Difference:
 
     change: Change
     replace: bool = False
-
-
-@dataclass(frozen=True)
-class Mutability:
-    """The provider's switches for kinds that are replaced when their data changes."""
-
-    config_map: bool = False
-    secret: bool = False
-
-
-# --- paths
-
-_PLAIN_KEY = re.compile(r"^[A-Za-z_$][A-Za-z0-9_$]*$")
-_PATH_PART = re.compile(r'\.?([^.\[\]"]+)|\[(\d+|\*)\]|\["((?:[^"\\]|\\.)*)"\]')
-
-
-def path_text(path: Path) -> str:
-    """A path as the engine writes it: `spec.containers[0].image`, `metadata.annotations["a.b/c"]`."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif _PLAIN_KEY.match(part):
-            text += f".{part}" if text else part
-        else:
-            escaped = part.replace("\\", "\\\\").replace('"', '\\"')
-            text += f'["{escaped}"]'
-    return text
-
-
-def parse_path(text: str) -> Path:
-    """A path as a program writes it (`ignore_changes`); `[*]` becomes the part `*`."""
-    parts: list[str | int] = []
-    for match in _PATH_PART.finditer(text):
-        plain, index, quoted = match.groups()
-        if plain is not None:
-            parts.append(plain)
-        elif index is not None:
-            parts.append("*" if index == "*" else int(index))
-        else:
-            parts.append(re.sub(r"\\(.)", r"\1", quoted))
-    return tuple(parts)
-
-
-def contains(outer: Path, inner: Path) -> bool:
-    """Whether `inner` is `outer` or inside it; `*` in `outer` stands for any part."""
-    return len(outer) <= len(inner) and all(mine in ("*", theirs) for mine, theirs in zip(outer, inner, strict=False))
-
-
-def look(value: Any, path: Path) -> Any:
-    """What is at a path, or None."""
-    for part in path:
-        if isinstance(value, list):
-            if not isinstance(part, int) or part >= len(value):
-                return None
-        elif not isinstance(value, dict) or part not in value:
-            return None
-        value = value[part]
-    return value
 
 
 # --- the normal form
@@ -251,91 +193,6 @@ def differences(old: Any, new: Any, path: Path = ()) -> dict[Path, Change]:  # n
     return {path: Change.UPDATE}
 
 
-# --- what needs a new object
-
-_SELECTOR = ("spec.selector",)
-_POD = tuple(
-    f"spec.{name}"
-    for name in (
-        "affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy", "enableServiceLinks", "hostAliases", "hostIPC",
-        "hostNetwork", "hostPID", "hostname", "imagePullSecrets", "nodeName", "nodeSelector", "overhead", "preemptionPolicy", "priority",
-        "priorityClassName", "readinessGates", "restartPolicy", "runtimeClassName", "schedulerName", "securityContext",
-        "serviceAccount", "serviceAccountName", "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds", "volumes",
-    )
-) + tuple(
-    f"spec.{containers}[*].{name}"
-    for containers in ("containers", "initContainers")
-    for name in (
-        "args", "command", "env", "image", "imagePullPolicy", "lifecycle", "livenessProbe", "ports", "readinessProbe", "resources",
-        "securityContext", "stdin", "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices",
-        "volumeMounts", "workingDir",
-    )
-)  # fmt: skip
-_VOLUME_SOURCES = tuple(
-    f"spec.{name}"
-    for name in (
-        "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker",
-        "gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "local", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd",
-        "scaleIO", "storageos", "vsphereVolume",
-    )
-)  # fmt: skip
-# The official provider's list. What is missing from it and yet immutable is found by the dry-run (`immutable_paths`).
-_FORCE_NEW: dict[tuple[str, str], tuple[str, ...]] = {
-    ("apps", "DaemonSet"): _SELECTOR,
-    ("apps", "Deployment"): _SELECTOR,
-    ("apps", "StatefulSet"): (
-        *_SELECTOR,
-        "spec.podManagementPolicy",
-        "spec.revisionHistoryLimit",
-        "spec.serviceName",
-        "spec.volumeClaimTemplates",
-    ),
-    ("", "PersistentVolume"): _VOLUME_SOURCES,
-    ("", "PersistentVolumeClaim"): (*_SELECTOR, "spec.accessModes", "spec.storageClassName", "spec.volumeName"),
-    ("", "Pod"): _POD,
-    ("", "ResourceQuota"): ("spec.scopes",),
-    ("", "Service"): ("spec.clusterIP",),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("roleRef",),
-    ("rbac.authorization.k8s.io", "RoleBinding"): ("roleRef",),
-    ("storage.k8s.io", "StorageClass"): ("parameters", "provisioner"),
-    ("batch", "Job"): (*_SELECTOR, "spec.completions", "spec.parallelism", "spec.template"),
-}
-_IDENTITY = ("metadata.name", "metadata.namespace")
-
-
-def force_new(obj: Object, mutability: Mutability, *, patch: bool = False) -> list[Path]:
-    """The properties of an object whose change needs a new one."""
-    names: tuple[str, ...] = _IDENTITY
-    kind = kind_of(obj)
-    key = (kind.group, kind.kind)
-    frozen = obj.get("immutable") is True
-    if patch:
-        pass
-    elif key == ("", "Secret"):
-        names += ("type",) if mutability.secret and not frozen else ("type", "stringData", "data")
-    elif key == ("", "ConfigMap"):
-        names += () if mutability.config_map and not frozen else ("binaryData", "data")
-    else:
-        names += _FORCE_NEW.get(key, ())
-    return [parse_path(name) for name in names]
-
-
-def needs_replacement(path: Path, old: Any, new: Any, rules: Iterable[Path]) -> bool:
-    """Whether a change at `path` touches a property that `rules` name."""
-    for rule in rules:
-        if contains(rule, path):
-            return True
-        # A whole parent came or went: does it bring the property?
-        inner = rule[len(path) :]
-        if (
-            contains(path, rule)
-            and "*" not in inner
-            and (look(look(old, path), inner) is not None or look(look(new, path), inner) is not None)
-        ):
-            return True
-    return False
-
-
 def detailed(old: Object, new: Object, rules: Sequence[Path], ignored: Sequence[Path] = ()) -> dict[Path, Difference]:
     """The differences of two objects in normal form, each with whether it needs a new object."""
     found = differences(old, new)
@@ -344,25 +201,6 @@ def detailed(old: Object, new: Object, rules: Sequence[Path], ignored: Sequence[
         for path, change in found.items()
         if not any(contains(ignore, path) for ignore in ignored)
     }
-
-
-_IMMUTABLE = re.compile(r"immutable|may not be changed|cannot be changed|updates to .* for fields other than|may not change", re.IGNORECASE)
-
-
-def immutable_paths(causes: Sequence[Cause], found: Iterable[Path]) -> set[Path]:
-    """Which changes the API server refused because the field can't be changed (HTTP 422 of a dry-run).
-
-    Only what it calls immutable counts: any other complaint is an error in the program, and a new object would not cure it. A claim that
-    may not
-    shrink is such an error too: replacing it would throw its data away.
-    """
-    refused = [parse_path(cause.field) for cause in causes if _IMMUTABLE.search(cause.message)]
-    changed = [path for path in found if path[:1] != ("metadata",)]
-    result = {path for path in changed for field in refused if contains(field, path) or contains(path, field)}
-    if refused and not result:
-        # The server names the field in another way (a Secret's `data` for its `stringData`): all that changed must be it.
-        result = set(changed)
-    return result
 
 
 # --- refresh

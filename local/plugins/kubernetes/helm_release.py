@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from local.plugins.kubernetes import diff, manifests, naming
-from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
+from local.plugins.kubernetes import diff, manifests, naming, paths
 from local.plugins.kubernetes.helm_cli import (
     DEFAULT_TIMEOUT_S,
     Action,
@@ -29,8 +27,7 @@ from local.plugins.kubernetes.helm_cli import (
     upgrade_arguments,
 )
 from local.plugins.kubernetes.helm_inputs import OWNER_LABEL, action, chart_values, folder_checksum, location, owner
-from local.plugins.kubernetes.judge import State, judge
-from local.plugins.kubernetes.podlook import POD, pod_reasons, pod_troubles
+from local.plugins.kubernetes.helm_pods import PodWatch, release_reasons
 from local.plugins.kubernetes.properties import UNKNOWN, Props, Secret, has_unknown, keep_secret, reveal, without_none
 from local.plugins.kubernetes.provider import INPUTS, CheckResult, DiffResult, InitFailed, Provider, ProviderError, ReadResult
 
@@ -39,10 +36,7 @@ if TYPE_CHECKING:
 
 CHECKSUM = "checksum"  # a deprecated input of the official provider, which it leaves out of its comparison
 _NOT_INPUTS = ("status", "resourceNames", "compat", "manifest")
-_IDENTITY = tuple(diff.parse_path(name) for name in ("name", "namespace"))
-_POD_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "Pod"})
-_REASONS = 6
-_LOOK_EVERY_S = 3.0
+_IDENTITY = tuple(paths.parse_path(name) for name in ("name", "namespace"))
 
 
 @dataclass(frozen=True)
@@ -64,31 +58,6 @@ class Found:
     def pending(self) -> bool:
         """Helm was at work on it when it last wrote, and may have been killed."""
         return self.status.startswith("pending-") or self.status == "uninstalling"
-
-
-class _Watch:
-    """Shows what Helm waits for: the pods of the namespace that are not ready, in their own words."""
-
-    def __init__(self, provider: Provider, urn: str, namespace: str) -> None:
-        self._provider = provider
-        self._urn = urn
-        self._namespace = namespace
-        self._looked = time.monotonic()
-        self.troubles: list[str] = []
-
-    def __call__(self, text: str) -> None:
-        client = self._provider.client
-        if self._namespace and client is not None and time.monotonic() - self._looked > _LOOK_EVERY_S:
-            try:
-                pods = client.list(POD, self._namespace)
-            except (ApiError, Unreachable, NoSuchKind):
-                pods = []
-            found = [(item, pod_troubles(item)) for item in pods if not item["metadata"].get("deletionTimestamp")]
-            lines = [f"pod {naming.object_id(item)}: {'; '.join(troubles)}" for item, troubles in found if troubles]
-            if lines or pods:
-                self.troubles = lines[:_REASONS]
-            self._looked = time.monotonic()
-        self._provider.log.status(self._urn, f"helm {text}" + (f" ({self.troubles[0]})" if self.troubles else ""))
 
 
 class Releases:
@@ -143,7 +112,7 @@ class Releases:
         )
         if CHECKSUM not in old:  # a state of the official provider, which keeps none
             new.pop(CHECKSUM, None)
-        details = diff.detailed(old, new, _IDENTITY, [diff.parse_path(path) for path in ignored])
+        details = diff.detailed(old, new, _IDENTITY, [paths.parse_path(path) for path in ignored])
         status = reveal(olds.get("status"))
         if isinstance(status, dict) and status.get("status") not in (None, "deployed") and not details:
             # Found by a refresh: somebody's `helm rollback` or a failed upgrade. The next update deploys what the program says.
@@ -279,7 +248,7 @@ class Releases:
             raise ProviderError(f"can't {verb} Helm Release with unreachable cluster: {self._provider.unreachable}")
 
     def _run(self, urn: str, arguments: list[str], values: dict[str, Any] | None) -> str:
-        watch = _Watch(self._provider, urn, arguments[arguments.index("--namespace") + 1] if values is not None else "")
+        watch = PodWatch(self._provider, urn, arguments[arguments.index("--namespace") + 1] if values is not None else "")
         try:
             return self._helm.run(arguments, values=values, progress=watch)
         except HelmError as error:
@@ -326,7 +295,7 @@ class Releases:
             found = self._find(what.name, what.namespace)
         except HelmError:
             found = None
-        reasons = self._pod_reasons(found) if found else []
+        reasons = release_reasons(found.manifest, found.namespace, self._provider.client) if found else []
         listed = "".join(f"\n  - {reason}" for reason in reasons)
         if found is None or (found.labels.get(OWNER_LABEL) != owner(urn) and found.revision == 1):
             removed = what.atomic and not self._helm.cancelled.is_set()
@@ -339,32 +308,6 @@ class Releases:
             state=self._state(news, found),
             reasons=[str(error), *reasons],
         )
-
-    def _pod_reasons(self, found: Found) -> list[str]:
-        client = self._provider.client
-        if client is None:
-            return []
-        reasons: list[str] = []
-        try:
-            objects = manifests.expand(manifests.load(found.manifest))
-        except manifests.ManifestError:
-            return []
-        for obj in objects:
-            kind = naming.kind_of(obj)
-            if kind.kind not in _POD_KINDS:
-                continue
-            space = (obj.get("metadata") or {}).get("namespace") or found.namespace
-            try:
-                live = client.get(kind, space, obj["metadata"]["name"])
-                verdict = judge(live, client)
-            except (ApiError, NoSuchKind, Unreachable, KeyError):
-                continue
-            if verdict.state is not State.READY:
-                reasons += [
-                    f"{kind.kind} {space}/{obj['metadata']['name']}: {verdict.message}",
-                    *pod_reasons(live, client, logs=True),
-                ]
-        return reasons[:_REASONS]
 
     @staticmethod
     def _state(inputs: Props, found: Found) -> Props:

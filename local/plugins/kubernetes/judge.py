@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from local.plugins.kubernetes.client import ApiError, NoSuchKind
-from local.plugins.kubernetes.diff import look, parse_path
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind
 from local.plugins.kubernetes.facts import Cluster, condition, name_of, namespace_of, observed, said
 from local.plugins.kubernetes.naming import WAIT_FOR, Kind, annotation, kind_of
+from local.plugins.kubernetes.paths import look, parse_path
 from local.plugins.kubernetes.podlook import pod_troubles
 
 if TYPE_CHECKING:

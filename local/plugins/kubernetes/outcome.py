@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local.plugins.kubernetes import diff as diffs
+from local.plugins.kubernetes import paths
 
 if TYPE_CHECKING:
     from local.plugins.kubernetes.properties import Props
@@ -38,14 +39,14 @@ class CheckResult:
 class DiffResult:
     """What an update would change."""
 
-    details: dict[diffs.Path, diffs.Difference]
+    details: dict[paths.Path, diffs.Difference]
     delete_first: bool = False
     extra_replaces: tuple[str, ...] = ()
 
     @property
     def replaces(self) -> list[str]:
         """The properties that need a new object, as the engine writes paths."""
-        return [diffs.path_text(path) for path, item in self.details.items() if item.replace] + list(self.extra_replaces)
+        return [paths.path_text(path) for path, item in self.details.items() if item.replace] + list(self.extra_replaces)
 
     @property
     def changed(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.facts import Cluster, condition, name_of, namespace_of, said, selector_text
 from local.plugins.kubernetes.naming import Kind, annotation, kind_of, object_id
 

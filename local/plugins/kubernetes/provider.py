@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from local.plugins.kubernetes import await_, naming, ssa
+from local.plugins.kubernetes import await_, naming, paths, replacement, ssa
 from local.plugins.kubernetes import diff as diffs
-from local.plugins.kubernetes.client import ApiError, NoSuchKind, Object, Unreachable
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.judge import State, judge
 from local.plugins.kubernetes.naming import Kind, kind_of
 from local.plugins.kubernetes.outcome import CheckResult, DiffResult, InitFailed, ProviderError, ReadResult
@@ -22,6 +22,8 @@ from local.plugins.kubernetes.write import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from local.plugins.kubernetes.client import Object
 
 __all__ = ["INPUTS", "CheckResult", "DiffResult", "InitFailed", "Provider", "ProviderError", "ReadResult"]
 
@@ -113,8 +115,8 @@ class Provider(Writer):
         if naming.is_named(new) and live.get("metadata"):
             # A program may write down the name that was generated.
             naming.metadata_of(old)["name"] = live["metadata"].get("name", old["metadata"].get("name"))
-        rules = diffs.force_new(new, self.config.mutability, patch=patch)
-        details = diffs.detailed(old, new, rules, [diffs.parse_path(path) for path in ignored])
+        rules = replacement.force_new(new, self.config.mutability, patch=patch)
+        details = diffs.detailed(old, new, rules, [paths.parse_path(path) for path in ignored])
         if details and not any(item.replace for item in details.values()) and not patch:
             details = self._with_dry_run(details, urn, olds, new, ignored)
         extra = self._unready(urn, new, live)
@@ -130,8 +132,8 @@ class Provider(Writer):
         return DiffResult(details, delete_first, extra)
 
     def _with_dry_run(
-        self, details: dict[diffs.Path, diffs.Difference], urn: str, olds: Props, new: Object, ignored: Sequence[str]
-    ) -> dict[diffs.Path, diffs.Difference]:
+        self, details: dict[paths.Path, diffs.Difference], urn: str, olds: Props, new: Object, ignored: Sequence[str]
+    ) -> dict[paths.Path, diffs.Difference]:
         """Ask the API server whether it would take the change; what it calls immutable needs a new object."""
         if self.client is None or has_unknown(new) or not self.config.server_side_apply:
             return details
@@ -142,7 +144,7 @@ class Provider(Writer):
             self.client.apply(kind, obj, manager=self._manager(urn, olds, new), force=True, dry_run=True)
         except ApiError as error:
             if error.invalid or error.forbidden:
-                immutable = diffs.immutable_paths(error.causes, details)
+                immutable = replacement.immutable_paths(error.causes, details)
                 return {path: diffs.Difference(item.change, path in immutable) for path, item in details.items()}
         except (Unreachable, NoSuchKind):
             return details

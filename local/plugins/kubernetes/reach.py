@@ -6,8 +6,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from local.plugins.kubernetes import await_, kubeconfig, naming
-from local.plugins.kubernetes.client import ApiError, Client, NoSuchKind, Object, Unreachable, Warnings
+from local.plugins.kubernetes.client import Client, Object, Warnings
 from local.plugins.kubernetes.config import Config
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.outcome import InitFailed, ProviderError
 from local.plugins.kubernetes.state import FIELD_MANAGER, state_of
 

@@ -15,11 +15,12 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
 from local.plugins import serving
 from local.plugins.kubernetes import VERSION, config, helm_cli, kubeconfig, manifests
-from local.plugins.kubernetes.client import ApiError, Unreachable
-from local.plugins.kubernetes.diff import Change, path_text
+from local.plugins.kubernetes.diff import Change
+from local.plugins.kubernetes.errors import ApiError, Unreachable
 from local.plugins.kubernetes.helm_release import Releases
 from local.plugins.kubernetes.logs import EngineLog
 from local.plugins.kubernetes.naming import RELEASE_TOKEN, urn_type
+from local.plugins.kubernetes.paths import path_text
 from local.plugins.kubernetes.properties import decode, encode
 from local.plugins.kubernetes.provider import InitFailed, Provider, ProviderError
 from local.plugins.light import whole_packages

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from local.plugins.kubernetes.client import ApiError, Object
+    from local.plugins.kubernetes.client import Object
+    from local.plugins.kubernetes.errors import ApiError
 
 # Managers whose fields become ours at the first apply, so that what leaves the program leaves the object: kubectl's, and those that the
 # official provider creates objects with.

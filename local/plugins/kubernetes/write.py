@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from local.plugins.kubernetes import await_, naming, ssa
-from local.plugins.kubernetes import diff as diffs
-from local.plugins.kubernetes.client import ApiError, NoSuchKind, Object, Unreachable, Warnings
+from local.plugins.kubernetes import await_, naming, paths, ssa
+from local.plugins.kubernetes.client import Object, Warnings
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind, kind_of
 from local.plugins.kubernetes.outcome import ProviderError
 from local.plugins.kubernetes.properties import Props, has_unknown, to_object, without_none
@@ -242,13 +242,13 @@ class Writer(Reach):
             return obj
         result = copy.deepcopy(obj)
         for text in ignored:
-            path = diffs.parse_path(text)
+            path = paths.parse_path(text)
             if not path or "*" in path or any(isinstance(part, int) for part in path):
                 continue  # the engine has put the old inputs there already
-            parent = diffs.look(result, path[:-1])
+            parent = paths.look(result, path[:-1])
             if not isinstance(parent, dict):
                 continue
-            found = diffs.look(live, path)
+            found = paths.look(live, path)
             if found is None or ssa.owned_by_others(live, manager, path):
                 parent.pop(path[-1], None)
             else:

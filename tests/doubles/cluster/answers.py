@@ -34,7 +34,8 @@ from cryptography.x509.oid import NameOID
 from local.platform import config as settings
 from local.platform.network import _SIOCSIFADDR, _SIOCSIFNETMASK, _with_address
 from local.plugins.kubernetes import kubeconfig
-from local.plugins.kubernetes.client import ApiError, Client, NoSuchKind, Unreachable
+from local.plugins.kubernetes.client import Client
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind
 from tests.doubles.cluster.changes import Changes
 

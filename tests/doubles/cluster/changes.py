@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import urllib3
 
-from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

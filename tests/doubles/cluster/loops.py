@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.base import naming
 from components.gpu import catalogue
-from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind
 from tests.doubles.cluster.changes import Changes
 from tests.doubles.cluster.nodes import GPUS_ANNOTATION, GROUP_LABEL, Group, node_objects, wants_plugin

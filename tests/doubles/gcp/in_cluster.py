@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from local.plugins.kubernetes.client import ApiError, NoSuchKind, Unreachable
+from local.plugins.kubernetes.errors import ApiError, NoSuchKind, Unreachable
 from local.plugins.kubernetes.naming import Kind
 from tests.doubles.cluster.changes import Changes
 

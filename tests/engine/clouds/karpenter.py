@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from local.plugins.kubernetes.client import ApiError
+from local.plugins.kubernetes.errors import ApiError
 from local.plugins.kubernetes.naming import Kind
 
 if TYPE_CHECKING:

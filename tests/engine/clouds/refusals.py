@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from local.plugins.kubernetes.client import ApiError
+from local.plugins.kubernetes.errors import ApiError
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.clouds.life import DEPLOYMENT
 from tests.servers import eventually

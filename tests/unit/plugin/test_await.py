@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local.plugins.kubernetes import await_
-from local.plugins.kubernetes.client import ApiError, Unreachable
+from local.plugins.kubernetes.errors import ApiError, Unreachable
 from local.plugins.kubernetes.judge import State, judge
 from local.plugins.kubernetes.podlook import pod_troubles
 

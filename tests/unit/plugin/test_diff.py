@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.plugins.kubernetes import diff
-from local.plugins.kubernetes.client import Cause
-from local.plugins.kubernetes.diff import Change, Mutability
+from local.plugins.kubernetes import diff, paths, replacement
+from local.plugins.kubernetes.diff import Change
+from local.plugins.kubernetes.errors import Cause
 from local.plugins.kubernetes.properties import UNKNOWN
+from local.plugins.kubernetes.replacement import Mutability
 
 JSON = st.recursive(
     st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=2),
@@ -27,8 +28,8 @@ def obj(api_version: str, kind: str, **fields: Any) -> dict[str, Any]:
 
 def replaced(old: dict[str, Any], new: dict[str, Any], mutability: Mutability | None = None) -> dict[str, bool]:
     old, new = diff.normalize(old), diff.normalize(new)
-    found = diff.detailed(old, new, diff.force_new(new, mutability or Mutability()))
-    return {diff.path_text(path): item.replace for path, item in found.items()}
+    found = diff.detailed(old, new, replacement.force_new(new, mutability or Mutability()))
+    return {paths.path_text(path): item.replace for path, item in found.items()}
 
 
 # --- paths
@@ -43,14 +44,14 @@ def replaced(old: dict[str, Any], new: dict[str, Any], mutability: Mutability | 
         (("data", "8080"), 'data["8080"]'),
     ],
 )
-def test_paths_as_the_engine_writes_them(path: diff.Path, text: str) -> None:
-    assert diff.path_text(path) == text
-    assert diff.parse_path(text) == path
+def test_paths_as_the_engine_writes_them(path: paths.Path, text: str) -> None:
+    assert paths.path_text(path) == text
+    assert paths.parse_path(text) == path
 
 
 def test_stars_stand_for_any_part() -> None:
-    assert diff.contains(diff.parse_path("spec.containers[*].image"), ("spec", "containers", 3, "image"))
-    assert not diff.contains(diff.parse_path("spec.containers[*].image"), ("spec", "containers", 3, "name"))
+    assert paths.contains(paths.parse_path("spec.containers[*].image"), ("spec", "containers", 3, "image"))
+    assert not paths.contains(paths.parse_path("spec.containers[*].image"), ("spec", "containers", 3, "name"))
 
 
 # --- differences
@@ -71,7 +72,7 @@ def test_something_differs_where_values_do(left: Any, right: Any) -> None:
 def test_differences_are_as_deep_as_both_sides() -> None:
     old = {"a": {"b": 1, "gone": 1}, "list": [1, 2, 3], "kind": "x"}
     new = {"a": {"b": 2, "new": 1}, "list": [1, 5], "kind": {"now": "a map"}}
-    assert {diff.path_text(path): change for path, change in diff.differences(old, new).items()} == {
+    assert {paths.path_text(path): change for path, change in diff.differences(old, new).items()} == {
         "a.b": Change.UPDATE,
         "a.gone": Change.DELETE,
         "a.new": Change.ADD,
@@ -188,18 +189,17 @@ def test_data_of_maps_and_secrets() -> None:
 def test_server_calls_it_immutable() -> None:
     found = [("spec", "selector", "x"), ("spec", "replicas"), ("metadata", "labels", "a")]
     causes = [Cause("spec.selector", "FieldValueInvalid", 'Invalid value: {"x":"y"}: field is immutable')]
-    assert diff.immutable_paths(causes, found) == {("spec", "selector", "x")}
+    assert replacement.immutable_paths(causes, found) == {("spec", "selector", "x")}
     whole = [Cause("spec", "FieldValueForbidden", "Forbidden: updates to statefulset spec for fields other than 'replicas' are forbidden")]
-    assert diff.immutable_paths(whole, found) == {("spec", "selector", "x"), ("spec", "replicas")}
+    assert replacement.immutable_paths(whole, found) == {("spec", "selector", "x"), ("spec", "replicas")}
     elsewhere = [Cause("value", "FieldValueForbidden", "Forbidden: may not be changed in an update.")]
-    assert diff.immutable_paths(elsewhere, [("spec", "y")]) == {("spec", "y")}
+    assert replacement.immutable_paths(elsewhere, [("spec", "y")]) == {("spec", "y")}
 
 
 @pytest.mark.parametrize("message", ["field can not be less than previous value", "must be greater than 0", "Required value"])
 def test_errors_that_a_new_object_would_not_cure(message: str) -> None:
-    assert (
-        diff.immutable_paths([Cause("spec.resources.requests.storage", "FieldValueForbidden", message)], [("spec", "resources")]) == set()
-    )
+    cause = Cause("spec.resources.requests.storage", "FieldValueForbidden", message)
+    assert replacement.immutable_paths([cause], [("spec", "resources")]) == set()
 
 
 # --- refresh

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from local.plugins import kubernetes
 from local.plugins.kubernetes import ssa
-from local.plugins.kubernetes.client import ApiError, Cause, _warning_text
+from local.plugins.kubernetes.client import _warning_text
+from local.plugins.kubernetes.errors import ApiError, Cause
 from tests.servers import PATIENCE_S
 
 if TYPE_CHECKING:
