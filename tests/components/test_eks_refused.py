@@ -1,6 +1,6 @@
 """Mistakes in an EKS stack file, each in reference 000's own file: refused by a preview, with the key, and with nothing made in AWS.
 
-`tests/unit/settings/test_eks.py` has these and three times as many against the settings alone. Here the whole program runs, so that a check
+`tests/unit/eks/test_settings.py` has these and three times as many against the settings alone. Here the whole program runs, so that a check
 that nobody calls would be missed.
 """
 
@@ -141,7 +141,7 @@ TWELVE: Final = {
     "profile missing": "tests.components.test_eks.test_the_kubeconfig_has_the_profile_and_the_provider_is_pinned",
     "tags of the group instead of the scaling group": "tests.components.test_eks.test_a_gpu_group_as_aws_gets_it",
     "leftover load balancer": "tests.components.test_node_addons.test_what_asks_for_a_load_balancer_comes_after_the_controller",
-    "ListBucket with the prefix alone": "tests.unit.test_iam.test_triton_may_look_at_its_bucket_without_a_prefix",
+    "ListBucket with the prefix alone": "tests.unit.eks.test_iam.test_triton_may_look_at_its_bucket_without_a_prefix",
 }
 """Twelve mistakes of EKS stacks that others reported, and the test that holds each off."""
 
