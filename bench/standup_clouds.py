@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from tests.doubles.gcp import delays as gcp
 from tests.engine.clouds.eks import eks_environment, eks_fleet
 from tests.engine.clouds.fleet import ROOT, Fleet, pulumi_home
 from tests.engine.clouds.gke import gke_environment
-from tests.servers import free_port, listens
+from tests.servers import free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -150,13 +149,10 @@ def _buckets(line: str) -> Iterator[str]:
     port = free_port()
     where = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", line, "-public-host", f"127.0.0.1:{port}"]
     command = [_server._get_binary_path(), *where, "-backend", "memory", "-log-level", "error"]  # noqa: SLF001  # its own start sets variables
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            if not listens(process, port):
-                sys.exit("fake-gcs-server does not start")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    with running(command, port) as process:
+        if process is None:
+            sys.exit("fake-gcs-server does not start")
+        yield f"http://127.0.0.1:{port}"
 
 
 def _models(folder: Path) -> Path:

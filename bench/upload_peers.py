@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.servers import eventually, free_port, listens
+from tests.servers import eventually, free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -48,13 +48,10 @@ class Server:
 
 @contextlib.contextmanager
 def _running(command: Sequence[str | Path], port: int, environment: Mapping[str, str]) -> Generator[int]:
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            if not listens(process, port):
-                sys.exit(f"{command[0]} does not start")
-            yield process.pid
-        finally:
-            process.terminate()
+    with running(command, port, environment) as process:
+        if process is None:
+            sys.exit(f"{command[0]} does not start")
+        yield process
 
 
 def _client_environment(home: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from local.paths import cache_root
 from local.progress import SilentReporter
-from tests.servers import free_port, hold, listens
+from tests.servers import free_port, hold, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,18 +90,12 @@ def gcs_server() -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     # Not by its own `start`: that sets a variable which every client in this process would follow.
     command = [_server._get_binary_path(), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", address]
-    with subprocess.Popen(
-        # In memory: its files on disk know no versions.
-        [*command, "-public-host", f"127.0.0.1:{port}", "-backend", "memory", "-log-level", "error"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            if not listens(process, port):
-                lacks("fake-gcs-server does not start")
-            yield address
-        finally:
-            process.terminate()
+    # In memory: its files on disk know no versions.
+    more = ["-public-host", f"127.0.0.1:{port}", "-backend", "memory", "-log-level", "error"]
+    with running([*command, *more], port) as process:
+        if process is None:
+            lacks("fake-gcs-server does not start")
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import fcntl
 import os
 import random
 import socket
+import subprocess
 import tempfile
 import time
 import urllib.error
@@ -21,8 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -123,16 +123,22 @@ class Text:
         return text
 
 
-def listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until ``process`` takes connections at ``port``; False when it ends before, or never does."""
+@contextlib.contextmanager
+def running(command: Sequence[str | Path], port: int, environment: Mapping[str, str] | None = None) -> Generator[int | None]:
+    """Start a server that ends with the context. Gives its process number as soon as it listens at ``port``, None when it never does."""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
 
-    def connected() -> bool:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
+        def connected() -> int:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return process.pid
 
-    with contextlib.suppress(AssertionError):
-        return eventually(connected, f"port {port}", process=process)
-    return False
+        number: int | None = None
+        try:
+            with contextlib.suppress(AssertionError):
+                number = eventually(connected, "a server that listens", process=process)
+            yield number
+        finally:
+            process.terminate()
 
 
 # ------------------------------------------------------------------ ports

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,8 @@ import pytest
 from local.images import box, build_all
 from local.paths import cache_root
 from local.progress import SilentReporter
-from tests.servers import free_port, listens
+from tests.servers import free_port, running
+from tests.unit.tritonserver import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +39,12 @@ def unpacked(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def triton_box(unpacked: Callable[[str], box.Box]) -> box.Box:
+    """Tritonserver's image. A fixture, so that the image is made in the user's cache and not in that of a test with another."""
+    return unpacked(IMAGE)
+
+
+@pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
     """Address of moto: it knows regions, encryption and rules for old versions, and takes 5 ms of this process for each request."""
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 (loads half of AWS)
@@ -57,12 +63,9 @@ def s3_server(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory, re
         port = free_port()
         keys = {"ROOT_ACCESS_KEY": "testing", "ROOT_SECRET_KEY": "testing"}
         command = [str(toolchain.path("versitygw")), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(tmp_path_factory.mktemp("s3"))]
-        with subprocess.Popen(command, env={**os.environ, **keys}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                if listens(process, port):
-                    yield f"http://127.0.0.1:{port}"
-                    return
-            finally:
-                process.kill()
+        with running(command, port, {**os.environ, **keys}) as process:
+            if process is not None:
+                yield f"http://127.0.0.1:{port}"
+                return
     # Not there, or the folder's file system has no extended attributes.
     yield request.getfixturevalue("moto")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tests.unit.models.conftest import Server
+    from tests.unit.tritonserver import Server
 
 LEFT = np.arange(16, dtype=np.float32).reshape(1, 16)
 RIGHT = np.full((1, 16), 2.5, dtype=np.float32)
@@ -167,7 +167,7 @@ def test_busy_with_a_time_that_is_none_does_not_load_and_says_why(
         config = tmp_path / "models" / name / "config.pbtxt"
         text = config.read_text().replace('string_value: "50"', f'string_value: "{value}"').replace('name: "busy"', f'name: "{name}"')
         config.write_text(text)
-    with start_triton("/models", models=tmp_path / "models", wait=False) as server:
+    with start_triton("/models", models=tmp_path / "models", until=None) as server:
         assert server.process.wait(timeout=PATIENCE_S) != 0
     for name, value in values.items():
         told = re.compile(rf'\| {name} +\| 1 +\| UNAVAILABLE: .*parameter compute_ms is "{re.escape(value)}"')

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
-import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,12 +12,14 @@ import pytest
 
 from components.repository.scan import scan
 from components.repository.sync import ReleaseProvider
-from local.images import box
-from tests.servers import Text, eventually, fetch, free_port, listens
+from tests.servers import eventually, free_port, running
+from tests.unit.tritonserver import Server, tritonserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
+
+    from local.images import box
 
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -40,12 +38,9 @@ def endpoint(tool: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     keys = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
     command = [str(tool("versitygw")), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(tmp_path / "objects")]
-    with subprocess.Popen(command, env={**os.environ, **keys}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            assert listens(process, port), "versitygw does not start"
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    with running(command, port, {**os.environ, **keys}) as process:
+        assert process is not None, "versitygw does not start"
+        yield f"http://127.0.0.1:{port}"
 
 
 @dataclass
@@ -84,46 +79,16 @@ class Stack:
             self.outputs = provider.update("id", self.outputs, news).outs
 
 
-@dataclass(frozen=True)
-class Triton:
-    """A server that reads a stack's stable place."""
-
-    address: str
-    log: Text
-
-    def ask(self, path: str, body: bytes | None = None) -> Any:
-        """The answer; None where it is an error."""
-        status, text = fetch(f"http://{self.address}/v2/{path}", body)
-        return None if status >= 400 else json.loads(text or "{}")
-
-    def versions(self, model: str) -> list[str]:
-        return list((self.ask(f"models/{model}") or {}).get("versions", []))
-
-    def comes_to(self, *versions: str) -> None:
-        """Wait until just these versions of add_sub are served."""
-        eventually(lambda: self.versions("add_sub"), f"versions {versions}", lambda found: found == [*versions], log=self.log)
-
-
 @pytest.fixture
-def triton(unpacked: Callable[[str], box.Box], tmp_path: Path) -> Callable[..., AbstractContextManager[Triton]]:
-    image = unpacked("tritonserver:2.51.0-cpu")
+def triton(triton_box: box.Box, tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
+    """Start a server that reads a stack's stable place."""
+    options: dict[str, Any] = {"environment": KEYS, "until": "live"}
+    return lambda stack, *flags: tritonserver(triton_box, tmp_path / "log", stack.url, "--exit-on-error=false", *flags, **options)
 
-    @contextlib.contextmanager
-    def start(stack: Stack, *flags: str) -> Generator[Triton]:
-        http = free_port()
-        arguments = ["tritonserver", f"--model-repository={stack.url}", "--allow-metrics=false", "--allow-grpc=false"]
-        arguments += ["--http-address=127.0.0.1", f"--http-port={http}", "--exit-on-error=false", *flags]
-        log = tmp_path / "triton.log"
-        with log.open("wb") as stream, image.run(arguments, output=stream, environment=KEYS) as process:
-            server = Triton(f"127.0.0.1:{http}", Text(log))
-            try:
-                eventually(lambda: server.ask("health/live") is not None, "a server that answers", process=process, log=server.log)
-                yield server
-            finally:
-                with contextlib.suppress(OSError):
-                    os.kill(box.first_pid(process), signal.SIGKILL)
 
-    return start
+def comes_to(server: Server, *versions: str) -> None:
+    """Wait until just these versions of add_sub are served."""
+    eventually(lambda: server.versions("add_sub"), f"versions {versions}", lambda found: found == [*versions], log=server.log)
 
 
 @pytest.fixture
@@ -139,31 +104,31 @@ def add_version(folder: Path) -> None:
 
 
 def test_poll_picks_a_new_version_up_and_lets_an_old_one_go(
-    endpoint: str, folder: Path, triton: Callable[..., AbstractContextManager[Triton]]
+    endpoint: str, folder: Path, triton: Callable[..., AbstractContextManager[Server]]
 ) -> None:
     stack = Stack(folder, endpoint, "poll")
     stack.up()
     with triton(stack, "--model-control-mode=poll", "--repository-poll-secs=1") as server:
-        server.comes_to("1")
+        comes_to(server, "1")
         add_version(folder)
         stack.up()
-        server.comes_to("1", "2")
+        comes_to(server, "1", "2")
         shutil.rmtree(folder / "add_sub" / "1")
         stack.up()
-        server.comes_to("2")
+        comes_to(server, "2")
 
 
-def test_explicit_loads_when_it_is_told_to(endpoint: str, folder: Path, triton: Callable[..., AbstractContextManager[Triton]]) -> None:
+def test_explicit_loads_when_it_is_told_to(endpoint: str, folder: Path, triton: Callable[..., AbstractContextManager[Server]]) -> None:
     stack = Stack(folder, endpoint, "explicit")
     stack.up()
     with triton(stack, "--model-control-mode=explicit", "--load-model=add_sub") as server:
-        server.comes_to("1")
+        comes_to(server, "1")
         add_version(folder)
         stack.up()
         assert server.versions("add_sub") == ["1"]
-        assert server.ask("repository/models/add_sub/load", b"{}") == {}
+        assert server.ask("repository/models/add_sub/load", b"{}") == (True, {})
         assert server.versions("add_sub") == ["1", "2"]
-        assert server.ask("repository/models/add_sub/unload", b"{}") == {}
-        eventually(lambda: server.ask("models/add_sub/ready") is None, "a model that is gone", log=server.log)
-        (found,) = server.ask("repository/index", b"{}")[:1]
+        assert server.ask("repository/models/add_sub/unload", b"{}") == (True, {})
+        eventually(lambda: not server.ask("models/add_sub/ready")[0], "a model that is gone", log=server.log)
+        (found,) = server.ask("repository/index", b"{}")[1][:1]
         assert found["name"] == "add_sub"
