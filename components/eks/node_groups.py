@@ -20,10 +20,12 @@ import pulumi_aws as aws
 from components.base import naming
 from components.base.naming import type_token
 from components.base.outputs import after
+from components.eks import ami
 from components.eks import user_data as nodeconfig
 from components.eks.settings.node_groups import architecture
 from components.eks.user_data import user_data
 from components.gpu import catalogue
+from components.gpu.sharing import offer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +130,7 @@ def gpu_labels(pool: GpuPoolSettings) -> dict[str, str]:
         "k8s.amazonaws.com/accelerator": pool.machine.gpu.accelerator,
         **pool.labels,
     }
-    if not catalogue.brings_device_plugin(pool.os):
+    if not ami.brings_device_plugin(pool.os):
         labels[naming.GPU_PLUGIN_LABEL] = pool.name
     return labels
 
@@ -141,7 +143,7 @@ def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> Node
         pool=pool.name,
         zones=zones,
         machine_types=(pool.machine_type,),
-        ami_type=catalogue.ami_type(machine, pool.os),
+        ami_type=ami.ami_type(machine, pool.os),
         capacity=_CAPACITY[pool.capacity],  # type: ignore[arg-type]  # the settings know these three
         min=pool.min,
         desired=pool.min if pool.desired is None else pool.desired,
@@ -165,17 +167,17 @@ def asg_tags(pool: GpuPoolSettings, labels: Mapping[str, str]) -> dict[str, str]
     Whole GPUs need none for their number (Cluster Autoscaler has a table of machine types), but slices and shares do, and labels and taints
     are read off the group only until it had its first node.
     """
-    offer = catalogue.offer(pool.machine, pool.shared)
+    offered = offer(pool.machine, pool.sharing)
     tags = {f"{_TEMPLATE}/label/{key}": value for key, value in sorted(labels.items())}
     if pool.taint:
         tags[f"{_TEMPLATE}/taint/{catalogue.TAINT_KEY}"] = f"{catalogue.TAINT_VALUE}:NoSchedule"
-    tags[f"{_TEMPLATE}/resources/{offer.resource}"] = str(offer.per_node)
-    if offer.resource != catalogue.RESOURCE:
+    tags[f"{_TEMPLATE}/resources/{offered.resource}"] = str(offered.per_node)
+    if offered.resource != catalogue.RESOURCE:
         tags[f"{_TEMPLATE}/resources/{catalogue.RESOURCE}"] = "0"  # cut into slices, no whole GPU is left
     return tags
 
 
-def _volumes(disk: DiskSettings, system: catalogue.OperatingSystem, *, fast_pull: bool) -> tuple[Volume, ...]:
+def _volumes(disk: DiskSettings, system: ami.OperatingSystem, *, fast_pull: bool) -> tuple[Volume, ...]:
     images = Volume(
         device=nodeconfig.DATA_DEVICE[system],
         size=disk.size,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from components.base import naming
 from components.base.errors import FleetError
 from components.base.handles import GpuPool
+from components.eks.ami import brings_device_plugin
 from components.eks.node_groups import NodeGroupPlan, cpu_group, gpu_groups, gpu_labels
-from components.gpu import catalogue
+from components.gpu.sharing import offer, replicas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,17 +69,17 @@ def node_groups(settings: EksClusterSettings, zones: Sequence[str]) -> tuple[Nod
 
 def gpu_pool(pool: GpuPoolSettings) -> GpuPool:
     """What add-ons and deployments need to know of a pool."""
-    sharing = pool.shared
-    offer = catalogue.offer(pool.machine, sharing)
+    sharing = pool.sharing
+    offered = offer(pool.machine, sharing)
     return GpuPool(
         name=pool.name,
         labels={key: value for key, value in gpu_labels(pool).items() if key == naming.POOL_LABEL},
-        resource=offer.resource,
-        units=offer.per_node,
+        resource=offered.resource,
+        units=offered.per_node,
         sharing="none" if sharing.kind == "whole" else sharing.kind,
-        replicas=sharing.replicas,
+        replicas=replicas(sharing),
         mig_strategy="mixed" if sharing.kind == "mig" else "none",
-        device_plugin="bundled" if catalogue.brings_device_plugin(pool.os) else "install",
+        device_plugin="bundled" if brings_device_plugin(pool.os) else "install",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from components.gpu import catalogue
+from components.eks import ami
 
 if TYPE_CHECKING:
     from components.eks.settings.node_groups import GpuPoolSettings
@@ -19,8 +19,8 @@ def user_data(pool: GpuPoolSettings) -> str | None:
 
 def _al2023(pool: GpuPoolSettings) -> str | None:
     parts = []
-    if pool.shared.kind == "mig":
-        parts.append(("text/x-shellscript", mig_script(pool.shared.profile or "", pool.machine.gpu.mig[pool.shared.profile or ""])))
+    if pool.sharing.kind == "mig":
+        parts.append(("text/x-shellscript", mig_script(pool.sharing.profile, pool.machine.gpu.mig[pool.sharing.profile])))
     if pool.fast_pull:
         parts.append(("application/node.eks.aws", AL2023_FAST_PULL))
     if not parts:
@@ -65,10 +65,10 @@ systemctl enable --now cut-gpus.service
 def _bottlerocket(pool: GpuPoolSettings) -> str | None:
     lines: list[str] = []
     plugin = "settings.kubelet-device-plugins.nvidia"
-    sharing = pool.shared
+    sharing = pool.sharing
     if sharing.kind == "mig":
         lines += [f"[{plugin}]", 'device-partitioning-strategy = "mig"', "", f"[{plugin}.mig.profile]"]
-        lines += [f'"{catalogue.BOTTLEROCKET_MIG[pool.machine.gpu.name]}" = "{sharing.profile}"', ""]
+        lines += [f'"{ami.BOTTLEROCKET_MIG[pool.machine.gpu.name]}" = "{sharing.profile}"', ""]
     elif sharing.kind == "timeSlicing":
         lines += [f"[{plugin}]", 'device-sharing-strategy = "time-slicing"', "", f"[{plugin}.time-slicing]"]
         lines += [f"replicas = {sharing.replicas}", "fail-requests-greater-than-one = true", ""]

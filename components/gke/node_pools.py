@@ -21,6 +21,7 @@ from components.base import naming
 from components.base.handles import GpuPool
 from components.gke.settings.node_pools import disk_type
 from components.gpu import catalogue
+from components.gpu.sharing import replicas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,7 +141,7 @@ def cpu_plan(settings: GkeCpuPoolSettings, zones: Sequence[str]) -> NodePoolPlan
 
 def gpu_plan(pool: GkeGpuPoolSettings, zones: Sequence[str]) -> NodePoolPlan:
     """Decide a GPU pool."""
-    machine, shared = pool.machine, pool.shared
+    machine, sharing = pool.machine, pool.sharing
     of_pool = tuple(zones) if pool.zones is None else pool.zones
     start = pool.min if pool.desired is None else pool.desired
     return NodePoolPlan(
@@ -170,9 +171,9 @@ def gpu_plan(pool: GkeGpuPoolSettings, zones: Sequence[str]) -> NodePoolPlan:
             type=machine.gpu.accelerator,
             count=machine.gpus,
             driver=_DRIVERS[pool.driver],
-            partition=shared.profile,
-            sharing=_SHARING.get(shared.kind),
-            clients=shared.replicas,
+            partition=sharing.profile if sharing.kind == "mig" else None,
+            sharing=_SHARING.get(sharing.kind),
+            clients=replicas(sharing),
         ),
         reservation=pool.capacity_reservation,
         local_ssds=pool.local_ssds or machine.local_ssds,
@@ -193,7 +194,7 @@ def node_pools(settings: GkeClusterSettings, zones: Sequence[str]) -> tuple[Node
 
 def gpu_pool(pool: GkeGpuPoolSettings) -> GpuPool:
     """What add-ons and deployments need to know of a pool. GKE runs the device plugin, and always offers slices as whole GPUs."""
-    sharing = pool.shared
+    sharing = pool.sharing
     offer = pool.offer
     return GpuPool(
         name=pool.name,
@@ -201,7 +202,7 @@ def gpu_pool(pool: GkeGpuPoolSettings) -> GpuPool:
         resource=offer.resource,
         units=offer.per_node,
         sharing="none" if sharing.kind == "whole" else sharing.kind,
-        replicas=sharing.replicas,
+        replicas=replicas(sharing),
         mig_strategy="single" if sharing.kind == "mig" else "none",
         device_plugin="bundled",
         driver="daemonSet" if pool.driver == "daemonSet" else "bundled",

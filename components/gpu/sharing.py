@@ -1,13 +1,21 @@
-"""How a GPU is divided among pods."""
+"""How each GPU of a pool is divided among pods: the setting, and what one node then offers."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
 from components.base.model import Model
 from components.gpu import catalogue
+
+if TYPE_CHECKING:
+    from components.gpu.catalogue import Machine
+
+_MAX_REPLICAS: Final = 48
+"""Clients that MPS allows on one GPU since Volta (NVIDIA's MPS manual). Time-slicing has no limit of its own and gets the same."""
 
 
 class WholeSharing(Model):
@@ -18,21 +26,21 @@ class WholeSharing(Model):
 
 
 class TimeSlicingSharing(Model):
-    """Pods take turns on a GPU. No memory limit: one pod can starve the others of it."""
+    """Pods take turns on a GPU. Memory is not limited: one pod can use it up and starve the others."""
 
     kind: Literal["timeSlicing"]
     """Pods take turns on a GPU."""
-    replicas: int = Field(ge=2, le=catalogue.MAX_REPLICAS)
-    """Pods on one GPU."""
+    replicas: int = Field(ge=2, le=_MAX_REPLICAS)
+    """Number of pods that share one GPU."""
 
 
 class MpsSharing(Model):
-    """Pods compute on a GPU at once, each with its share of the memory (MPS; NVIDIA calls the plugin's support experimental)."""
+    """Pods compute on a GPU at the same time, each with its share of the memory (MPS; experimental in NVIDIA's device plugin)."""
 
     kind: Literal["mps"]
-    """Pods compute on a GPU at once."""
-    replicas: int = Field(ge=2, le=catalogue.MAX_REPLICAS)
-    """Pods on one GPU."""
+    """Pods compute on a GPU at the same time."""
+    replicas: int = Field(ge=2, le=_MAX_REPLICAS)
+    """Number of pods that share one GPU."""
 
 
 class MigSharing(Model):
@@ -41,14 +49,62 @@ class MigSharing(Model):
     kind: Literal["mig"]
     """Each GPU is cut into slices."""
     profile: str
-    """Slice, such as ``1g.10gb``; each GPU gets as many as fit. Pods ask for ``nvidia.com/mig-1g.10gb``."""
+    """MIG profile, such as ``1g.10gb``; each GPU gets as many slices as fit. Pods ask for ``nvidia.com/mig-1g.10gb``."""
 
 
 Sharing = Annotated[WholeSharing | TimeSlicingSharing | MpsSharing | MigSharing, Field(discriminator="kind")]
+"""How each GPU of a pool is divided, distinguished by ``kind``."""
 
 
-def catalogue_sharing(sharing: Sharing) -> catalogue.Sharing:
-    """Give ``sharing`` as the catalogue of machines takes it."""
-    replicas = sharing.replicas if isinstance(sharing, (TimeSlicingSharing, MpsSharing)) else 1
-    profile = sharing.profile if isinstance(sharing, MigSharing) else None
-    return catalogue.Sharing(kind=sharing.kind, replicas=replicas, profile=profile)
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What one node of a pool offers to pods."""
+
+    resource: str
+    """Kubernetes resource that a pod asks for, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
+    per_node: int
+    """Units of the resource on one node."""
+    per_pod: int
+    """Most units that one pod may ask for. 1 on shared GPUs: a second share is not a second GPU, and the device plugin refuses it."""
+
+
+def sharing_problem(machine: Machine, sharing: Sharing) -> str | None:
+    """Return why the GPUs of ``machine`` cannot be divided by MIG as ``sharing`` asks; None where they can."""
+    if sharing.kind != "mig":
+        return None
+    if not machine.gpu.mig:
+        return (
+            f"is mig, but the {machine.gpu.name} of {machine.name} has no MIG: no slice would ever appear. "
+            "Set it to timeSlicing or mps, or choose a machine type with MIG (A100, H100, H200, B200)."
+        )
+    if sharing.profile not in machine.gpu.mig:
+        close = difflib.get_close_matches(sharing.profile, machine.gpu.mig, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
+        return (
+            f"({sharing.profile}) is not a MIG profile of {machine.gpu.name}: no slice would ever appear. "
+            f"{hint}It must be one of {', '.join(machine.gpu.mig)}."
+        )
+    return None
+
+
+def replicas(sharing: Sharing) -> int:
+    """Return the number of pods that share one GPU, or 1 where pods have whole GPUs or slices."""
+    return sharing.replicas if isinstance(sharing, (TimeSlicingSharing, MpsSharing)) else 1
+
+
+def offer(machine: Machine, sharing: Sharing) -> Offer:
+    """Return what one node of ``machine`` offers.
+
+    Raises:
+        ValueError: With the text of `sharing_problem`, when there is one.
+    """
+    problem = sharing_problem(machine, sharing)
+    if problem is not None:
+        raise ValueError(problem)
+    if sharing.kind == "mig":
+        per_node = machine.gpus * machine.gpu.mig[sharing.profile]
+        # The resource name of k8s-device-plugin's strategy `mixed`: 1g.10gb+me is nvidia.com/mig-1g.10gb.me.
+        return Offer(resource=f"nvidia.com/mig-{sharing.profile.replace('+', '.')}", per_node=per_node, per_pod=per_node)
+    if sharing.kind == "whole":
+        return Offer(resource=catalogue.RESOURCE, per_node=machine.gpus, per_pod=machine.gpus)
+    return Offer(resource=catalogue.RESOURCE, per_node=machine.gpus * sharing.replicas, per_pod=1)

@@ -12,6 +12,7 @@ from components.eks.settings.node_groups import architecture
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import gce_architecture
 from components.gpu import catalogue
+from components.gpu.sharing import offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +88,7 @@ def rooms(cluster: Cluster, autoscaler: AutoscalerSettings) -> tuple[Room, ...]:
 
 
 def _group(pool: GpuPoolSettings, cluster: EksClusterSettings) -> Room:
-    offer = catalogue.offer(pool.machine, pool.shared)
+    offered = offer(pool.machine, pool.sharing)
     nodes = node_count(pool, cluster)
     return Room(
         name=pool.name,
@@ -97,9 +98,9 @@ def _group(pool: GpuPoolSettings, cluster: EksClusterSettings) -> Room:
             "k8s.amazonaws.com/accelerator": pool.machine.gpu.accelerator,
             **pool.labels,
         },
-        resource=offer.resource,
-        per_pod=offer.per_pod,
-        units=nodes * offer.per_node,
+        resource=offered.resource,
+        per_pod=offered.per_pod,
+        units=nodes * offered.per_node,
         machines=(pool.machine,),
         nodes=nodes,
         shared=pool.sharing.kind in {"timeSlicing", "mps"},

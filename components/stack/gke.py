@@ -97,7 +97,7 @@ def _utilization(index: int, entry: ServingSettings, cluster: GkeClusterSettings
     known = {key for pool in cluster.gpu_pools for key in pool.node_labels}
     wanted = {key: value for key, value in entry.node_selector.items() if key in known}
     pools = [pool for pool in cluster.gpu_pools if wanted.items() <= pool.node_labels.items()]
-    if not pools or any(pool.shared.kind != "mig" for pool in pools):
+    if not pools or any(pool.sharing.kind != "mig" for pool in pools):
         return
     for position, metric in enumerate(entry.scaling.metrics):
         if metric.kind.startswith("gpu"):

@@ -35,7 +35,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
     "unknown machine type": (((f"{POOL}.machineType", "g4dn.13xlarge"),), "cluster.gpuPools[0].machineType (g4dn.13xlarge) is no machine"),
     "MIG on a GPU without MIG": (
         ((f"{POOL}.sharing", {"kind": "mig", "profile": "1g.5gb"}),),
-        "cluster.gpuPools[0].sharing is MIG, which g4dn.12xlarge's T4 has not",
+        "cluster.gpuPools[0].sharing is mig, but the T4 of g4dn.12xlarge has no MIG",
     ),
     "desired outside min and max": (((f"{POOL}.desired", 5),), "cluster.gpuPools[0].desired (5) is not between min (0) and max (4)"),
     "min above max": (((f"{POOL}.min", 5),), "cluster.gpuPools[0].min (5) is above max (4)"),
@@ -85,7 +85,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
     # And more.
     "unknown MIG profile": (
         ((f"{POOL}.machineType", "p4d.24xlarge"), (f"{POOL}.sharing", {"kind": "mig", "profile": "1g.6gb"})),
-        "sharing.profile (1g.6gb) is no MIG profile of A100 40 GB",
+        "sharing.profile (1g.6gb) is not a MIG profile of A100 40 GB",
     ),
     "two shares of a GPU": (
         ((f"{POOL}.sharing", {"kind": "mps", "replicas": 4}), ("serving.0.resources.gpus", 2)),

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field
 from components.base import naming, versions
 from components.base.handles import GpuPool
 from components.eks import user_data as nodeconfig
+from components.gpu import catalogue
 from components.helm import release
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
 DISCOVERY_TAG: Final = "karpenter.sh/discovery"
 """Tag of subnets and security groups with the cluster's name: where nodes are started."""
-GPU_NODE_LABEL: Final = "nvidia.com/gpu.present"
 _WHOLE_GPU: Final = "nvidia.com/gpu"
 _GONE_AFTER: Final = "30m"
 """How long a pool may take to go: the drain of its last pod, and EC2's end of an instance, which takes minutes with GPUs."""
@@ -81,7 +81,7 @@ class _NodeClassRef(release.ChartValues):
 
 
 class _Taint(release.ChartValues):
-    key: str = naming.GPU_TAINT
+    key: str = catalogue.TAINT_KEY
     value: str = "present"
     effect: str = "NoSchedule"
 
@@ -204,7 +204,7 @@ def gpu_pools(settings: KarpenterSettings) -> tuple[GpuPool, ...]:
 
 def node_pool(pool: KarpenterPoolSettings, *, device_plugin: Literal["install", "bundled"]) -> NodePoolSpec:
     """Decide a NodePool. Its labels are on the nodes from the first moment, before anything on them runs."""
-    labels = {GPU_NODE_LABEL: "true", naming.POOL_LABEL: pool.name, **pool.labels}
+    labels = {catalogue.PRESENT_LABEL: "true", naming.POOL_LABEL: pool.name, **pool.labels}
     if device_plugin == "install":  # without the plugin a node never counts as initialised, and Karpenter starts another
         labels[naming.GPU_PLUGIN_LABEL] = pool.name
     return NodePoolSpec(

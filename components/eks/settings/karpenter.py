@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from components.base.model import DnsLabel, Duration, Model, Problem, Problems
+from components.eks import ami
 from components.eks.settings.node_groups import DiskSettings, label_problems
 from components.gpu import catalogue
 
@@ -91,7 +92,7 @@ class KarpenterPoolSettings(Model):
                 machine for machine in catalogue.MACHINES.values() if machine.cloud == "ec2" and machine.name.split(".")[0] == family
             ]
             at: FieldPath = ("instance_families", index)
-            driver = catalogue.ami_problem(of_family[0])
+            driver = ami.ami_problem(of_family[0])
             if driver is not None:
                 problems.append(Problem(at=at, text=driver.replace(of_family[0].name, family, 1)))
             if all(machine.arch != arch for machine in of_family):
@@ -131,7 +132,7 @@ class KarpenterSettings(Model):
     """The GPU pools."""
 
     @property
-    def os(self) -> catalogue.OperatingSystem:
+    def os(self) -> ami.OperatingSystem:
         """Operating system of the nodes."""
         return "bottlerocket" if self.ami_alias.startswith("bottlerocket@") else "al2023"
 

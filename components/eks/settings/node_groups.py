@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Field, model_validator
 from components.base.model import DnsLabel, FieldPath, Model, Problem, Problems
 from components.base.networks import EVERYONE, Network
 from components.base.pools import scaling_problems
+from components.eks import ami
 from components.eks.settings.network import Zone
 from components.gpu import catalogue
-from components.gpu.sharing import Sharing, WholeSharing, catalogue_sharing
+from components.gpu.sharing import Sharing, WholeSharing, sharing_problem
 
 _EC2_TYPE: Final = re.compile(
     r"^(?P<family>[a-z]+\d+(?P<attributes>[a-z]*)(-[a-z0-9]+)?)\."
@@ -101,7 +102,7 @@ def label_problems(at: str, labels: dict[str, str]) -> list[Problem]:
     ]
 
 
-def release_problems(release: str | None, system: catalogue.OperatingSystem) -> list[Problem]:
+def release_problems(release: str | None, system: ami.OperatingSystem) -> list[Problem]:
     """What EKS would refuse of a node image's release."""
     if release is None or _RELEASES[system].fullmatch(release) is not None:
         return []
@@ -208,17 +209,12 @@ class GpuPoolSettings(Model):
         """The machine type's entry in the catalogue."""
         return catalogue.machine(self.machine_type, cloud="ec2")
 
-    @property
-    def shared(self) -> catalogue.Sharing:
-        """``sharing`` as the catalogue takes it."""
-        return catalogue_sharing(self.sharing)
-
     def _image(self) -> list[Problem]:
         problems = []
-        ami = catalogue.ami_problem(self.machine)
-        if ami is not None:
-            problems.append(Problem(at=("machine_type",), text=ami))
-        sharing = catalogue.sharing_problem(self.machine, self.shared)
+        image = ami.ami_problem(self.machine)
+        if image is not None:
+            problems.append(Problem(at=("machine_type",), text=image))
+        sharing = sharing_problem(self.machine, self.sharing)
         if sharing is not None:
             at: FieldPath = ("sharing", "profile") if sharing.startswith("(") else ("sharing",)
             problems.append(Problem(at=at, text=sharing, also=(("machine_type",),)))
@@ -226,7 +222,7 @@ class GpuPoolSettings(Model):
             sharing is None
             and self.sharing.kind == "mig"
             and self.os == "bottlerocket"
-            and self.machine.gpu.name not in catalogue.BOTTLEROCKET_MIG
+            and self.machine.gpu.name not in ami.BOTTLEROCKET_MIG
         ):
             text = f"is mig, which Bottlerocket can't set up on {self.machine.gpu.name}: no slice would ever appear. Set os to al2023."
             problems.append(Problem(at=("sharing",), text=text, also=(("os",), ("machine_type",))))

@@ -16,7 +16,7 @@ from components.base import naming
 from components.base.model import DnsLabel, Model, Problem, Problems
 from components.base.pools import scaling_problems
 from components.gpu import catalogue
-from components.gpu.sharing import MigSharing, MpsSharing, Sharing, TimeSlicingSharing, WholeSharing
+from components.gpu.sharing import Offer, Sharing, WholeSharing, offer, sharing_problem
 
 _GCP_ZONE: Final = re.compile(r"^[a-z]+-[a-z]+\d+-[a-z]\Z")
 _MACHINE: Final = re.compile(r"^(?P<family>[a-z]\d[a-z]?)-(?P<kind>[a-z]+)(-(?P<size>[a-z0-9-]+))?\Z")
@@ -266,16 +266,9 @@ class GkeGpuPoolSettings(Model):
         return catalogue.machine(self.machine_type, cloud="gce")
 
     @property
-    def shared(self) -> catalogue.Sharing:
-        """``sharing`` as the catalogue takes it."""
-        replicas = self.sharing.replicas if isinstance(self.sharing, (TimeSlicingSharing, MpsSharing)) else 1
-        profile = self.sharing.profile if isinstance(self.sharing, MigSharing) else None
-        return catalogue.Sharing(kind=self.sharing.kind, replicas=replicas, profile=profile)
-
-    @property
-    def offer(self) -> catalogue.Offer:
+    def offer(self) -> Offer:
         """What pods find on a node: GKE's device plugin offers slices as whole GPUs (MIG strategy ``single``)."""
-        return replace(catalogue.offer(self.machine, self.shared), resource=catalogue.RESOURCE)
+        return replace(offer(self.machine, self.sharing), resource=catalogue.RESOURCE)
 
     @property
     def node_labels(self) -> dict[str, str]:
@@ -286,11 +279,11 @@ class GkeGpuPoolSettings(Model):
             "cloud.google.com/gke-accelerator": self.machine.gpu.accelerator,
             **self.labels,
         }
-        if self.shared.kind == "mig":
-            labels["cloud.google.com/gke-gpu-partition-size"] = str(self.shared.profile)
-        elif self.shared.kind != "whole":
-            labels["cloud.google.com/gke-gpu-sharing-strategy"] = "mps" if self.shared.kind == "mps" else "time-sharing"
-            labels["cloud.google.com/gke-max-shared-clients-per-gpu"] = str(self.shared.replicas)
+        if self.sharing.kind == "mig":
+            labels["cloud.google.com/gke-gpu-partition-size"] = self.sharing.profile
+        elif self.sharing.kind != "whole":
+            labels["cloud.google.com/gke-gpu-sharing-strategy"] = "mps" if self.sharing.kind == "mps" else "time-sharing"
+            labels["cloud.google.com/gke-max-shared-clients-per-gpu"] = str(self.sharing.replicas)
         if self.capacity == "spot":
             labels["cloud.google.com/gke-spot"] = "true"
         return labels
@@ -317,7 +310,7 @@ class GkeGpuPoolSettings(Model):
 
     def _sharing(self) -> list[Problem]:
         problems = []
-        sharing = catalogue.sharing_problem(self.machine, self.shared)
+        sharing = sharing_problem(self.machine, self.sharing)
         if sharing is not None:
             at = ("sharing", "profile") if sharing.startswith("(") else ("sharing",)
             problems.append(Problem(at=at, text=sharing, also=(("machine_type",),)))

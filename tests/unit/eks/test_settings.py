@@ -121,7 +121,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         pool(machineType="g6f.xlarge"),
         "gpuPools[0].machineType (g6f.xlarge) is not offered: it has a fraction of an L4",
     ),
-    ("driver too old", pool(machineType="g7.2xlarge"), "machineType (g7.2xlarge) needs driver 595, and the EKS AMIs have 580"),
+    ("driver too old", pool(machineType="g7.2xlarge"), "machineType (g7.2xlarge) needs driver 595, but the EKS AMIs have 580"),
     ("other cloud's", pool(machineType="g2-standard-4"), "(g2-standard-4) is no machine type with GPUs"),
     (
         "GPU in the CPU pool",
@@ -138,12 +138,12 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "MIG without MIG",
         pool(sharing={"kind": "mig", "profile": "1g.5gb"}),
-        "triton-fleet:cluster.gpuPools[0].sharing is MIG, which g6.xlarge's L4 has not",
+        "triton-fleet:cluster.gpuPools[0].sharing is mig, but the L4 of g6.xlarge has no MIG",
     ),
     (
         "unknown profile",
         pool(machineType="p4d.24xlarge", sharing={"kind": "mig", "profile": "1g.6gb"}),
-        "gpuPools[0].sharing.profile (1g.6gb) is no MIG profile of A100 40 GB: no slice would ever appear. Did you mean 1g.5gb?",
+        "gpuPools[0].sharing.profile (1g.6gb) is not a MIG profile of A100 40 GB: no slice would ever appear. Did you mean 1g.5gb?",
     ),
     (
         "MIG that Bottlerocket has not",

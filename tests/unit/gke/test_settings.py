@@ -217,12 +217,12 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "MIG on L4",
         pool(sharing={"kind": "mig", "profile": "1g.5gb"}),
-        "gpuPools[0].sharing is MIG, which g2-standard-8's L4 has not",
+        "gpuPools[0].sharing is mig, but the L4 of g2-standard-8 has no MIG",
     ),
     (
         "no such slice",
         pool(machineType="a2-highgpu-1g", sharing={"kind": "mig", "profile": "1g.10gb"}),
-        "gpuPools[0].sharing.profile (1g.10gb) is no MIG profile of A100 40 GB",
+        "gpuPools[0].sharing.profile (1g.10gb) is not a MIG profile of A100 40 GB",
     ),
     (
         "slices under EKS' name",

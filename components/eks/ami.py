@@ -1,0 +1,42 @@
+"""EKS node images for machines with GPUs: which image a node group takes, and what that image brings along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from components.gpu.catalogue import Machine
+
+OperatingSystem = Literal["al2023", "bottlerocket"]
+AMI_DRIVER: Final = 580
+"""Driver branch of the EKS AMIs (amazon-eks-ami v20260714: 580.159.03)."""
+BOTTLEROCKET_MIG: Final[Mapping[str, str]] = {
+    "A100 40 GB": "a100.40gb",
+    "A100 80 GB": "a100.80gb",
+    "H100 80 GB": "h100.80gb",
+    "H200": "h200.141gb",
+}
+"""GPUs on which Bottlerocket sets MIG up (nvidia-migmanager), with the key of each in Bottlerocket's setting ``mig.profile``."""
+
+
+def ami_type(machine: Machine, system: OperatingSystem) -> str:
+    """Return the ``amiType`` of a managed node group: the image with NVIDIA's driver for the architecture of ``machine``."""
+    prefix = "AL2023" if system == "al2023" else "BOTTLEROCKET"
+    return f"{prefix}_{'ARM_64' if machine.arch == 'arm64' else 'x86_64'}_NVIDIA"
+
+
+def ami_problem(machine: Machine) -> str | None:
+    """Return why the driver of the EKS AMIs cannot drive the GPUs of ``machine``; None where it can."""
+    if machine.gpu.driver is not None and machine.gpu.driver > AMI_DRIVER:
+        return (
+            f"({machine.name}) needs driver {machine.gpu.driver}, but the EKS AMIs have {AMI_DRIVER}: its nodes would come up without "
+            "a GPU. Choose g6e or g7e."
+        )
+    return None
+
+
+def brings_device_plugin(system: OperatingSystem) -> bool:
+    """Return whether the image runs NVIDIA's device plugin itself, as Bottlerocket does. A second plugin on a node conflicts with it."""
+    return system == "bottlerocket"
