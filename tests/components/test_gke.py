@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,12 +26,6 @@ from tests.components.test_fleet import Monitor as Requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-with warnings.catch_warnings():
-    # Old names in these modules warn when they are loaded, and a warning that is an error here leaves a module half loaded.
-    warnings.simplefilter("ignore")
-    for module in ("artifactregistry", "container", "kms", "organizations", "projects", "serviceaccount"):
-        hasattr(importlib.import_module(f"pulumi_gcp.{module}"), "load")  # which happens when an attribute is asked for
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "my-project"
