@@ -1,4 +1,4 @@
-"""Container images of the embedded platform, assembled on this machine from packages and from the toolchain's programs."""
+"""The embedded platform's container images, assembled on this machine from packages and the toolchain's programs."""
 
 from local.images.build import ImageFile, build_all, estimate_s
 from local.images.errors import ImageError

@@ -1,7 +1,7 @@
-"""`python -m local.images`: make images, or look into one.
+"""`python -m local.images`: build images, or run a program of one.
 
-build [NAME...]          make (or find) all images, or these; prints reference, digest and file
-run NAME [-- ARGS...]    run an image's program with ARGS on this machine, in namespaces of its own
+build [NAME...]          build (or find) these images, all by default; print reference, digest and file
+run NAME [-- ARGS...]    run an image's program with ARGS on this machine, in its own namespaces
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from local.toolchain import Toolchain, ToolchainError
 
 
 def main() -> int:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m local.images", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="make images")
-    build.add_argument("name", nargs="*", help=f"of {', '.join(recipe.name for recipe in RECIPES)}; none: all")
+    build = commands.add_parser("build", help="build images")
+    build.add_argument("name", nargs="*", help=f"one of {', '.join(recipe.name for recipe in RECIPES)}; all by default")
     run = commands.add_parser("run", help="run an image's program")
     run.add_argument("name")
     run.add_argument("arguments", nargs="*")

@@ -1,7 +1,7 @@
-"""Runs a program in an image's file system without a container runtime: private mounts and processes, as a pod would have them.
+"""Run a program in an image's file system without a container runtime, with private mounts and processes as in a pod.
 
-For tests and for a look at an image by hand (`python -m local.images run`). The network is the machine's own, so servers in a box are told
-to listen on loopback; limits, capabilities and seccomp are not what a pod has.
+For tests, and for trying out an image by hand (`python -m local.images run`). A box uses the machine's network, so its servers must listen
+on loopback; it does not have a pod's limits, capabilities or seccomp profile.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ while [ "$1" != -- ]; do
 done
 shift
 mount -o remount,bind,ro "$root"
-# No --userspec without root: only our own user has a number in there.
+# No --userspec without root: only the current user is mapped.
 if [ "$user" = self ]; then exec chroot "$root" "$@"; fi
 exec chroot --userspec="$user" "$root" "$@"
 """
@@ -46,7 +46,7 @@ _EMPTY: Final = ("proc", "dev", "tmp", "mnt")
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """An image that was unpacked, and how its configuration wants it run."""
+    """An unpacked image, and how its configuration runs it."""
 
     root: Path
     environment: Mapping[str, str]
@@ -64,17 +64,17 @@ class Box:
         mounts: Mapping[str, Path] | None = None,
         user: int = 1000,
     ) -> Generator[subprocess.Popen[bytes]]:
-        """Run the entrypoint with ``arguments`` (nothing: the image's own) on a read-only root, until the context ends; then all is killed.
+        """Run the entrypoint with ``arguments`` (the image's own if empty) on a read-only root; kill everything when the context ends.
 
         Args:
-            arguments: as the pod's ``args``.
-            output: where standard output and error go; None is this process's own.
-            environment: on top of the image's.
-            mounts: host folder by its place in the image; the places must be named in `unpack`.
-            user: user and group number, when this process is root; else it is this process's own user.
+            arguments: like a pod's ``args``.
+            output: for standard output and error; None inherits this process's.
+            environment: added to the image's.
+            mounts: path in the image -> folder of the machine; `unpack` must have created the paths.
+            user: user and group ID if this process is root; otherwise the box runs as the current user.
 
         Yields:
-            The process that made the namespaces; `first_pid` of it is process 1 of the box.
+            The process that made the namespaces; its `first_pid` is process 1 of the box.
         """
         own = "self" if os.geteuid() else f"{user}:{user}"
         binds = [text for place, folder in (mounts or {}).items() for text in (str(folder), place)]
@@ -91,8 +91,8 @@ class Box:
             yield process
         finally:
             if process.poll() is None:
-                # Process 1 itself, and all the others with it: --kill-child alone does not reach it, for a process that changes its user
-                # (chroot --userspec) loses the signal that it asked for at its parent's death.
+                # Kill process 1, which ends all others. --kill-child is not enough: a process that changes its user (chroot --userspec)
+                # no longer gets a signal when its parent dies.
                 with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                     os.kill(first_pid(process), signal.SIGKILL)
                 process.kill()
@@ -100,10 +100,10 @@ class Box:
 
 
 def first_pid(process: subprocess.Popen[bytes]) -> int:
-    """Return the number, outside, of process 1 of a box.
+    """Return the process ID, outside, of process 1 of a box.
 
     Raises:
-        ProcessLookupError: it is not there (yet, or any more).
+        ProcessLookupError: it has not started, or it has ended.
     """
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     if not children:
@@ -112,19 +112,19 @@ def first_pid(process: subprocess.Popen[bytes]) -> int:
 
 
 def unusable() -> str | None:
-    """Return why boxes can't be run on this machine; None when they can."""
+    """Return why this machine can't run boxes; None if it can."""
     if shutil.which("unshare") is None:
-        return "no unshare (package util-linux) on this machine"
+        return "unshare (package util-linux) is not installed"
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *(("--map-root-user",) if os.geteuid() else ()), "true"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return f"namespaces can't be made: {done.stderr.strip()}" if done.returncode else None
+    return f"namespaces can't be created: {done.stderr.strip()}" if done.returncode else None
 
 
 def unpack(image: Path, folder: Path, mounts: Sequence[str] = ()) -> Box:
-    """Unpack an image of ours into ``folder``, which is made, with empty folders at the places in ``mounts``.
+    """Unpack an image built by this package into ``folder``, which is created, with empty folders at the paths in ``mounts``.
 
     Raises:
-        ImageError: the file is no image of ours.
+        ImageError: the file is not such an image.
     """
     try:
         with tarfile.open(image, "r:") as archive:
@@ -133,11 +133,11 @@ def unpack(image: Path, folder: Path, mounts: Sequence[str] = ()) -> Box:
             folder.mkdir(parents=True)
             for layer in manifest["layers"]:
                 with archive.extractfile(_blob(layer["digest"])) or contextlib.nullcontext() as stream, tarfile.open(fileobj=stream) as tar:
-                    if hasattr(tarfile, "fully_trusted_filter"):  # since 3.11.4; before, nothing is filtered
-                        tar.extraction_filter = tarfile.fully_trusted_filter  # we made it
+                    if hasattr(tarfile, "fully_trusted_filter"):  # since 3.11.4; earlier versions filter nothing
+                        tar.extraction_filter = tarfile.fully_trusted_filter  # built by this package
                     tar.extractall(folder)  # noqa: S202
     except (OSError, KeyError, tarfile.TarError) as error:
-        raise ImageError(f"{image} is no image of local/images ({error}). Remove it and run again to have it made.") from error
+        raise ImageError(f"{image} is not an image built by local/images ({error}). Delete it and run again to rebuild it.") from error
     for place in (*_EMPTY, *(mount.lstrip("/") for mount in mounts)):
         (folder / place).mkdir(parents=True, exist_ok=True)
     return Box(

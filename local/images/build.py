@@ -1,4 +1,4 @@
-"""Makes images and keeps them: one tar an image and content of its inputs, made in a staging file and renamed, one maker at a time."""
+"""Build images and cache them: one tar for each image and state of its inputs, written to a staging file and renamed under a lock."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from local.images.errors import ImageError
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from local.images.recipes import LayerPlan, Recipe, Tools
+    from local.images.layers import LayerPlan, Tools
+    from local.images.recipes import Recipe
     from local.progress import Reporter
 
 _MEBIBYTES_PER_S: Final = 120.0
-"""How fast an image is made on two cores of 2023 and a plain disk, hashing and writing; for estimates only."""
+"""Build speed, hashing and writing, measured on two cores from 2023 and an ordinary disk; for estimates only."""
 _KEEP_UNUSED_S: Final = 24 * 3600.0
-"""Images of other inputs stay this long after their last use: a second checkout may be importing one."""
+"""Images of other inputs are kept this long after their last use: a second checkout may be importing one."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -36,45 +37,45 @@ class ImageFile:
     """An image in the cache."""
 
     name: str
-    """Reference by which pods ask for it, host/name:tag."""
+    """Full name, host/name:tag."""
     path: Path
     """The OCI layout as a tar."""
     digest: str
-    """Digest of its manifest, "sha256:...": what the container runtime shows for the image."""
+    """Digest of its manifest, "sha256:...", which the container runtime shows."""
 
 
 def build_all(
     tools: Tools, cache_root: Path, reporter: Reporter, names: Sequence[str] | None = None, also: Sequence[str] = ()
 ) -> list[ImageFile]:
-    """Return every image that each stack needs, making those whose inputs have changed since they were made.
+    """Return the images that every stack needs; build those whose inputs have changed.
 
     Args:
-        tools: the toolchain; the programs that go into images are made ready through it.
-        cache_root: images go to its folder ``images``.
-        reporter: told of each image that is made.
-        names: only these, as pause:3.10; None means all but those that are made on request.
-        also: of those that are made on request, these.
+        tools: the toolchain; provides the programs in the images.
+        cache_root: images are stored in its folder ``images``.
+        reporter: receives one step for each image that is built.
+        names: only these, such as pause:3.10; by default all except those built on request.
+        also: images built on request to include.
 
     Raises:
-        ImageError: an unknown name, an input that can't be used, or a full disk.
+        ImageError: an unknown name, an unusable input, or a full disk.
     """
     remembering = _Remembering(tools)
     return [_build(recipe, remembering, cache_root / "images", reporter) for recipe in _chosen(names, also)]
 
 
 def estimate_s(tools: Tools, cache_root: Path, names: Sequence[str] | None = None, also: Sequence[str] = ()) -> float:
-    """Return about how many seconds `build_all` would take now, tools not counted; 0.0 when an image of each name was made before.
+    """Return the estimated seconds of `build_all` without tools; 0.0 if an image of each name exists.
 
-    Looks at names only: whether inputs changed is not checked, because that would need the inputs.
+    Checks names only: to find out whether inputs changed, it would need the inputs.
     """
-    del tools  # the protocol of estimates: what is there already needs no toolchain
+    del tools  # same parameters as `build_all`
     folder = cache_root / "images"
     missing = [recipe for recipe in _chosen(names, also) if not any(folder.glob(f"{_file_stem(recipe)}-*.tar"))]
     return sum((1.0 + recipe.mebibytes / _MEBIBYTES_PER_S for recipe in missing), 0.0)
 
 
 class _Remembering:
-    """The toolchain, asked for each thing once: several images share packages."""
+    """The toolchain with its answers cached: several images share packages."""
 
     def __init__(self, tools: Tools) -> None:
         self.ensure = tools.ensure
@@ -97,7 +98,7 @@ def _chosen(names: Sequence[str] | None, also: Sequence[str]) -> list[Recipe]:
     known = {recipe.name: recipe for recipe in recipes.RECIPES}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ImageError(f"No recipe makes the image {', '.join(unknown)}. There are: {', '.join(known)}.")
+        raise ImageError(f"Unknown image {', '.join(unknown)}. Must be one of: {', '.join(known)}.")
     return [known[name] for name in names]
 
 
@@ -121,7 +122,7 @@ def _build(recipe: Recipe, tools: Tools, folder: Path, reporter: Reporter) -> Im
             free = shutil.disk_usage(folder).free / 1024**2 if folder.exists() else 0.0
             raise ImageError(
                 f"Image {recipe.name} could not be written to {folder}: the disk is full ({free:.0f} MiB free, about "
-                f"{recipe.mebibytes} MiB needed). What was half done has been removed. Free some space, or set TRITON_FLEET_CACHE to a "
+                f"{recipe.mebibytes} MiB needed). The partial image has been removed. Free some space, or set TRITON_FLEET_CACHE to a "
                 "folder on another disk, then run again."
             ) from error
         raise
@@ -129,7 +130,7 @@ def _build(recipe: Recipe, tools: Tools, folder: Path, reporter: Reporter) -> Im
 
 
 def _made(path: Path, record: Path, key: str) -> str | None:
-    """Return the digest of a whole image that is there; None when it must be made."""
+    """Return the digest of an existing complete image; None if it must be built."""
     try:
         known: dict[str, Any] = json.loads(record.read_text())
         whole = known["key"] == key and path.stat().st_size == known["size"]
@@ -154,7 +155,7 @@ def _make(recipe: Recipe, plans: Sequence[LayerPlan], path: Path, record: Path, 
             stream.flush()
             os.fsync(stream.fileno())
         size = staged.stat().st_size
-        # The tar first: a record without its tar would be believed, a tar without its record is made again.
+        # The tar first: a tar without its record is rebuilt, but a record without its tar would be trusted.
         staged.replace(path)
         staged.write_text(json.dumps({"key": key, "size": size, "digest": digest}))
         staged.replace(record)
@@ -164,7 +165,7 @@ def _make(recipe: Recipe, plans: Sequence[LayerPlan], path: Path, record: Path, 
 
 
 def _prune(recipe: Recipe, folder: Path, current: Path) -> None:
-    """Remove, under the image's lock, what killed makers left and images that nobody has used for a day."""
+    """Remove, under the image's lock, files of killed builds and images that have not been used for a day."""
     stem = _file_stem(recipe)
     for left in folder.glob(f".{stem}-*.tar.*"):
         left.unlink(missing_ok=True)
@@ -179,14 +180,13 @@ def _file_stem(recipe: Recipe) -> str:
     return recipe.name.replace(":", "-")
 
 
-# ---------------------------------------------------------------------------------------------------------------- what decides
 def _key(recipe: Recipe, plans: Sequence[LayerPlan], folder: Path) -> str:
-    """Return a digest of all that the image is made from: the inputs' content, the configuration, the code that puts them together."""
+    """Return a digest of everything that decides the image: the inputs' content, the configuration, and this package's code."""
     digests = _Digests(folder / ".digests.json")
     parts = {
         "code": _code(),
         "architecture": recipes.architecture(),
-        "python": platform.python_version(),  # it makes the bytecode that some images hold
+        "python": platform.python_version(),  # it compiles the bytecode in some images
         "reference": recipe.reference,
         "config": repr(recipe.config),
         "layers": [{"name": plan.name, "inputs": [[path.name, digests.of(path)] for path in plan.inputs]} for plan in plans],
@@ -203,7 +203,7 @@ def _code() -> str:
 
 
 class _Digests:
-    """Digests of files, remembered by size, inode and time of change, so that a run that changes nothing doesn't read a gigabyte."""
+    """Digests of files, cached by size, inode and modification time: an unchanged run need not read a gigabyte."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -226,7 +226,7 @@ class _Digests:
         return digest
 
     def save(self) -> None:
-        """Write what is new; another process's entry may be lost to a race, which costs it one reading."""
+        """Write new entries. A race with another process may lose one, which costs reading that file once more."""
         if not self._new:
             return
         merged = {path: entry for path, entry in {**self._known, **self._new}.items() if Path(path).exists()}
@@ -240,7 +240,7 @@ class _Digests:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Generator[None]:
-    """Hold a lock that the kernel drops when its holder dies."""
+    """Hold a lock that the kernel releases when its holder dies."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

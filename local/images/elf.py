@@ -1,4 +1,4 @@
-"""The little of ELF that tells whether a program will start in an image: which libraries it asks for, whether it needs a loader."""
+"""Read from an ELF file whether the program will start in an image: its libraries, and whether it needs a dynamic loader."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class Elf:
     """What a 64-bit little-endian ELF file needs at run time."""
 
     interpreter: bool
-    """True: the kernel starts it through a dynamic loader, so that must be in the image."""
+    """Whether it starts through a dynamic loader, which must then be in the image."""
     needed: tuple[str, ...]
-    """Names of the shared libraries that it asks the loader for."""
+    """Names of the shared libraries that it needs."""
 
 
 def parse(data: bytes) -> Elf | None:
-    """Return what the file needs; None for what is no 64-bit little-endian ELF file.
+    """Return what the file needs; None if it is not a 64-bit little-endian ELF file.
 
     Raises:
-        ValueError: an ELF file whose tables point outside of it.
+        ValueError: tables of the ELF file point outside it.
     """
     if len(data) < _HEADER.size or data[:4] != _MAGIC or data[4] != _CLASS_64 or data[5] != _LITTLE:
         return None
     try:
         return _parse(data)
     except (struct.error, IndexError) as error:
-        raise ValueError(f"damaged ELF file: {error}") from error
+        raise ValueError(f"corrupt ELF file: {error}") from error
 
 
 def _parse(data: bytes) -> Elf:

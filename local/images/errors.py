@@ -1,7 +1,7 @@
-"""What goes wrong while images are assembled."""
+"""Errors of building images."""
 
 from __future__ import annotations
 
 
 class ImageError(Exception):
-    """An image can't be had. The message names the image or the file, the consequence and the remedy."""
+    """An image can't be built or read. The message names the image or the file, the consequence and the remedy."""

@@ -1,8 +1,8 @@
-"""Writes an OCI image layout as one tar, the form that `ctr images import`, `skopeo` and `docker load` read.
+"""Write an OCI image layout as one tar, which `ctr images import`, `skopeo` and `docker load` read.
 
-Layers are uncompressed: they are made and imported on the same machine, where reading more bytes from a page cache costs less than
-inflating them on two cores. The archive is written in one pass: a blob's name is its digest, known only when its last byte is out, so its
-tar header is left blank and filled in afterwards.
+Layers are uncompressed: they are built and imported on the same machine, where reading more bytes from the page cache costs less than
+decompressing them on two cores. The archive is written in one pass: a blob's name is its digest, which is known only after its last byte,
+so its tar header is left blank and filled in afterwards.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 _EPOCH: Final = "1970-01-01T00:00:00Z"
-"""Creation time of every image: the real one would make every build another image."""
+"""Creation time of every image, fixed so that equal inputs give equal images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig:
-    """How a container of the image runs, unless the pod says otherwise."""
+    """How a container of the image runs, unless the pod overrides it."""
 
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
-    """User number, or number:number; empty is root."""
+    """User ID, or user:group IDs; empty means root."""
     folder: str = "/"
     ports: tuple[int, ...] = ()
     title: str = ""
     version: str = ""
 
     def document(self, architecture: str, layers: Sequence[str]) -> dict[str, Any]:
-        """Return the image configuration of the OCI specification; ``layers`` are digests of the uncompressed layers."""
+        """Return the image configuration as in the OCI specification; ``layers`` are the digests of the uncompressed layers."""
         run: dict[str, Any] = {"WorkingDir": self.folder, "Env": [f"{name}={value}" for name, value in self.environment.items()]}
         if self.entrypoint:
             run["Entrypoint"] = list(self.entrypoint)
@@ -64,7 +64,7 @@ class ImageConfig:
 
 
 class _Hashing:
-    """Passes writes on, keeping their digest and number."""
+    """Passes writes on and keeps their digest and size."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -140,13 +140,13 @@ def write_image(stream: IO[bytes], *, reference: str, layers: Sequence[Tree], co
 
     Args:
         stream: seekable, open for writing.
-        reference: full name under which container runtimes will know the image.
+        reference: the image's full name.
         layers: file systems.
         config: how it runs.
-        architecture: as Go and OCI name it: amd64, arm64.
+        architecture: the OCI name: amd64, arm64.
 
     Returns:
-        Digest of the manifest, "sha256:...", which container runtimes show as the image's.
+        Digest of the manifest, "sha256:...", which container runtimes show as the image's digest.
     """
     archive = _Archive(stream)
     written = [archive.layer(tree) for tree in layers]
@@ -155,7 +155,7 @@ def write_image(stream: IO[bytes], *, reference: str, layers: Sequence[Tree], co
     named = {
         **manifest,
         "platform": {"architecture": architecture, "os": "linux"},
-        # containerd names the image by the first, everything else by the second.
+        # containerd reads the first, all other tools the second.
         "annotations": {"io.containerd.image.name": reference, "org.opencontainers.image.ref.name": reference.rpartition(":")[2]},
     }
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [named]}

@@ -1,4 +1,4 @@
-"""Reads Debian packages and wheels into a `Tree`."""
+"""Read Debian packages and wheels into a `Tree`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _NO_USE: Final = (
     "usr/share/bash-completion/", "usr/share/applications/", "usr/share/pixmaps/", "usr/share/doc-base/", "usr/share/debconf/",
     "usr/share/apport/", "etc/skel/",
 )  # fmt: skip
-"""Folders of Debian packages that no program of ours reads."""
+"""Folders of Debian packages that are left out of images."""
 
 
 def package_name(path: Path) -> str:
-    """Return the package's name from its file's: libssl3_3.0.22-1_amd64.deb is libssl3."""
+    """Return the package's name from its file name: libssl3 for libssl3_3.0.22-1_amd64.deb."""
     return path.name.partition("_")[0]
 
 
 def add_deb(tree: Tree, path: Path, keep: Callable[[str], bool] = lambda _: True) -> None:
-    """Add the files of a Debian package for which ``keep`` (given paths without leading slash) is true; licences stay, manuals don't.
+    """Add the files of a Debian package for which ``keep`` (called with paths without leading slash) is true. Manuals are left out.
 
     Raises:
         ImageError: the package can't be read.
@@ -48,10 +48,10 @@ def add_deb(tree: Tree, path: Path, keep: Callable[[str], bool] = lambda _: True
             said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
     except (OSError, tarfile.TarError) as error:
         raise ImageError(
-            f"{path} can't be read as a Debian package ({error}): no image can be made of it. Remove the file and run again."
+            f"{path} can't be read as a Debian package ({error}): it can't go into an image. Delete the file and run again."
         ) from error
     if process.returncode:
-        raise ImageError(f"{path} can't be read as a Debian package ({said}): no image can be made of it. Remove the file and run again.")
+        raise ImageError(f"{path} can't be read as a Debian package ({said}): it can't go into an image. Delete the file and run again.")
 
 
 def _add_member(tree: Tree, tar: tarfile.TarFile, member: tarfile.TarInfo, keep: Callable[[str], bool]) -> None:
@@ -60,7 +60,7 @@ def _add_member(tree: Tree, tar: tarfile.TarFile, member: tarfile.TarInfo, keep:
     if name in {"", "."} or not wanted:
         return
     if member.isdir():
-        return  # made by what is in them: most empty folders of packages serve dpkg
+        return  # files create their folders; packages' empty folders are mostly for dpkg
     if member.issym():
         tree.link(name, member.linkname)
     elif member.islnk():
@@ -71,7 +71,7 @@ def _add_member(tree: Tree, tar: tarfile.TarFile, member: tarfile.TarInfo, keep:
 
 
 def add_wheel(tree: Tree, path: Path, place: Callable[[str], str | None], executable: Callable[[str], bool] = lambda _: False) -> None:
-    """Add the files of a wheel for which ``place`` names a path; modes are 0644, or 0755 where ``executable`` says so of that path.
+    """Add the files of a wheel for which ``place`` returns a path, with mode 0755 if ``executable`` is true for that path, else 0644.
 
     Raises:
         ImageError: the wheel can't be read.
@@ -83,16 +83,14 @@ def add_wheel(tree: Tree, path: Path, place: Callable[[str], str | None], execut
                 if target is not None:
                     tree.file(target, archive.read(member), 0o755 if executable(target) else 0o644)
     except (OSError, zipfile.BadZipFile) as error:
-        raise ImageError(
-            f"{path} can't be read as a wheel ({error}): no image can be made of it. Remove the file and run again."
-        ) from error
+        raise ImageError(f"{path} can't be read as a wheel ({error}): it can't go into an image. Delete the file and run again.") from error
 
 
 def compile_python(tree: Tree, version: str, folders: Sequence[str]) -> None:
-    """Add the bytecode of the Python files below ``folders``: a container can't keep it, so without it each start would compile again.
+    """Add bytecode for the Python files below ``folders``: a container can't keep it, so every start would compile again.
 
-    numpy and what it imports take 0.65 s of a processor without and 0.12 s with it, once for every model of every pod. Done by this very
-    interpreter; where the image's Python (``version``, as 3.11) is another one nothing is added, and models start that much slower.
+    numpy and its imports take 0.65 s of CPU without bytecode and 0.12 s with it, for every model of every pod. The running interpreter
+    compiles; if the image's Python (``version``, such as 3.11) is another one, nothing is added.
     """
     if version != f"{sys.version_info.major}.{sys.version_info.minor}":
         return
@@ -101,20 +99,20 @@ def compile_python(tree: Tree, version: str, folders: Sequence[str]) -> None:
             continue
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about other people's sources
+                warnings.simplefilter("ignore")  # of third-party sources
                 code = compile(entry.data, f"/{path}", "exec", dont_inherit=True, optimize=0)
         except (SyntaxError, ValueError):
-            continue  # templates and samples of errors
-        # Format 2 of marshal has no back references: those depend on what else this process holds, and bytes would differ from run to run.
+            continue  # templates, and samples of errors
+        # Format 2 of marshal has no back references. These depend on the process's other objects, so the bytes would differ between runs.
         body = marshal.dumps(code, 2)
-        # Flag 1: valid for the source's hash, which is not looked at on import (times in the image are all 0).
+        # Flag 1: validated by hash, which imports don't check; times would not do, because they are all 0 in the image.
         header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(entry.data)
         folder, _, name = path.rpartition("/")
         tree.file(f"{folder}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc", header + body)
 
 
 def missing_libraries(trees: Sequence[Tree]) -> dict[str, list[str]]:
-    """Return the shared libraries that some file asks for and no tree holds, each with the files that ask for it."""
+    """Return the shared libraries that some file needs and no tree contains, each with the files that need it."""
     names = {path.rpartition("/")[2] for tree in trees for path, _ in tree.items()}
     missing: dict[str, list[str]] = {}
     for path, data in _programs(trees):

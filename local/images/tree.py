@@ -1,7 +1,7 @@
-"""A root file system in memory: paths, modes and where each file's bytes come from; written as a tar that is the same on every machine.
+"""A root file system in memory: paths, modes and the source of each file's bytes; written as a reproducible tar.
 
-Nothing is unpacked to disk on the way. Extracting packages into a folder first was refused: it needs root (or fakeroot) to keep owners,
-writes everything once more, and leaves folders behind when it is interrupted.
+Nothing is unpacked to disk. Extracting packages into a folder first was rejected: it needs root (or fakeroot) to keep owners, writes
+everything twice, and leaves folders behind when it is interrupted.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MERGED: Final = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})
-"""Folders of / that are links into /usr in every Debian and Ubuntu of these years; packages still name files through them."""
+"""Folders of / that are links into /usr in current Debian and Ubuntu releases; packages still refer to files through them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One path. Exactly one of ``data`` (a file), ``target`` (a symbolic link) or neither (a folder)."""
+    """One path: a file if it has ``data``, a symbolic link if it has ``target``, otherwise a folder."""
 
     mode: int
     owner: int = 0
-    """User and group number, the same for both."""
+    """User ID and group ID."""
     data: bytes | Path | None = None
     target: str | None = None
 
 
 class Tree:
-    """Paths to `Entry`, absolute in spirit, stored without the leading slash. Later additions replace earlier ones."""
+    """Maps absolute paths, stored without the leading slash, to entries. Later additions replace earlier ones."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
@@ -45,7 +45,7 @@ class Tree:
         return self._entries[self._real(path)]
 
     def items(self) -> Iterator[tuple[str, Entry]]:
-        """Paths and entries in the order in which they are written: sorted, so parents come before what they hold."""
+        """Yield paths and entries in the order in which they are written: sorted, so that folders come before their contents."""
         yield from sorted(self._entries.items())
 
     def folder(self, path: str, mode: int = 0o755, owner: int = 0) -> None:
@@ -53,7 +53,7 @@ class Tree:
         self._put(path, Entry(mode=mode, owner=owner))
 
     def file(self, path: str, data: bytes | Path | str, mode: int = 0o644, owner: int = 0) -> None:
-        """Add a file with these bytes, this text (UTF-8), or the content that the file ``data`` has when the tar is written."""
+        """Add a file with bytes, text (UTF-8), or the content that the file ``data`` has when the tar is written."""
         self._put(path, Entry(mode=mode, owner=owner, data=data.encode() if isinstance(data, str) else data))
 
     def link(self, path: str, target: str) -> None:
@@ -61,20 +61,20 @@ class Tree:
         self._put(path, Entry(mode=0o777, target=target))
 
     def remove(self, path: str) -> None:
-        """Take out a path and all below it; one that is not there is no error."""
+        """Remove a path and everything below it, if it exists."""
         real = self._real(path)
         for known in [known for known in self._entries if known == real or known.startswith(real + "/")]:
             del self._entries[known]
 
     def merge_links(self) -> None:
-        """Add the links of / into /usr, through which programs name their interpreter and loader; what is added later follows them."""
+        """Add the links of / into /usr, through which programs find their interpreter and loader; later additions follow them."""
         self._merged = _MERGED
         for name in ("bin", "sbin", "lib", "lib64"):
             self._entries[name] = Entry(mode=0o777, target=f"usr/{name}")
             self.folder(f"usr/{name}")
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of a file of this tree."""
+        """Return the bytes of a file in this tree."""
         data = self[path].data
         if data is None:
             raise IsADirectoryError(path)
@@ -95,9 +95,9 @@ class Tree:
         self._entries[real] = entry
 
     def write(self, stream: IO[bytes]) -> None:
-        """Write the tree as an uncompressed tar: sorted, no times, no names of users; the same tree gives the same bytes.
+        """Write the tree as an uncompressed tar: sorted, without times and user names, so that equal trees give equal bytes.
 
-        ``stream`` needs only ``write``; nothing is sought.
+        ``stream`` needs only ``write``.
         """
         with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, bufsize=tarfile.BLOCKSIZE * 2048) as tar:
             for path, entry in self.items():

@@ -1,15 +1,15 @@
 #!/usr/bin/python3
-"""Stands in for NVIDIA's dcgm-exporter on a machine without a GPU: same port, paths, metric names, labels and flags.
+"""Stand-in for NVIDIA's dcgm-exporter on a machine without a GPU: same port, paths, metric names, labels and flags.
 
-What is real: each Triton pod of this node owns one make-believe GPU, whose utilisation is the share of time in which the pod's models
-were executing, from Triton's own counters. With no such pod there is one idle GPU that nobody owns. What is modelled (temperature, power
-and memory, from utilisation and the number of models) says so in its HELP line. As with the real one, values change only once an interval
-(30 s unless -c or DCGM_EXPORTER_INTERVAL says otherwise, in ms), and /health answers 503 until there are some.
+Utilization is real: each Triton pod of this node owns one simulated GPU, which is busy while the pod's models execute, according to
+Triton's own counters. Without Triton pods there is one idle GPU without an owner. Temperature, power and memory are modeled from
+utilization and the number of models, and their HELP lines say so. As with the real exporter, values change once per interval (30 s by
+default; -c or DCGM_EXPORTER_INTERVAL, in ms), and /health returns 503 before the first one.
 
-Configuration of its own, by environment: STAND_IN_SELECTOR (label selector of Triton's pods, default app.kubernetes.io/name=triton),
-STAND_IN_TARGETS (namespace/pod/container=URL, comma-separated: read these instead of asking the Kubernetes API).
+Environment variables of its own: STAND_IN_SELECTOR (label selector of Triton's pods, default app.kubernetes.io/name=triton) and
+STAND_IN_TARGETS (namespace/pod/container=URL, comma-separated; replaces the query to the Kubernetes API).
 
-Python's standard library only: it runs in an image that has nothing else.
+Uses only the standard library: its image has no other packages.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 TIMEOUT_S: Final = 2.0
-"""For one answer of a pod or of the API: a pod that is going away must not hold up the others' values."""
+"""For one response of a pod or of the API: a terminating pod must not delay the values of the others."""
 LARGEST: Final = 8 << 20
+"""Bytes read of one response."""
 METRICS_PORT: Final = 8002
 MEMORY_MIB: Final = 15360
-"""Size of the make-believe GPU's memory: a T4's."""
+"""Memory of the simulated GPU: a T4's."""
 MODEL_MIB: Final = 256
+BUSY: Final = "share of time in which the owner's Triton was executing models"
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 BANNER: Final = "# Stand-in for dcgm-exporter (triton-fleet): this machine has no GPU, and these are not measurements of one."
 
@@ -68,7 +70,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Sample:
-    """Triton's counters at one moment: for each model and version, microseconds of execution, executions and requests so far."""
+    """Triton's counters at one time: for each model and version, microseconds of execution, executions and requests so far."""
 
     at: float
     models: Mapping[tuple[str, str], tuple[float, float, float]]
@@ -84,49 +86,38 @@ class Gpu:
     """Share of time, 0 to 1."""
     models: int
 
-    def values(self) -> dict[str, str]:
-        """Return the value of every field that the stand-in knows, written as dcgm-exporter writes them."""
-        used = min(MEMORY_MIB, self.models * MODEL_MIB)
-        return {
-            "DCGM_FI_DEV_GPU_UTIL": f"{self.busy * 100:.0f}",
-            "DCGM_FI_PROF_GR_ENGINE_ACTIVE": f"{self.busy:.6f}",
-            "DCGM_FI_DEV_GPU_TEMP": f"{35 + 35 * self.busy:.0f}",
-            "DCGM_FI_DEV_POWER_USAGE": f"{10 + 60 * self.busy:.6f}",
-            "DCGM_FI_DEV_FB_USED": f"{used}",
-            "DCGM_FI_DEV_FB_FREE": f"{MEMORY_MIB - used}",
-        }
+    @property
+    def used_mib(self) -> int:
+        """Memory in use."""
+        return min(MEMORY_MIB, self.models * MODEL_MIB)
 
 
-MEANING: Final = {
-    "DCGM_FI_DEV_GPU_UTIL": "share of time in which the owner's Triton was executing models",
-    "DCGM_FI_PROF_GR_ENGINE_ACTIVE": "share of time in which the owner's Triton was executing models",
-    "DCGM_FI_DEV_GPU_TEMP": "modelled from utilization",
-    "DCGM_FI_DEV_POWER_USAGE": "modelled from utilization",
-    "DCGM_FI_DEV_FB_USED": f"modelled, {MODEL_MIB} MiB a loaded model",
-    "DCGM_FI_DEV_FB_FREE": f"modelled, {MODEL_MIB} MiB a loaded model",
+FIELDS: Final[dict[str, tuple[Callable[[Gpu], str], str]]] = {
+    "DCGM_FI_DEV_GPU_UTIL": (lambda gpu: f"{gpu.busy * 100:.0f}", BUSY),
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE": (lambda gpu: f"{gpu.busy:.6f}", BUSY),
+    "DCGM_FI_DEV_GPU_TEMP": (lambda gpu: f"{35 + 35 * gpu.busy:.0f}", "modeled from utilization"),
+    "DCGM_FI_DEV_POWER_USAGE": (lambda gpu: f"{10 + 60 * gpu.busy:.6f}", "modeled from utilization"),
+    "DCGM_FI_DEV_FB_USED": (lambda gpu: f"{gpu.used_mib}", f"modeled, {MODEL_MIB} MiB per loaded model"),
+    "DCGM_FI_DEV_FB_FREE": (lambda gpu: f"{MEMORY_MIB - gpu.used_mib}", f"modeled, {MODEL_MIB} MiB per loaded model"),
 }
+"""Supported fields: value as dcgm-exporter formats it, and meaning for the HELP line."""
 
 
-# ---------------------------------------------------------------------------------------------------------------- what is read
 def parse_counters(text: str) -> list[Counter]:
-    """Read the counters file: "field, type, help" a line; # begins a comment.
-
-    Raises:
-        ValueError: a line without three parts, with its number.
-    """
+    """Read the counters file: one "field, type, help" per line; # starts a comment. Raises ValueError with the number of a bad line."""
     counters = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         parts = [part.strip() for part in line.split(",", 2)]
         if len(parts) != 3:  # noqa: PLR2004 - field, type, help
-            raise ValueError(f"line {number} is {line.strip()!r}: a counter is written as field, type, help")
+            raise ValueError(f"line {number} ({line.strip()!r}) must be: field, type, help")
         counters.append(Counter(*parts))
     return counters
 
 
 def parse_triton(text: str, at: float) -> Sample:
-    """Read Triton's metrics page, as much of it as tells how long models were executing."""
+    """Read from Triton's metrics how long models were executing."""
     wanted = {"nv_inference_compute_infer_duration_us": 0, "nv_inference_exec_count": 1, "nv_inference_request_success": 2}
     models: dict[tuple[str, str], list[float]] = {}
     for line in text.splitlines():
@@ -146,8 +137,8 @@ def parse_triton(text: str, at: float) -> Sample:
 def busy(before: Sample, after: Sample) -> float:
     """Return the share of time, 0 to 1, in which some model was executing between two samples.
 
-    Triton adds an execution's duration once for every request of its batch, so the sum is divided by requests an execution. Ensembles
-    execute nothing themselves. A counter that fell (the container was restarted) counts from zero.
+    Triton adds an execution's duration once for each request of its batch, so the sum is divided by the requests per execution. Ensembles
+    execute nothing themselves. A counter that decreased (the container restarted) counts from zero.
     """
     elapsed = (after.at - before.at) * 1e6
     if elapsed <= 0:
@@ -164,32 +155,27 @@ def busy(before: Sample, after: Sample) -> float:
 
 
 def fetch(url: str, headers: Mapping[str, str] | None = None, context: ssl.SSLContext | None = None) -> str:
-    """Return the body of ``url``; at most LARGEST bytes, within TIMEOUT_S a read."""
+    """Return the body of ``url``: at most LARGEST bytes, with TIMEOUT_S for each read."""
     request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - http and https addresses of this cluster
     with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context) as response:  # noqa: S310
         body: bytes = response.read(LARGEST)
     return body.decode("utf-8", "replace")
 
 
-# ---------------------------------------------------------------------------------------------------------------- who owns a GPU
 def targets_from_text(text: str) -> dict[Owner, str]:
-    """Read STAND_IN_TARGETS.
-
-    Raises:
-        ValueError: an entry that is not namespace/pod/container=URL.
-    """
+    """Read STAND_IN_TARGETS. Raises ValueError for an entry that is not namespace/pod/container=URL."""
     targets = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, _, url = entry.partition("=")
         parts = name.split("/")
         if len(parts) != 3 or not url.startswith(("http://", "https://")):  # noqa: PLR2004 - namespace, pod, container
-            raise ValueError(f"STAND_IN_TARGETS has {entry!r}: write namespace/pod/container=http://host:port/metrics")
+            raise ValueError(f"STAND_IN_TARGETS ({entry!r}) must be namespace/pod/container=http://host:port/metrics")
         targets[Owner(*parts)] = url
     return targets
 
 
 def targets_from_pods(pods: Iterable[Mapping[str, Any]]) -> dict[Owner, str]:
-    """Return the metrics address of each running pod: of its container with a port called metrics or http-metrics, or 8002."""
+    """Return the metrics URL of each running pod, of the container whose port is named metrics or http-metrics, or is 8002."""
     targets = {}
     for pod in pods:
         address = pod.get("status", {}).get("podIP")
@@ -207,40 +193,35 @@ def targets_from_pods(pods: Iterable[Mapping[str, Any]]) -> dict[Owner, str]:
 
 
 def targets_from_api(environment: Mapping[str, str], account: Path = SERVICE_ACCOUNT) -> dict[Owner, str]:
-    """Ask the Kubernetes API for this node's Triton pods.
-
-    Raises:
-        OSError: the API can't be asked, or refuses.
-    """
+    """List this node's Triton pods with the Kubernetes API. Raises OSError if it is unreachable or refuses."""
     host, port = environment["KUBERNETES_SERVICE_HOST"], environment.get("KUBERNETES_SERVICE_PORT", "443")
     query = {"labelSelector": environment.get("STAND_IN_SELECTOR", "app.kubernetes.io/name=triton")}
     if node := environment.get("NODE_NAME"):
         query["fieldSelector"] = f"spec.nodeName={node}"
     url = f"https://{f'[{host}]' if ':' in host else host}:{port}/api/v1/pods?{urllib.parse.urlencode(query)}"
-    token = (account / "token").read_text().strip()  # read each time: the kubelet replaces it
+    token = (account / "token").read_text().strip()  # read each time: the kubelet rotates it
     context = ssl.create_default_context(cafile=str(account / "ca.crt"))
     found = json.loads(fetch(url, {"Authorization": f"Bearer {token}", "Accept": "application/json"}, context))
     return targets_from_pods(found.get("items") or [])
 
 
 def find_targets(environment: Mapping[str, str]) -> dict[Owner, str]:
-    """Return owners and their metrics addresses from what the environment gives: a list, the Kubernetes API, or nothing."""
+    """Return owners and their metrics URLs from STAND_IN_TARGETS, else from the Kubernetes API, else nothing."""
     if text := environment.get("STAND_IN_TARGETS"):
         return targets_from_text(text)
     return targets_from_api(environment) if "KUBERNETES_SERVICE_HOST" in environment else {}
 
 
-# ---------------------------------------------------------------------------------------------------------------- collecting
 @dataclass
 class Collector:
-    """Keeps the last samples and makes the page.
+    """Keeps the last samples and renders the metrics page.
 
     Args:
-        counters: what to show.
-        hostname: of the node.
+        counters: the metrics to show.
+        hostname: the node's.
         targets: called at each collection.
         read: returns a metrics page.
-        clock: seconds that only grow.
+        clock: monotonic seconds.
     """
 
     counters: Sequence[Counter]
@@ -254,21 +235,17 @@ class Collector:
     _said: set[str] = field(default_factory=set)
 
     def collect(self) -> None:
-        """Read every owner once and make the page anew."""
+        """Read every owner once and render the page."""
         try:
             targets = self.targets()
         except (OSError, ValueError, KeyError) as error:
-            self._say_once(
-                f"Triton's pods can't be listed ({error}): one idle GPU is shown. The service account needs get and list on pods."
-            )
+            self._say_once(f"Triton's pods can't be listed ({error}): showing one idle GPU. The service account needs list on pods.")
             targets = {}
         with ThreadPoolExecutor(max_workers=16) as pool:
             samples = dict(zip(targets, pool.map(self._sample, targets.values()), strict=True))
-        shares = {}
-        for owner, sample in samples.items():
-            before = self._samples.get(owner)
-            shares[owner] = busy(before, sample) if before and sample else 0.0
-        # An owner that did not answer keeps its last sample: its next share is the mean over the gap.
+        before = self._samples
+        shares = {owner: busy(before[owner], sample) if sample and owner in before else 0.0 for owner, sample in samples.items()}
+        # An owner that does not answer keeps its last sample: its next share is the mean over the gap.
         self._samples = {owner: sample or self._samples[owner] for owner, sample in samples.items() if sample or owner in self._samples}
         self._assign(list(targets))
         gpus = [
@@ -281,29 +258,30 @@ class Collector:
         try:
             return parse_triton(self.read(url), self.clock())
         except (OSError, ValueError):
-            return None  # not up yet, or going
+            return None  # starting or terminating
 
     def _assign(self, owners: Sequence[Owner]) -> None:
-        """Give new owners the lowest free GPUs; who has one keeps it."""
+        """Assign the lowest free GPUs to new owners; the others keep theirs."""
         self._slots = {owner: index for owner, index in self._slots.items() if owner in owners}
         for owner in sorted(set(owners) - set(self._slots)):
             taken = set(self._slots.values())
             self._slots[owner] = next(index for index in range(len(taken) + 1) if index not in taken)
 
     def render(self, gpus: Sequence[Gpu]) -> str:
-        """Return the page in Prometheus's text format, labels in dcgm-exporter's order."""
+        """Return the page in Prometheus's text format, with labels in dcgm-exporter's order."""
         shown = [counter for counter in self.counters if counter.kind != "label"]
         driver = any(counter.kind == "label" and counter.name == "DCGM_FI_DRIVER_VERSION" for counter in self.counters)
         lines = [BANNER]
         for counter in shown:
-            if counter.name not in MEANING:
-                self._say_once(f"{counter.name} is not known to the stand-in: it is left out.")
+            if counter.name not in FIELDS:
+                self._say_once(f"{counter.name} is not supported by the stand-in: it is left out.")
                 continue
-            lines += [f"# HELP {counter.name} {counter.text} Stand-in: {MEANING[counter.name]}.", f"# TYPE {counter.name} {counter.kind}"]
+            value, meaning = FIELDS[counter.name]
+            lines += [f"# HELP {counter.name} {counter.text} Stand-in: {meaning}.", f"# TYPE {counter.name} {counter.kind}"]
             for gpu in sorted(gpus, key=lambda gpu: gpu.index):
                 labels = self._labels(gpu, driver=driver)
                 written = ",".join(f'{name}="{escape(value)}"' for name, value in labels.items())
-                lines.append(f"{counter.name}{{{written}}} {gpu.values()[counter.name]}")
+                lines.append(f"{counter.name}{{{written}}} {value(gpu)}")
         return "\n".join(lines) + "\n"
 
     def _labels(self, gpu: Gpu, *, driver: bool) -> dict[str, str]:
@@ -328,28 +306,24 @@ class Collector:
 
 
 def escape(value: str) -> str:
-    """Write a label's value as Prometheus's text format wants it."""
+    """Escape a label's value for Prometheus's text format."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-# ---------------------------------------------------------------------------------------------------------------- serving
 def make_server(address: str, collector: Collector) -> ThreadingHTTPServer:
-    """Return a server of /metrics and /health on ``address`` (":9400" is every IPv4 address); not yet serving."""
+    """Return a server of /metrics and /health on ``address`` (":9400" means every IPv4 address) that is not serving yet."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            path = urllib.parse.urlsplit(self.path).path
             page = collector.page
-            if path == "/metrics":
-                self._answer(200, page, "text/plain; version=0.0.4; charset=utf-8")
-            elif path == "/health":
-                self._answer(200 if page else 503, "OK" if page else "KO", "text/plain")
-            elif path == "/":
-                self._answer(200, '<html><body><h1>GPU Exporter (stand-in)</h1><a href="./metrics">Metrics</a></body></html>', "text/html")
-            else:
-                self._answer(404, "404 page not found\n", "text/plain")
+            pages = {
+                "/metrics": (200, page, "text/plain; version=0.0.4; charset=utf-8"),
+                "/health": (200 if page else 503, "OK" if page else "KO", "text/plain"),
+                "/": (200, '<html><body><h1>GPU Exporter (stand-in)</h1><a href="./metrics">Metrics</a></body></html>', "text/html"),
+            }
+            self._answer(*pages.get(urllib.parse.urlsplit(self.path).path, (404, "404 page not found\n", "text/plain")))
 
         def _answer(self, status: int, text: str, kind: str) -> None:
             body = text.encode()
@@ -360,7 +334,7 @@ def make_server(address: str, collector: Collector) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: a probe and a scrape every few seconds would be all that the log holds."""
+            """Log nothing: probes and scrapes would fill the log."""
 
     host, _, port = address.rpartition(":")
     server = ThreadingHTTPServer((host, int(port)), Handler)
@@ -369,23 +343,18 @@ def make_server(address: str, collector: Collector) -> ThreadingHTTPServer:
 
 
 def arguments(command_line: Sequence[str], environment: Mapping[str, str]) -> argparse.Namespace:
-    """Read dcgm-exporter's flags; those that mean nothing without a GPU are named once and ignored."""
-    parser = argparse.ArgumentParser(
-        prog="dcgm-exporter", description="Stand-in for NVIDIA's dcgm-exporter on a machine without a GPU.", allow_abbrev=False
-    )
-    parser.add_argument(
-        "-f", "--collectors", default=environment.get("DCGM_EXPORTER_COLLECTORS", "/etc/dcgm-exporter/default-counters.csv")
-    )
-    parser.add_argument("-a", "--address", default=environment.get("DCGM_EXPORTER_LISTEN", ":9400"))
-    parser.add_argument(
-        "-c", "--collect-interval", type=int, default=environment.get("DCGM_EXPORTER_INTERVAL", "30000"), help="ms (default 30000)"
-    )
-    parser.add_argument("-k", "--kubernetes", nargs="?", const="true", default=environment.get("DCGM_EXPORTER_KUBERNETES", "false"))
+    """Read dcgm-exporter's flags; those without meaning here are listed once and ignored."""
+    title, given = "Stand-in for NVIDIA's dcgm-exporter on a machine without a GPU.", environment.get
+    parser = argparse.ArgumentParser(prog="dcgm-exporter", description=title, allow_abbrev=False)
+    parser.add_argument("-f", "--collectors", default=given("DCGM_EXPORTER_COLLECTORS", "/etc/dcgm-exporter/default-counters.csv"))
+    parser.add_argument("-a", "--address", default=given("DCGM_EXPORTER_LISTEN", ":9400"))
+    parser.add_argument("-c", "--collect-interval", type=int, default=given("DCGM_EXPORTER_INTERVAL", "30000"), help="ms (default 30000)")
+    parser.add_argument("-k", "--kubernetes", nargs="?", const="true", default=given("DCGM_EXPORTER_KUBERNETES", "false"))
     known, ignored = parser.parse_known_args(command_line)
     if known.collect_interval <= 0:
-        parser.error(f"the collect interval (-c, DCGM_EXPORTER_INTERVAL) is {known.collect_interval}: give milliseconds above 0")
+        parser.error(f"the collect interval (-c, DCGM_EXPORTER_INTERVAL) ({known.collect_interval}) must be milliseconds above 0")
     if ignored:
-        print(f"Ignored, without a GPU they mean nothing: {' '.join(ignored)}", file=sys.stderr, flush=True)
+        print(f"Ignored, because there is no GPU: {' '.join(ignored)}", file=sys.stderr, flush=True)
     return known
 
 
@@ -400,12 +369,12 @@ def main() -> int:
     hostname = os.environ.get("NODE_NAME") or socket.gethostname()
     collector = Collector(counters, hostname, lambda: find_targets(os.environ))
     server = make_server(options.address, collector)
-    # Woken by what is written when a signal comes: a handler that sets a threading.Event may run inside this thread's own wait for it, and
-    # stand before the lock that the wait holds.
+    # Signals wake the loop through a pipe: a handler that sets a threading.Event may run inside this thread's own wait for the event and
+    # deadlock on the lock that the wait holds.
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    # As process 1 of a container it would otherwise be deaf to both.
+    # Process 1 of a container ignores both without a handler.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()

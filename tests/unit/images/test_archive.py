@@ -195,5 +195,5 @@ def test_what_is_no_elf_file_is_none(data: bytes) -> None:
 def test_a_damaged_elf_file_is_an_error() -> None:
     header = b"\x7fELF\x02\x01\x01" + bytes(9) + bytes.fromhex("0200 3e00 01000000") + bytes(8) + (1 << 20).to_bytes(8, "little") + bytes(8)
     header += bytes(4) + (64).to_bytes(2, "little") + (56).to_bytes(2, "little") + (3).to_bytes(2, "little") + bytes(6)
-    with pytest.raises(ValueError, match="damaged ELF"):
+    with pytest.raises(ValueError, match="corrupt ELF"):
         elf.parse(header)

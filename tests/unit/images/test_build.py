@@ -18,10 +18,13 @@ import pytest
 
 from components.base.versions import RCLONE_IMAGE
 from local.images import RECIPES, ImageError, ImageFile, build_all, estimate_s, oci, recipes
+from local.images.layers import LayerPlan, Tools
 from local.images.oci import ImageConfig
 from local.images.packages import add_deb, add_wheel, missing_libraries
-from local.images.recipes import LayerPlan, Recipe, architecture, require_static, triton_place
+from local.images.programs import require_static
+from local.images.recipes import Recipe, architecture
 from local.images.tree import Tree
+from local.images.triton import triton_place
 from local.progress import SilentReporter
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ class FakeTools:
         raise AssertionError(name, version, python)
 
 
-def layers(tools: recipes.Tools) -> list[LayerPlan]:
+def layers(tools: Tools) -> list[LayerPlan]:
     program = tools.path("tool")
 
     def make() -> Tree:
@@ -272,7 +275,7 @@ def test_programs_that_need_a_loader_are_refused(tmp_path: Path) -> None:
         require_static(Path("/proc/self/exe").resolve())
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\n")
-    with pytest.raises(ImageError, match="no ELF program"):
+    with pytest.raises(ImageError, match="not an ELF program"):
         require_static(script)
 
 
@@ -322,9 +325,9 @@ def test_files_that_are_not_wanted_stay_out(deb: Path) -> None:
 def test_a_broken_package_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken_1_all.deb"
     broken.write_bytes(b"!<arch>\nno")
-    with pytest.raises(ImageError, match=r"broken_1_all\.deb.*Remove the file"):
+    with pytest.raises(ImageError, match=r"broken_1_all\.deb.*Delete the file"):
         add_deb(Tree(), broken)
-    with pytest.raises(ImageError, match=r"broken_1_all\.deb.*Remove the file"):
+    with pytest.raises(ImageError, match=r"broken_1_all\.deb.*Delete the file"):
         add_wheel(Tree(), broken, lambda name: name)
 
 

@@ -159,5 +159,5 @@ def test_no_library_lacks_in_any_image(toolchain: Toolchain) -> None:
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar")
-    with pytest.raises(ImageError, match=r"x\.tar is no image"):
+    with pytest.raises(ImageError, match=r"x\.tar is not an image"):
         box.unpack(tmp_path / "x.tar", tmp_path / "root")
