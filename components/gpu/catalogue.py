@@ -1,8 +1,8 @@
-"""GPU machines of EC2 and Compute Engine: what is in them and how it can be shared. Data and pure functions, standard library only.
+"""Machine types with NVIDIA GPUs on EC2 and Compute Engine, and what is in them. Data and pure functions.
 
-Any room may read it, settings too: it knows no provider's SDK and makes nothing. EC2's figures are Karpenter's instance-types.md (2026-08;
-vCPU, memory and GPU counts agree with Cluster Autoscaler's list of 2026-01-22 where that has them), MIG profiles are the GPU operator's
-default MIG configuration; Compute Engine's are GKE's autoscaler. What no source of that kind bears is left out or ``unverified``.
+Sources: EC2 figures are from Karpenter's instance-types.md (2026-08); vCPU, memory and GPU counts agree with Cluster Autoscaler's list of
+2026-01-22 where that has the type. p3 is only in the former. EC2's MIG profiles are from the GPU operator's default MIG configuration.
+Compute Engine's figures are from GKE's cluster autoscaler; a4x-maxgpu-4g-metal is in no second source.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ Arch = Literal["x86_64", "arm64"]
 
 RESOURCE: Final = "nvidia.com/gpu"
 """Kubernetes resource of whole GPUs, and of GPUs shared by time-slicing or MPS."""
+PRESENT_LABEL: Final = "nvidia.com/gpu.present"
+"""Node label, ``"true"`` on every node with a GPU."""
 TAINT_KEY: Final = "nvidia.com/gpu"
 TAINT_VALUE: Final = "present"
-"""As GKE's own taint; node-feature-discovery's worker tolerates exactly this value unless told otherwise."""
-PRESENT_LABEL: Final = "nvidia.com/gpu.present"
-MAX_REPLICAS: Final = 48
-"""Clients that MPS allows on a GPU since Volta (NVIDIA's MPS manual); time-slicing beyond it would leave each with next to nothing."""
+"""The value of GKE's own taint; node-feature-discovery's worker tolerates only this value by default."""
+TOLERATION: Final = MappingProxyType({"key": TAINT_KEY, "operator": "Exists", "effect": "NoSchedule"})
+"""Toleration of the taint on GPU nodes, whatever its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A model of GPU, as one cloud sells it."""
+    """A GPU model, as one cloud offers it."""
 
     name: str
     memory_mib: int | None
-    """None where no source was found."""
+    """Memory of one GPU in MiB; None where no source was found."""
     mig: Mapping[str, int] = field(default_factory=dict)
-    """MIG profile -> instances of it on one GPU. Empty: the GPU has no MIG."""
+    """MIG profile -> number of its instances on one GPU. Empty where the GPU has no MIG."""
     accelerator: str = ""
-    """EC2: value of the label ``k8s.amazonaws.com/accelerator`` where Cluster Autoscaler knows it, else our own of the same form.
+    """EC2: value of the node label ``k8s.amazonaws.com/accelerator``: Cluster Autoscaler's, or one of the same form where it has none.
     Compute Engine: the accelerator type."""
     driver: int | None = None
-    """Oldest driver branch that knows it, where AMIs of today are older; None: any current one."""
+    """Oldest driver branch that supports it, where current AMIs have an older one; else None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,32 +56,20 @@ class Machine:
     gpus: int
     vcpus: int
     memory_gib: int
-    """GiB on EC2, GB on Compute Engine, as each cloud counts."""
+    """Memory in GiB on EC2 and in GB on Compute Engine, the unit that each cloud publishes."""
     efa: int = 0
-    """EFA network cards (EC2)."""
+    """EC2: number of EFA network cards."""
     arch: Arch = "x86_64"
     local_ssds: int | None = None
-    """Compute Engine: local SSDs that come with it; None: none, or as asked for."""
+    """Compute Engine: number of bundled local SSDs; None where none is bundled."""
     boot_disks: tuple[str, ...] = ()
-    """Compute Engine: kinds of boot disk that it takes; ``pd-*`` is any persistent disk."""
+    """Compute Engine: supported types of boot disk; ``pd-*`` is any persistent disk."""
     compact: bool = False
-    """Compute Engine: takes a compact placement."""
-    unverified: bool = False
-    """Named by a source whose figures no second one bears."""
-
-    @property
-    def memory_mib(self) -> int | None:
-        """GPU memory of the whole machine, MiB."""
-        return None if self.gpu.memory_mib is None else self.gpu.memory_mib * self.gpus
-
-    @property
-    def taints_itself(self) -> bool:
-        """Whether the provider taints nodes of this architecture without being asked (GKE, Arm)."""
-        return self.cloud == "gce" and self.arch == "arm64"
+    """Compute Engine: whether compact placement is supported."""
 
 
 def _profiles(text: str) -> Mapping[str, int]:
-    """Read ``1g.5gb*7 2g.10gb*3``."""
+    """Parse ``1g.5gb*7 2g.10gb*3``."""
     return MappingProxyType({name: int(count) for name, count in (part.split("*") for part in text.split())})
 
 
@@ -93,8 +82,6 @@ _RTX_PRO_6000 = (
     "1g.24gb*4 1g.24gb+me*1 1g.24gb+gfx*4 1g.24gb+me.all*1 1g.24gb-me*4 2g.48gb*2 2g.48gb+gfx*2 2g.48gb+me.all*1 2g.48gb-me*2 "
     "4g.96gb*1 4g.96gb+gfx*1"
 )
-A30_PROFILES: Final = _profiles("1g.6gb*4 1g.6gb+me*1 2g.12gb*2 2g.12gb+me*1 4g.24gb*1")
-"""The A30 has MIG, but neither cloud has it: for clusters of one's own."""
 
 _EC2_GPUS: Final[Mapping[str, Gpu]] = {
     "t4": Gpu(name="T4", memory_mib=16384, accelerator="nvidia-tesla-t4"),
@@ -102,9 +89,9 @@ _EC2_GPUS: Final[Mapping[str, Gpu]] = {
     "t4g": Gpu(name="T4G", memory_mib=16384, accelerator="nvidia-t4g"),
     "l4": Gpu(name="L4", memory_mib=22888, accelerator="nvidia-l4"),
     "l40s": Gpu(name="L40S", memory_mib=45776, accelerator="nvidia-l40s"),
-    # At most two MIG instances (NVIDIA's MIG guide); their profiles are in no source that was reached, so that none can be asked for.
+    # Has MIG with at most two instances (NVIDIA's MIG guide), but no source with its profiles was found: not offered.
     "rtx-pro-4500": Gpu(name="RTX PRO 4500", memory_mib=32768, accelerator="nvidia-rtx-pro-4500", driver=595),
-    # MIG on g7e: reported to work (aws-samples/awsome-inference#73) and taken out elsewhere (aws/sagemaker-hyperpod-cli#403).
+    # MIG on g7e: aws-samples/awsome-inference#73 reports that it works; aws/sagemaker-hyperpod-cli#403 removed it.
     "rtx-pro-6000": Gpu(name="RTX PRO 6000", memory_mib=98304, mig=_profiles(_RTX_PRO_6000), accelerator="nvidia-rtx-pro-6000"),
     "v100": Gpu(name="V100", memory_mib=None, accelerator="nvidia-tesla-v100"),
     "v100-32": Gpu(name="V100 32 GB", memory_mib=32768, accelerator="nvidia-tesla-v100"),
@@ -140,15 +127,14 @@ p5en h200: 48xlarge 8/192/2048/16
 p6-b200 b200: 48xlarge 8/192/2048/8
 p6-b300 b300: 48xlarge 8/192/4096/16
 """
-"""Family, key of _EC2_GPUS, then size GPUs/vCPU/GiB/EFA network cards."""
+"""Family, key of _EC2_GPUS: size GPUs/vCPUs/GiB/EFA network cards, ..."""
 _ARM_FAMILIES: Final = frozenset({"g5g"})
-_UNVERIFIED_FAMILIES: Final = frozenset({"p3"})
 REFUSED: Final[Mapping[str, str]] = {
-    "g6f": "has a fraction of an L4, which autoscalers count as no GPU",
-    "gr6f": "has a fraction of an L4, which autoscalers count as no GPU",
-    "p6e-gb200": "is sold as racks whose figures no source bears",
+    "g6f": "has a fraction of an L4, which autoscalers do not count as a GPU",
+    "gr6f": "has a fraction of an L4, which autoscalers do not count as a GPU",
+    "p6e-gb200": "is sold as whole racks, and no source has its figures",
 }
-"""EC2 families that are known and not offered, and why."""
+"""EC2 families with GPUs that are refused -> the reason."""
 
 _GCE_H100 = _profiles("1g.10gb*7 1g.20gb*4 2g.20gb*3 3g.40gb*2 7g.80gb*1")
 
@@ -162,7 +148,7 @@ _GCE_GPUS: Final[Mapping[str, Gpu]] = {
     "nvidia-b200": Gpu(name="B200", memory_mib=180 * 1024, mig=_profiles("1g.23gb*7 1g.45gb*4 2g.45gb*3 3g.90gb*2 7g.180gb*1")),
     "nvidia-gb200": Gpu(name="GB200", memory_mib=186 * 1024, mig=_profiles("1g.23gb*7 1g.47gb*4 2g.47gb*3 3g.93gb*2 7g.186gb*1")),
     "nvidia-gb300": Gpu(name="GB300", memory_mib=None),
-    # Variants +me and +gfx are spelt differently in two sources, and 4g.* only in one for the others: none of them is offered.
+    # Two sources disagree on the names of the +me and +gfx variants, which are therefore left out.
     "nvidia-rtx-pro-6000": Gpu(name="RTX PRO 6000", memory_mib=96 * 1024, mig=_profiles("1g.24gb*4 2g.48gb*2 4g.96gb*1")),
 }
 """By accelerator type."""
@@ -184,56 +170,25 @@ nvidia-gb300 hyperdisk-balanced -: a4x-maxgpu-4g-metal 4/144/960/4
 nvidia-rtx-pro-6000 hyperdisk-balanced compact: g4-standard-48 1/48/180/-, g4-standard-96 2/96/360/-, g4-standard-192 4/192/720/-
 nvidia-rtx-pro-6000 hyperdisk-balanced compact: g4-standard-384 8/384/1440/-
 """
-"""Accelerator type, kinds of boot disk, whether they can be placed compactly, then machine GPUs/vCPU/GB/local SSDs (- where optional)."""
+"""Accelerator type, types of boot disk, compact placement: machine GPUs/vCPUs/GB/bundled local SSDs (- for none), ..."""
 _GCE_ARM: Final = frozenset({"nvidia-gb200", "nvidia-gb300"})
-_GCE_UNVERIFIED: Final = frozenset({"a4x-maxgpu-4g-metal"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attachable:
-    """A GPU that is attached to Compute Engine's N1 machines, the only ones that take any."""
-
-    gpu: Gpu
-    limits: Mapping[int, tuple[int, int]]
-    """Number of GPUs -> most vCPUs and most GB of memory of the machine."""
-
-
-ATTACHABLE: Final[Mapping[str, Attachable]] = MappingProxyType(
-    {
-        found.gpu.accelerator: found
-        for found in (
-            Attachable(
-                gpu=Gpu(name="T4", memory_mib=16 * 1024, accelerator="nvidia-tesla-t4"),
-                limits={1: (48, 312), 2: (48, 312), 4: (96, 624)},
-            ),
-            Attachable(
-                gpu=Gpu(name="P4", memory_mib=8 * 1024, accelerator="nvidia-tesla-p4"),
-                limits={1: (24, 156), 2: (48, 312), 4: (96, 624)},
-            ),
-            Attachable(
-                gpu=Gpu(name="V100", memory_mib=16 * 1024, accelerator="nvidia-tesla-v100"),
-                limits={1: (12, 78), 2: (24, 156), 4: (48, 312), 8: (96, 624)},
-            ),
-            # Four P100: 64 vCPU in GKE's autoscaler, 96 in SkyPilot; the lower one.
-            Attachable(
-                gpu=Gpu(name="P100", memory_mib=16 * 1024, accelerator="nvidia-tesla-p100"),
-                limits={1: (16, 104), 2: (32, 208), 4: (64, 416)},
-            ),
-        )
-    }
-)
-"""By accelerator type."""
+# Number of GPUs -> most vCPUs and most GB of memory of the machine that they are attached to.
+_ATTACHABLE: Final[Mapping[str, tuple[Gpu, Mapping[int, tuple[int, int]]]]] = {
+    "nvidia-tesla-t4": (Gpu(name="T4", memory_mib=16 * 1024), {1: (48, 312), 2: (48, 312), 4: (96, 624)}),
+    "nvidia-tesla-p4": (Gpu(name="P4", memory_mib=8 * 1024), {1: (24, 156), 2: (48, 312), 4: (96, 624)}),
+    "nvidia-tesla-v100": (Gpu(name="V100", memory_mib=16 * 1024), {1: (12, 78), 2: (24, 156), 4: (48, 312), 8: (96, 624)}),
+    # With four P100, GKE's autoscaler allows 64 vCPUs and SkyPilot 96: the lower one.
+    "nvidia-tesla-p100": (Gpu(name="P100", memory_mib=16 * 1024), {1: (16, 104), 2: (32, 208), 4: (64, 416)}),
+}
+"""GPUs that Compute Engine attaches to N1 machines, by accelerator type. No other machine family takes attached GPUs."""
 _N1: Final = re.compile(r"^n1-(?P<kind>standard|highmem|highcpu)-(?P<vcpus>1|2|4|8|16|32|64|96)\Z")
 _N1_GB: Final[Mapping[str, float]] = {"standard": 3.75, "highmem": 6.5, "highcpu": 0.9}
 
 
-def _catalogue() -> Mapping[str, Machine]:
-    found = [*_ec2(), *_gce()]
-    return MappingProxyType({entry.name: entry for entry in found})
-
-
 def _table(text: str) -> Iterator[tuple[list[str], str, list[str]]]:
-    """Give the words before the colon, a machine's name and its figures, one machine after the other."""
+    """Yield the words before the colon, a machine's name and its figures."""
     for line in text.strip().splitlines():
         head, machines = line.split(": ")
         for entry in machines.split(", "):
@@ -252,7 +207,6 @@ def _ec2() -> Iterator[Machine]:
             memory_gib=int(memory),
             efa=int(efa),
             arch="arm64" if family in _ARM_FAMILIES else "x86_64",
-            unverified=family in _UNVERIFIED_FAMILIES,
         )
 
 
@@ -269,74 +223,75 @@ def _gce() -> Iterator[Machine]:
             local_ssds=None if ssds == "-" else int(ssds),
             boot_disks=tuple(disks.split(",")),
             compact=compact == "compact",
-            unverified=name in _GCE_UNVERIFIED,
         )
 
 
-MACHINES: Final = _catalogue()
-"""Every machine type with GPUs that is offered, by name."""
-
-
+MACHINES: Final = MappingProxyType({entry.name: entry for entry in (*_ec2(), *_gce())})
+"""Every machine type with GPUs that a stack may use, by name."""
 EC2_FAMILIES: Final = frozenset(entry.name.split(".")[0] for entry in MACHINES.values() if entry.cloud == "ec2") | frozenset(REFUSED)
-"""Families of EC2 instance types with GPUs, offered or not."""
+"""Families of EC2 instance types with GPUs, refused ones included."""
 
 
 def machine(name: str, *, cloud: Cloud | None = None) -> Machine:
-    """Look a machine type up.
+    """Return the machine type ``name``.
 
     Raises:
-        ValueError: When there is none of that name (on ``cloud``), with the nearest name or the reason.
+        ValueError: When ``cloud`` (None is any) has no such machine type, with the nearest name or the reason.
     """
     found = MACHINES.get(name)
     if found is not None and cloud in {None, found.cloud}:
         return found
-    raise ValueError(f"is {unknown(name, cloud=cloud)}")
-
-
-def unknown(name: str, *, cloud: Cloud | None = None) -> str:
-    """Say what is wrong with a machine type that `machine` does not know, and what was probably meant."""
     known = sorted(entry.name for entry in MACHINES.values() if cloud in {None, entry.cloud})
     family = name.split(".", maxsplit=1)[0]
     if family in REFUSED and cloud != "gce":
-        return f"not offered: it {REFUSED[family]}. Take a machine with whole GPUs, such as g6.xlarge."
-    of_family = [entry for entry in known if entry.startswith((f"{family}.", f"{name}-"))]
-    if of_family and "." in name:
-        sizes = ", ".join(sorted((entry.split(".")[1] for entry in of_family), key=_size))
-        return f"no machine type with GPUs: nodes of it could not be made. {family} comes as {sizes}."
+        raise ValueError(f"is not supported: it {REFUSED[family]}. Choose a machine with whole GPUs, such as g6.xlarge.")
+    sizes = sorted((entry.split(".")[1] for entry in known if entry.startswith(f"{family}.")), key=_size)
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.8)
-    families = ", ".join(sorted({re.split(r"[.]|-(?=[a-z]*(?:gpu|standard))", entry)[0] for entry in known}))
-    hint = f"Did you mean {close[0]}?" if close else f"Known families: {families}."
-    return f"no machine type with GPUs: nodes of it could not be made. {hint}"
+    if sizes and "." in name:
+        hint = f"The sizes of {family} are {', '.join(sizes)}."
+    elif close:
+        hint = f"Did you mean {close[0]}?"
+    else:
+        families = sorted({re.split(r"[.]|-(?=[a-z]*(?:gpu|standard))", entry)[0] for entry in known})
+        hint = f"Known families: {', '.join(families)}."
+    raise ValueError(f"is not a machine type with GPUs: its nodes could not be created. {hint}")
 
 
 def _size(name: str) -> tuple[int, str]:
-    """Order of sizes: xlarge, 2xlarge, ..., metal."""
+    """Sort key of an EC2 size: xlarge, 2xlarge, ..., metal."""
     number = name.removesuffix("xlarge")
     return (int(number or 1) if number != name else 1000, name)
 
 
 def attached(name: str, accelerator: str, count: int) -> Machine:
-    """Give an N1 machine with ``count`` GPUs of ``accelerator`` attached.
+    """Return the N1 machine ``name`` with ``count`` GPUs of the type ``accelerator`` attached.
 
     Raises:
-        ValueError: When the machine is no N1, the accelerator can't be attached, or the machine is too large for so few of them.
+        ValueError: When the machine is not an N1, takes no such accelerator, or is too large for that number of GPUs.
     """
     match = _N1.match(name)
     if match is None:
-        raise ValueError("is no N1 machine: no other takes attached GPUs. Write n1-standard-8, or a machine type with GPUs.")
-    entry = ATTACHABLE.get(accelerator)
-    if entry is None:
-        close = difflib.get_close_matches(accelerator, ATTACHABLE, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"Choose one of {', '.join(ATTACHABLE)}."
-        raise ValueError(f"takes no {accelerator}: N1 machines take others. {hint}")
-    if count not in entry.limits:
-        raise ValueError(f"takes {', '.join(map(str, entry.limits))} GPUs of {accelerator}, not {count}. Choose one of these.")
+        raise ValueError(
+            "is not an N1 machine: Compute Engine attaches GPUs to no other. Use one such as n1-standard-8, or a machine type with GPUs."
+        )
+    if accelerator not in _ATTACHABLE:
+        close = difflib.get_close_matches(accelerator, _ATTACHABLE, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
+        raise ValueError(
+            f"cannot have {accelerator} attached: Compute Engine would refuse it. {hint}N1 machines take {', '.join(_ATTACHABLE)}."
+        )
+    gpu, limits = _ATTACHABLE[accelerator]
+    if count not in limits:
+        raise ValueError(
+            f"takes {', '.join(map(str, limits))} GPUs of {accelerator}, not {count}: Compute Engine would refuse it. Choose one of these numbers."
+        )
     vcpus = int(match["vcpus"])
     memory = int(vcpus * _N1_GB[match["kind"]])
-    most_vcpus, most_memory = entry.limits[count]
+    most_vcpus, most_memory = limits[count]
     if vcpus > most_vcpus or memory > most_memory:
         raise ValueError(
-            f"has {vcpus} vCPU and {memory} GB, above the {most_vcpus} vCPU and {most_memory} GB that go with {count} {accelerator}: "
-            "it would be refused. Attach more GPUs or take a smaller machine."
+            f"has {vcpus} vCPUs and {memory} GB, above the {most_vcpus} vCPUs and {most_memory} GB allowed with {count} {accelerator}: "
+            "Compute Engine would refuse it. Attach more GPUs or choose a smaller machine."
         )
-    return Machine(name=name, cloud="gce", gpu=entry.gpu, gpus=count, vcpus=vcpus, memory_gib=memory, boot_disks=("pd-*",))
+    gpu = replace(gpu, accelerator=accelerator)
+    return Machine(name=name, cloud="gce", gpu=gpu, gpus=count, vcpus=vcpus, memory_gib=memory, boot_disks=("pd-*",))

@@ -1,17 +1,17 @@
-"""Warm floor: placeholder pods that hold GPUs until Triton wants them.
+"""Overprovisioning: placeholder pods that hold GPUs until Triton needs them.
 
-Makes the namespace ``placeholders``, a PriorityClass below every other, and a Deployment a pool whose pods ask for one GPU (or slice) and
-sleep. How it works together with the rest:
+Creates the namespace ``placeholders``, a PriorityClass below all others, and one Deployment per pool whose pods request one GPU (or slice)
+and sleep. It works as follows:
 
-- A Triton pod that finds no room evicts a placeholder at once and takes its place on a node that runs already, with Triton's image on it
-  where ``pre_pull`` is set. It waits for its models, not for a node.
-- The evicted placeholder finds no room itself, and *that* is what asks the node autoscaler for the next node: the floor is filled up again
-  behind the load. cluster-autoscaler overlooks pods below priority -10; at -10 it doesn't. Karpenter looks at all.
-- The HorizontalPodAutoscaler knows nothing of it: placeholders are in no Deployment that it counts, and have no metrics.
-- When Triton's replicas go, the placeholders fit again, and the node autoscaler takes away what is above floor and load together.
-- A pool's largest size bounds both together: a floor in a full pool holds nothing warm.
+- A Triton pod that finds no free GPU preempts a placeholder at once and starts on a running node, which already has Triton's image where
+  ``pre_pull`` is set. It waits for its models, not for a node.
+- The preempted placeholder is pending, which makes the node autoscaler add a node. The headroom is restored after the load arrived.
+  Cluster Autoscaler ignores pending pods below priority -10, so placeholders have exactly -10. Karpenter considers all.
+- The HorizontalPodAutoscaler does not count placeholders: they belong to no Deployment that it scales and have no metrics.
+- When Triton scales in, the placeholders fit again and the node autoscaler removes the nodes that neither they nor Triton need.
+- The pool's maximum size includes the placeholders: a full pool has no headroom.
 
-Makes no node and no pool. Does nothing for a first ``up``: then the floor's own nodes have to come, and nothing waits for them.
+Creates no nodes and no pools, and does not speed up the first ``up``, which has to wait for the first nodes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pulumi_kubernetes as k8s
 
 from components.base import naming, versions
 from components.base.errors import FleetError
+from components.gpu import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
     from components.gpu.settings import WarmFloorSettings
 
 PRIORITY: Final = -10
-"""Lowest priority for which cluster-autoscaler starts nodes (its --expendable-pods-priority-cutoff)."""
+"""Lowest priority for which Cluster Autoscaler adds nodes (default of --expendable-pods-priority-cutoff)."""
 PRIORITY_CLASS: Final = "triton-fleet-placeholder"
 _COMPONENT: Final = "placeholder"
-_CPU: Final = "10m"
-_MEMORY: Final = "16Mi"
+_REQUESTS: Final = {"cpu": "10m", "memory": "16Mi"}
+_LIMITS: Final = {"memory": "16Mi"}
 _UID: Final = 65535
+"""The unprivileged user of the pause image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +51,21 @@ class Floor:
     resource: str
     node_selector: dict[str, str]
     images: tuple[str | pulumi.Output[str], ...]
-    """Images to pull before sleeping."""
+    """Images to pull first."""
 
 
 def floors(
     settings: Sequence[WarmFloorSettings], pools: Sequence[GpuPool], images: Sequence[str | pulumi.Output[str]]
 ) -> tuple[Floor, ...]:
-    """Decide the placeholders of each pool; ``images`` are those of the Triton deployments.
+    """Return the placeholders of each pool; ``images`` are those of the Triton deployments.
 
-    Raises FleetError with every entry that names no pool of the stack.
+    Raises:
+        FleetError: With every entry whose pool does not exist.
     """
     known = {pool.name: pool for pool in pools}
     problems = [
-        f"triton-fleet:warmFloor[{index}].pool ({entry.pool}) is no GPU pool of this stack: its placeholders would wait for ever. "
-        f"There: {', '.join(sorted(known)) or 'none'}."
+        f"triton-fleet:warmFloor[{index}].pool ({entry.pool}) is not a GPU pool of this stack: its placeholders would stay pending. "
+        f"It must be one of {', '.join(sorted(known)) or 'the pools that the stack creates, and it creates none'}."
         for index, entry in enumerate(settings)
         if entry.pool not in known
     ]
@@ -91,30 +94,29 @@ def _container(name: str, image: str | pulumi.Output[str], **more: Any) -> dict[
 
 
 def deployment_spec(floor: Floor) -> dict[str, Any]:
-    """Decide ``spec`` of a floor's Deployment."""
+    """Return the ``spec`` of a floor's Deployment."""
     labels = naming.labels(_COMPONENT, floor.pool)
-    small = {"requests": {"cpu": _CPU, "memory": _MEMORY}, "limits": {"memory": _MEMORY}}
-    # Pulled and ended at once. The entrypoint is left out: it looks for a GPU and greets.
-    pulls = [_container(f"pull-{index}", image, command=["/bin/true"], resources=small) for index, image in enumerate(floor.images)]
-    held = {
-        "requests": {"cpu": _CPU, "memory": _MEMORY, floor.resource: "1"},
-        "limits": {"memory": _MEMORY, floor.resource: "1"},
-    }
+    pulls = [
+        # Not the image's entrypoint, which looks for a GPU.
+        _container(f"pull-{index}", image, command=["/bin/true"], resources={"requests": _REQUESTS, "limits": _LIMITS})
+        for index, image in enumerate(floor.images)
+    ]
+    held = {"requests": {**_REQUESTS, floor.resource: "1"}, "limits": {**_LIMITS, floor.resource: "1"}}
     return {
         "replicas": floor.pods,
         "selector": {"matchLabels": labels},
-        # Two at once would take the GPUs of Triton pods that come just then.
+        # A rolling update would hold twice the GPUs for a while.
         "strategy": {"type": "Recreate"},
         "template": {
             "metadata": {"labels": labels},
             "spec": {
                 "priorityClassName": PRIORITY_CLASS,
-                # Nothing to end: Triton must not wait for it.
+                # Triton must not wait for a placeholder to stop.
                 "terminationGracePeriodSeconds": 0,
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
                 "nodeSelector": floor.node_selector,
-                "tolerations": [{"key": naming.GPU_TAINT, "operator": "Exists", "effect": "NoSchedule"}],
+                "tolerations": [dict(catalogue.TOLERATION)],
                 "securityContext": {
                     "runAsNonRoot": True,
                     "runAsUser": _UID,
@@ -130,17 +132,17 @@ def deployment_spec(floor: Floor) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceholdersArgs:
-    """What Placeholders needs."""
+    """Arguments of `Placeholders`."""
 
     cluster: ClusterHandle
     floors: Sequence[Floor]
-    """As `floors` decides them."""
+    """What `floors` returns."""
     autoscaler: pulumi.Output[str] | None = None
-    """What starts nodes, when it is up; None where nothing does."""
+    """Resolves once the node autoscaler runs; None where there is none."""
 
 
 class Placeholders(pulumi.ComponentResource):
-    """The warm floor of all pools."""
+    """The placeholders of all pools."""
 
     def __init__(self, name: str, args: PlaceholdersArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "Placeholders"), name, None, opts)
@@ -171,7 +173,7 @@ class Placeholders(pulumi.ComponentResource):
                     name=floor.pool,
                     namespace=naming.PLACEHOLDER_NAMESPACE,
                     labels=naming.labels(_COMPONENT, floor.pool),
-                    # Evicted they are no failure, and a first node may take longer than anybody should wait here.
+                    # A preempted placeholder is not a failure, and the first node may take longer than `up` should wait.
                     annotations={"pulumi.com/skipAwait": "true"},
                 ),
                 spec=spec,

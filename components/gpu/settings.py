@@ -15,31 +15,30 @@ class DcgmSettings(Model):
     enabled: bool = True
     """Whether GPU metrics are exported. Scaling by gpuUtilization needs them."""
     interval: Duration = Field(default=1.0, ge=0.1)
-    """How often DCGM samples and Prometheus scrapes; 100 ms is the exporter's least. Its own default of 30 s makes a 1 s scrape re-read
-    old samples."""
+    """How often DCGM samples and Prometheus scrapes; at least 100 ms, the exporter's minimum. With the exporter's default of 30 s, a scrape
+    every second would read the same sample 30 times."""
     scrape: Literal["serviceMonitor", "job"] = "serviceMonitor"
-    """``serviceMonitor``: by the chart's ServiceMonitor. ``job``: by a raw scrape job ``gpu-metrics``, as in reference 000. Never both,
-    which would count each GPU twice; both give the series the namespace and pod that own the GPU, and ``service="dcgm-exporter"``."""
+    """``serviceMonitor``: the chart's ServiceMonitor. ``job``: a raw scrape job ``gpu-metrics``, as in reference 000. Both label the series
+    with the namespace and pod that own the GPU and with ``service="dcgm-exporter"``. Only one is used, or each GPU would count twice."""
 
 
 class GpuPluginSettings(Model):
-    """NVIDIA's device plugin, which tells Kubernetes of GPUs."""
+    """NVIDIA's device plugin, which advertises GPUs to Kubernetes."""
 
     enabled: bool = True
-    """Whether it is installed where a pool of this stack needs it (AL2023). Pools whose node image has one (Bottlerocket) and clusters
-    that were there before are left alone, for exactly one plugin may run on a node."""
+    """Whether it is installed for the pools of this stack that need it (AL2023). Pools whose node image has one (Bottlerocket) and existing
+    clusters are left alone, because exactly one plugin may run on a node."""
     feature_discovery: bool = False
-    """Whether GPU feature discovery labels nodes with GPU model, memory and driver. Brings node-feature-discovery along. Nothing here
-    needs it, except pools shared by MPS, which get it in any case."""
+    """Whether GPU feature discovery labels nodes with GPU model, memory and driver. Also installs node-feature-discovery. Only pools shared
+    by MPS need it, and get it in any case."""
 
 
 class WarmFloorSettings(Model):
-    """Placeholder pods that keep room on GPU nodes of one pool, so that a new Triton pod need not wait for a node."""
+    """Placeholder pods that keep room on the GPU nodes of one pool, so that a new Triton pod does not wait for a node."""
 
     pool: DnsLabel
     """Name of the pool."""
     pods: int = Field(ge=1)
-    """How many Triton pods' room is kept: each placeholder holds one GPU (or slice)."""
+    """Number of placeholders; each holds one GPU, share or slice."""
     pre_pull: bool = True
-    """Whether placeholders pull Triton's image first, so that the room is warm and not only empty: 354 of 425 s of a cold start went into
-    the image in one published run."""
+    """Whether placeholders pull Triton's image first. In one published run, pulling the image took 354 of the 425 s of a cold start."""

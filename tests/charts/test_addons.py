@@ -129,7 +129,7 @@ def adapter(render: Render) -> Objects:
 
 @pytest.fixture(scope="session")
 def dcgm(render: Render) -> Objects:
-    return render("dcgm-exporter", "dcgm-exporter", "dcgm", dcgm_values(DcgmSettings()).to_helm())
+    return render("dcgm-exporter", "dcgm-exporter", "dcgm", dcgm_values(DcgmSettings()))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_gpu_metrics_are_reached_as_upstream(dcgm: Objects) -> None:
 
 
 def test_on_gke_the_exporter_sees_the_driver(render: Render, dcgm: Objects) -> None:
-    values = dcgm_values(DcgmSettings(), google=True).to_helm()
+    values = dcgm_values(DcgmSettings(), google=True)
     objects = render("dcgm-exporter", "dcgm-exporter", "dcgm", values)
     pod = objects["DaemonSet", "dcgm-exporter"].spec["template"]["spec"]
     container = pod["containers"][0]
@@ -306,12 +306,12 @@ def test_the_service_monitor_finds_the_service_and_keeps_the_owners_labels(dcgm:
 
 
 def test_with_the_raw_job_there_is_no_service_monitor(render: Render) -> None:
-    objects = render("dcgm-exporter", "dcgm-exporter", "dcgm", dcgm_values(DcgmSettings(scrape="job")).to_helm())
+    objects = render("dcgm-exporter", "dcgm-exporter", "dcgm", dcgm_values(DcgmSettings(scrape="job")))
     assert ("ServiceMonitor", "dcgm-exporter") not in objects
 
 
 def test_an_argument_that_reads_as_a_number_is_caught(render: Render) -> None:
-    values = dcgm_values(DcgmSettings()).to_helm() | {"arguments": ["-c", "1000"]}
+    values = dcgm_values(DcgmSettings()) | {"arguments": ["-c", "1000"]}
     objects = render("dcgm-exporter", "dcgm-exporter", "dcgm", values)
     with pytest.raises(ValueError, match="valid string"):
         objects.container("DaemonSet", "dcgm-exporter")

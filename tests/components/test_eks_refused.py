@@ -32,7 +32,7 @@ EXISTING: Final = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetId
 
 REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
     # Numbers and machines.
-    "unknown machine type": (((f"{POOL}.machineType", "g4dn.13xlarge"),), "cluster.gpuPools[0].machineType (g4dn.13xlarge) is no machine"),
+    "unknown machine type": (((f"{POOL}.machineType", "g4dn.13xlarge"),), "cluster.gpuPools[0].machineType (g4dn.13xlarge) is not a machine"),
     "MIG on a GPU without MIG": (
         ((f"{POOL}.sharing", {"kind": "mig", "profile": "1g.5gb"}),),
         "cluster.gpuPools[0].sharing is mig, but the T4 of g4dn.12xlarge has no MIG",

@@ -113,16 +113,16 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "unknown machine",
         pool(machineType="g6.3xlarge"),
-        "triton-fleet:cluster.gpuPools[0].machineType (g6.3xlarge) is no machine type with GPUs: nodes of it could not be made.",
+        "triton-fleet:cluster.gpuPools[0].machineType (g6.3xlarge) is not a machine type with GPUs: its nodes could not be created.",
     ),
     ("misspelt family", pool(machineType="g4d.xlarge"), "Did you mean g4dn.xlarge?"),
     (
         "fraction of a GPU",
         pool(machineType="g6f.xlarge"),
-        "gpuPools[0].machineType (g6f.xlarge) is not offered: it has a fraction of an L4",
+        "gpuPools[0].machineType (g6f.xlarge) is not supported: it has a fraction of an L4",
     ),
     ("driver too old", pool(machineType="g7.2xlarge"), "machineType (g7.2xlarge) needs driver 595, but the EKS AMIs have 580"),
-    ("other cloud's", pool(machineType="g2-standard-4"), "(g2-standard-4) is no machine type with GPUs"),
+    ("other cloud's", pool(machineType="g2-standard-4"), "(g2-standard-4) is not a machine type with GPUs"),
     (
         "GPU in the CPU pool",
         cluster(cpuPool={"machineTypes": ["g6.xlarge"]}),

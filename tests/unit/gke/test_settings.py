@@ -182,8 +182,8 @@ BAD: list[tuple[str, Changes, str]] = [
     ),
     ("pool in another region", pool(zones=["us-east1-b"]), "gpuPools[0].zones names us-east1-b, which is not in us-central1"),
     # Machines
-    ("EC2's machine", pool(machineType="g6.xlarge"), "gpuPools[0].machineType (g6.xlarge) is no machine type with GPUs"),
-    ("misspelt", pool(machineType="g2-standard-6"), "gpuPools[0].machineType (g2-standard-6) is no machine type with GPUs"),
+    ("EC2's machine", pool(machineType="g6.xlarge"), "gpuPools[0].machineType (g6.xlarge) is not a machine type with GPUs"),
+    ("misspelt", pool(machineType="g2-standard-6"), "gpuPools[0].machineType (g2-standard-6) is not a machine type with GPUs"),
     ("N1 without a GPU", pool(machineType="n1-standard-4"), "gpuPools[0].accelerator is missing: n1-standard-4 has no GPU of its own"),
     (
         "T4 on G2",
@@ -193,7 +193,7 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "misspelt accelerator",
         pool(machineType="n1-standard-4", accelerator={"type": "nvidia-t4"}),
-        "gpuPools[0].machineType (n1-standard-4) takes no nvidia-t4: N1 machines take others. Did you mean nvidia-tesla-t4?",
+        "gpuPools[0].machineType (n1-standard-4) cannot have nvidia-t4 attached: Compute Engine would refuse it. Did you mean nvidia-tesla-t4?",
     ),
     (
         "three T4",
@@ -203,7 +203,7 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "N1 too large",
         pool(machineType="n1-standard-96", accelerator={"type": "nvidia-tesla-t4", "count": 1}),
-        "has 96 vCPU and 360 GB, above the 48 vCPU and 312 GB that go with 1 nvidia-tesla-t4",
+        "has 96 vCPUs and 360 GB, above the 48 vCPUs and 312 GB allowed with 1 nvidia-tesla-t4",
     ),
     ("GPU in the CPU pool", cluster(cpuPool={"machineTypes": ["g2-standard-8"]}), "cpuPool.machineTypes[0] (g2-standard-8) has a GPU"),
     ("EC2 in the CPU pool", cluster(cpuPool={"machineTypes": ["m7i.large"]}), "(m7i.large) is no machine type of Compute Engine"),

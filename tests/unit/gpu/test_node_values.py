@@ -36,7 +36,7 @@ def karpenter(**more: object) -> KarpenterSettings:
 def test_one_plugin_a_node() -> None:
     """A node whose image brings a plugin must not get a second."""
     assert needing([WHOLE, BUNDLED, MPS]) == (WHOLE, MPS)
-    values = gpu_plugin_values(GpuPluginSettings(), [WHOLE, BUNDLED]).to_helm()
+    values = gpu_plugin_values(GpuPluginSettings(), [WHOLE, BUNDLED])
     (term,) = values["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert term == {"matchExpressions": [{"key": "nvidia.com/device-plugin.config", "operator": "In", "values": ["l4"]}]}
     assert values["config"]["map"].keys() == {"default", "l4"}
@@ -49,16 +49,16 @@ def test_no_plugin_where_none_is_needed() -> None:
 
 def test_feature_discovery_comes_only_where_it_is_asked_for_or_mps_needs_it() -> None:
     """The chart's MPS daemon waits for a label that only feature discovery sets."""
-    assert gpu_plugin_values(GpuPluginSettings(), [WHOLE]).to_helm()["gfd"] == {"enabled": False}
-    assert "nfd" not in gpu_plugin_values(GpuPluginSettings(), [WHOLE]).to_helm()
-    assert gpu_plugin_values(GpuPluginSettings(), [MPS]).to_helm()["gfd"] == {"enabled": True}
-    assert gpu_plugin_values(GpuPluginSettings(feature_discovery=True), [WHOLE]).to_helm()["nfd"]["worker"]["tolerations"] == [
+    assert gpu_plugin_values(GpuPluginSettings(), [WHOLE])["gfd"] == {"enabled": False}
+    assert "nfd" not in gpu_plugin_values(GpuPluginSettings(), [WHOLE])
+    assert gpu_plugin_values(GpuPluginSettings(), [MPS])["gfd"] == {"enabled": True}
+    assert gpu_plugin_values(GpuPluginSettings(feature_discovery=True), [WHOLE])["nfd"]["worker"]["tolerations"] == [
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     ]
 
 
 def test_configurations_are_texts_of_the_plugins_own_format() -> None:
-    written = gpu_plugin_values(GpuPluginSettings(), [MIG]).to_helm()["config"]["map"]["mig"]
+    written = gpu_plugin_values(GpuPluginSettings(), [MIG])["config"]["map"]["mig"]
     assert isinstance(written, str)
     assert yaml.safe_load(written) == plugin_config(MIG) == {"version": "v1", "flags": {"migStrategy": "mixed"}}
 

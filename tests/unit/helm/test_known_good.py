@@ -41,7 +41,7 @@ def test_device_plugin() -> None:
         GpuPool(name="mig-single", labels={}, resource="nvidia.com/gpu", units=7, sharing="mig", mig_strategy="single"),
         GpuPool(name="mig-mixed", labels={}, resource="nvidia.com/mig-1g.10gb", units=7, sharing="mig", mig_strategy="mixed"),
     )
-    ours = gpu_plugin_values(GpuPluginSettings(feature_discovery=True), pools).to_helm()
+    ours = gpu_plugin_values(GpuPluginSettings(feature_discovery=True), pools)
     theirs = known("nvdp")
     assert {name: yaml.safe_load(text) for name, text in ours["config"].pop("map").items()} == {
         name: yaml.safe_load(text) for name, text in theirs["config"].pop("map").items()
@@ -56,8 +56,8 @@ def test_dcgm_exporter_on_gke() -> None:
     theirs = known("dcgm-gke")
     # Theirs gives the chart's priority up; ours keeps it, with a quota that lets it in.
     assert theirs.pop("priorityClassName") == ""
-    ours = dcgm_values(DcgmSettings(), google=True).to_helm()
-    plain = dcgm_values(DcgmSettings()).to_helm()
+    ours = dcgm_values(DcgmSettings(), google=True)
+    plain = dcgm_values(DcgmSettings())
     assert {key: ours[key] for key in theirs} == theirs
     # What else differs from other clusters: nothing, but for the label that is GKE's own.
     assert {key for key in ours.keys() | plain.keys() if ours.get(key) != plain.get(key)} - theirs.keys() == {"nodeSelector"}

@@ -92,7 +92,7 @@ def test_a_retention_reaches_prometheus_as_written(retention: str) -> None:
 
 
 def test_dcgm_samples_as_often_as_prometheus_scrapes() -> None:
-    values = dcgm_values(DcgmSettings()).to_helm()
+    values = dcgm_values(DcgmSettings())
     # One word: the chart writes arguments unquoted, and "1000" alone would be a number, which the API server refuses.
     assert values["arguments"] == ["-f", "/etc/dcgm-exporter/default-counters.csv", "--collect-interval=1000"]
     assert values["serviceMonitor"] == {
@@ -112,7 +112,7 @@ def test_dcgm_samples_as_often_as_prometheus_scrapes() -> None:
 )
 def test_a_scrape_never_outlasts_its_interval(seconds: float, interval: str, timeout: str) -> None:
     settings = DcgmSettings(interval=seconds)
-    monitor = dcgm_values(settings).to_helm()["serviceMonitor"]
+    monitor = dcgm_values(settings)["serviceMonitor"]
     assert (monitor["interval"], monitor["scrapeTimeout"]) == (interval, timeout)
     (job,) = scrape_jobs(DcgmSettings(interval=seconds, scrape="job"))
     assert (job["scrape_interval"], job["scrape_timeout"]) == (interval, timeout)
@@ -121,7 +121,7 @@ def test_a_scrape_never_outlasts_its_interval(seconds: float, interval: str, tim
 def test_dcgm_is_scraped_in_one_way_only() -> None:
     by_monitor, by_job = DcgmSettings(), DcgmSettings(scrape="job")
     assert scrape_jobs(by_monitor) == ()
-    assert dcgm_values(by_job).to_helm()["serviceMonitor"] == {"enabled": False}
+    assert dcgm_values(by_job)["serviceMonitor"] == {"enabled": False}
     (job,) = scrape_jobs(by_job)
     assert job["job_name"] == "gpu-metrics"
     assert {"action": "replace", "source_labels": ["__meta_kubernetes_service_name"], "target_label": "service"} in job["relabel_configs"]
