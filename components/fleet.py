@@ -12,33 +12,24 @@ What a stand-up waits for is this graph's longest way (bench/standup.py): an edg
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.base.errors import Checked, FleetError, raise_all
 from components.base.naming import type_token
 from components.gateway.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
 from components.gpu.dcgm_exporter import DcgmExporter, DcgmExporterArgs, scrape_jobs
-from components.helm.release import check_charts
-from components.images.images import Images, ImagesArgs, plan_images
-from components.images.settings import original
+from components.images.images import Images, ImagesArgs
 from components.monitoring.prometheus import PrometheusStack, PrometheusStackArgs
-from components.repository.needs import model_sizes, needs
-from components.repository.resource import ModelRepository, ModelRepositoryArgs, check_environment, past_needs, past_plan
-from components.repository.scan import scan
-from components.repository.scancache import open_cache
-from components.repository.validation import Deployment, validate
+from components.repository.resource import ModelRepository
 from components.serving.client import TritonClient, TritonClientArgs
 from components.serving.namespaces import serving_namespaces
 from components.serving.observability import Observability, ObservabilityArgs
-from components.serving.prefetch import too_small
 from components.serving.scaling import adapter_rules
-from components.serving.triton import Triton, TritonArgs, unknown_models
-from components.stack.charts import chart_pins
-from components.stack.clusters import find_cluster, make_cluster, reader_annotations
+from components.serving.triton import Triton, TritonArgs
+from components.stack.checks import check
+from components.stack.clusters import make_cluster, reader_annotations
 from components.stack.metrics_apis import metrics_apis
 from components.stack.node_addons import node_addons
 
@@ -65,23 +56,17 @@ class TritonFleet(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TritonFleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
-        access = Checked(lambda: find_cluster(settings.cluster))
-        release = Checked(lambda: _release(settings, args.project_dir))
-        charts = Checked(lambda: check_charts(settings.charts, chart_pins(settings)))
-        environment = Checked(lambda: check_environment(settings.repository, os.environ))
-        models = Checked(lambda: _check_models(settings, args.project_dir))
-        images_plan = Checked(lambda: plan_images(settings.images, args.project_dir))
-        raise_all([access, release, models, charts, environment, images_plan])
+        checked = check(settings, args.project_dir)
 
         super().__init__(type_token("fleet", "TritonFleet"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
-        made = make_cluster(settings, access.value, child)
+        made = make_cluster(settings, checked.access, child)
         images = {}
-        if images_plan.value and made.registry is not None:
-            images = Images("images", ImagesArgs(plans=images_plan.value, registry=made.registry), child).references
+        if checked.images and made.registry is not None:
+            images = Images("images", ImagesArgs(plans=checked.images, registry=made.registry), child).references
         cluster = made.handle
-        models_in_store = ModelRepository("repository", release.value, child)
+        models_in_store = ModelRepository("repository", checked.models, child)
         repository = models_in_store.handle
         metrics = PrometheusStack(
             "prometheus",
@@ -169,50 +154,3 @@ class TritonFleet(pulumi.ComponentResource):
             }
             self.exports["gateway"] = {"service": gateway.service, "hosts": {name: list(route.hosts) for name, route in routes.items()}}
         self.register_outputs(self.exports)
-
-
-def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
-    """Scan the models, or look up the release that is asked for, and see that each deployment's are among them."""
-    repository = settings.repository
-    folder = project_dir / repository.source
-    if repository.release is None:
-        plan = scan(folder, repository.models, open_cache(folder, os.environ, verify=repository.verify))
-        needed = needs(folder, plan.models)
-    else:
-        plan = past_plan(repository)
-        needed = past_needs(repository, plan)
-    problems = [
-        problem
-        for index, entry in enumerate(settings.serving)
-        for problem in unknown_models(f"triton-fleet:serving[{index}]", entry, plan.models)
-    ]
-    sizes = model_sizes(plan)
-    volumes = (too_small(f"triton-fleet:serving[{index}]", entry, sizes, needed) for index, entry in enumerate(settings.serving))
-    problems.extend(problem for problem in volumes if problem is not None)
-    if problems:
-        raise FleetError(*problems)
-    return ModelRepositoryArgs(settings=repository, plan=plan, needs=needed)
-
-
-def _check_models(settings: Settings, project_dir: Path) -> None:
-    """See that Triton would load the models where they are served; warn of those that it would serve otherwise than meant."""
-    if settings.repository.release is not None:
-        return  # models that have been served before, and maybe others than the folder's
-    source = settings.repository.source
-    deployments = [
-        Deployment(
-            key=f"triton-fleet:serving[{index}]",
-            image=original(entry.image, settings.images),
-            gpus=entry.resources.gpus,
-            models=entry.models,
-            arguments=entry.extra_args,
-            backends=None if entry.backends is None else frozenset(entry.backends),
-        )
-        for index, entry in enumerate(settings.serving)
-    ]
-    problems = validate(project_dir / source, settings.repository.models, deployments)
-    for problem in problems:
-        if not problem.fatal:
-            pulumi.log.warn(f"{source}/{problem}")
-    if fatal := [f"{source}/{problem}" for problem in problems if problem.fatal]:
-        raise FleetError(*fatal)

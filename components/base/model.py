@@ -6,7 +6,6 @@ Nothing here reads a stack file (`load.py` does, alone) and nothing here makes a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Final
 
@@ -80,29 +79,6 @@ Quantity = Annotated[str, AfterValidator(_check_quantity)]
 
 DnsLabel = Annotated[str, AfterValidator(_check_dns_label)]
 """An RFC 1123 label that starts with a letter: the form that Service names and Helm releases accept alike."""
-
-FieldPath = tuple[str | int, ...]
-"""Way from a settings model down to one value: field names and list positions."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """What is wrong with one value, as a validator that looks at several fields sees it."""
-
-    at: FieldPath
-    """The value, relative to the model whose validator found it."""
-    text: str
-    """Follows the key in the report: ``(5) is above maxReplicas (4): <consequence>. <remedy>``."""
-    also: tuple[FieldPath, ...] = ()
-    """Other values that the check has read. A report leaves the problem out while one of them is itself unreadable."""
-
-
-class Problems(ValueError):  # noqa: N818  # several problems of one model, raised once so that none hides another
-    """Raised by a ``model_validator`` with all that it found."""
-
-    def __init__(self, *problems: Problem) -> None:
-        self.problems = problems
-        super().__init__("; ".join(f"{'.'.join(map(str, problem.at))} {problem.text}" for problem in problems))
 
 
 class Model(BaseModel):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator
 
-from components.base.model import Problem
+from components.base.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.base.model import Problem
+from components.base.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.base.model import Duration, Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Duration, Model
 
 
 class NoIngressSettings(Model):
@@ -60,7 +61,7 @@ class IstioSettings(Model):
             text = f"would be ignored: a {self.service_type} Service has no load balancer. Leave it out or set serviceType to LoadBalancer."
             problems.append(Problem(at=("source_ranges",), text=text, also=(("service_type",),)))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from components.base import naming
-from components.base.errors import Checked, FleetError, raise_all
+from components.base.errors import FleetError, Problem, collect, raise_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,7 +97,11 @@ def _pulled(pin: ChartPin) -> str:
 
 def check_charts(charts: ChartSettings, pins: Iterable[ChartPin]) -> None:
     """See that every chart of ``pins`` can be found under ``charts``. Raises FleetError with all that are missing from a folder."""
-    raise_all([Checked(partial(chart_source, pin, charts)) for pin in pins])
+    problems: list[Problem] = []
+    for pin in pins:
+        with collect(problems):
+            chart_source(pin, charts)
+    raise_problems(problems)
 
 
 def release(

@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from components.base.model import Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Model
 
 
 class ChartSettings(Model):
@@ -29,5 +30,5 @@ class ChartSettings(Model):
                 f"({self.location}) is no OCI registry path: Helm would look for a folder. Write it as oci://registry.example.com/charts."
             )
         if text is not None:
-            raise Problems(Problem(at=("location",), text=text, also=(("source",),)))
+            raise FleetError(Problem(at=("location",), text=text, also=(("source",),)))
         return self

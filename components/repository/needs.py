@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.repository.validation.problems import Report
+from components.repository.validation.report import Report
 from components.repository.validation.text import MAX_BYTES, parse
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.base.model import Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,7 +176,7 @@ class RepositorySettings(Model):
                 )
             )
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     def _of_the_store(self) -> Iterator[Problem]:

@@ -6,7 +6,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.base.model import DnsLabel, Duration, Model, Problem, Problems, Quantity
+from components.base.errors import FleetError, Problem
+from components.base.model import DnsLabel, Duration, Model, Quantity
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
 
 OWNED_FLAGS: Final = frozenset(
@@ -72,7 +73,7 @@ class ServiceSettings(Model):
             text = f"({self.grpc_node_port}) is httpNodePort too: Kubernetes would refuse the Service. Give it another port."
             problems.append(Problem(at=("grpc_node_port",), text=text, also=(("http_node_port",),)))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 
@@ -180,7 +181,7 @@ class ScalingSettings(Model):
                 text = f"is {kind} again: only the lowest target of a kind would ever act. Keep one."
                 problems.append(Problem(at=("metrics", position), text=text))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 
@@ -304,5 +305,5 @@ class ServingSettings(Model):
                 )
                 problems.append(Problem(at=("scaling", "metrics", position), text=text, also=(("resources", "gpus"),)))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from components.base import naming
-from components.base.model import Problem
+from components.base.errors import Problem
 from components.eks.settings.node_groups import architecture
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import gce_architecture
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from components.base.model import FieldPath
+    from components.base.errors import FieldPath
     from components.eks.settings.addons import AutoscalerSettings
     from components.eks.settings.cluster import EksClusterSettings
     from components.eks.settings.karpenter import KarpenterPoolSettings, KarpenterSettings

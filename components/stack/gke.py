@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from components.base.model import Problem
+from components.base.errors import Problem
 from components.gke.settings.node_pools import only_hyperdisk
 from components.images.settings import original
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
-from components.base.model import Problem
+from components.base.errors import Problem
 from components.images.settings import PLATFORMS, BuildImageSettings, MirrorImageSettings
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from components.base.errors import FleetError
-from components.base.model import Model, Problems
+from components.base.model import Model
 from components.base.naming import PROJECT
 from components.stack.settings import Settings
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from components.base.model import FieldPath
+    from components.base.errors import FieldPath
 
 _ROUNDS: Final = 8
 """How often unreadable values are taken out to look behind them; each round reports at least one problem or is the last."""
@@ -112,7 +112,7 @@ def _note(detail: ErrorDetails, raw: dict[str, Any], removed: set[FieldPath], fo
     if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
         return  # pydantic counts readable entries only, and the others are told one by one
     cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, Problems):
+    if isinstance(cause, FleetError):
         for problem in cause.problems:
             at = path + tuple(to_camel(step) if isinstance(step, str) else step for step in problem.at)
             read = [at, *(path + tuple(to_camel(step) if isinstance(step, str) else step for step in other) for other in problem.also)]

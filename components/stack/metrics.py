@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from components.base import naming
-from components.base.model import Problem
+from components.base.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from components.base.model import Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Model
 from components.eks.settings.addons import AutoscalerSettings, LoadBalancerSettings, NoAutoscalerSettings
 from components.eks.settings.cluster import EksClusterSettings
 from components.existing.settings import ExistingClusterSettings
@@ -29,7 +30,7 @@ from components.stack.metrics import metric_problems
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from components.base.model import FieldPath
+    from components.base.errors import FieldPath
 
 __all__ = ["Settings"]
 
@@ -113,7 +114,7 @@ class Settings(Model):
         if isinstance(self.cluster, (EksClusterSettings, GkeClusterSettings)):
             problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     def _names(self) -> Iterator[Problem]:

@@ -217,7 +217,7 @@ async def test_a_key_that_goes_away_is_refused_before_anything_is_made(monitor: 
     gone = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/gone"
     with pytest.raises(FleetError) as caught:
         await build(cluster_settings(diskKey=gone, modelsKey=gone))
-    assert [problem.split(" is in state")[0] for problem in caught.value.problems] == [
+    assert [str(problem).split(" is in state")[0] for problem in caught.value.problems] == [
         f"triton-fleet:cluster.diskKey ({gone})",
         f"triton-fleet:cluster.modelsKey ({gone})",
     ]

@@ -183,7 +183,7 @@ async def test_it_is_refused_and_nothing_is_made(mistake: str) -> None:
     changes, says = REFUSED[mistake]
     with pytest.raises(FleetError) as caught:
         await preview(changed(changes))
-    problems = caught.value.problems
+    problems = tuple(map(str, caught.value.problems))
     assert not [problem for problem in problems if problem.startswith("made:")]
     (told,) = [problem for problem in problems if says in problem]
     assert told.startswith("triton-fleet:")

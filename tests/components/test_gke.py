@@ -424,9 +424,9 @@ async def test_somebody_else_s_firewall_is_left_alone(monitor: Monitor) -> None:
 async def test_a_wrong_existing_network_stops_it(monitor: Monitor) -> None:
     with pytest.raises(FleetError) as caught:
         await build(cluster_settings(network={**SHARED_VPC, "network": "other", "podRange": "pods"}))
-    assert len(caught.value.problems) == 2
-    assert "is in shared and not in network (other)" in caught.value.problems[0]
-    assert "podRange (pods) is no secondary range of nodes: GKE would refuse it. There: gke-pods, gke-services." in caught.value.problems[1]
+    first, second = map(str, caught.value.problems)
+    assert "is in shared and not in network (other)" in first
+    assert "podRange (pods) is no secondary range of nodes: GKE would refuse it. There: gke-pods, gke-services." in second
     assert of_type(monitor, "gcp:container/cluster:Cluster") == {}
 
 

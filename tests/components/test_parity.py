@@ -360,7 +360,7 @@ def test_a_mistake_is_told_at_the_same_key(cloud: str, change: Callable[[dict[st
     change(raw)
     with pytest.raises(FleetError) as caught:
         parse(raw)
-    told = [problem for problem in caught.value.problems if problem.removeprefix("triton-fleet:").startswith(key)]
+    told = [problem for problem in map(str, caught.value.problems) if problem.removeprefix("triton-fleet:").startswith(key)]
     assert told, caught.value.problems
     for problem in told:
         assert re.search(r"[:,] .+[.!] .+\.$", problem, re.DOTALL), f"no consequence or no remedy: {problem}"

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.base.model import Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Model
 from components.base.pools import pool_name_problems
 from components.base.registry import ImageRepositorySettings
 from components.eks.settings.network import ZONE, CreatedNetworkSettings, EndpointSettings, NetworkSettings
 from components.eks.settings.node_groups import CpuPoolSettings, GpuPoolSettings
 
 if TYPE_CHECKING:
-    from components.base.model import FieldPath
+    from components.base.errors import FieldPath
 
 _REGION: Final = re.compile(r"^[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]+-\d\Z")
 _CLUSTER_NAME: Final = re.compile(r"^[0-9A-Za-z][0-9A-Za-z_-]{0,99}\Z")
@@ -142,7 +143,7 @@ class EksClusterSettings(Model):
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._zones(), *self._keys(), *self._releases()]
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     def _names(self) -> list[Problem]:

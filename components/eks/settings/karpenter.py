@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.base.model import DnsLabel, Duration, Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import DnsLabel, Duration, Model
 from components.eks import ami
 from components.eks.settings.node_groups import DiskSettings, label_problems
 from components.gpu import catalogue
 
 if TYPE_CHECKING:
-    from components.base.model import FieldPath
+    from components.base.errors import FieldPath
 
 _ALIAS: Final = re.compile(r"(al2023|bottlerocket)@v\S+")
 _RESERVATION: Final = re.compile(r"cr-[0-9a-f]{8,17}")
@@ -80,7 +81,7 @@ class KarpenterPoolSettings(Model):
     def _coherent(self) -> Self:
         problems = [*self._families(), *self._reservations(), *label_problems("labels", self.labels)]
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     def _families(self) -> list[Problem]:
@@ -147,7 +148,7 @@ class KarpenterSettings(Model):
                 )
                 problems.append(Problem(at=("pools", index, "name"), text=text, also=(("pools", names.index(name), "name"),)))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     def _image(self) -> list[Problem]:

@@ -8,7 +8,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.base.model import Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Model
 from components.base.networks import EVERYONE, Network, public_problems
 
 ZONE: Final = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d[a-z]\Z")
@@ -58,7 +59,7 @@ class CreatedNetworkSettings(Model):
             text = "names a zone twice: its second subnets would be refused. Name each once."
             problems.append(Problem(at=("zones",), text=text))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 
@@ -88,7 +89,7 @@ class ExistingNetworkSettings(Model):
             text = f"names {', '.join(both)}, private too: nodes in it would have no address that the internet answers to. Keep it in one."
             problems.append(Problem(at=("public_subnet_ids",), text=text, also=(("private_subnet_ids",),)))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 
@@ -117,5 +118,5 @@ class EndpointSettings(Model):
             text = "is false while publicCidrs limits the public endpoint: nodes are locked out and never join. Set private to true."
             problems.append(Problem(at=("private",), text=text, also=(("public_cidrs",), ("public",))))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self

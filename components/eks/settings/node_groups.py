@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.base.model import DnsLabel, FieldPath, Model, Problem, Problems
+from components.base.errors import FieldPath, FleetError, Problem
+from components.base.model import DnsLabel, Model
 from components.base.networks import EVERYONE, Network
 from components.base.pools import scaling_problems
 from components.eks import ami
@@ -67,7 +68,7 @@ class DiskSettings(Model):
             text = (
                 f"({self.throughput}) is more than {self.iops} iops allow: EC2 would refuse the volume. Raise iops to {least} or lower it."
             )
-            raise Problems(Problem(at=("throughput",), text=text, also=(("iops",),)))
+            raise FleetError(Problem(at=("throughput",), text=text, also=(("iops",),)))
         return self
 
     def rate(self, *, fast_pull: bool) -> int:
@@ -89,7 +90,7 @@ class SshSettings(Model):
     def _not_the_world(self) -> Self:
         if set(self.source_cidrs) & set(EVERYONE):
             text = "has 0.0.0.0/0: port 22 of every node would be open to the world. Name the networks that you work from."
-            raise Problems(Problem(at=("source_cidrs",), text=text))
+            raise FleetError(Problem(at=("source_cidrs",), text=text))
         return self
 
 
@@ -140,7 +141,7 @@ class CpuPoolSettings(Model):
             problems.append(Problem(at=("machine_types",), text=text))
         problems += release_problems(self.release, "al2023")
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 
@@ -201,7 +202,7 @@ class GpuPoolSettings(Model):
             *self._capacity(),
         ]
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     @property

@@ -12,7 +12,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.base.model import Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Model
 from components.base.pools import pool_name_problems
 from components.base.registry import ImageRepositorySettings
 from components.gke.settings.maintenance import MaintenanceSettings
@@ -164,7 +165,7 @@ class GkeClusterSettings(Model):
     def _coherent(self) -> Self:
         problems = [*self._names(), *self._zones(), *self._keys(), *self._tags(), *self._admins(), *self._quota(), *self._addresses()]
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     @property

@@ -7,7 +7,8 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.base.model import Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Model
 from components.gke.settings.network import NAME
 
 _LEAST_WINDOW_HOURS: Final = 4
@@ -46,7 +47,7 @@ class ExclusionSettings(Model):
             text = f"is noUpgrades for {(times['end'] - times['start']).days} days, above the {_SHORT_EXCLUSION_DAYS} that GKE allows: it would be refused. Shorten it, or take noMinorOrNodeUpgrades."  # noqa: E501
             problems.append(Problem(at=("scope",), text=text, also=(("start",), ("end",))))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 
@@ -76,5 +77,5 @@ class MaintenanceSettings(Model):
             if name in names[:index]
         ]
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from components.base.model import Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import Model
 from components.base.networks import Network, public_problems
 from components.gke.settings.node_pools import GcpZone
 
@@ -72,7 +73,7 @@ class CreatedGcpNetworkSettings(_ZonesSettings):
             text = f"({self.control_plane_cidr}) lies in cidr ({self.cidr}), where nodes and pods are: GKE would refuse the cluster. Leave it out, or take others."  # noqa: E501
             problems.append(Problem(at=("control_plane_cidr",), text=text, also=(("cidr",),)))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 
@@ -103,7 +104,7 @@ class ExistingGcpNetworkSettings(_ZonesSettings):
             text = f"({self.service_range}) is podRange too: a range is for one of them. Name another."
             problems.append(Problem(at=("service_range",), text=text, also=(("pod_range",),)))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 
@@ -151,7 +152,7 @@ class GkeEndpointSettings(Model):
             problems.append(Problem(at=("private",), text=text))
         problems += public_problems(public=self.public, cidrs=self.public_cidrs)
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
 

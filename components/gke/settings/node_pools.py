@@ -13,7 +13,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from components.base import naming
-from components.base.model import DnsLabel, Model, Problem, Problems
+from components.base.errors import FleetError, Problem
+from components.base.model import DnsLabel, Model
 from components.base.pools import scaling_problems
 from components.gpu import catalogue
 from components.gpu.sharing import Offer, Sharing, WholeSharing, offer, sharing_problem
@@ -140,7 +141,7 @@ class UpgradeSettings(Model):
     def _moves(self) -> Self:
         if self.max_surge + self.max_unavailable == 0:
             text = "and maxUnavailable are both 0: no node could ever be upgraded. Set one of them to 1."
-            raise Problems(Problem(at=("max_surge",), text=text, also=(("max_unavailable",),)))
+            raise FleetError(Problem(at=("max_surge",), text=text, also=(("max_unavailable",),)))
         return self
 
 
@@ -175,7 +176,7 @@ class GkeCpuPoolSettings(Model):
             text = "would be ignored: Triton's image is wanted on GPU nodes. Set it on a GPU pool."
             problems.append(Problem(at=("disk", "image"), text=text))
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     @property
@@ -254,7 +255,7 @@ class GkeGpuPoolSettings(Model):
             problems += [*self._sharing(), *self._capacity(), *self._image()]
             problems += _disk_problems(self.disk, self.machine_type, self.machine.boot_disks, "machine_type")
         if problems:
-            raise Problems(*problems)
+            raise FleetError(*problems)
         return self
 
     @property

@@ -7,6 +7,5 @@ the verdict.
 
 from components.repository.validation.check import validate
 from components.repository.validation.deployment import Deployment
-from components.repository.validation.problems import Problem
 
-__all__ = ["Deployment", "Problem", "validate"]
+__all__ = ["Deployment", "validate"]

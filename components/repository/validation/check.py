@@ -11,12 +11,14 @@ from components.repository.validation.ensemble import Composable, check_ensemble
 from components.repository.validation.files import Repository
 from components.repository.validation.model import ModelState, loaded_versions, read_config, versions_of
 from components.repository.validation.modelfiles import check_initial_states, check_labels, check_model_files
-from components.repository.validation.problems import Problem, Report
+from components.repository.validation.report import Report
 from components.repository.validation.warmup import check_warmup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from components.base.errors import Problem
 
 
 def validate(folder: Path, models: Sequence[str] | None = None, deployments: Sequence[Deployment] = ()) -> list[Problem]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
-from components.repository.validation.problems import Key
+from components.repository.validation.source import Key
 from components.repository.validation.text import schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from components.repository.validation.problems import Report
+    from components.repository.validation.report import Report
 
 WILDCARD: Final = -1
 """A dimension of variable size."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.repository.validation.backends import ENSEMBLE
 from components.repository.validation.config import WILDCARD, data_type
-from components.repository.validation.problems import Key
+from components.repository.validation.source import Key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from components.repository.validation.problems import Report, Step
+    from components.repository.validation.report import Report
+    from components.repository.validation.source import Step
 
 _SCHEDULING: Final = "ensemble_scheduling"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from components.repository.validation.backends import Resolved
-    from components.repository.validation.problems import Report
+    from components.repository.validation.report import Report
 
 _STOLL: Final = re.compile(r"^[ \t]*[+-]?\d+")
 """What C++'s ``stoll``, with which Triton reads versions, takes from the front of a folder's name."""

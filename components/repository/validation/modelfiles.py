@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.repository.validation.backends import COMPLETING, FIL_FILES
 from components.repository.validation.files import UNFINISHED, Repository
-from components.repository.validation.problems import Key
+from components.repository.validation.source import Key
 
 if TYPE_CHECKING:
     from components.repository.validation.model import ModelState

@@ -13,33 +13,17 @@ import difflib
 import functools
 import importlib.util
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from components.base.errors import FleetError
-from components.repository.validation.problems import Key, Step
+from components.repository.validation.source import TOKEN, Node, Step, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from components.repository.validation.problems import Report
+    from components.repository.validation.report import Report
 
 MAX_BYTES: Final = 4 << 20
 """Longest config.pbtxt that is read, in bytes. Real ones have some hundred; without a bound a model under that name would fill memory."""
-
-_MAX_DEPTH: Final = 32
-"""Deeper than any message of Triton's schema nests (8)."""
-
-_TOKEN: Final = re.compile(
-    r"""(?P<space>[ \t\r\f\v]+|\#[^\n]*)
-      | (?P<newline>\n)
-      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-      | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<number>[-+]?\.?[0-9](?:[eE][-+]|[A-Za-z0-9_.])*)
-      | (?P<other>.)""",
-    re.VERBOSE | re.DOTALL,
-)
 
 _BAD_ESCAPE: Final = re.compile(
     r"""(?<!\\)(?:\\\\)*\\(?:[^abfnrtv\\?'"0-7xXuU]|[xX](?![0-9a-fA-F])|u(?![0-9a-fA-F]{4})|U(?!000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4}))"""
@@ -85,130 +69,6 @@ def schema() -> Any:
     )
 
 
-@dataclass
-class Node:
-    """A field as it was written: its line, and its value or its own fields."""
-
-    name: str
-    line: int
-    value: str | None = None
-    children: list[Node] = field(default_factory=list)
-    message: bool = False
-
-
-class Source:
-    """Where the fields of a config.pbtxt were written."""
-
-    def __init__(self, root: Node) -> None:
-        self.root = root
-
-    def line(self, *where: Step) -> int | None:
-        """Line of a field, or of what is nearest around it; None for a file that says nothing about it."""
-        node, line = self.root, None
-        position = 0
-        while position < len(where):
-            name = where[position]
-            found = [child for child in node.children if child.name == name]
-            position += 1
-            if position < len(where) and isinstance(index := where[position], int):
-                found = found[index : index + 1]
-                position += 1
-            elif position < len(where) and isinstance(key := where[position], Key):
-                found = [child for child in found if str(key.name) in {entry.value for entry in child.children if entry.name == "key"}]
-                position += 1
-                if found and position < len(where):
-                    found = [entry for entry in found[0].children if entry.name == "value"] or found
-            if not found:
-                return line
-            node, line = found[0], found[0].line
-        return line
-
-
-class _UnreadableError(Exception):
-    """Our reader does not understand the text; protobuf says what is wrong with it."""
-
-
-class _Reader:
-    """Recursive descent over the text format, as far as lines need it; linear in the text."""
-
-    def __init__(self, text: str) -> None:
-        self._tokens = self._split(text)
-        self._line = 1
-        self._next: tuple[str, str, int] | None = next(self._tokens, None)
-
-    @staticmethod
-    def _split(text: str) -> Iterator[tuple[str, str, int]]:
-        line = 1
-        for match in _TOKEN.finditer(text):
-            kind = match.lastgroup or "other"
-            if kind == "newline":
-                line += 1
-            elif kind != "space":
-                yield kind, match.group(), line
-
-    def _take(self) -> tuple[str, str, int]:
-        if self._next is None:
-            raise _UnreadableError
-        token, self._next = self._next, next(self._tokens, None)
-        return token
-
-    def _sees(self, *texts: str) -> bool:
-        return self._next is not None and self._next[0] == "other" and self._next[1] in texts
-
-    def read(self) -> Node:
-        root = Node("", 1, message=True)
-        self._fields(root, None, 0)
-        return root
-
-    def _fields(self, into: Node, end: str | None, depth: int) -> None:
-        if depth > _MAX_DEPTH:
-            raise _UnreadableError
-        while self._next is not None and not (end and self._sees(end)):
-            kind, name, line = self._take()
-            if kind != "word":
-                raise _UnreadableError
-            if self._sees(":"):
-                self._take()
-            if self._sees("["):
-                self._take()
-                while not self._sees("]"):
-                    into.children.append(self._value(name, self._next[2] if self._next else line, depth))
-                    if self._sees(","):
-                        self._take()
-                self._take()
-            else:
-                into.children.append(self._value(name, line, depth))
-            if self._sees(",", ";"):
-                self._take()
-        if end:
-            self._take()
-
-    def _value(self, name: str, line: int, depth: int) -> Node:
-        if self._sees("{", "<"):
-            node = Node(name, line, message=True)
-            self._fields(node, "}" if self._take()[1] == "{" else ">", depth + 1)
-            return node
-        kind, text, _ = self._take()
-        if kind == "other" and text == "-":
-            kind, rest, _ = self._take()
-            text += rest
-        if kind == "other":
-            raise _UnreadableError
-        if kind == "string":
-            text = text[1:-1]
-            while self._next is not None and self._next[0] == "string":
-                text += self._take()[1][1:-1]
-        return Node(name, line, text)
-
-
-def read(text: str) -> Source | None:
-    """Lines of all fields; None where the text can't be followed."""
-    try:
-        return Source(_Reader(text).read())
-    except _UnreadableError:
-        return None
-
-
 def parse(text: str, report: Report) -> Any | None:
     """``ModelConfig`` of a config.pbtxt, with what is wrong with its text noted in ``report``; None where nothing more can be said."""
     from google.protobuf import text_format  # noqa: PLC0415 (loaded by programs that check models only)
@@ -231,7 +91,7 @@ def parse(text: str, report: Report) -> Any | None:
         line = error.GetLine() if isinstance(error, text_format.ParseError) else None
         twice = _TWICE.search(str(error))
         if twice is not None:
-            _note(report, Node(twice[1], line or 1), (twice[1],), "is given twice", "Keep one.")
+            report.field(twice[1], what="is given twice", remedy="Keep one.", line=line)
         elif line is None or line not in seen:
             report.file("config.pbtxt", f"is no model configuration ({_reason(error)})", "Correct the text.", line=line)
         return None
@@ -241,7 +101,7 @@ def parse(text: str, report: Report) -> Any | None:
 def _bad_escape(text: str) -> int | None:
     """Line of a string with an escape that C++'s parser refuses; Python's lets it pass, with a warning from its own depths."""
     line = 1
-    for match in _TOKEN.finditer(text):
+    for match in TOKEN.finditer(text):
         if match.lastgroup == "newline":
             line += 1
         elif match.lastgroup == "string" and _BAD_ESCAPE.search(match.group()[1:-1]):
@@ -280,24 +140,9 @@ def _check_names(node: Node, message: Any, where: tuple[Step, ...], report: Repo
                 hint = _TYPE_HINTS.get(child.value.upper().removeprefix("TYPE_"))
                 close = [hint] if hint in names else difflib.get_close_matches(child.value.upper(), names, 1, 0.5)
                 remedy = f"Did you mean {close[0]}? There are: " if close else "Use one of: "
-                _note(report, child, here, f"is {child.value}, which Triton does not know", f"{remedy}{', '.join(names)}.")
-
-
-def _note(report: Report, node: Node, where: tuple[Step, ...], what: str, remedy: str) -> None:
-    """Note a problem at this very node: `Source.line` would find the first of its name."""
-    from components.repository.validation.problems import Problem, field_name  # noqa: PLC0415
-
-    report.problems.append(
-        Problem(
-            model=report.model,
-            file=f"{report.model}/config.pbtxt",
-            line=node.line,
-            field=field_name(*where),
-            what=what,
-            consequence=f"Triton would not load {report.model}",
-            remedy=remedy,
-        )
-    )
+                report.field(
+                    *here, what=f"is {child.value}, which Triton does not know", remedy=f"{remedy}{', '.join(names)}.", line=child.line
+                )
 
 
 def _unknown(node: Node, message: Any, where: tuple[Step, ...], report: Report) -> None:
@@ -314,4 +159,4 @@ def _unknown(node: Node, message: Any, where: tuple[Step, ...], report: Report) 
         remedy = f"It belongs into {' or '.join(owners)}."
     else:
         remedy = f"Remove it; there are: {', '.join(names)}."
-    _note(report, node, where, "is no field of Triton's model configuration", remedy)
+    report.field(*where, what="is no field of Triton's model configuration", remedy=remedy, line=node.line)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.repository.validation.config import WILDCARD, data_type
 from components.repository.validation.modelfiles import check_named_file
-from components.repository.validation.problems import Key
+from components.repository.validation.source import Key
 
 if TYPE_CHECKING:
     from components.repository.validation.files import Repository

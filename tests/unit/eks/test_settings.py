@@ -461,8 +461,9 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
 def test_bad_input_is_told(changes: tuple[tuple[tuple[str | int, ...], object], ...], says: str) -> None:
     with pytest.raises(FleetError) as caught:
         parse(changed(*changes))
-    assert [problem for problem in caught.value.problems if says in problem], caught.value.problems
-    for problem in caught.value.problems:
+    problems = list(map(str, caught.value.problems))
+    assert [problem for problem in problems if says in problem], problems
+    for problem in problems:
         assert problem.startswith("triton-fleet:"), problem
 
 

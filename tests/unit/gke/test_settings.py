@@ -385,8 +385,9 @@ BAD: list[tuple[str, Changes, str]] = [
 def test_bad_input_is_told(changes: Changes, says: str) -> None:
     with pytest.raises(FleetError) as caught:
         parse(changed(*changes))
-    assert [problem for problem in caught.value.problems if says in problem], caught.value.problems
-    for problem in caught.value.problems:
+    problems = list(map(str, caught.value.problems))
+    assert [problem for problem in problems if says in problem], problems
+    for problem in problems:
         assert problem.startswith("triton-fleet:"), problem
 
 

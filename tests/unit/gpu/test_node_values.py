@@ -163,7 +163,7 @@ def test_every_floor_of_an_unknown_pool_is_named() -> None:
     settings = [WarmFloorSettings(pool="l4", pods=1), WarmFloorSettings(pool="a", pods=1), WarmFloorSettings(pool="b", pods=1)]
     with pytest.raises(FleetError) as caught:
         floors(settings, [WHOLE], [])
-    assert [problem.split(" is no")[0] for problem in caught.value.problems] == [
+    assert [str(problem).split(" is no")[0] for problem in caught.value.problems] == [
         "triton-fleet:warmFloor[1].pool (a)",
         "triton-fleet:warmFloor[2].pool (b)",
     ]

@@ -60,7 +60,7 @@ def test_all_missing_charts_are_named_at_once(tmp_path: Path) -> None:
     charts = ChartSettings(source="folder", location=str(tmp_path))
     with pytest.raises(FleetError) as caught:
         check_charts(charts, [versions.KUBE_PROMETHEUS_STACK, versions.DCGM_EXPORTER, versions.PROMETHEUS_ADAPTER])
-    assert [problem.split("; ")[0].split("neither ")[1].split("/")[0] for problem in caught.value.problems] == [
+    assert [str(problem).split("; ")[0].split("neither ")[1].split("/")[0] for problem in caught.value.problems] == [
         "kube-prometheus-stack",
         "prometheus-adapter",
     ]

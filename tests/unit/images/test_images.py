@@ -67,7 +67,7 @@ def test_all_that_is_missing_is_told_at_once(context: Path, tmp_path: Path) -> N
     images = [build(context="nowhere"), build(context="file"), build(dockerfile="Containerfile"), build()]
     with pytest.raises(FleetError) as caught:
         plan_images(images, tmp_path)
-    assert [problem.split(":")[1] for problem in caught.value.problems] == [
+    assert [str(problem).split(":")[1] for problem in caught.value.problems] == [
         "images[0].context (nowhere) is not there",
         "images[1].context (file) is a file",
         "images[2].dockerfile (Containerfile) is not in image",

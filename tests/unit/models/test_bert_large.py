@@ -13,7 +13,7 @@ from components.repository.validation import Deployment, validate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from components.repository.validation import Problem
+    from components.base.errors import Problem
 
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
 

@@ -109,4 +109,4 @@ def test_settings_that_do_not_go_together(repository: dict[str, Any], says: str)
     raw = {"repository": {"bucket": "models-of-mine", **repository}, "serving": [{"image": "x", "resources": {"gpus": 0}}]}
     with pytest.raises(FleetError) as caught:
         parse(raw)
-    assert any(problem.startswith(f"triton-fleet:{says}") for problem in caught.value.problems)
+    assert any(str(problem).startswith(f"triton-fleet:{says}") for problem in caught.value.problems)

@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def problems(folder: Path, *models: str) -> tuple[str, ...]:
     with pytest.raises(FleetError) as caught:
         scan(folder, models or None)
-    return caught.value.problems
+    return tuple(map(str, caught.value.problems))
 
 
 def test_the_projects_own_models_are_good() -> None:
@@ -285,7 +285,7 @@ def test_no_folder_makes_it_crash_or_leave_the_folder(steps: list[tuple[list[str
         try:
             plan = scan(root)
         except FleetError as error:
-            for problem in error.problems:
+            for problem in map(str, error.problems):
                 problem.encode()  # it can be printed
                 assert "triton-fleet:repository" in problem
             return

@@ -50,7 +50,7 @@ def changed(*path: str | int, to: object) -> dict[str, Any]:
 def problems(raw: dict[str, Any]) -> tuple[str, ...]:
     with pytest.raises(FleetError) as caught:
         parse(raw)
-    return caught.value.problems
+    return tuple(map(str, caught.value.problems))
 
 
 def test_the_dev_stack_is_good() -> None:

@@ -48,7 +48,7 @@ def scaled(metrics: list[dict[str, Any]], **fields: Any) -> list[dict[str, Any]]
 def problems(raw: dict[str, Any]) -> tuple[str, ...]:
     with pytest.raises(FleetError) as caught:
         parse(raw)
-    return caught.value.problems
+    return tuple(map(str, caught.value.problems))
 
 
 def test_both_adapters_each_with_an_api_of_its_own() -> None:

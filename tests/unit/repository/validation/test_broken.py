@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from components.repository.validation import Deployment, Problem, validate
+from components.repository.validation import Deployment, validate
 from tests.unit.repository.validation.cases import CASES, FINE, Case
+
+if TYPE_CHECKING:
+    from components.base.errors import Problem
 
 MESSAGES: Final = Path(__file__).with_name("messages.txt")
 """``## <case>``, then one message a line."""
@@ -18,6 +22,10 @@ def problems(case: Case, folder: Path) -> list[Problem]:
     case.write(folder)
     deployment = Deployment(key="triton-fleet:serving[0]", image=case.image, gpus=case.gpus, arguments=case.arguments)
     return validate(folder, None, [deployment])
+
+
+def model_of(problem: Problem) -> str:
+    return problem.file.split("/")[0]
 
 
 def expected() -> dict[str, list[str]]:
@@ -36,9 +44,8 @@ def test_message(case: Case, tmp_path: Path) -> None:
     assert [str(problem) for problem in found] == expected()[case.name]
     for problem in found:
         assert problem.file.startswith(case.name)
-        assert problem.consequence
-        assert problem.remedy[-1] in ".?"
-        assert problem.file != f"{case.name}/config.pbtxt" or problem.line or "missing" in problem.what or "is a folder" in problem.what
+        assert re.search(r": .+\. .+[.?]$", problem.text)
+        assert problem.file != f"{case.name}/config.pbtxt" or problem.line or "missing" in problem.text or "is a folder" in problem.text
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -61,7 +68,7 @@ def test_every_message_has_its_case() -> None:
 def test_all_at_once(tmp_path: Path) -> None:
     for case in CASES:
         case.write(tmp_path)
-    models = {problem.model for problem in validate(tmp_path, None, [Deployment(key="x", image=CASES[0].image, gpus=0)])}
+    models = {model_of(problem) for problem in validate(tmp_path, None, [Deployment(key="x", image=CASES[0].image, gpus=0)])}
     assert {case.name for case in CASES if not case.arguments and "gpu_beyond" not in case.name} <= models
 
 
@@ -77,7 +84,7 @@ def test_a_step_whose_model_is_not_uploaded(tmp_path: Path) -> None:
     case.write(tmp_path)
     (problem,) = validate(tmp_path, ["fine_ensemble", "fine_ensemble_a"])
     assert "is fine_ensemble_b, which is not among the models that are uploaded" in str(problem)
-    assert "repository.models" in problem.remedy
+    assert "repository.models" in problem.text
 
 
 def test_a_deployment_is_asked_about_its_own_models_and_those_of_its_ensembles(tmp_path: Path) -> None:
@@ -86,7 +93,7 @@ def test_a_deployment_is_asked_about_its_own_models_and_those_of_its_ensembles(t
             case.write(tmp_path)
     empty = {"backends": frozenset[str](), "image": "mine", "gpus": 0}
     found = validate(tmp_path, None, [Deployment(key="here", models=["fine_ensemble"], **empty)])  # type: ignore[arg-type]
-    assert [problem.model for problem in found] == ["fine_ensemble_a", "fine_ensemble_b"]
+    assert [model_of(problem) for problem in found] == ["fine_ensemble_a", "fine_ensemble_b"]
 
 
 def test_the_projects_own_models_are_good(project: Path) -> None:
