@@ -217,7 +217,8 @@ def load(session: Session, reporter: TerminalReporter, plan: Plan) -> int:
         raise CommandError(message) from error
     with exclusive(session):
         base, cluster = _target(session, reporter, plan)
-        scale = cluster.wait_for_scale(lambda one: one.ready >= one.minimum, _READY_BUDGET_S)
+        # At rest: with replicas of an earlier load still there, the run would start from more than it returns to.
+        scale = cluster.wait_for_scale(lambda one: one.current == one.desired == one.ready >= one.minimum, _READY_BUDGET_S)
         if scale is None:
             message = (
                 f"No HorizontalPodAutoscaler scales deployment {DEPLOYMENT} in namespace {NAMESPACE}: there would be nothing to watch. "
