@@ -1,1 +1,1 @@
-"""A cluster that exists already."""
+"""A cluster that already exists."""

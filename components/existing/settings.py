@@ -1,4 +1,4 @@
-"""Settings of a cluster that exists already."""
+"""Settings of a cluster that already exists."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from components.base.model import Model
 
 
 class ExistingClusterSettings(Model):
-    """A cluster that is there already: found through a kubeconfig, never created, changed or deleted."""
+    """A cluster that already exists: found through a kubeconfig, never created, changed or deleted."""
 
     provider: Literal["existing"] = "existing"
-    """Kind of cluster; ``existing`` is one that is there already."""
+    """Kind of cluster: ``existing`` uses one that already exists."""
     kubeconfig: str | None = None
     """Path of a kubeconfig file; None means what kubectl would use (KUBECONFIG, else ~/.kube/config)."""
     context: str | None = None
-    """Context inside that file; None means its current-context."""
+    """Context in that file; None means its current-context."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.existing.cluster import ExistingCluster, ExistingClusterArgs, find
-
 if TYPE_CHECKING:
     import pulumi
 
@@ -27,7 +25,11 @@ def find_cluster(settings: ClusterSettings) -> Access | None:
     Raises:
         FleetError: When it is not found or does not answer.
     """
-    return find(settings) if settings.provider == "existing" else None
+    if settings.provider != "existing":
+        return None
+    from components.existing.kubeconfig import find  # noqa: PLC0415  # as above
+
+    return find(settings.kubeconfig, settings.context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
         return MadeCluster(handle=gke.handle, registry=gke.registry)
     if access is None:
         raise TypeError  # a cluster that is there was found before anything was declared
+    from components.existing.cluster import ExistingCluster, ExistingClusterArgs  # noqa: PLC0415  # as above
+
     return MadeCluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
 
 

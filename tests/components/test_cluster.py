@@ -1,8 +1,7 @@
-"""The existing cluster under the SDK's mocks: one provider, with nothing of this machine or this person in it."""
+"""The existing cluster under the SDK's mocks: one provider, and nothing of this machine or its user in it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +15,7 @@ from components.existing.settings import ExistingClusterSettings
 if TYPE_CHECKING:
     from tests.components.conftest import Recorder
 
-ACCESS = Access(context="kind-x", server="https://127.0.0.1:1", cluster={}, user={"token": "hush"}, folder=Path("/home/me/.kube"))
+ACCESS = Access(context="kind-x", server="https://127.0.0.1:1", files="/home/me/.kube/config", checkable=True)
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,13 @@ asyncio.run(main(sys.argv[1]))
 print(json.dumps(sorted(sys.modules)))
 """
 OWN: Final = {
-    "dev": {"boto3", "botocore"},  # it looks for the keys that Triton is to get
+    "dev": {"boto3", "botocore", "kubernetes"},  # the keys that Triton gets, and whether the cluster answers
     "eks": {"pulumi_aws", "pulumi_eks"},
     "gke": {"pulumi_gcp"},
 }
 """What one stack alone uses."""
-SDKS: Final = {"boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_docker_build", "pulumi_eks", "pulumi_gcp"}
-TOOLS: Final = {"PIL", "jinja2", "kubernetes", "moto", "numpy", "pytest", "tritonclient", "local", "tests"}
+SDKS: Final = {"boto3", "botocore", "google.cloud", "kubernetes", "pulumi_aws", "pulumi_docker_build", "pulumi_eks", "pulumi_gcp"}
+TOOLS: Final = {"PIL", "jinja2", "moto", "numpy", "pytest", "tritonclient", "local", "tests"}
 """What tests and the embedded platform have, and no program."""
 
 

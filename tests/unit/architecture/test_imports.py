@@ -27,9 +27,9 @@ FLOORS = {
     "stack": {"base", "helm", "gpu", "existing", "eks", "gke", "monitoring", "gateway", "serving", "repository", "images"},
 }
 """Room -> rooms that it may import. Rooms beside each other meet in stack/ and fleet.py alone, and hand each other handles."""
-SDK_ROOMS = {"pulumi_aws": {"eks"}, "pulumi_eks": {"eks"}, "pulumi_gcp": {"gke"}}
+SDK_ROOMS = {"pulumi_aws": {"eks"}, "pulumi_eks": {"eks"}, "pulumi_gcp": {"gke"}, "kubernetes": {"existing"}}
 """A cloud's SDK -> the rooms that may import it."""
-HEAVY = ("boto3", "botocore", "google.cloud", "pulumi_aws", "pulumi_gcp", "pulumi_eks", "pulumi_docker_build")
+HEAVY = ("boto3", "botocore", "google.cloud", "kubernetes", "pulumi_aws", "pulumi_gcp", "pulumi_eks", "pulumi_docker_build")
 """Loaded only by the stack that uses them."""
 
 

@@ -1,4 +1,4 @@
-"""Finding the cluster as kubectl does, and what is said about one that is not there."""
+"""Finding the cluster as kubectl does, and the message about a cluster that is missing or does not answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import http.server
 import ssl
 import subprocess
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,15 +65,17 @@ def test_the_home_folders_file_is_last(write: Callable[..., Path], tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "context", "says"),
     [
-        (None, None, "is no file: there is no cluster to build on, nothing was created"),
+        (None, None, "is not a file: there is no cluster to build on, nothing was created"),
         ("a: [", None, "can't be read"),
-        ("just text", None, "is no kubeconfig"),
+        ("just text", None, "is not a kubeconfig"),
         (config(), "elsewhere", "triton-fleet:cluster.context (elsewhere) is not in"),
         ({**config(), "current-context": ""}, None, "has no current-context"),
         (config(""), None, "names no server"),
     ],
 )
-def test_what_cannot_be_found_is_told(write: Callable[..., Path], tmp_path: Path, content: object, context: str | None, says: str) -> None:
+def test_what_cannot_be_found_is_reported(
+    write: Callable[..., Path], tmp_path: Path, content: object, context: str | None, says: str
+) -> None:
     path = tmp_path / "config" if content is None else write(content)
     with pytest.raises(FleetError) as caught:
         kubeconfig.read(str(path), context, {})
@@ -100,7 +103,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for 127.0.0.1 that serves as authority, server and client alike."""
     folder = tmp_path_factory.mktemp("pki")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-    command += "-subj /CN=admin -addext subjectAltName=IP:127.0.0.1"
+    command += "-subj /CN=admin -addext subjectAltName=IP:127.0.0.1,DNS:api.fleet"
     subprocess.run([*command.split(), "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, capture_output=True)
     return folder
 
@@ -132,7 +135,7 @@ def test_asks_with_inline_certificates(write: Callable[..., Path], pki: Path, se
     path = write(config(url, user=user, cluster={"certificate-authority-data": data(pki / "cert.pem")}))
     kubeconfig.check_answers(kubeconfig.read(str(path), None, {}))
     ((asked, _, peer),) = handler.seen
-    assert asked == "/version"
+    assert asked == "/version/"
     assert peer["subject"] == ((("commonName", "admin"),),)
 
 
@@ -157,24 +160,36 @@ def test_a_cluster_that_does_not_answer(write: Callable[..., Path]) -> None:
     )
 
 
-def test_a_certificate_of_somebody_else(write: Callable[..., Path], server: tuple[str, type[_Handler]]) -> None:
+def test_a_certificate_of_another_authority(write: Callable[..., Path], server: tuple[str, type[_Handler]]) -> None:
     access = kubeconfig.read(str(write(config(server[0]))), None, {})
     with pytest.raises(FleetError, match=r"does not answer .*certificate verify failed"):
         kubeconfig.check_answers(access)
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_insecure_means_insecure(write: Callable[..., Path], server: tuple[str, type[_Handler]]) -> None:
     path = write(config(server[0], cluster={"insecure-skip-tls-verify": True}))
     kubeconfig.check_answers(kubeconfig.read(str(path), None, {}))
 
 
+@pytest.mark.parametrize(("name", "fails"), [("api.fleet", False), ("other.fleet", True)])
+def test_the_certificate_must_carry_the_tls_server_name(
+    write: Callable[..., Path], pki: Path, server: tuple[str, type[_Handler]], name: str, fails: bool
+) -> None:
+    cluster = {"certificate-authority-data": data(pki / "cert.pem"), "tls-server-name": name}
+    access = kubeconfig.read(str(write(config(server[0], cluster=cluster))), None, {})
+    with pytest.raises(FleetError, match="Hostname mismatch") if fails else nullcontext():
+        kubeconfig.check_answers(access)
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 @pytest.mark.parametrize(("status", "says"), [(401, "refuses these credentials"), (500, "it is not ready"), (403, None)])
 def test_what_it_answers(write: Callable[..., Path], server: tuple[str, type[_Handler]], status: int, says: str | None) -> None:
     url, handler = server
     handler.status = status
     access = kubeconfig.read(str(write(config(url, cluster={"insecure-skip-tls-verify": True}))), None, {})
     if says is None:
-        kubeconfig.check_answers(access)  # 403: it knows us, and has nothing to say about its version
+        kubeconfig.check_answers(access)  # 403: it answers, and only withholds its version
         return
     with pytest.raises(FleetError, match=says):
         kubeconfig.check_answers(access)
@@ -191,5 +206,5 @@ def test_a_proxy_of_the_contexts_own_is_left_to_the_provider(write: Callable[...
 
 def test_broken_inline_data(write: Callable[..., Path]) -> None:
     path = write(config(user={"client-certificate-data": "abc", "client-key-data": ""}))
-    with pytest.raises(FleetError, match="client-certificate-data is not base64"):
+    with pytest.raises(FleetError, match="client-certificate-data or client-key-data is not base64"):
         kubeconfig.check_answers(kubeconfig.read(str(path), None, {}))
