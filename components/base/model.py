@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
+
+from components.base.errors import raise_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from components.base.errors import Problem
 
 _DURATION: Final = re.compile(r"^(?P<number>\d+(?:\.\d+)?)(?P<unit>us|ms|s|m|h|d)$")
 _QUANTITY: Final = re.compile(r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?\Z")
@@ -81,6 +88,18 @@ DnsLabel = Annotated[str, AfterValidator(_check_dns_label)]
 """An RFC 1123 label that starts with a letter: the form that Service names and Helm releases accept alike."""
 
 
+def matching(pattern: str, text: str) -> AfterValidator:
+    """Return a validator of strings that must match all of ``pattern``; ``text`` is the error, ``is not …: <consequence>. <remedy>``."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if compiled.fullmatch(value) is None:
+            raise ValueError(text)
+        return value
+
+    return AfterValidator(check)
+
+
 class Model(BaseModel):
     """Base of every settings model: immutable, unknown keys refused, camelCase keys in the stack file."""
 
@@ -94,3 +113,12 @@ class Model(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
+
+    def _problems(self) -> Iterable[Problem]:
+        """Return what is wrong with values that are valid one by one. All of it is reported at once."""
+        return ()
+
+    @model_validator(mode="after")
+    def _check_problems(self) -> Self:
+        raise_problems(self._problems())
+        return self
