@@ -245,7 +245,7 @@ def test_another_shape_of_a_running_instance_is_refused(control_plane: Platform,
 def test_a_namesake_with_another_folder_is_refused_and_does_no_harm(control_plane: Platform, tools: Toolchain, tmp_path: Path) -> None:
     before = pids(control_plane)
     other = with_own_ports(PlatformConfig(instance=own_name("api"), control_plane_only=True, root=tmp_path / "other"))
-    with pytest.raises(PlatformError, match=r"not this instance's(.|\n)*TRITON_FLEET_INSTANCE"):
+    with pytest.raises(PlatformError, match=r"processes of another instance(.|\n)*TRITON_FLEET_INSTANCE"):
         Platform(other, tools).start()
     assert pids(control_plane) == before
     assert control_plane.status().running

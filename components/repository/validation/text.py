@@ -65,7 +65,7 @@ def schema() -> Any:
             spec.loader.exec_module(module)
             return module
     raise FleetError(
-        "tritonclient has no model_config_pb2 here: no config.pbtxt could be checked. Install what requirements.lock names (make setup)."
+        "tritonclient has no model_config_pb2 here: no config.pbtxt could be checked. Install what requirements.lock names (make venv)."
     )
 
 

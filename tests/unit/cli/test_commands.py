@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.stack.settings import Settings
-from local.cli import bootstrap, outcomes, own_cluster, suite, verify
+from local.cli import outcomes, own_cluster, suite, verify
 from local.cli.errors import CommandError
 from local.cli.session import Session, loopback_without_proxy
 from local.cli.up import exclusive, exports
@@ -176,60 +176,3 @@ def test_tests_compile_once_where_the_user_wants_no_bytecode_beside_sources(tmp_
     assert "PYTHONDONTWRITEBYTECODE" not in environment
     assert Path(environment["PYTHONPYCACHEPREFIX"]).is_relative_to(sys.prefix)
     assert "PYTHONPYCACHEPREFIX" not in suite.test_environment({}, tmp_path)
-
-
-# ------------------------------------------------------------------ the bootstrap
-def test_stamps_follow_the_lock_files_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
-    (tmp_path / ".venv").mkdir()
-    lock, development = tmp_path / "requirements.lock", tmp_path / "requirements-dev.lock"
-    lock.write_text("a==1\n")
-    development.write_text("a==1\nb==1\n")
-    assert not bootstrap.is_done(lock)
-    bootstrap.stamp(development).touch()
-    assert bootstrap.is_done(development)
-    assert bootstrap.is_done(lock)  # the development lock holds it all
-    lock.write_text("a==2\n")
-    development.write_text("a==2\nb==1\n")
-    assert not bootstrap.is_done(lock)
-    bootstrap.stamp(lock).touch()
-    assert bootstrap.is_done(lock)
-    assert not bootstrap.is_done(development)
-
-
-LOCK = """ujson==5 \\
-    --hash=sha256:aa
-uv==0.13.9 \\
-    --hash=sha256:bb \\
-    --hash=sha256:cc
-uvloop==1 \\
-    --hash=sha256:dd
-"""
-
-
-def test_uv_is_taken_from_the_lock_with_its_hashes(tmp_path: Path) -> None:
-    lock = tmp_path / "requirements-dev.lock"
-    assert bootstrap.uv_lines(lock) is None
-    lock.write_text(LOCK)
-    assert bootstrap.uv_lines(lock) == "uv==0.13.9 \\\n    --hash=sha256:bb \\\n    --hash=sha256:cc\n"
-    assert bootstrap.uv_lines(ROOT / "requirements-dev.lock")
-
-
-def test_pips_settings_are_uvs_too() -> None:
-    listed = """global.index-url='https://one.example/simple'
-:env:.index-url='https://two.example/simple'
-global.extra-index-url='https://a.example/simple\\nhttps://b.example/simple'
-install.trusted-host='a.example'
-global.no-index='false'
-:env:.cert='/etc/ca.crt'
-what is this
-"""
-    settings = bootstrap.pip_settings(listed)
-    assert settings["cert"] == "/etc/ca.crt"
-    assert bootstrap.uv_arguments(settings) == [
-        "--default-index", "https://two.example/simple",
-        "--index", "https://a.example/simple", "--index", "https://b.example/simple",
-        "--allow-insecure-host", "a.example",
-    ]  # fmt: skip
-    assert bootstrap.uv_arguments({}) == []
-    assert bootstrap.uv_arguments({"no-index": "true"}) == ["--no-index"]

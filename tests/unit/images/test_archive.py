@@ -14,6 +14,7 @@ import pytest
 
 from local.images import elf
 from local.images.oci import ImageConfig, write_image
+from local.images.packages import compile_python
 from local.images.tree import Tree
 
 if TYPE_CHECKING:
@@ -152,7 +153,6 @@ def test_same_inputs_give_the_same_bytes_and_others_another_digest() -> None:
     assert image(small_tree())[1] != image(small_tree(), config=ImageConfig(user="1"))[1]
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="bytecode is added for the image's own Python only")
 def test_bytecode_does_not_depend_on_the_process_that_compiles(project: Path) -> None:
     script = """
 import hashlib, io, random, sys
@@ -162,8 +162,8 @@ from local.images.tree import Tree
 held = [sys.intern(f"name_{n}") for n in range(random.randrange(1000))]
 tree = Tree()
 for source in sorted(Path("local/images").glob("*.py")) + [Path("local/progress.py")]:
-    tree.file(f"usr/lib/python3.11/{source.name}", source.read_bytes())
-compile_python(tree, "3.11", ("usr/lib/python3.11/",))
+    tree.file(f"usr/lib/python/{source.name}", source.read_bytes())
+compile_python(tree, "{}.{}".format(*sys.version_info), ("usr/lib/python/",))
 stream = io.BytesIO()
 tree.write(stream)
 print(len(list(tree.items())), hashlib.sha256(stream.getvalue()).hexdigest())
@@ -176,6 +176,16 @@ print(len(list(tree.items())), hashlib.sha256(stream.getvalue()).hexdigest())
     }
     assert len(outputs) == 1
     assert int(outputs.pop().split()[0]) > 15  # sources and bytecode
+
+
+def test_the_image_s_own_python_compiles_where_another_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "python3.99").symlink_to(sys.executable)
+    for path, compiled in ((str(tmp_path), True), ("", False)):
+        monkeypatch.setenv("PATH", path)
+        tree = Tree()
+        tree.file("usr/lib/a.py", b"x = 1\n")
+        compile_python(tree, "3.99", ("usr/",))
+        assert (f"usr/lib/__pycache__/a.{sys.implementation.cache_tag}.pyc" in tree) == compiled
 
 
 # ------------------------------------------------------------------------------------------------ ELF

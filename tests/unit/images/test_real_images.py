@@ -84,8 +84,8 @@ def test_promtool_is_beside_prometheus(unpacked: Callable[[str], box.Box], tmp_p
 
 def test_numpy_is_imported_from_bytecode(unpacked: Callable[[str], box.Box], tmp_path: Path) -> None:
     script = "import numpy, pathlib; print(pathlib.Path(numpy.__cached__).is_file(), numpy.__version__)"
-    if sys.version_info[:2] != (3, 11):
-        pytest.skip("made by another Python than the image's: without bytecode")
+    if sys.version_info[:2] != (3, 11) and shutil.which("python3.11") is None:
+        pytest.skip("the image's Python is not on this machine: without bytecode")
     assert said(unpacked("tritonserver:2.51.0-cpu"), ["python3", "-c", script], tmp_path) == (0, "True 1.26.4\n")
 
 
