@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from components.base.errors import FleetError
 from components.repository.layout import Held, tree_name
-from components.repository.objectstore import Stat
-from components.repository.parallel import in_parallel
 from components.repository.shelf import Shelf
+from components.repository.store.objects import Stat, in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -12,8 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from components.repository.objectstore import Transfer
 from components.repository.publish import Progress, Watch
+from components.repository.store.objects import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from components.base.errors import FleetError
 from components.repository.layout import Held, Manifest, Mark, Tree, tree_name
-from components.repository.objectstore import Source, Stat, Transfer
-from components.repository.parallel import few, in_parallel
 from components.repository.shelf import Shelf
+from components.repository.store.objects import Source, Stat, Transfer, few, in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,6 +161,9 @@ class Publisher(Shelf):
         sending = [item for item in work if item.origin is None]
         watch.begins(Progress(files=len(sending), bytes=sum(item.file.size for item in sending), copied=len(work) - len(sending)))
         in_parallel(lambda item: self._send_file(item, watch), work)
+        for tree in trees:
+            if tree.name in described:
+                self.store.abandon(self.tree_root(tree.name))  # what a killed run has left
         in_parallel(self._end_tree, trees)
 
     def _begin_tree(self, tree: _Unfinished) -> None:

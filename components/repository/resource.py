@@ -25,14 +25,13 @@ from components.base.naming import type_token
 from components.repository.keyfile import key_output, read_key_file
 from components.repository.layout import tree_name
 from components.repository.needs import needs
-from components.repository.objectstore import SHORT_PAUSES_S, patiently
-from components.repository.parallel import in_parallel
 from components.repository.release import Releases
-from components.repository.s3client import environment_endpoint
 from components.repository.scan import parse_sums
 from components.repository.scan import plan as plan_of
 from components.repository.settings import is_loopback
-from components.repository.stores import open_store
+from components.repository.store.objects import SHORT_PAUSES_S, in_parallel, patiently
+from components.repository.store.s3_errors import environment_endpoint
+from components.repository.store.select import open_store
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:

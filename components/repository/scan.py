@@ -17,8 +17,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+import google_crc32c
+
 from components.base.errors import FleetError
-from components.repository.checksum import BLOCK, crc32c, extend, text
+from components.repository.store.objects import crc32c, crc32c_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,6 +76,9 @@ _RELEASE_PATH_BYTES: Final = _KEY_BYTES - 256
 
 _LARGE: Final = 1 << 20
 """Bytes of a file from which on hashing it is worth a thread of its own: hashlib lets other threads run meanwhile."""
+
+_BLOCK: Final = 1 << 18
+"""Bytes read and hashed at a time: they stay in the processor's cache meanwhile."""
 
 _NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _by_name: Final = operator.attrgetter("name")
@@ -382,22 +387,21 @@ class _Refusal(NamedTuple):
 
 
 def _read(path: str) -> _Content | _Refusal:
-    sha256 = hashlib.sha256()
-    crc = size = 0
+    sha256, checksum, size = hashlib.sha256(), 0, 0
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe that has taken the file's place would block
         try:
-            while chunk := os.read(descriptor, BLOCK):
+            while chunk := os.read(descriptor, _BLOCK):
                 if not size and chunk.startswith(_LFS_POINTER):
                     return _Refusal("is a Git LFS pointer, not the model", "Run `git lfs pull`.")
                 sha256.update(chunk)
-                crc = extend(crc, chunk)
+                checksum = google_crc32c.extend(checksum, chunk)
                 size += len(chunk)
         finally:
             os.close(descriptor)
     except OSError as error:
         return _Refusal(f"can't be read ({error.strerror})", "Make it readable.")
-    return _Content(size, Digests(sha256.hexdigest(), text(crc)))
+    return _Content(size, Digests(sha256.hexdigest(), crc32c_text(checksum)))
 
 
 _ENSEMBLE: Final = re.compile(r'^\s*(platform\s*:\s*"ensemble"|ensemble_scheduling\b)', re.MULTILINE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.repository.layout import DIGEST, Layout, Manifest, Mark, Tree, tree_name
-from components.repository.parallel import in_parallel
+from components.repository.store.objects import in_parallel
 
 if TYPE_CHECKING:
-    from components.repository.objectstore import ObjectStore
+    from components.repository.store.objects import ObjectStore
 
 
 class Shelf(Layout):

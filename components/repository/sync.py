@@ -27,22 +27,21 @@ from pulumi.dynamic import (
 )
 
 from components.base.errors import FleetError
-from components.repository import objectstore
 from components.repository.announce import announce
 from components.repository.layout import tree_name
-from components.repository.objectstore import patiently
-from components.repository.parallel import few, in_parallel
 from components.repository.progress import Meter, heed_cancel, speaker
 from components.repository.release import Releases
 from components.repository.scan import scan
 from components.repository.scancache import open_cache
-from components.repository.stores import open_store
+from components.repository.store import objects
+from components.repository.store.objects import few, in_parallel, patiently
+from components.repository.store.select import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from components.repository.layout import Tree
-    from components.repository.stores import Store
+    from components.repository.store.select import Store
 
 PLACE: Final = ("store", "bucket", "region", "endpoint", "project", "location")
 """Properties that say where the bucket is."""
@@ -72,7 +71,7 @@ class ReleaseProvider(ResourceProvider):
         store = open_store(news)
         problem = None
         try:
-            problem = None if patiently(store.exists, objectstore.SHORT_PAUSES_S) else store.no_such_bucket()
+            problem = None if patiently(store.exists, objects.SHORT_PAUSES_S) else store.no_such_bucket()
         except FleetError as error:
             problem = str(error)
         return CheckResult(news, [] if problem is None else [CheckFailure("bucket", problem)])

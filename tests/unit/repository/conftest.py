@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 
-from components.repository import s3client
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from mypy_boto3_s3.client import S3Client
 
 
 @pytest.fixture(scope="session")
-def connected() -> Iterator[Callable[[s3client.Location], S3Client]]:
-    """`connect`, once for each place: botocore reads two megabytes of JSON for every client, which says nothing about the transfer.
+def connected() -> Callable[[str], S3Client]:
+    """Client of the S3 server at an endpoint, made once: botocore reads two megabytes of JSON for each."""
 
-    Credentials are those of the environment at the first call: for tests that all have the same.
-    """
-    made: dict[s3client.Location, S3Client] = {}
+    @functools.cache
+    def connect(endpoint: str) -> S3Client:
+        session = boto3.session.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1")
+        return session.client("s3", endpoint_url=endpoint)
 
-    def connect(location: s3client.Location) -> S3Client:
-        if location not in made:
-            made[location] = s3client.connect(location)
-        return made[location]
-
-    yield connect
-    for client in made.values():
-        client.close()
+    return connect

@@ -6,12 +6,12 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING
 
-from components.repository.objectstore import SourceChangedError, Stat
+from components.repository.store.objects import SourceChangedError, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from components.repository.objectstore import Source, Transfer
+    from components.repository.store.objects import Source, Transfer
 
 
 class KilledError(BaseException):

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.base.errors import FleetError
-from components.repository.checksum import crc32c
 from components.repository.scan import PLACEHOLDER, parse_sums, scan
+from components.repository.store.objects import crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.base.errors import FleetError
-from components.repository import gcs, s3send
-from components.repository import store as s3store
-from components.repository.checksum import crc32c
-from components.repository.objectstore import (
+from components.repository.store import gcs
+from components.repository.store.gcs_errors import Failures
+from components.repository.store.objects import (
     PART_BYTES,
     CancelledError,
     ManagedBucket,
@@ -27,17 +26,15 @@ from components.repository.objectstore import (
     SourceChangedError,
     StoreUnreachableError,
     Transfer,
+    crc32c,
 )
-from components.repository.stores import open_store
+from components.repository.store.select import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mypy_boto3_s3.client import S3Client
-
-    from components.repository.s3client import Location
-    from components.repository.stores import Store
+    from components.repository.store.select import Store
 
 KINDS = ("s3", "gcs")
 
@@ -48,9 +45,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def opened(
-    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, connected: Callable[[Location], S3Client]
-) -> Callable[..., Store]:
+def opened(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Store]:
     """Makes a store of the kind under test."""
     s3 = "moto" if "moto" in request.fixturenames else "s3_server"
     endpoint: str = request.getfixturevalue(s3 if kind == "s3" else "gcs_server")
@@ -58,7 +53,6 @@ def opened(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setattr(s3store, "connect", connected)
 
     def make(bucket: str, **props: Any) -> Store:
         return open_store({"store": kind, "bucket": bucket, "region": "us-east-1", "endpoint": endpoint, **props})
@@ -146,7 +140,7 @@ def test_files_of_every_size_arrive_and_are_recognised(store: Store, tmp_path: P
     written = store.put_file("file", file, Transfer(sent=sent.append))
     assert sum(sent) == size
     assert store.get_bytes("file") == file.path.read_bytes()
-    (listed,) = store.list("file")
+    (listed,) = store.list("")
     assert (listed.size, listed.etag) == (written.size, written.etag)
     assert store.holds(listed, file)
     if size:
@@ -212,13 +206,10 @@ def test_cancelled_before_it_begins(store: Store, tmp_path: Path, make: Callable
     assert store.head("file") is None
 
 
-def test_cancelled_on_the_way_and_done_again(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Two parts under way and two that wait are enough: with S3's sixteen at once the file would have 160 MB.
-    monkeypatch.setattr(s3send, "PARALLEL", 2)
-    monkeypatch.setattr(s3store, "WHOLE_BYTES", PART_BYTES)
+def test_cancelled_on_the_way_and_done_again(store: Store, tmp_path: Path) -> None:
     file = source(tmp_path / "file", bytes(4 * PART_BYTES))
     transfer = Transfer()
-    transfer.sent = lambda _: transfer.cancelled.set()
+    transfer.sent = lambda count: transfer.cancelled.set() if count else None
     with pytest.raises(CancelledError):
         store.put_file("file", file, transfer)
     sent: list[int] = []
@@ -263,12 +254,10 @@ def test_a_bucket_of_the_stacks_own(opened: Callable[..., Store]) -> None:
     assert not made.exists()
     made.ensure({"versioning": True})
     assert made.exists()
-    assert made.is_empty()
     assert list(made.drift({"versioning": True})) == []
     made.ensure({"versioning": True})
     made.put_bytes("a", b"1")
     made.put_bytes("a", b"2")
-    assert not made.is_empty()
     with pytest.raises(FleetError, match=r"holds objects that this stack did not upload, such as a: it was kept"):
         made.remove()
     made.delete_many(["a"])
@@ -324,7 +313,7 @@ def test_no_google_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         (403, "x does not have storage.objects.create access", r"repository\.bucket \(fleet\) can't be used .*roles/storage.objectAdmin"),
         (403, "Permission denied on Cloud KMS key", r"repository\.kmsKey can't be used .*cryptoKeyEncrypterDecrypter"),
         (401, "Invalid Credentials", r"does not know the credentials .*application-default login"),
-        (412, "conditionNotMet", r"refused a request on bucket fleet .*what had arrived is kept"),
+        (412, "conditionNotMet", r"refused a request on bucket fleet .*what was uploaded is kept"),
         (503, "Backend Error", r"does not answer"),
         (429, "slow down", r"does not answer"),
     ],
@@ -332,8 +321,8 @@ def test_no_google_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_googles_refusals_in_words(status: int, text: str, said: str) -> None:
     from google.api_core.exceptions import from_http_status  # noqa: PLC0415
 
-    made = gcs.GcsStore(bucket="fleet", endpoint="http://127.0.0.1:9")
-    with pytest.raises(FleetError, match=said) as caught, made._explained():
+    failures = Failures(bucket="fleet", endpoint="http://127.0.0.1:9")
+    with pytest.raises(FleetError, match=said) as caught, failures.explained():
         raise from_http_status(status, text)  # type: ignore[no-untyped-call]
     assert isinstance(caught.value, StoreUnreachableError) == (status in {429, 503})
 
@@ -343,7 +332,7 @@ def test_what_arrives_otherwise_is_deleted_and_told(gcs_server: str, monkeypatch
     made.ensure({})
     with monkeypatch.context() as patch:
         patch.setattr(gcs, "crc32c", lambda _: "AAAAAA==")
-        with pytest.raises(StoreUnreachableError, match="something between here and the store changes data"):
+        with pytest.raises(StoreUnreachableError, match="something between this machine and the store changes data"):
             made.put_bytes("k", b"x")
     assert made.head("k") is None
     made.remove()

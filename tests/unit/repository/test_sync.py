@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import json
 import random
@@ -23,14 +22,15 @@ import pytest
 from pulumi.dynamic.dynamic import serialize_provider
 
 from components.base.errors import FleetError
-from components.repository import objectstore, progress, publish, release, s3bucket, s3client, s3send, store, sync
+from components.repository import progress, publish, release, sync
 from components.repository.layout import tree_name
-from components.repository.quickput import QuickPut, Written
 from components.repository.resource import past_plan
-from components.repository.s3client import Location
-from components.repository.s3send import Sender
 from components.repository.scan import scan
 from components.repository.settings import RepositorySettings
+from components.repository.store import objects, s3_bucket, s3_errors
+from components.repository.store.objects import PART_BYTES
+from components.repository.store.s3 import S3Store
+from components.repository.store.s3_errors import Location
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:
@@ -48,16 +48,15 @@ def server(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def s3(server: str, connected: Callable[[Location], S3Client], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
+def s3(server: str, connected: Callable[[str], S3Client], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Client]:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setattr(objectstore, "PAUSES_S", ())
+    monkeypatch.setattr(objects, "PAUSES_S", ())
     monkeypatch.setattr(publish, "PAUSE_S", 0.01)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(store, "connect", connected)
-    client = connected(Location(bucket="", region="us-east-1", endpoint=server))
+    client = connected(server)
     client.create_bucket(Bucket=BUCKET)
     yield client
     for bucket in client.list_buckets()["Buckets"]:
@@ -78,45 +77,22 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """S3 operations that change something, as `connect`ed clients send them."""
+    """Objects that are written, as the name of the operation and the key."""
     sent: list[str] = []
-    real = s3client.connect
-    quick, stream, quick_copy = QuickPut.put, QuickPut.put_file, QuickPut.copy
 
-    def put(self: QuickPut, key: str, body: bytes, query: str = "", checksum: str = "") -> Written | None:
-        answer = quick(self, key, body, query, checksum)
-        if answer is not None:
-            sent.append(f"{'UploadPart' if query else 'PutObject'} /{key}")
-        return answer
+    def noted(name: str, operation: str) -> None:
+        real = getattr(S3Store, name)
 
-    def put_file(self: QuickPut, key: str, source: Any, transfer: Any) -> Written | None:
-        answer = stream(self, key, source, transfer)
-        if answer is not None:
-            sent.append(f"PutObject /{key}")
-        return answer
+        def method(self: S3Store, first: Any, key: Any, *rest: Any) -> Any:
+            answer = real(self, first, key, *rest)
+            if answer is not None:
+                sent.append(f"{operation} /{key if operation == 'CopyObject' else first}")
+            return answer
 
-    def copy(self: QuickPut, origin: str, etag: str, key: str) -> str | None:
-        answer = quick_copy(self, origin, etag, key)
-        if answer is not None:
-            sent.append(f"CopyObject /{key}")
-        return answer
+        monkeypatch.setattr(S3Store, name, method)
 
-    monkeypatch.setattr(QuickPut, "put", put)
-    monkeypatch.setattr(QuickPut, "put_file", put_file)
-    monkeypatch.setattr(QuickPut, "copy", copy)
-
-    @functools.cache
-    def connect(location: Location) -> S3Client:
-        client = real(location)
-
-        def note(model: Any, params: Any, **_: Any) -> None:
-            if model.name not in {"HeadObject", "HeadBucket", "GetObject", "ListObjectsV2"}:
-                sent.append(f"{model.name} {params['url_path']}")
-
-        client.meta.events.register("before-call.s3", note)
-        return client
-
-    monkeypatch.setattr(store, "connect", connect)
+    noted("put_bytes", "PutObject")
+    noted("copy", "CopyObject")
     return sent
 
 
@@ -241,46 +217,29 @@ def test_a_run_after_a_kill_sends_what_is_missing_or_different(s3: S3Client, ser
     assert s3.get_object(Bucket=BUCKET, Key=f"{two}two/1/model.py")["Body"].read() == b"# two\n"
 
 
-def weights(folder: Path, size: int = 11 << 20) -> None:
+def weights(folder: Path, size: int) -> None:
     (folder / "one/1/weights").write_bytes(bytes(range(256)) * (size // 256))
 
 
-def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]) -> None:
-    monkeypatch.setattr(s3send, "PART_BYTES", 5 << 20)
-    monkeypatch.setattr(store, "WHOLE_BYTES", 5 << 20)
-    weights(folder)
+def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path) -> None:
+    weights(folder, 2 * PART_BYTES + 256)
     inputs = props(folder, server)
     create(inputs)
-    assert sum(request.startswith("UploadPart") for request in requests) == 3
     head = s3.head_object(Bucket=BUCKET, Key=f"{root(inputs, 'one')}one/1/weights")
-    assert head["ContentLength"] == 11 << 20
+    assert head["ContentLength"] == 2 * PART_BYTES + 256
+    assert head["ETag"].endswith('-3"')
 
 
-def test_parts_that_a_kill_left_are_not_sent_again(
-    s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch, requests: list[str]
+def test_parts_that_a_kill_left_are_dropped(
+    s3: S3Client, server: str, folder: Path, upload_until: Callable[[dict[str, Any], int], int]
 ) -> None:
-    monkeypatch.setattr(s3send, "PART_BYTES", 5 << 20)
-    monkeypatch.setattr(store, "WHOLE_BYTES", 5 << 20)
-    weights(folder)
+    weights(folder, 4 * PART_BYTES)
     inputs = props(folder, server)
-    real = Sender._send_part
-
-    def killed_at_the_third(self: Sender, key: str, upload: str, number: int, body: bytes) -> Any:
-        if number == 3:
-            raise KeyboardInterrupt
-        return real(self, key, upload, number, body)
-
-    monkeypatch.setattr(Sender, "_send_part", killed_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        create(inputs)
-    monkeypatch.setattr(Sender, "_send_part", real)
-    arrived = sum(request.startswith("UploadPart") for request in requests)
-    assert arrived <= 2
-    requests.clear()
+    key = f"{root(inputs, 'one')}one/1/weights"
+    assert upload_until(inputs, 3) == signal.SIGKILL  # both trees are described then
+    s3.create_multipart_upload(Bucket=BUCKET, Key=key)  # as a kill between two parts leaves one
     create(inputs)
-    assert sum(request.startswith("UploadPart") for request in requests) == 3 - arrived
-    body = s3.get_object(Bucket=BUCKET, Key=f"{root(inputs, 'one')}one/1/weights")["Body"].read()
-    assert body == (folder / "one/1/weights").read_bytes()
+    assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == (folder / "one/1/weights").read_bytes()
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
 
 
@@ -566,11 +525,11 @@ def test_a_store_that_comes_back(s3: S3Client, server: str, folder: Path, monkey
 
     def publish(self: release.Releases, *args: Any, **kwargs: Any) -> None:
         if len(tried) < 2:
-            raise objectstore.StoreUnreachableError("down")
+            raise objects.StoreUnreachableError("down")
         real(self, *args, **kwargs)
 
     monkeypatch.setattr(release.Releases, "publish", publish)
-    monkeypatch.setattr(objectstore, "PAUSES_S", (1.0, 2.0, 4.0))
+    monkeypatch.setattr(objects, "PAUSES_S", (1.0, 2.0, 4.0))
     create(props(folder, server))
     assert tried == [1.0, 2.0]
 
@@ -599,7 +558,7 @@ def test_what_the_store_refuses_is_said_in_words(name: str, status: int, says: s
     from botocore.exceptions import ClientError  # noqa: PLC0415 (as the program does it)
 
     location = Location(bucket=BUCKET, region="us-east-1", endpoint=None)
-    with pytest.raises(FleetError) as caught, s3client.explained(location):
+    with pytest.raises(FleetError) as caught, s3_errors.explained(location):
         raise ClientError({"Error": {"Code": name}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")  # type: ignore[typeddict-item]
     assert says in str(caught.value)
 
@@ -660,10 +619,10 @@ def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None
 
 
 def test_the_policy_lets_nobody_in_without_tls() -> None:
-    policy = s3bucket._tls_only("b")
+    policy = s3_bucket._tls_only("b")
     assert policy["Statement"][0]["Effect"] == "Deny"
-    assert s3bucket._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
-    assert not s3bucket._same_policy(None, policy)
+    assert s3_bucket._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
+    assert not s3_bucket._same_policy(None, policy)
 
 
 def test_a_cancelled_upload_publishes_nothing(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -678,18 +637,13 @@ def test_a_cancelled_upload_publishes_nothing(s3: S3Client, server: str, folder:
 KILLS: Final = 20
 
 _UPLOADS: Final = """
-import functools, itertools, json, os, signal, sys
-from components.repository import store
-from components.repository.quickput import QuickPut
-from components.repository.s3client import Location
+import boto3, itertools, json, obstore.auth.boto3, os, signal, sys
+from components.repository.store.s3 import S3Store
 from components.repository.sync import ReleaseProvider
 
-put = QuickPut.put
-store.connect = functools.cache(store.connect)
+put = S3Store.put_bytes
 for line in sys.stdin:
     props, most = json.loads(line)
-    client = store.connect(Location(bucket=props["bucket"], region=props["region"], endpoint=props["endpoint"]))  # slow, but once
-    client.generate_presigned_url("put_object", Params={"Bucket": props["bucket"], "Key": "k"})
     process = os.fork()
     if process == 0:
         count = itertools.count(1)
@@ -698,7 +652,7 @@ for line in sys.stdin:
             if next(count) >= most:
                 os.kill(os.getpid(), signal.SIGKILL)
             return answer
-        QuickPut.put = counted
+        S3Store.put_bytes = counted
         ReleaseProvider().create(props)
         os._exit(0)
     print(os.waitpid(process, 0)[1], flush=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from components.base.errors import FleetError
-from components.repository.s3client import KEY, NOT_THERE, Location, code, environment_endpoint, explained, found, status
+from components.repository.store.s3_errors import KEY, UNSUPPORTED, Location, explained, found, identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ _UNFINISHED_DAYS: Final = 3
 
 
 class S3Bucket:
-    """See `objectstore.ManagedBucket`. `S3Store` completes it."""
+    """See `objects.ManagedBucket`. `S3Store` completes it."""
 
     location: Location
 
@@ -31,8 +30,7 @@ class S3Bucket:
 
     def exists(self) -> bool:
         """Whether the bucket is there."""
-        with explained(self.location):
-            return found(lambda: self.client.head_bucket(Bucket=self.location.bucket)) is not None
+        raise NotImplementedError
 
     def abandon(self, prefix: str) -> None:
         """Drop unfinished uploads below ``prefix``."""
@@ -56,11 +54,6 @@ class S3Bucket:
         """See ManagedBucket."""
         with explained(self.location):
             return [aspect.name for aspect in self._aspects(settings) if self._optional(aspect.read) not in {True, None}]
-
-    def is_empty(self) -> bool:
-        """Whether nothing lies in it."""
-        with explained(self.location):
-            return not self.client.list_objects_v2(Bucket=self.location.bucket, MaxKeys=1).get("KeyCount", 0)
 
     def remove(self) -> None:
         """See ManagedBucket. Old versions of what was deleted go with it: nothing that a listing shows is ever deleted here."""
@@ -90,8 +83,8 @@ class S3Bucket:
         try:
             return request()
         except ClientError as error:
-            custom = self.location.endpoint or environment_endpoint(os.environ)
-            if custom and (code(error) in NOT_THERE or status(error) in {400, 405, 501}):
+            code, status = identity(error)
+            if self.location.custom_endpoint and (code in UNSUPPORTED or status in {400, 405, 501}):
                 return None
             raise
 

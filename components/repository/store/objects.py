@@ -1,20 +1,24 @@
-"""What a release needs of an object store, and nothing of any one store: `store.py` is S3, `gcs.py` is Google Cloud Storage.
+"""What a release needs of an object store, whichever it is: `s3.py` is S3, `gcs.py` is Google Cloud Storage.
 
-Everything above (`release.py`, `sync.py`) knows keys, sizes, checksums and failures in words. An implementation must hold to this:
+An implementation holds to this:
 
 - an object appears whole or not at all, and a listing shows it as soon as the request that wrote it is answered;
-- what was asked to be written is what lies there: the store's own checksum is compared, end to end, before `put_*` returns;
-- each call may be made from any thread, and repeats what passes at once (throttling, a lost connection) by itself, with backoff and jitter;
-- all that goes wrong comes out as a FleetError with key, consequence and remedy; StoreUnreachableError when waiting may help.
+- the store's checksum of an object is compared with that of the file before `put_*` returns;
+- each call may be made from any thread, and repeats what fails for a moment (throttling, a lost connection), with backoff and jitter;
+- each failure is a FleetError with key, consequence and remedy; StoreUnreachableError when waiting may help.
 """
 
 from __future__ import annotations
 
-import random
+import base64
+import hashlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import google_crc32c
 
 from components.base.errors import FleetError
 
@@ -22,20 +26,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+T = TypeVar("T")
 R = TypeVar("R")
 
 PARALLEL: Final = 16
-"""Requests in flight at once. Small files wait for round trips, not for bandwidth; 16 keeps a 100 ms store at 160 files a second."""
+"""Requests in flight at once: with 100 ms for each, 160 small files a second."""
 
 PART_BYTES: Final = 8 << 20
-"""Files that are too large for one request go in parts of this, and a request in flight holds no more than it in memory:
-PARALLEL * PART_BYTES = 128 MiB."""
+"""Largest file that is sent in one request. Larger ones go in parts of this size."""
 
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Between attempts at a whole transfer: a store that restarts within a minute goes unnoticed, one that stays away is told after it."""
+"""Between attempts at a whole transfer, in seconds: a store may take a minute to restart."""
 
 SHORT_PAUSES_S: Final = (1.0, 2.0, 4.0)
-"""The same for a question in a preview, where somebody sits and waits."""
+"""The same for a question in a preview."""
 
 
 class StoreUnreachableError(FleetError):
@@ -113,6 +117,44 @@ class Transfer:
         if self.cancelled.is_set():
             raise CancelledError
 
+    def send(self, source: Source, size: int, put: Callable[[Iterator[bytes]], R]) -> R:
+        """Have ``put`` send the file in parts of ``size`` bytes.
+
+        The last part is handed out only when all that was read is what was scanned: without it there is no object.
+
+        Raises:
+            SourceChangedError: When it is not.
+            CancelledError: When the transfer is cancelled.
+        """
+        reported = 0
+
+        def parts() -> Iterator[bytes]:
+            nonlocal reported
+            checksum = read = 0
+            try:
+                with source.path.open("rb") as stream:
+                    while read < source.size:
+                        self.check()
+                        self.sent(read - reported)
+                        reported = read
+                        part = stream.read(min(size, source.size - read))
+                        checksum = google_crc32c.extend(checksum, part)
+                        read += len(part)
+                        whole = read == source.size and crc32c_text(checksum) == source.crc32c
+                        if not part or (read == source.size and not (whole and source.unchanged())):
+                            raise SourceChangedError(source.path)
+                        yield part
+            except OSError:
+                raise SourceChangedError(source.path) from None
+
+        try:
+            answer = put(parts())
+        except BaseException:
+            self.sent(-reported)
+            raise
+        self.sent(source.size - reported)
+        return answer
+
 
 class ObjectStore(Protocol):
     """One bucket of one store."""
@@ -184,9 +226,6 @@ class ManagedBucket(Protocol):
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
         """Names of the settings that the bucket does not have any more."""
 
-    def is_empty(self) -> bool:
-        """Whether nothing lies in it."""
-
     def remove(self) -> None:
         """Delete the bucket if it is empty. Raises FleetError when it is not."""
 
@@ -207,6 +246,34 @@ def patiently(work: Callable[[], R], pauses_s: Sequence[float] | None = None) ->
     return work()
 
 
-def jittered(attempt: int, base_s: float = 0.2, most_s: float = 10.0) -> float:
-    """Seconds to wait before attempt number ``attempt`` (from 1): exponential with full jitter, so that clients don't come back in step."""
-    return random.uniform(0, min(most_s, base_s * 2**attempt))  # noqa: S311 (no secret)
+def read_whole(source: Source) -> bytes:
+    """Content of a small file. Raises SourceChangedError when it is not what was scanned."""
+    try:
+        with source.path.open("rb") as stream:
+            content = stream.read(source.size + 1)
+    except OSError:
+        raise SourceChangedError(source.path) from None
+    if hashlib.sha256(content).hexdigest() != source.sha256:
+        raise SourceChangedError(source.path)
+    return content
+
+
+def crc32c(content: bytes) -> str:
+    """CRC32C of ``content``, as stores write it."""
+    return crc32c_text(google_crc32c.value(content))
+
+
+def crc32c_text(checksum: int) -> str:
+    """A CRC32C as stores write it: base64 of four bytes, the highest first."""
+    return base64.b64encode(checksum.to_bytes(4, "big")).decode()
+
+
+def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Results of ``work`` in the order of ``items``. A failure is raised once what has begun is done; the rest is not begun."""
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="triton-fleet-store") as pool:
+        return list(pool.map(work, items))
+
+
+def few(names: Sequence[Any], shown: int = 3) -> str:
+    """The first of these names, and how many more there are."""
+    return ", ".join(str(name) for name in names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
