@@ -1,24 +1,22 @@
-"""Istio: control plane and one gateway, and a route to each Triton deployment.
+"""Istio: the control plane, one gateway, and a route to each Triton deployment.
 
-``IstioGateway`` makes the namespaces ``istio-system`` and ``istio-ingress`` and the releases ``istio-base``, ``istiod`` and
-``triton-gateway``, in this order. ``IstioRoute`` makes the Gateway, VirtualService and DestinationRule of one deployment, in its namespace.
+``IstioGateway`` creates the namespaces ``istio-system`` and ``istio-ingress`` and the releases ``istio-base``, ``istiod`` and
+``triton-gateway``, in this order. ``IstioRoute`` creates a deployment's Gateway, VirtualService and DestinationRule, in its namespace.
 
-The gateway's own Envoy applies the DestinationRule: least requests, calls instead of connections, a warm-up for new pods. That needs no
-sidecar, and none is given unless the setting asks for it. It opens 8000 (HTTP) and 8001 (gRPC) and never 8002: metrics name models and
-versions, and Prometheus reads pods, not the gateway. It asks nobody who they are; who may reach its load balancer is all the protection
-there is, so it is internal by default.
+The gateway's own Envoy applies the DestinationRule: least requests, per call instead of per connection, with a warm-up of new pods. This
+needs no sidecars. The gateway exposes 8000 (HTTP) and 8001 (gRPC) but not 8002: metrics name models and versions, and Prometheus scrapes
+pods directly. Neither Triton nor the gateway authenticates clients, so the load balancer is internal by default.
 
-The CRDs stay after a destroy (``helm.sh/resource-policy: keep``), and with them what others made of them.
+The CRDs stay after a destroy (``helm.sh/resource-policy: keep``), and with them the objects that others created.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 import pulumi_kubernetes as k8s
-from pydantic import ConfigDict, Field
 
 from components.base import naming, versions
 from components.base.handles import GatewayHandle
@@ -31,261 +29,111 @@ if TYPE_CHECKING:
     from components.gateway.settings import IstioSettings
     from components.helm.settings import ChartSettings
 
-API_VERSION: Final = "networking.istio.io/v1"
-INJECTION: Final = {"istio-injection": "enabled"}
 SELECTOR: Final = {"istio": naming.GATEWAY_RELEASE}
-HTTP_PORT: Final = 8000
-GRPC_PORT: Final = 8001
+_INJECTION: Final = {"istio-injection": "enabled"}
+_HTTP_PORT: Final = 8000
+_GRPC_PORT: Final = 8001
 _STATUS_PORT: Final = 15021
-"""Readiness of the gateway itself: what a load balancer looks at."""
-
-
-class _BaseToggle(release.ChartValues):
-    validation_failure_policy: Literal["Fail"] = "Fail"
-    """What istiod would set itself some seconds later: written out, so that no two take turns with the field."""
-
-
-class IstioBaseValues(release.ChartValues):
-    """What is passed to the chart base, key for key."""
-
-    base: _BaseToggle = _BaseToggle()
-
-
-class _Pilot(release.ChartValues):
-    env: dict[str, str]
-
-
-class _DefaultConfig(release.ChartValues):
-    hold_application_until_proxy_starts: bool = True
-    """Triton reads its models first thing; without a proxy in between it could not."""
-
-
-class _MeshConfig(release.ChartValues):
-    enable_prometheus_merge: bool = True
-    default_config: _DefaultConfig = _DefaultConfig()
-
-
-class IstiodValues(release.ChartValues):
-    """What is passed to the chart istiod, key for key."""
-
-    # Native sidecars start before and end after Triton, where nodes know them: an ordinary one is gone before Triton has drained.
-    pilot: _Pilot = Field(default_factory=lambda: _Pilot(env={"ENABLE_NATIVE_SIDECARS": "auto"}))
-    base: _BaseToggle = _BaseToggle()
-    mesh_config: _MeshConfig = _MeshConfig()
-
-
-class _Port(release.ChartValues):
-    name: str
-    port: int
-    target_port: int
-    protocol: Literal["TCP"] = "TCP"
-
-
-class _Service(release.ChartValues):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    type: Literal["LoadBalancer", "NodePort", "ClusterIP"]
-    annotations: dict[str, str | pulumi.Output[str]]
-    load_balancer_source_ranges: list[str] | None
-    ports: list[_Port]
-
-
-class _Autoscaling(release.ChartValues):
-    enabled: bool = True
-    min_replicas: int
-    max_replicas: int
-
-
-class _Budget(release.ChartValues):
-    max_unavailable: int = 1
-
-
-class GatewayValues(release.ChartValues):
-    """What is passed to the chart gateway, key for key; the chart refuses what it doesn't know."""
-
-    labels: dict[str, str] = Field(default_factory=lambda: dict(SELECTOR))
-    service: _Service
-    autoscaling: _Autoscaling
-    pod_disruption_budget: _Budget | None
-
-
-class _GatewayPort(release.ChartValues):
-    number: int
-    name: str
-    protocol: Literal["HTTP", "GRPC"]
-
-
-class _Server(release.ChartValues):
-    port: _GatewayPort
-    hosts: list[str]
-
-
-class GatewaySpec(release.ChartValues):
-    """``spec`` of a networking.istio.io/v1 Gateway."""
-
-    selector: dict[str, str]
-    servers: list[_Server]
-
-
-class _DestinationPort(release.ChartValues):
-    number: int
-
-
-class _Destination(release.ChartValues):
-    host: str
-    port: _DestinationPort
-
-
-class _RouteDestination(release.ChartValues):
-    destination: _Destination
-
-
-class _Match(release.ChartValues):
-    port: int
-
-
-class _Retries(release.ChartValues):
-    attempts: int
-    per_try_timeout: str | None = None
-    retry_on: str | None = None
-
-
-class _HttpRoute(release.ChartValues):
-    match: list[_Match]
-    route: list[_RouteDestination]
-    timeout: str | None = None
-    retries: _Retries | None = None
-
-
-class VirtualServiceSpec(release.ChartValues):
-    """``spec`` of a networking.istio.io/v1 VirtualService."""
-
-    hosts: list[str]
-    gateways: list[str]
-    http: list[_HttpRoute]
-
-
-class _Warmup(release.ChartValues):
-    duration: str
-
-
-class _LoadBalancing(release.ChartValues):
-    simple: Literal["LEAST_REQUEST"] = "LEAST_REQUEST"
-    """Requests differ in cost by model and batch: taking turns would queue behind the slow one while others idle."""
-    warmup: _Warmup
-
-
-class _Http(release.ChartValues):
-    http2_max_requests: int = Field(default=1000, alias="http2MaxRequests")
-    max_requests_per_connection: int = 0
-    """Without limit: a connection a request would spend more on handshakes than on small models."""
-
-
-class _ConnectionPool(release.ChartValues):
-    http: _Http = _Http()
-
-
-class _OutlierDetection(release.ChartValues):
-    consecutive5xx_errors: int = Field(default=5, alias="consecutive5xxErrors")
-    consecutive_gateway_errors: int = 5
-    interval: str = "10s"
-    base_ejection_time: str = "30s"
-    max_ejection_percent: int = 50
-    """Never more than half: a model that fails everywhere would else take all pods out."""
-
-
-class _TrafficPolicy(release.ChartValues):
-    load_balancer: _LoadBalancing
-    connection_pool: _ConnectionPool = _ConnectionPool()
-    outlier_detection: _OutlierDetection = _OutlierDetection()
-
-
-class DestinationRuleSpec(release.ChartValues):
-    """``spec`` of a networking.istio.io/v1 DestinationRule."""
-
-    host: str
-    traffic_policy: _TrafficPolicy
-
-
-def gateway_values(settings: IstioSettings, annotations: Mapping[str, str | pulumi.Output[str]]) -> GatewayValues:
-    """Decide the gateway chart's values; ``annotations`` ask a controller for a load balancer, and those of the settings win over them."""
-    balanced = settings.service_type == "LoadBalancer"
-    return GatewayValues(
-        service=_Service(
-            type=settings.service_type,
-            annotations={**(annotations if balanced else {}), **settings.annotations},
-            load_balancer_source_ranges=list(settings.source_ranges) or None,
-            ports=[
-                _Port(name="status-port", port=_STATUS_PORT, target_port=_STATUS_PORT),
-                _Port(name="http-triton", port=HTTP_PORT, target_port=HTTP_PORT),
-                _Port(name="grpc-triton", port=GRPC_PORT, target_port=GRPC_PORT),
-            ],
-        ),
-        autoscaling=_Autoscaling(min_replicas=settings.min_replicas, max_replicas=settings.max_replicas),
-        # With one pod a budget would only keep its node from ever being drained.
-        pod_disruption_budget=_Budget() if settings.min_replicas > 1 else None,
-    )
+"""The gateway's own readiness, for the health check of a load balancer."""
+# istiod sets the same value some seconds after its start: without it, every preview would show a change.
+_BASE_VALUES: Final[dict[str, Any]] = {"base": {"validationFailurePolicy": "Fail"}}
+ISTIOD_VALUES: Final[dict[str, Any]] = {
+    **_BASE_VALUES,
+    # Native sidecars, where nodes support them, start before Triton and stop after it. An ordinary one stops before Triton has drained.
+    "pilot": {"env": {"ENABLE_NATIVE_SIDECARS": "auto"}},
+    # Triton reads its models first, which fails while the proxy does not run.
+    "meshConfig": {"enablePrometheusMerge": True, "defaultConfig": {"holdApplicationUntilProxyStarts": True}},
+}
+
+
+def gateway_values(settings: IstioSettings, annotations: Mapping[str, str | pulumi.Output[str]]) -> dict[str, Any]:
+    """Return the gateway chart's values.
+
+    Args:
+        settings: Their ``annotations`` take precedence.
+        annotations: Request a load balancer from the cloud's controller.
+    """
+    ports = {"status-port": _STATUS_PORT, "http-triton": _HTTP_PORT, "grpc-triton": _GRPC_PORT}
+    service: dict[str, Any] = {
+        "type": settings.service_type,
+        "annotations": {**(annotations if settings.service_type == "LoadBalancer" else {}), **settings.annotations},
+        "ports": [{"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in ports.items()],
+    }
+    if settings.source_ranges:
+        service["loadBalancerSourceRanges"] = list(settings.source_ranges)
+    values: dict[str, Any] = {
+        "labels": dict(SELECTOR),
+        "service": service,
+        "autoscaling": {"enabled": True, "minReplicas": settings.min_replicas, "maxReplicas": settings.max_replicas},
+    }
+    if settings.min_replicas > 1:  # a budget for a single pod would block every drain of its node
+        values["podDisruptionBudget"] = {"maxUnavailable": 1}
+    return values
 
 
 def route_hosts(name: str, settings: IstioSettings) -> tuple[str, ...]:
-    """Say under which hosts the deployment ``name`` is reached: any, or its own under the domain."""
+    """Return the hosts of the deployment ``name``: its own under the domain, or any."""
     return ("*",) if settings.domain is None else (f"{name}.{settings.domain}",)
 
 
-def gateway_spec(hosts: tuple[str, ...]) -> GatewaySpec:
-    """Decide a Gateway: the two ports that clients use."""
-    return GatewaySpec(
-        selector=dict(SELECTOR),
-        servers=[
-            _Server(port=_GatewayPort(number=HTTP_PORT, name="http-triton", protocol="HTTP"), hosts=list(hosts)),
-            _Server(port=_GatewayPort(number=GRPC_PORT, name="grpc-triton", protocol="GRPC"), hosts=list(hosts)),
-        ],
+def gateway_spec(hosts: tuple[str, ...]) -> dict[str, Any]:
+    """Return the ``spec`` of a networking.istio.io/v1 Gateway with the two ports for clients."""
+    ports = (
+        {"number": _HTTP_PORT, "name": "http-triton", "protocol": "HTTP"},
+        {"number": _GRPC_PORT, "name": "grpc-triton", "protocol": "GRPC"},
     )
+    return {"selector": dict(SELECTOR), "servers": [{"port": port, "hosts": list(hosts)} for port in ports]}
 
 
-def virtual_service_spec(name: str, service: str, hosts: tuple[str, ...]) -> VirtualServiceSpec:
-    """Decide a VirtualService: the Gateway ``name``'s two ports to those of the in-cluster DNS name ``service``.
+def virtual_service_spec(name: str, service: str, hosts: tuple[str, ...]) -> dict[str, Any]:
+    """Return the ``spec`` of a VirtualService from the Gateway ``name`` to the in-cluster DNS name ``service``.
 
-    gRPC has no timeout, for a stream may last; its clients retry by themselves. HTTP is tried again only where the first try can't have
-    reached a model: an answer that is merely late must not be computed twice.
+    gRPC has no timeout, because a stream may last, and its clients retry themselves. HTTP is retried only where the first attempt cannot
+    have reached a model: a slow request must not be computed twice.
     """
 
-    def to(port: int) -> list[_RouteDestination]:
-        return [_RouteDestination(destination=_Destination(host=service, port=_DestinationPort(number=port)))]
+    def to(port: int) -> dict[str, Any]:
+        return {"match": [{"port": port}], "route": [{"destination": {"host": service, "port": {"number": port}}}]}
 
-    return VirtualServiceSpec(
-        hosts=list(hosts),
-        gateways=[name],
-        http=[
-            _HttpRoute(match=[_Match(port=GRPC_PORT)], route=to(GRPC_PORT), timeout="0s"),
-            _HttpRoute(
-                match=[_Match(port=HTTP_PORT)],
-                route=to(HTTP_PORT),
-                retries=_Retries(attempts=2, per_try_timeout="30s", retry_on="connect-failure,refused-stream,unavailable"),
-            ),
-        ],
-    )
+    retries = {"attempts": 2, "perTryTimeout": "30s", "retryOn": "connect-failure,refused-stream,unavailable"}
+    http = [{**to(_GRPC_PORT), "timeout": "0s"}, {**to(_HTTP_PORT), "retries": retries}]
+    return {"hosts": list(hosts), "gateways": [name], "http": http}
 
 
-def destination_rule_spec(service: str, settings: IstioSettings) -> DestinationRuleSpec:
-    """Decide how requests are spread over the pods of ``service``."""
-    balancing = _LoadBalancing(warmup=_Warmup(duration=release.duration(settings.warmup)))
-    return DestinationRuleSpec(host=service, traffic_policy=_TrafficPolicy(load_balancer=balancing))
+def destination_rule_spec(service: str, settings: IstioSettings) -> dict[str, Any]:
+    """Return the ``spec`` of a DestinationRule: how requests are balanced over the pods of ``service``."""
+    return {
+        "host": service,
+        "trafficPolicy": {
+            # Requests differ in cost by model and batch: round robin would queue some behind a slow one while other pods idle.
+            "loadBalancer": {"simple": "LEAST_REQUEST", "warmup": {"duration": release.duration(settings.warmup)}},
+            # 0 is unlimited: a new connection for each request costs more than a small model.
+            "connectionPool": {"http": {"http2MaxRequests": 1000, "maxRequestsPerConnection": 0}},
+            "outlierDetection": {
+                "consecutive5xxErrors": 5,
+                "consecutiveGatewayErrors": 5,
+                "interval": "10s",
+                "baseEjectionTime": "30s",
+                # A model that fails everywhere must not eject every pod.
+                "maxEjectionPercent": 50,
+            },
+        },
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
 class IstioGatewayArgs:
-    """What IstioGateway needs."""
+    """Arguments of `IstioGateway`."""
 
     cluster: ClusterHandle
     settings: IstioSettings
     charts: ChartSettings
     load_balancer: LoadBalancerHandle | None = None
-    """What makes the load balancer; None leaves it to the cluster itself."""
+    """The controller that creates the load balancer; None leaves it to the cluster."""
 
 
 class IstioGateway(pulumi.ComponentResource):
-    """Istio's control plane and the gateway."""
+    """Istio's control plane and gateway."""
 
     handle: GatewayHandle
 
@@ -293,7 +141,7 @@ class IstioGateway(pulumi.ComponentResource):
         super().__init__(naming.type_token("addons", "IstioGateway"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
         system = release.namespace(naming.ISTIO_NAMESPACE, component="istio", opts=child)
-        # Without a label on injection: the gateway's image is put in by injection too, and `disabled` would leave it out.
+        # Without a label that disables injection: injection also sets the image of the gateway's own pods.
         ingress = release.namespace(naming.GATEWAY_NAMESPACE, component="gateway", opts=child)
 
         base = release.release(
@@ -301,7 +149,7 @@ class IstioGateway(pulumi.ComponentResource):
             pin=versions.ISTIO_BASE,
             charts=args.charts,
             namespace=naming.ISTIO_NAMESPACE,
-            values=IstioBaseValues().to_helm(),
+            values=_BASE_VALUES,
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[system])),
         )
         istiod = release.release(
@@ -309,36 +157,33 @@ class IstioGateway(pulumi.ComponentResource):
             pin=versions.ISTIOD,
             charts=args.charts,
             namespace=naming.ISTIO_NAMESPACE,
-            values=IstiodValues().to_helm(),
+            values=ISTIOD_VALUES,
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[base])),
         )
+        annotations: Mapping[str, str | pulumi.Output[str]] = {}
+        if args.load_balancer is not None:
+            public = args.settings.scheme == "internet-facing"
+            annotations = dict(args.load_balancer.internet_facing if public else args.load_balancer.internal)
         gateway = release.release(
             naming.GATEWAY_RELEASE,
             pin=versions.ISTIO_GATEWAY,
             charts=args.charts,
             namespace=naming.GATEWAY_NAMESPACE,
-            values=gateway_values(args.settings, self._annotations(args)).to_helm(),
+            values=gateway_values(args.settings, annotations),
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[istiod, ingress])),
         )
         self.handle = GatewayHandle(
             namespace=naming.GATEWAY_NAMESPACE,
             service=release.up(f"{naming.GATEWAY_RELEASE}.{naming.GATEWAY_NAMESPACE}.svc.cluster.local", gateway),
             selector=SELECTOR,
-            injection=release.gated(INJECTION, istiod) if args.settings.injection else {},
+            injection=release.gated(_INJECTION, istiod) if args.settings.injection else {},
         )
         self.register_outputs({"service": self.handle.service})
-
-    @staticmethod
-    def _annotations(args: IstioGatewayArgs) -> Mapping[str, str | pulumi.Output[str]]:
-        if args.load_balancer is None:
-            return {}
-        public = args.settings.scheme == "internet-facing"
-        return dict(args.load_balancer.internet_facing if public else args.load_balancer.internal)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IstioRouteArgs:
-    """What IstioRoute needs."""
+    """Arguments of `IstioRoute`."""
 
     cluster: ClusterHandle
     gateway: GatewayHandle
@@ -347,25 +192,25 @@ class IstioRouteArgs:
 
 
 class IstioRoute(pulumi.ComponentResource):
-    """The way from the gateway to one Triton deployment."""
+    """The route from the gateway to one Triton deployment."""
 
     hosts: tuple[str, ...]
-    """Hosts that it answers to."""
+    """Hosts of the route."""
 
     def __init__(self, name: str, args: IstioRouteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "IstioRoute"), name, None, opts)
         self.hosts = route_hosts(args.serving.name, args.settings)
-        # The whole name: a short one would be looked for in the namespace of whoever asks.
+        # Fully qualified: Istio resolves a short name in the namespace of the object that has it.
         service = f"{args.serving.name}.{args.serving.namespace}.svc.cluster.local"
         specs: dict[str, dict[str, Any]] = {
-            "DestinationRule": destination_rule_spec(service, args.settings).to_helm(),
-            "Gateway": gateway_spec(self.hosts).to_helm(),
-            "VirtualService": virtual_service_spec(args.serving.name, service, self.hosts).to_helm(),
+            "DestinationRule": destination_rule_spec(service, args.settings),
+            "Gateway": gateway_spec(self.hosts),
+            "VirtualService": virtual_service_spec(args.serving.name, service, self.hosts),
         }
         for kind, spec in specs.items():
             k8s.apiextensions.CustomResource(
                 f"{name}-{kind.lower()}",
-                api_version=API_VERSION,
+                api_version="networking.istio.io/v1",
                 kind=kind,
                 metadata=k8s.meta.v1.ObjectMetaArgs(
                     name=args.serving.name,
@@ -376,7 +221,7 @@ class IstioRoute(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     provider=args.cluster.provider,
-                    # After the gateway: istiod answers the webhook that looks at them. After Triton: no request before somebody answers.
+                    # After the gateway, because istiod serves their validating webhook; after Triton, so that no request fails.
                     depends_on=pulumi.Output.all(args.gateway.service, args.serving.service).apply(
                         lambda _: list[pulumi.Input[pulumi.Resource]]()
                     ),

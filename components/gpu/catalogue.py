@@ -283,7 +283,7 @@ def attached(name: str, accelerator: str, count: int) -> Machine:
     gpu, limits = _ATTACHABLE[accelerator]
     if count not in limits:
         raise ValueError(
-            f"takes {', '.join(map(str, limits))} GPUs of {accelerator}, not {count}: Compute Engine would refuse it. Choose one of these numbers."
+            f"takes {', '.join(map(str, limits))} GPUs of {accelerator}, not {count}: Compute Engine would refuse it. Change it."
         )
     vcpus = int(match["vcpus"])
     memory = int(vcpus * _N1_GB[match["kind"]])

@@ -3,9 +3,9 @@
 Creates the namespace ``dcgm``, the release ``dcgm-exporter`` and, on GKE, the quota that the exporter's priority class needs there.
 
 Each series names, in the labels ``namespace`` and ``pod``, the pod that owns the GPU. A plain ServiceMonitor overwrites both with the
-exporter's own and moves the owner's to ``exported_namespace`` and ``exported_pod``: a metric queried in Triton's namespace then finds nothing.
-Both ways of scraping keep the owner's labels and add ``service="dcgm-exporter"``, which makes ``DCGM_FI_DEV_GPU_UTIL`` an Object metric of
-that Service in the owner's namespace.
+exporter's own and moves the owner's to ``exported_namespace`` and ``exported_pod``: a query in Triton's namespace then finds nothing. Both
+ways of scraping keep the owner's labels and add ``service="dcgm-exporter"``, which makes ``DCGM_FI_DEV_GPU_UTIL`` an Object metric of that
+Service in the owner's namespace.
 """
 
 from __future__ import annotations

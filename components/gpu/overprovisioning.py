@@ -63,9 +63,10 @@ def floors(
         FleetError: With every entry whose pool does not exist.
     """
     known = {pool.name: pool for pool in pools}
+    remedy = f"It must be one of {', '.join(sorted(known))}." if known else "Add the pool, or remove warmFloor."
     problems = [
         f"triton-fleet:warmFloor[{index}].pool ({entry.pool}) is not a GPU pool of this stack: its placeholders would stay pending. "
-        f"It must be one of {', '.join(sorted(known)) or 'the pools that the stack creates, and it creates none'}."
+        f"{remedy}"
         for index, entry in enumerate(settings)
         if entry.pool not in known
     ]

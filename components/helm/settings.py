@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import model_validator
-
-from components.base.errors import FleetError, Problem
+from components.base.errors import Problem
 from components.base.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class ChartSettings(Model):
-    """Where third-party charts come from. One key moves all of them, as an air-gapped cluster needs."""
+    """Where third-party charts come from. One setting applies to all of them, as an air-gapped cluster needs."""
 
     source: Literal["upstream", "oci", "folder"] = "upstream"
-    """``upstream``: the publishers' own repositories. ``oci``: a registry that mirrors them. ``folder``: files on this machine."""
+    """``upstream``: the publishers' own repositories. ``oci``: a registry that mirrors them. ``folder``: a folder on this machine."""
     location: str | None = None
-    """``oci``: registry path such as ``oci://registry.example.com/charts``. ``folder``: path with one folder or .tgz a chart."""
+    """``oci``: registry path such as ``oci://registry.example.com/charts``. ``folder``: folder with a subfolder or .tgz per chart."""
 
-    @model_validator(mode="after")
-    def _location_as_the_source_needs_it(self) -> Self:
+    def _problems(self) -> Iterator[Problem]:
         text = None
         if self.source == "upstream" and self.location is not None:
-            text = f"({self.location}) would be ignored: source is upstream, the publishers' own repositories. Set source to oci or folder."
+            text = f"({self.location}) would be ignored: source is upstream. Set source to oci or folder, or remove location."
         elif self.source != "upstream" and not self.location:
-            text = f"is missing: charts.source is {self.source}, so there is nowhere to take charts from. Add the location."
+            text = f"is missing: source is {self.source}, so no chart could be found. Add the location."
         elif self.source == "oci" and self.location is not None and not self.location.startswith("oci://"):
-            text = (
-                f"({self.location}) is no OCI registry path: Helm would look for a folder. Write it as oci://registry.example.com/charts."
-            )
+            text = f"({self.location}) must start with oci://: Helm would look for a folder. Write it as oci://registry.example.com/charts."
         if text is not None:
-            raise FleetError(Problem(at=("location",), text=text, also=(("source",),)))
-        return self
+            yield Problem(at=("location",), text=text, also=(("source",),))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components.base.errors import FleetError, Problem, collect, raise_problems
-from components.helm.release import check_charts
+from components.helm.source import check_charts
 from components.images.images import ImagePlan, plan_images
 from components.images.settings import original
 from components.repository.needs import model_sizes, needs

@@ -98,6 +98,6 @@ async def test_a_mirror_needs_no_builder(monitor: Monitor, project: Path) -> Non
 
 
 async def test_a_context_that_is_not_there_stops_everything(monitor: Monitor, project: Path) -> None:
-    with pytest.raises(FleetError, match=r"triton-fleet:images\[0\].context \(nowhere\) is not there"):
+    with pytest.raises(FleetError, match=r"triton-fleet:images\[0\].context \(nowhere\) does not exist"):
         await up(project, {"kind": "build", "context": "nowhere"})
     assert monitor.requests == {}

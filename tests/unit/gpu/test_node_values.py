@@ -17,8 +17,8 @@ from components.eks.settings.karpenter import KarpenterPoolSettings, KarpenterSe
 from components.gpu.device_plugin import gpu_plugin_values, needing, plugin_config
 from components.gpu.overprovisioning import PRIORITY, Floor, deployment_spec, floors
 from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
-from components.helm.release import ChartSource, chart_source
 from components.helm.settings import ChartSettings
+from components.helm.source import ChartSource, chart_source
 
 WHOLE = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1)
 BUNDLED = GpuPool(name="rocket", labels={}, resource="nvidia.com/gpu", units=1, device_plugin="bundled")

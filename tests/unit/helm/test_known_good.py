@@ -13,7 +13,7 @@ from components.eks.karpenter.controller import karpenter_values, node_class, no
 from components.eks.load_balancer import load_balancer_values, service_annotations
 from components.eks.settings.addons import ClusterAutoscalerSettings
 from components.eks.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
-from components.gateway.istio import IstiodValues, destination_rule_spec, gateway_spec, gateway_values, virtual_service_spec
+from components.gateway.istio import ISTIOD_VALUES, destination_rule_spec, gateway_spec, gateway_values, virtual_service_spec
 from components.gateway.settings import IstioSettings
 from components.gpu.dcgm_exporter import dcgm_values
 from components.gpu.device_plugin import gpu_plugin_values
@@ -120,11 +120,11 @@ def test_karpenter_objects() -> None:
 
 
 def test_istiod() -> None:
-    assert IstiodValues().to_helm() == known("istiod")
+    assert known("istiod") == ISTIOD_VALUES
 
 
 def test_istio_gateway() -> None:
-    ours = gateway_values(ISTIO, service_annotations("internal")).to_helm()
+    ours = gateway_values(ISTIO, service_annotations("internal"))
     theirs = known("istio-gateway")
     # Metrics stay inside, and a drained node takes one gateway pod at a time.
     theirs["service"]["ports"] = [port for port in theirs["service"]["ports"] if port["port"] != 8002]
@@ -135,7 +135,7 @@ def test_istio_gateway() -> None:
 def test_istio_objects() -> None:
     service = "triton.triton.svc.cluster.local"
     assert known_objects("istio-objects") == {
-        "Gateway": gateway_spec(("*",)).to_helm(),
-        "VirtualService": virtual_service_spec("triton", service, ("*",)).to_helm(),
-        "DestinationRule": destination_rule_spec(service, ISTIO).to_helm(),
+        "Gateway": gateway_spec(("*",)),
+        "VirtualService": virtual_service_spec("triton", service, ("*",)),
+        "DestinationRule": destination_rule_spec(service, ISTIO),
     }

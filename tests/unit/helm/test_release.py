@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from components.base import versions
 from components.base.errors import FleetError
 from components.base.model import parse_duration
-from components.helm.release import ChartSource, ChartValues, chart_source, check_charts, duration
+from components.helm.release import ChartValues, duration
 from components.helm.settings import ChartSettings
+from components.helm.source import ChartSource, chart_source, check_charts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.base.errors import FleetError
-from components.images.images import build_hash, by_digest, plan_images
+from components.images.build import build_hash
+from components.images.images import by_digest, plan_images
 from components.images.settings import BuildImageSettings, MirrorImageSettings, original
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_all_that_is_missing_is_told_at_once(context: Path, tmp_path: Path) -> N
     with pytest.raises(FleetError) as caught:
         plan_images(images, tmp_path)
     assert [str(problem).split(":")[1] for problem in caught.value.problems] == [
-        "images[0].context (nowhere) is not there",
+        "images[0].context (nowhere) does not exist",
         "images[1].context (file) is a file",
         "images[2].dockerfile (Containerfile) is not in image",
     ]

@@ -184,14 +184,14 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (
         ("charts", "source"),
         "oci",
-        "triton-fleet:charts.location is missing: charts.source is oci, so there is nowhere to take charts from.",
+        "triton-fleet:charts.location is missing: source is oci, so no chart could be found.",
     ),
-    (("charts", "source"), "folder", "triton-fleet:charts.location is missing: charts.source is folder"),
+    (("charts", "source"), "folder", "triton-fleet:charts.location is missing: source is folder"),
     (("charts", "location"), "local/charts", "triton-fleet:charts.location (local/charts) would be ignored: source is upstream"),
     (
         ("charts",),
         {"source": "oci", "location": "registry.example.com/charts"},
-        "triton-fleet:charts.location (registry.example.com/charts) is no OCI",
+        "triton-fleet:charts.location (registry.example.com/charts) must start with oci://",
     ),
     (("serving", 0, "startupBudget"), 3, "triton-fleet:serving[0].startupBudget (3 s) is below 10 s: pods would be killed while they load"),
     (("serving", 0, "drain"), {"exitTimeout": "2h"}, "triton-fleet:serving[0].drain takes 7215 s"),
