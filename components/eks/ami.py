@@ -1,4 +1,4 @@
-"""EKS node images for machines with GPUs: which image a node group takes, and what that image brings along."""
+"""EKS node images: which image a GPU node group takes, what it contains, and its disks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ BOTTLEROCKET_MIG: Final[Mapping[str, str]] = {
     "H200": "h200.141gb",
 }
 """GPUs on which Bottlerocket sets MIG up (nvidia-migmanager), with the key of each in Bottlerocket's setting ``mig.profile``."""
+
+
+DATA_DEVICE: Final[Mapping[OperatingSystem, str]] = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
+"""Device that container images are unpacked to. Bottlerocket keeps its system on a separate, small one."""
+ROOT_DEVICE: Final = "/dev/xvda"
+BOTTLEROCKET_ROOT_GIB: Final = 4
+"""Size of Bottlerocket's system volume."""
 
 
 def ami_type(machine: Machine, system: OperatingSystem) -> str:

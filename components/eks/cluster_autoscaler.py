@@ -1,22 +1,22 @@
-"""cluster-autoscaler: grows a node group when a pod finds no room, and shrinks it when nodes stand empty.
+"""cluster-autoscaler: adds nodes to a node group when a pod has no room, and removes nodes that are unneeded.
 
-Makes the release ``cluster-autoscaler`` in kube-system, with a service account of that name. Makes no IAM role: it is handed the role's
-ARN (IRSA), or none where a Pod Identity association names the service account. Makes no tag on an auto-scaling group: those by which it
-finds the groups are EKS' own, and those by which it learns of a group's GPUs before its first node are the node group's.
+Installs the release ``cluster-autoscaler`` in kube-system, with a service account of that name. Creates no IAM role: it takes the role's
+ARN (IRSA), or none where a Pod Identity association names the service account. Creates no tag either: EKS sets the tags by which it finds
+scaling groups, and `node_groups.py` those that describe a group's GPUs before its first node.
 
-What it does with Triton's pods: it moves them (no ``safe-to-evict: false``), within the disruption budget and with their grace period,
-when their node is below half used. It looks at requests, not at load, so a busy GPU that is requested is always used.
+It moves Triton's pods, within the disruption budget and their grace period, when less than half of a node is requested. It looks at
+requests and not at load, so a requested GPU always counts as used.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pydantic import ConfigDict, Field
 
 from components.base import naming, versions
+from components.eks.iam import service_account
 from components.helm import release
 
 if TYPE_CHECKING:
@@ -24,80 +24,50 @@ if TYPE_CHECKING:
     from components.eks.settings.addons import ClusterAutoscalerSettings
     from components.helm.settings import ChartSettings
 
-ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
-
-
-class _AutoDiscovery(release.ChartValues):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    cluster_name: str | pulumi.Output[str]
-
-
-class _Image(release.ChartValues):
-    tag: str
-
-
-class _ServiceAccount(release.ChartValues):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    name: str = naming.AUTOSCALER_RELEASE
-    """Fixed: the role's trust policy names it."""
-    annotations: dict[str, str | pulumi.Output[str]] | None
-
-
-class _Rbac(release.ChartValues):
-    service_account: _ServiceAccount
-
-
-class AutoscalerValues(release.ChartValues):
-    """What is passed to the chart cluster-autoscaler, key for key."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    fullname_override: str = naming.AUTOSCALER_RELEASE
-    cloud_provider: str = "aws"
-    aws_region: str | pulumi.Output[str]
-    auto_discovery: _AutoDiscovery
-    image: _Image
-    rbac: _Rbac
-    extra_args: dict[str, str | bool]
-    resources: release.ContainerResources = Field(
-        # No CPU limit: throttled, it would be late with the one thing that it does.
-        default_factory=lambda: release.ContainerResources(requests={"cpu": "100m", "memory": "300Mi"}, limits={"memory": "600Mi"})
-    )
-
 
 def autoscaler_values(
     settings: ClusterAutoscalerSettings,
     *,
-    cluster_name: str | pulumi.Output[str],
-    region: str | pulumi.Output[str],
+    cluster_name: pulumi.Input[str],
+    region: pulumi.Input[str],
     kubernetes_version: str,
-    role_arn: str | pulumi.Output[str] | None,
-) -> AutoscalerValues:
-    """Decide the chart's values. ``kubernetes_version`` is a minor such as ``1.35``; without ``role_arn`` none is named (Pod Identity)."""
-    return AutoscalerValues(
-        aws_region=region,
-        auto_discovery=_AutoDiscovery(cluster_name=cluster_name),
-        image=_Image(tag=versions.cluster_autoscaler_image(kubernetes_version)),
-        rbac=_Rbac(service_account=_ServiceAccount(annotations=None if role_arn is None else {ROLE_ANNOTATION: role_arn})),
-        extra_args={
+    role_arn: pulumi.Input[str] | None,
+) -> dict[str, Any]:
+    """Values of the chart cluster-autoscaler.
+
+    Args:
+        settings: The stack's.
+        cluster_name: Name of the cluster, by which the scaling groups are tagged.
+        region: AWS region.
+        kubernetes_version: Minor version such as ``1.35``; the image simulates that version's scheduler.
+        role_arn: IAM role; None for Pod Identity.
+    """
+    return {
+        "fullnameOverride": naming.AUTOSCALER_RELEASE,
+        "cloudProvider": "aws",
+        "awsRegion": region,
+        "autoDiscovery": {"clusterName": cluster_name},
+        "image": {"tag": versions.cluster_autoscaler_image(kubernetes_version)},
+        "rbac": {"serviceAccount": service_account(naming.AUTOSCALER_RELEASE, role_arn)},
+        "extraArgs": {
             "expander": settings.expander,
-            # One group a zone: without it the first in the alphabet takes all.
+            # With one group per zone, only the first one in alphabetical order would grow.
             "balance-similar-node-groups": True,
-            # A node with one DaemonSet-less pod of kube-system on it would never go.
+            # A node with a pod of kube-system that no DaemonSet owns would never be removed.
             "skip-nodes-with-system-pods": False,
-            # Triton's /tmp and /dev/shm are emptyDirs: with the default, a node that ever ran Triton is kept for ever.
+            # Triton's /tmp and /dev/shm are emptyDirs: by default a node that ever ran Triton would never be removed.
             "skip-nodes-with-local-storage": False,
             "scale-down-unneeded-time": release.duration(settings.scale_down_unneeded_time),
             "max-node-provision-time": release.duration(settings.max_node_provision_time),
         },
-    )
+        # No CPU limit: throttling would delay new nodes.
+        "resources": {"requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"memory": "600Mi"}},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterAutoscalerArgs:
-    """What ClusterAutoscaler needs."""
+    """Arguments of `ClusterAutoscaler`."""
 
     cluster: ClusterHandle
     aws: AwsAccess
@@ -113,19 +83,18 @@ class ClusterAutoscaler(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ClusterAutoscalerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "ClusterAutoscaler"), name, None, opts)
-        values = autoscaler_values(
-            args.settings,
-            cluster_name=args.cluster.name,
-            region=args.aws.region,
-            kubernetes_version=args.aws.kubernetes_version,
-            role_arn=args.aws.autoscaler_role_arn,
-        )
         autoscaler = release.release(
             naming.AUTOSCALER_RELEASE,
             pin=versions.CLUSTER_AUTOSCALER,
             charts=args.charts,
             namespace=naming.SYSTEM_NAMESPACE,
-            values=values.to_helm(),
+            values=autoscaler_values(
+                args.settings,
+                cluster_name=args.cluster.name,
+                region=args.aws.region,
+                kubernetes_version=args.aws.kubernetes_version,
+                role_arn=args.aws.autoscaler_role_arn,
+            ),
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
         )
         self.ready = release.up(naming.AUTOSCALER_RELEASE, autoscaler)

@@ -1,6 +1,6 @@
-"""IAM policies as typed statements, and the trust policies that bind a role to one service account. Pure: makes no resource.
+"""IAM policies as typed statements, and the trust policies of roles. Pure: creates no resource.
 
-A statement that names ``*`` where its action would take a resource can't be constructed: the rule holds by the type, and not by a review.
+`Statement` refuses ``*`` for an action that takes a resource, so no policy can be wider than its actions need.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import pulumi
+
+ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
+"""Annotation of a Kubernetes service account with the ARN of its role (IRSA)."""
 NO_RESOURCE: Final = frozenset(
     {
         "ecr:GetAuthorizationToken",
@@ -24,109 +28,6 @@ NO_RESOURCE: Final = frozenset(
 """Actions that take no resource (service authorization reference of each service: an empty column "Resource types")."""
 NO_RESOURCE_PREFIXES: Final = ("autoscaling:Describe", "ec2:Describe", "elasticloadbalancing:Describe")
 """Services whose Describe actions take no resource."""
-_VERSION: Final = "2012-10-17"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statement:
-    """One statement of a policy. Raises ValueError where a resource is wider than its actions need."""
-
-    actions: tuple[str, ...]
-    """Such as ``s3:GetObject``; ``kms:ReEncrypt*`` names a family of actions, a lone ``*`` is refused."""
-    resources: tuple[str, ...] = ()
-    """ARNs. Empty only in a trust policy, which is about the role itself."""
-    conditions: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(default_factory=dict)
-    """Operator -> key -> value or values."""
-    effect: Literal["Allow", "Deny"] = "Allow"
-    principals: Mapping[str, tuple[str, ...]] | None = None
-    """Kind (``AWS``, ``Service``, ``Federated``) -> who. Given in policies of a resource or a role's trust, never in an identity's."""
-    sid: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.actions or any(action == "*" or ":" not in action for action in self.actions):
-            message = f"{self.actions!r} names no actions: the statement would allow anything or nothing. Write service:Action."
-            raise ValueError(message)
-        if self.principals is None and not self.resources:
-            message = f"{self.actions!r} names no resource: IAM would refuse the policy. Name ARNs."
-            raise ValueError(message)
-        if self.effect == "Deny" or "*" not in self.resources:
-            return
-        wide = [action for action in self.actions if not self._takes_no_resource(action)]
-        if wide:
-            message = f"{', '.join(wide)} take a resource, and * is every one of the account. Name ARNs."
-            raise ValueError(message)
-
-    def _takes_no_resource(self, action: str) -> bool:
-        """Whether ``*`` is the only resource there is. In a key's own policy it means that key."""
-        of_the_key = self.principals is not None and action.startswith("kms:")
-        return of_the_key or action in NO_RESOURCE or action.startswith(NO_RESOURCE_PREFIXES)
-
-    def render(self) -> dict[str, Any]:
-        """Give the statement as JSON policies have it; one value stands alone, several in a list."""
-        statement: dict[str, Any] = {"Effect": self.effect, "Action": _one_or_many(self.actions)}
-        if self.sid is not None:
-            statement["Sid"] = self.sid
-        if self.resources:
-            statement["Resource"] = _one_or_many(self.resources)
-        if self.principals is not None:
-            statement["Principal"] = {kind: _one_or_many(who) for kind, who in self.principals.items()}
-        if self.conditions:
-            statement["Condition"] = {
-                operator: {key: value if isinstance(value, str) else _one_or_many(value) for key, value in keys.items()}
-                for operator, keys in self.conditions.items()
-            }
-        return statement
-
-
-def document(statements: Iterable[Statement]) -> str:
-    """Render a policy document. Keys are sorted, so that equal policies are equal texts."""
-    return json.dumps({"Version": _VERSION, "Statement": [statement.render() for statement in statements]}, sort_keys=True)
-
-
-def service_trust(service: str) -> str:
-    """Trust policy of a role that an AWS service such as ``ec2.amazonaws.com`` takes."""
-    return document([Statement(actions=("sts:AssumeRole",), principals={"Service": (service,)})])
-
-
-def pod_identity_trust() -> str:
-    """Trust policy of a role that EKS Pod Identity hands to pods; which ones, its association says."""
-    return document([Statement(actions=("sts:AssumeRole", "sts:TagSession"), principals={"Service": ("pods.eks.amazonaws.com",)})])
-
-
-def service_account_trust(*, oidc_arn: str, issuer: str, namespace: str, service_account: str) -> str:
-    """Trust policy of a role that one Kubernetes service account takes (IRSA).
-
-    Both conditions are needed: without ``sub`` any pod of the cluster could take the role, without ``aud`` tokens made for others would do.
-
-    Args:
-        oidc_arn: ARN of the cluster's OIDC provider.
-        issuer: The cluster's issuer without ``https://``.
-        namespace: Namespace of the service account; no pattern.
-        service_account: Its name; no pattern.
-
-    Raises:
-        ValueError: When a name is a pattern or empty, or when the issuer has a scheme, with which the condition would never match.
-    """
-    if any(not part or "*" in part or "?" in part for part in (namespace, service_account)):
-        message = f"{namespace}/{service_account} is no one service account: others could take the role. Name one."
-        raise ValueError(message)
-    if "://" in issuer:
-        message = f"{issuer} has a scheme: the condition would never match. Take it off."
-        raise ValueError(message)
-    return document(
-        [
-            Statement(
-                actions=("sts:AssumeRoleWithWebIdentity",),
-                principals={"Federated": (oidc_arn,)},
-                conditions={
-                    "StringEquals": {
-                        f"{issuer}:sub": f"system:serviceaccount:{namespace}:{service_account}",
-                        f"{issuer}:aud": "sts.amazonaws.com",
-                    }
-                },
-            )
-        ]
-    )
 
 
 def partition(region: str) -> str:
@@ -136,5 +37,138 @@ def partition(region: str) -> str:
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
-def _one_or_many(values: tuple[str, ...]) -> str | list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """The account and region that ARNs are in."""
+
+    partition: str
+    region: str
+    id: str
+
+    def arn(self, service: str, resource: str) -> str:
+        """ARN of a resource of this account, in its region where the service has regions."""
+        return f"arn:{self.partition}:{service}:{'' if service == 'iam' else self.region}:{self.id}:{resource}"
+
+    def managed_policy(self, name: str) -> str:
+        """ARN of a policy that AWS manages."""
+        return f"arn:{self.partition}:iam::aws:policy/{name}"
+
+    def service(self, name: str, region: str | None = None) -> str:
+        """Regional endpoint of a service, as ``kms:ViaService`` and principals name it. ``region``: another than the account's."""
+        return f"{name}.{region or self.region}.amazonaws.com{self._suffix}"
+
+    @property
+    def ec2(self) -> str:
+        """Service principal that assumes the role of a node."""
+        return f"ec2.amazonaws.com{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return ".cn" if self.partition == "aws-cn" else ""
+
+
+def actions(**services: str) -> tuple[str, ...]:
+    """``actions(ec2="DescribeVpcs DescribeTags")`` is ``("ec2:DescribeVpcs", "ec2:DescribeTags")``."""
+    return tuple(f"{service}:{name}" for service, names in services.items() for name in names.split())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement of a policy. Raises ValueError where a resource is wider than its actions need."""
+
+    actions: tuple[str, ...]
+    """Such as ``s3:GetObject``. ``kms:ReEncrypt*`` names a family of actions; a lone ``*`` is refused."""
+    resources: tuple[str, ...] = ()
+    """ARNs. Empty only in a trust policy, which is about the role itself."""
+    conditions: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(default_factory=dict)
+    """Operator -> key -> value or values."""
+    effect: Literal["Allow", "Deny"] = "Allow"
+    principals: Mapping[str, tuple[str, ...]] | None = None
+    """Kind (``AWS``, ``Service``, ``Federated``) -> principals. Given in resource policies and trust policies only."""
+    sid: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.actions or any(action == "*" or ":" not in action for action in self.actions):
+            message = f"{self.actions!r} names no actions: the statement would allow anything or nothing. Write service:Action."
+            raise ValueError(message)
+        if self.principals is None and not self.resources:
+            message = f"{self.actions!r} names no resource: IAM would refuse the policy. Name ARNs."
+            raise ValueError(message)
+        wide = [action for action in self.actions if not self._takes_no_resource(action)]
+        if self.effect == "Allow" and "*" in self.resources and wide:
+            message = f"{', '.join(wide)} take a resource, and * stands for every one in the account. Name ARNs."
+            raise ValueError(message)
+
+    def _takes_no_resource(self, action: str) -> bool:
+        """Whether ``*`` is the only possible resource. In a key's own policy it means that key."""
+        of_the_key = self.principals is not None and action.startswith("kms:")
+        return of_the_key or action in NO_RESOURCE or action.startswith(NO_RESOURCE_PREFIXES)
+
+    def render(self) -> dict[str, Any]:
+        """The statement as JSON policies have it: one value alone, several in a list."""
+        conditions = {operator: {key: _render(value) for key, value in keys.items()} for operator, keys in self.conditions.items()}
+        statement = {
+            "Sid": self.sid,
+            "Effect": self.effect,
+            "Action": _render(self.actions),
+            "Resource": _render(self.resources),
+            "Principal": {kind: _render(names) for kind, names in (self.principals or {}).items()},
+            "Condition": conditions,
+        }
+        return {key: value for key, value in statement.items() if value}
+
+
+def _render(values: str | tuple[str, ...]) -> str | list[str]:
+    if isinstance(values, str):
+        return values
     return values[0] if len(values) == 1 else list(values)
+
+
+def document(statements: Iterable[Statement]) -> str:
+    """Render a policy document. Keys are sorted, so that equal policies are equal strings."""
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement.render() for statement in statements]}, sort_keys=True)
+
+
+def service_trust(service: str) -> str:
+    """Trust policy of a role that an AWS service such as ``ec2.amazonaws.com`` assumes."""
+    return document([Statement(actions=("sts:AssumeRole",), principals={"Service": (service,)})])
+
+
+def pod_identity_trust() -> str:
+    """Trust policy of a role that EKS Pod Identity gives to the pods that its association names."""
+    return document([Statement(actions=actions(sts="AssumeRole TagSession"), principals={"Service": ("pods.eks.amazonaws.com",)})])
+
+
+def service_account_trust(*, oidc_arn: str, issuer: str, namespace: str, service_account: str) -> str:
+    """Trust policy of a role that one Kubernetes service account assumes (IRSA).
+
+    Both conditions are needed: without ``sub`` every pod of the cluster could assume the role, without ``aud`` a token for another
+    audience would do.
+
+    Args:
+        oidc_arn: ARN of the cluster's OIDC provider.
+        issuer: The cluster's issuer without ``https://``.
+        namespace: Namespace of the service account; no pattern.
+        service_account: Its name; no pattern.
+
+    Raises:
+        ValueError: If a name is a pattern or empty, or if the issuer has a scheme, which would make the condition fail always.
+    """
+    if any(not part or "*" in part or "?" in part for part in (namespace, service_account)):
+        message = f"{namespace}/{service_account} does not name one service account: others could assume the role. Name one."
+        raise ValueError(message)
+    if "://" in issuer:
+        message = f"{issuer} has a scheme: the condition would never match. Remove it."
+        raise ValueError(message)
+    subject = {f"{issuer}:sub": f"system:serviceaccount:{namespace}:{service_account}", f"{issuer}:aud": "sts.amazonaws.com"}
+    return document(
+        [Statement(actions=("sts:AssumeRoleWithWebIdentity",), principals={"Federated": (oidc_arn,)}, conditions={"StringEquals": subject})]
+    )
+
+
+def service_account(name: str, role_arn: pulumi.Input[str] | None) -> dict[str, Any]:
+    """A service account as charts take it, with the annotation for its role; without ``role_arn``, for Pod Identity, with none.
+
+    The name is fixed, because the role's trust policy names it.
+    """
+    return {"name": name, **({} if role_arn is None else {"annotations": {ROLE_ANNOTATION: role_arn}})}

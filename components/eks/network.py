@@ -1,7 +1,7 @@
-"""The VPC that an EKS cluster lives in: one of its own, or one that is there.
+"""The VPC of an EKS cluster: one that the stack creates, or an existing one.
 
-Makes subnets, routes, NAT gateways and endpoints, and tags them for load balancers and for Karpenter. Makes no peering, no VPN and no DNS
-zone. A private subnet's id is handed out once its way out is there, so that no node starts where it could not reach anything.
+Creates subnets, routes, NAT gateways and endpoints, and tags them for load balancers and Karpenter. Creates no peering, VPN or DNS zone.
+A private subnet's id resolves once its egress works, so that no node starts without a network.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pulumi_aws as aws
 from components.base.errors import FleetError
 from components.base.naming import type_token
 from components.base.outputs import after
+from components.eks.settings.network import DISCOVERY_TAG, PRIVATE_TAG, PUBLIC_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,33 +24,16 @@ if TYPE_CHECKING:
     from components.eks.settings.network import CreatedNetworkSettings, ExistingNetworkSettings
 
 _BLOCKS: Final = 8
-"""Equal parts of the VPC. Zone n's private subnet is part n, and the last part holds all public ones. Always eight, so that a zone more
-moves no subnet."""
+"""Equal parts of the VPC. The private subnet of zone n is part n, and the last part holds all public subnets. Always eight, so that a new
+zone moves no subnet."""
 _FORBIDDEN_ZONE_IDS: Final = ("use1-az3", "usw1-az2", "cac1-az3")
-"""Zones where EKS has no control plane (EKS user guide, "VPC and subnet requirements")."""
-_LEAST_FREE: Final = 16
-"""Free addresses of a subnet that EKS advises; it needs 6."""
-_PUBLIC_TAG: Final = "kubernetes.io/role/elb"
-_PRIVATE_TAG: Final = "kubernetes.io/role/internal-elb"
-_DISCOVERY_TAG: Final = "karpenter.sh/discovery"
-"""Tag with the cluster's name, by which Karpenter finds where to start nodes. A subnet can have one cluster's alone."""
-_WITH_NAT: Final = ("ecr.api", "ecr.dkr", "sts")
-_WITHOUT_NAT: Final = (
-    *_WITH_NAT,
-    "ec2",
-    "logs",
-    "elasticloadbalancing",
-    "autoscaling",
-    "eks",
-    "eks-auth",
-    "ssm",
-    "ssmmessages",
-    "ec2messages",
-    "sqs",
-    "kms",
-)
-"""What nodes, EKS' add-ons and autoscalers call (EKS user guide, "private clusters"; ssmmessages, ec2messages and kms from experience of
-others)."""
+"""Zones without EKS control planes (EKS user guide, "VPC and subnet requirements")."""
+_MIN_FREE: Final = 16
+"""Free addresses in a subnet that EKS recommends; it needs 6."""
+_WITH_NAT: Final = "ecr.api ecr.dkr sts"
+_WITHOUT_NAT: Final = f"{_WITH_NAT} ec2 logs elasticloadbalancing autoscaling eks eks-auth ssm ssmmessages ec2messages sqs kms"
+"""What nodes, EKS add-ons and autoscalers call (EKS user guide, "private clusters"; ssmmessages, ec2messages and kms from published
+experience)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +42,10 @@ class Network:
 
     vpc_id: pulumi.Output[str]
     private: Mapping[str, tuple[pulumi.Output[str], ...]]
-    """Zone -> ids of subnets for nodes; each resolves once it has its way out."""
-    public: Mapping[str, tuple[pulumi.Output[str], ...]]
+    """Zone -> ids of subnets for nodes; each resolves once its egress works."""
     control_plane_ids: tuple[pulumi.Output[str], ...]
-    """Ids of the private subnets, by zone, known as soon as they are there: the control plane has no use for their way out, and takes nine
-    minutes that NAT gateways and endpoints need not come before."""
+    """Ids of the private subnets, by zone, known as soon as they exist. The control plane takes nine minutes and needs no egress, so it
+    need not wait for NAT gateways and endpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +58,13 @@ class SubnetPlan:
     public: str
     """CIDR of the subnet for load balancers and NAT."""
     nat_zone: str | None
-    """Zone of the NAT gateway that the private subnet goes out through."""
+    """Zone of the NAT gateway for the private subnet's egress."""
 
 
 def plan_subnets(settings: CreatedNetworkSettings, zones: Sequence[str]) -> tuple[SubnetPlan, ...]:
     """Divide the VPC's addresses among ``zones`` (at most 6).
 
-    A /16 gives private subnets of /19: about 245 nodes each with prefix delegation and 16 pods or fewer a node.
+    A /16 gives private subnets of /19: about 245 nodes each with prefix delegation and at most 16 pods a node.
     """
     blocks = list(IPv4Network(settings.cidr).subnets(prefixlen_diff=_BLOCKS.bit_length() - 1))
     public = list(blocks[-1].subnets(prefixlen_diff=_BLOCKS.bit_length() - 1))
@@ -93,81 +76,119 @@ def plan_subnets(settings: CreatedNetworkSettings, zones: Sequence[str]) -> tupl
 
 
 def endpoint_services(settings: CreatedNetworkSettings) -> tuple[str, ...]:
-    """AWS services that get an interface endpoint. S3 has a gateway endpoint in any case."""
+    """AWS services that get an interface endpoint. S3 always has a gateway endpoint."""
     if settings.nat == "none":
-        return _WITHOUT_NAT
-    return _WITH_NAT if settings.interface_endpoints else ()
+        return tuple(_WITHOUT_NAT.split())
+    return tuple(_WITH_NAT.split()) if settings.interface_endpoints else ()
 
 
 def pick_zones(available: Iterable[str], count: int) -> tuple[str, ...]:
-    """Take the first ``count`` of a region's zones by name. Raises FleetError when it has fewer."""
+    """Take the first ``count`` of a region's zones by name. Raises FleetError if it has fewer."""
     found = tuple(sorted(available))
     if len(found) < count:
         raise FleetError(
             f"triton-fleet:cluster.network.zoneCount ({count}) is above the {len(found)} zones that the region has for EKS "
-            f"({', '.join(found) or 'none'}): the rest could not be made. Lower it."
+            f"({', '.join(found) or 'none'}): the remaining subnets could not be created. Lower it."
         )
     return found[:count]
 
 
+def find_zones(provider: aws.Provider, count: int) -> tuple[str, ...]:
+    """Look up the region's zones. Leaves out zones that need an opt-in, which local and wavelength zones do."""
+    found = aws.get_availability_zones(
+        state="available",
+        exclude_zone_ids=list(_FORBIDDEN_ZONE_IDS),
+        filters=[aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])],
+        opts=pulumi.InvokeOptions(provider=provider),
+    )
+    return pick_zones(found.names, count)
+
+
+# An existing network.
+
+
 @dataclass(frozen=True, kw_only=True)
 class SubnetFacts:
-    """What AWS says of a subnet that is there."""
+    """What AWS reports about an existing subnet."""
 
     id: str
     vpc_id: str
     zone: str
     free: int
-    """Addresses that are not taken."""
+    """Free addresses."""
     tags: Mapping[str, str]
-    gives_public_addresses: bool = False
-    """Whether what starts there gets a public address: the mark of a subnet whose way out is an internet gateway."""
+    public_addresses: bool = False
+    """Whether instances get a public address, which marks a subnet whose egress is an internet gateway."""
 
 
 def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iterable[SubnetFacts], *, discovery: bool = False) -> list[str]:
-    """Say what is wrong with existing subnets, as whole messages; with ``discovery``, for Karpenter too."""
+    """What is wrong with existing subnets, as whole messages; with ``discovery``, for Karpenter too."""
     key = "triton-fleet:cluster.network"
-    private, public = set(settings.private_subnet_ids), set(settings.public_subnet_ids)
     found = list(facts)
-    problems = [
-        f"{key} names {subnet.id}, which is in {subnet.vpc_id} and not in vpcId ({settings.vpc_id}): EKS would refuse it. Name its VPC."
-        for subnet in found
-        if subnet.vpc_id != settings.vpc_id
-    ]
-    problems += [
-        f"{key} names {subnet.id} with {subnet.free} free addresses: EKS wants {_LEAST_FREE}, and pods would have none. Name a larger one."
-        for subnet in found
-        if subnet.free < _LEAST_FREE
-    ]
-    zones = {subnet.zone for subnet in found if subnet.id in private}
-    if len(zones) < 2:  # noqa: PLR2004  # EKS' own bound
+    problems = []
+    zones = {subnet.zone for subnet in found if subnet.id in settings.private_subnet_ids}
+    if len(zones) < 2:  # noqa: PLR2004  # EKS' own limit
         problems.append(
-            f"{key}.privateSubnetIds are all in {', '.join(zones)}: EKS needs 2 zones and would refuse them. Add one of another."
+            f"{key}.privateSubnetIds are all in {', '.join(zones)}: EKS needs 2 zones and would refuse them. Add a subnet in another zone."
         )
     for subnet in found:
-        foreign = [
-            tag for tag in subnet.tags if tag.startswith("kubernetes.io/cluster/") and tag.removeprefix("kubernetes.io/cluster/") != cluster
-        ]
-        wanted = _PUBLIC_TAG if subnet.id in public else _PRIVATE_TAG
-        if foreign and f"kubernetes.io/cluster/{cluster}" not in subnet.tags:
-            problems.append(
-                f"{key} names {subnet.id}, tagged {foreign[0]} for another cluster: load balancers would not be made there. "
-                f"Tag it kubernetes.io/cluster/{cluster}=shared too."
-            )
-        if subnet.tags.get(wanted) != "1":
-            problems.append(
-                f"{key} names {subnet.id} without the tag {wanted}=1: load balancers would not find it. Tag it, or name another."
-            )
-        if subnet.id in private and subnet.gives_public_addresses:
-            problems.append(
-                f"{key}.privateSubnetIds names {subnet.id}, which gives public addresses: its nodes would stand in the internet. Name a "
-                "subnet whose way out is a NAT gateway, or turn the addresses off."
-            )
-        if discovery and subnet.id in private and subnet.tags.get(_DISCOVERY_TAG) != cluster:
-            problems.append(
-                f"{key} names {subnet.id} without the tag {_DISCOVERY_TAG}={cluster}: Karpenter would start no node there. Tag it."
-            )
+        private = subnet.id in settings.private_subnet_ids
+        role_tag = PRIVATE_TAG if private else PUBLIC_TAG
+        own = f"kubernetes.io/cluster/{cluster}"
+        foreign = [tag for tag in subnet.tags if tag.startswith("kubernetes.io/cluster/") and tag != own]
+        checks = {
+            f"which is in {subnet.vpc_id} and not in vpcId ({settings.vpc_id}): EKS would refuse it. Name its VPC": (
+                subnet.vpc_id != settings.vpc_id
+            ),
+            f"with {subnet.free} free addresses: EKS recommends {_MIN_FREE}, and pods would run out of them. Name a larger subnet": (
+                subnet.free < _MIN_FREE
+            ),
+            f"tagged {', '.join(foreign)} for another cluster: it would get no load balancers. Add the tag {own}=shared": (
+                bool(foreign) and own not in subnet.tags
+            ),
+            f"without the tag {role_tag}=1: load balancers would not find it. Add the tag, or name another subnet": (
+                subnet.tags.get(role_tag) != "1"
+            ),
+            "which gives public addresses: its nodes would be exposed to the internet. Name a subnet with egress through a NAT gateway": (
+                private and subnet.public_addresses
+            ),
+            f"without the tag {DISCOVERY_TAG}={cluster}: Karpenter would start no node there. Add the tag": (
+                discovery and private and subnet.tags.get(DISCOVERY_TAG) != cluster
+            ),
+        }
+        setting = "privateSubnetIds" if private else "publicSubnetIds"
+        problems += [f"{key}.{setting} names {subnet.id}, {text}." for text, wrong in checks.items() if wrong]
     return problems
+
+
+def find_network(settings: ExistingNetworkSettings, cluster: str, provider: aws.Provider, *, discovery: bool = False) -> Network:
+    """Look up existing subnets and check them; with ``discovery``, for Karpenter too. Raises FleetError with everything that is wrong."""
+    facts = []
+    for subnet in (*settings.private_subnet_ids, *settings.public_subnet_ids):
+        found = aws.ec2.get_subnet(id=subnet, opts=pulumi.InvokeOptions(provider=provider))
+        facts.append(
+            SubnetFacts(
+                id=subnet,
+                vpc_id=found.vpc_id,
+                zone=found.availability_zone,
+                free=found.available_ip_address_count,
+                tags=found.tags,
+                public_addresses=bool(found.map_public_ip_on_launch),
+            )
+        )
+    problems = subnet_problems(settings, cluster, facts, discovery=discovery)
+    if problems:
+        raise FleetError(*problems)
+    private = {fact.id: fact.zone for fact in facts if fact.id in settings.private_subnet_ids}
+    ids = {subnet: pulumi.Output.from_input(subnet) for subnet in private}
+    return Network(
+        vpc_id=pulumi.Output.from_input(settings.vpc_id),
+        private={zone: tuple(ids[subnet] for subnet in ids if private[subnet] == zone) for zone in sorted(set(private.values()))},
+        control_plane_ids=tuple(ids.values()),
+    )
+
+
+# A network of the stack's own.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,186 +204,110 @@ class VpcArgs:
 
 
 class Vpc(pulumi.ComponentResource):
-    """A VPC of the stack's own."""
+    """A VPC that the stack creates."""
 
     network: Network
 
     def __init__(self, name: str, args: VpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
-        zones = settings.zones or find_zones(args.provider, settings.zone_count)
-        plan = plan_subnets(settings, zones)
+        plan = plan_subnets(settings, settings.zones or find_zones(args.provider, settings.zone_count))
         super().__init__(type_token("cluster", "Vpc"), name, None, opts)
-        child = pulumi.ResourceOptions(parent=self, provider=args.provider)
-
-        def tags(part: str) -> dict[str, str]:
-            return {**args.tags, "Name": f"{args.cluster}-{part}"}
-
-        vpc = aws.ec2.Vpc(
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self, provider=args.provider)
+        self._vpc = vpc = aws.ec2.Vpc(
             name,
             cidr_block=settings.cidr,
             enable_dns_support=True,
-            enable_dns_hostnames=True,  # without it nodes can't register
-            tags=tags("vpc"),
-            opts=child,
+            enable_dns_hostnames=True,  # nodes can't register without it
+            tags=self._tags("vpc"),
+            opts=self._child,
         )
-        gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags=tags("internet"), opts=child)
-        out = aws.ec2.RouteTable(
-            f"{name}-public",
-            vpc_id=vpc.id,
-            routes=[aws.ec2.RouteTableRouteArgs(cidr_block="0.0.0.0/0", gateway_id=gateway.id)],
-            tags=tags("public"),
-            opts=child,
-        )
-        public: dict[str, pulumi.Output[str]] = {}
-        for entry in plan:
-            subnet = aws.ec2.Subnet(
-                f"{name}-public-{entry.zone}",
-                vpc_id=vpc.id,
-                availability_zone=entry.zone,
-                cidr_block=entry.public,
-                tags={**tags(f"public-{entry.zone}"), _PUBLIC_TAG: "1"},
-                opts=child,
-            )
-            association = aws.ec2.RouteTableAssociation(
-                f"{name}-public-{entry.zone}", subnet_id=subnet.id, route_table_id=out.id, opts=child
-            )
-            public[entry.zone] = after(subnet.id, association.id)
-        nat = {
-            zone: self._nat(name, zone, public[zone], tags(f"nat-{zone}"), child)
-            for zone in dict.fromkeys(entry.nat_zone for entry in plan)
-            if zone is not None
+        gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags=self._tags("internet"), opts=self._child)
+        route = aws.ec2.RouteTableRouteArgs(cidr_block="0.0.0.0/0", gateway_id=gateway.id)
+        public_table = self._table("public", [route])
+        public = {
+            entry.zone: self._subnet(f"public-{entry.zone}", entry.zone, entry.public, {PUBLIC_TAG: "1"}, public_table)[1] for entry in plan
         }
-        private: dict[str, pulumi.Output[str]] = {}
-        bare: list[pulumi.Output[str]] = []
-        tables: list[pulumi.Output[str]] = [out.id]
+        nat = {zone: self._nat(zone, public[zone]) for zone in dict.fromkeys(entry.nat_zone for entry in plan) if zone is not None}
+        private_tags = {PRIVATE_TAG: "1", DISCOVERY_TAG: args.cluster}
+        tables = [public_table.id]
+        subnets: dict[str, tuple[pulumi.Output[str], pulumi.Output[str]]] = {}
         for entry in plan:
-            subnet = aws.ec2.Subnet(
-                f"{name}-private-{entry.zone}",
-                vpc_id=vpc.id,
-                availability_zone=entry.zone,
-                cidr_block=entry.private,
-                tags={**tags(f"private-{entry.zone}"), _PRIVATE_TAG: "1", _DISCOVERY_TAG: args.cluster},
-                opts=child,
-            )
-            routes = (
-                [] if entry.nat_zone is None else [aws.ec2.RouteTableRouteArgs(cidr_block="0.0.0.0/0", nat_gateway_id=nat[entry.nat_zone])]
-            )
-            table = aws.ec2.RouteTable(
-                f"{name}-private-{entry.zone}", vpc_id=vpc.id, routes=routes, tags=tags(f"private-{entry.zone}"), opts=child
-            )
-            association = aws.ec2.RouteTableAssociation(
-                f"{name}-private-{entry.zone}", subnet_id=subnet.id, route_table_id=table.id, opts=child
-            )
+            part = f"private-{entry.zone}"
+            egress = [] if entry.nat_zone is None else [nat[entry.nat_zone]]
+            routes = [aws.ec2.RouteTableRouteArgs(cidr_block="0.0.0.0/0", nat_gateway_id=gateway_id) for gateway_id in egress]
+            table = self._table(part, routes)
             tables.append(table.id)
-            bare.append(subnet.id)
-            private[entry.zone] = after(subnet.id, association.id)
-        endpoints = self._endpoints(name, args, vpc.id, tables=tables, subnets=list(private.values()), child=child)
+            subnets[entry.zone] = self._subnet(part, entry.zone, entry.private, private_tags, table)
+        endpoints = self._endpoints(tables, [routed for _, routed in subnets.values()])
         self.network = Network(
             vpc_id=vpc.id,
-            private={zone: (after(subnet, *endpoints),) for zone, subnet in private.items()},
-            public={zone: (subnet,) for zone, subnet in public.items()},
-            control_plane_ids=tuple(bare),
+            private={zone: (after(routed, *endpoints),) for zone, (_, routed) in subnets.items()},
+            control_plane_ids=tuple(subnet for subnet, _ in subnets.values()),
         )
         self.register_outputs({"vpcId": vpc.id})
 
-    def _nat(
-        self, name: str, zone: str, subnet: pulumi.Output[str], tags: dict[str, str], child: pulumi.ResourceOptions
-    ) -> pulumi.Output[str]:
-        address = aws.ec2.Eip(f"{name}-nat-{zone}", domain="vpc", tags=tags, opts=child)
-        return aws.ec2.NatGateway(f"{name}-nat-{zone}", allocation_id=address.id, subnet_id=subnet, tags=tags, opts=child).id
+    def _tags(self, part: str) -> dict[str, str]:
+        return {**self._args.tags, "Name": f"{self._args.cluster}-{part}"}
 
-    def _endpoints(
-        self,
-        name: str,
-        args: VpcArgs,
-        vpc_id: pulumi.Output[str],
-        *,
-        tables: list[pulumi.Output[str]],
-        subnets: list[pulumi.Output[str]],
-        child: pulumi.ResourceOptions,
-    ) -> list[pulumi.Output[str]]:
-        """Make the endpoints; what nodes need of them is ready when their ids are given out."""
-        ids = [
-            aws.ec2.VpcEndpoint(
-                f"{name}-s3",
-                vpc_id=vpc_id,
-                service_name=f"com.amazonaws.{args.region}.s3",
-                vpc_endpoint_type="Gateway",
-                route_table_ids=tables,
-                tags=dict(args.tags),
-                opts=child,
-            ).id
-        ]
-        services = endpoint_services(args.settings)
-        if not services:
-            return ids
-        group = aws.ec2.SecurityGroup(
-            f"{name}-endpoints",
-            vpc_id=vpc_id,
-            description="HTTPS from inside the VPC to the endpoints of AWS services",
-            ingress=[
-                aws.ec2.SecurityGroupIngressArgs(protocol="tcp", from_port=443, to_port=443, cidr_blocks=[args.settings.cidr]),
-            ],
-            opts=child,
+    def _table(self, part: str, routes: list[aws.ec2.RouteTableRouteArgs]) -> aws.ec2.RouteTable:
+        return aws.ec2.RouteTable(f"{self._name}-{part}", vpc_id=self._vpc.id, routes=routes, tags=self._tags(part), opts=self._child)
+
+    def _subnet(
+        self, part: str, zone: str, cidr: str, tags: Mapping[str, str], table: aws.ec2.RouteTable
+    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        """Create a subnet; returns its id, and the same id once its routes exist."""
+        subnet = aws.ec2.Subnet(
+            f"{self._name}-{part}",
+            vpc_id=self._vpc.id,
+            availability_zone=zone,
+            cidr_block=cidr,
+            tags={**self._tags(part), **tags},
+            opts=self._child,
         )
-        ids += [
+        association = aws.ec2.RouteTableAssociation(f"{self._name}-{part}", subnet_id=subnet.id, route_table_id=table.id, opts=self._child)
+        return subnet.id, after(subnet.id, association.id)
+
+    def _nat(self, zone: str, subnet: pulumi.Output[str]) -> pulumi.Output[str]:
+        name, tags = f"{self._name}-nat-{zone}", self._tags(f"nat-{zone}")
+        address = aws.ec2.Eip(name, domain="vpc", tags=tags, opts=self._child)
+        return aws.ec2.NatGateway(name, allocation_id=address.id, subnet_id=subnet, tags=tags, opts=self._child).id
+
+    def _endpoints(self, tables: list[pulumi.Output[str]], subnets: list[pulumi.Output[str]]) -> list[pulumi.Output[str]]:
+        """Create the endpoints; returns their ids, which nodes wait for."""
+        service, tags = f"com.amazonaws.{self._args.region}", dict(self._args.tags)
+        s3 = aws.ec2.VpcEndpoint(
+            f"{self._name}-s3",
+            vpc_id=self._vpc.id,
+            service_name=f"{service}.s3",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=tables,
+            tags=tags,
+            opts=self._child,
+        )
+        interfaces = endpoint_services(self._args.settings)
+        if not interfaces:
+            return [s3.id]
+        https = aws.ec2.SecurityGroupIngressArgs(protocol="tcp", from_port=443, to_port=443, cidr_blocks=[self._args.settings.cidr])
+        group = aws.ec2.SecurityGroup(
+            f"{self._name}-endpoints",
+            vpc_id=self._vpc.id,
+            description="HTTPS from inside the VPC to the endpoints of AWS services",
+            ingress=[https],
+            opts=self._child,
+        )
+        endpoints = [
             aws.ec2.VpcEndpoint(
-                f"{name}-{service}",
-                vpc_id=vpc_id,
-                service_name=f"com.amazonaws.{args.region}.{service}",
+                f"{self._name}-{interface}",
+                vpc_id=self._vpc.id,
+                service_name=f"{service}.{interface}",
                 vpc_endpoint_type="Interface",
                 private_dns_enabled=True,
                 subnet_ids=subnets,
                 security_group_ids=[group.id],
-                tags=dict(args.tags),
-                opts=child,
+                tags=tags,
+                opts=self._child,
             ).id
-            for service in services
+            for interface in interfaces
         ]
-        return ids
-
-
-def existing(settings: ExistingNetworkSettings, cluster: str, provider: aws.Provider, *, discovery: bool = False) -> Network:
-    """Look existing subnets up and check them; with ``discovery``, for Karpenter too. Raises FleetError with all that is wrong."""
-    ids = [*settings.private_subnet_ids, *settings.public_subnet_ids]
-    facts = []
-    for subnet in ids:
-        found = aws.ec2.get_subnet(id=subnet, opts=pulumi.InvokeOptions(provider=provider))
-        facts.append(
-            SubnetFacts(
-                id=subnet,
-                vpc_id=found.vpc_id,
-                zone=found.availability_zone,
-                free=found.available_ip_address_count,
-                tags=found.tags,
-                gives_public_addresses=bool(found.map_public_ip_on_launch),
-            )
-        )
-    problems = subnet_problems(settings, cluster, facts, discovery=discovery)
-    if problems:
-        raise FleetError(*problems)
-    zone = {subnet.id: subnet.zone for subnet in facts}
-
-    def by_zone(wanted: Sequence[str]) -> dict[str, tuple[pulumi.Output[str], ...]]:
-        return {
-            name: tuple(pulumi.Output.from_input(subnet) for subnet in wanted if zone[subnet] == name)
-            for name in sorted({zone[subnet] for subnet in wanted})
-        }
-
-    return Network(
-        vpc_id=pulumi.Output.from_input(settings.vpc_id),
-        private=by_zone(settings.private_subnet_ids),
-        public=by_zone(settings.public_subnet_ids),
-        control_plane_ids=tuple(pulumi.Output.from_input(subnet) for subnet in settings.private_subnet_ids),
-    )
-
-
-def find_zones(provider: aws.Provider, count: int) -> tuple[str, ...]:
-    """Ask AWS for the region's zones. Local and wavelength zones are opt-in, and left out with all others that are."""
-    found = aws.get_availability_zones(
-        state="available",
-        exclude_zone_ids=list(_FORBIDDEN_ZONE_IDS),
-        filters=[aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])],
-        opts=pulumi.InvokeOptions(provider=provider),
-    )
-    return pick_zones(found.names, count)
+        return [s3.id, *endpoints]

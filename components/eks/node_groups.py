@@ -1,27 +1,25 @@
-"""Managed node groups: what each is made of, decided purely, and the three resources that it becomes.
+"""Managed node groups: a pure plan of each, and the resources that it becomes.
 
-`aws.eks.NodeGroup` with a launch template, and not pulumi-eks' ManagedNodeGroup: that one leaves a GPU type on an image without a driver
-unless told twice, resolves image ids by itself where anything is set for kubelet (so that any `up` may roll all nodes), and knows neither
-update settings nor node repair.
+Uses `aws.eks.NodeGroup` with a launch template instead of pulumi-eks' ManagedNodeGroup. The latter leaves a GPU type on an image without a
+driver unless the type is set twice, resolves image ids itself once kubelet is configured (so that any `up` may replace all nodes), and
+supports neither update settings nor node repair.
 
-The group is never named: a changed machine type makes the new group beside the old one before that goes. ``desired`` counts at creation
-only; afterwards the autoscaler owns it.
+AWS chooses the group's name, so that a changed machine type creates the new group before the old one is deleted. ``desired`` counts at
+creation only; afterwards the autoscaler owns the number.
 """
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import pulumi
 import pulumi_aws as aws
 
 from components.base import naming
-from components.base.naming import type_token
 from components.base.outputs import after
 from components.eks import ami
-from components.eks import user_data as nodeconfig
 from components.eks.settings.node_groups import architecture
 from components.eks.user_data import user_data
 from components.gpu import catalogue
@@ -35,28 +33,32 @@ if TYPE_CHECKING:
 CPU_POOL: Final = "cpu"
 """Name of the pool without GPUs."""
 _TEMPLATE: Final = "k8s.io/cluster-autoscaler/node-template"
-_CAPACITY: Final = {"onDemand": "ON_DEMAND", "spot": "SPOT", "capacityBlock": "CAPACITY_BLOCK"}
+_CAPACITY: Final[Mapping[str, Literal["ON_DEMAND", "SPOT", "CAPACITY_BLOCK"]]] = {
+    "onDemand": "ON_DEMAND",
+    "spot": "SPOT",
+    "capacityBlock": "CAPACITY_BLOCK",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """One EBS volume of a node: gp3, encrypted, deleted with it."""
+    """An EBS volume of a node: gp3, encrypted, deleted with the node."""
 
     device: str
     size: int
     """GiB."""
-    iops: int
-    throughput: int
+    iops: int = 3000
+    throughput: int = 125
     """MiB/s."""
     snapshot: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeGroupPlan:
-    """One managed node group, decided."""
+    """One managed node group."""
 
     name: str
-    """Logical name in Pulumi, unique in the cluster; not the group's name in AWS, which AWS makes."""
+    """Logical name in Pulumi, unique in the cluster; AWS chooses the group's own name."""
     pool: str
     zones: tuple[str, ...]
     machine_types: tuple[str, ...]
@@ -66,34 +68,29 @@ class NodeGroupPlan:
     desired: int
     max: int
     labels: Mapping[str, str]
-    taints: tuple[tuple[str, str, str], ...]
-    """Key, value, effect as EKS spells it (``NO_SCHEDULE``)."""
+    taints: tuple[tuple[str, str, str], ...] = ()
+    """Key, value, and effect as EKS spells it (``NO_SCHEDULE``)."""
     volumes: tuple[Volume, ...]
-    user_data: str | None
-    """As written, before base64."""
-    asg_tags: Mapping[str, str]
-    """Tags of the scaling group that tell an autoscaler what a node will have, before there is one."""
+    user_data: str | None = None
+    """Plain, not base64."""
+    asg_tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags of the scaling group that describe a node to an autoscaler before the group has one."""
     release: str | None = None
-    """Release of the node image; None leaves it to EKS, which takes the newest whenever the version moves."""
+    """Release of the node image; None: EKS takes the newest whenever the version changes."""
     reservation: str | None = None
     efa: int = 0
-    """EFA network cards; 0 leaves the network to EKS."""
+    """EFA network cards; 0 leaves the network to EKS. With EFA, a placement group places all nodes close together."""
     ssh_key: str | None = None
     ssh_cidrs: tuple[str, ...] = ()
 
     @property
-    def placement(self) -> bool:
-        """Whether all nodes are placed close together."""
-        return self.efa > 0
-
-    @property
     def instance_type_in_template(self) -> bool:
-        """A capacity block's machine type stands in the template, everyone else's in the group: never in both."""
+        """Whether the launch template names the machine type, as a capacity block needs; otherwise the group does. Never both."""
         return self.capacity == "CAPACITY_BLOCK"
 
 
 def cpu_group(settings: CpuPoolSettings, zones: Sequence[str]) -> NodeGroupPlan:
-    """Decide the group for everything that is not on a GPU. Its zones are all: its pods' volumes are spread by Kubernetes."""
+    """Plan the group for everything that needs no GPU. It spans all zones: Kubernetes spreads the volumes of its pods."""
     arch = "ARM_64" if architecture(settings.machine_types[0]) == "arm64" else "x86_64"
     return NodeGroupPlan(
         name=CPU_POOL,
@@ -101,21 +98,18 @@ def cpu_group(settings: CpuPoolSettings, zones: Sequence[str]) -> NodeGroupPlan:
         zones=tuple(zones),
         machine_types=settings.machine_types,
         ami_type=f"AL2023_{arch}_STANDARD",
-        capacity="SPOT" if settings.capacity == "spot" else "ON_DEMAND",
+        capacity=_CAPACITY[settings.capacity],
         min=settings.min,
         desired=settings.min if settings.desired is None else settings.desired,
         max=settings.max,
         labels={naming.POOL_LABEL: CPU_POOL, **settings.labels},
-        taints=(),
         volumes=_volumes(settings.disk, "al2023", fast_pull=False),
-        user_data=None,
-        asg_tags={},
         release=settings.release,
     )
 
 
 def gpu_groups(pool: GpuPoolSettings, zones: Sequence[str]) -> tuple[NodeGroupPlan, ...]:
-    """Decide a GPU pool's groups: one, or one a zone."""
+    """Plan a GPU pool's groups: one, or one per zone."""
     of_pool = [zone for zone in zones if pool.zones is None or zone in pool.zones]
     if not pool.per_zone:
         return (_gpu_group(pool, pool.name, tuple(of_pool)),)
@@ -123,7 +117,7 @@ def gpu_groups(pool: GpuPoolSettings, zones: Sequence[str]) -> tuple[NodeGroupPl
 
 
 def gpu_labels(pool: GpuPoolSettings) -> dict[str, str]:
-    """Labels of a GPU pool's nodes. The accelerator keeps Cluster Autoscaler from adding nodes until the plugin has registered the GPUs."""
+    """Labels of a GPU pool's nodes. The accelerator stops Cluster Autoscaler from adding nodes until the plugin has registered the GPUs."""
     labels = {
         naming.POOL_LABEL: pool.name,
         catalogue.PRESENT_LABEL: "true",
@@ -144,7 +138,7 @@ def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> Node
         zones=zones,
         machine_types=(pool.machine_type,),
         ami_type=ami.ami_type(machine, pool.os),
-        capacity=_CAPACITY[pool.capacity],  # type: ignore[arg-type]  # the settings know these three
+        capacity=_CAPACITY[pool.capacity],
         min=pool.min,
         desired=pool.min if pool.desired is None else pool.desired,
         max=pool.max,
@@ -164,8 +158,8 @@ def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> Node
 def asg_tags(pool: GpuPoolSettings, labels: Mapping[str, str]) -> dict[str, str]:
     """Tags for scaling from zero: tags of a managed group don't reach its scaling group (aws/containers-roadmap#608).
 
-    Whole GPUs need none for their number (Cluster Autoscaler has a table of machine types), but slices and shares do, and labels and taints
-    are read off the group only until it had its first node.
+    Cluster Autoscaler knows the number of whole GPUs by machine type, but not of slices and shares, and reads labels and taints from the
+    group only until its first node.
     """
     offered = offer(pool.machine, pool.sharing)
     tags = {f"{_TEMPLATE}/label/{key}": value for key, value in sorted(labels.items())}
@@ -173,21 +167,17 @@ def asg_tags(pool: GpuPoolSettings, labels: Mapping[str, str]) -> dict[str, str]
         tags[f"{_TEMPLATE}/taint/{catalogue.TAINT_KEY}"] = f"{catalogue.TAINT_VALUE}:NoSchedule"
     tags[f"{_TEMPLATE}/resources/{offered.resource}"] = str(offered.per_node)
     if offered.resource != catalogue.RESOURCE:
-        tags[f"{_TEMPLATE}/resources/{catalogue.RESOURCE}"] = "0"  # cut into slices, no whole GPU is left
+        tags[f"{_TEMPLATE}/resources/{catalogue.RESOURCE}"] = "0"  # sliced GPUs leave no whole one
     return tags
 
 
 def _volumes(disk: DiskSettings, system: ami.OperatingSystem, *, fast_pull: bool) -> tuple[Volume, ...]:
     images = Volume(
-        device=nodeconfig.DATA_DEVICE[system],
-        size=disk.size,
-        iops=disk.iops,
-        throughput=disk.rate(fast_pull=fast_pull),
-        snapshot=disk.snapshot,
+        device=ami.DATA_DEVICE[system], size=disk.size, iops=disk.iops, throughput=disk.rate(fast_pull=fast_pull), snapshot=disk.snapshot
     )
     if system == "al2023":
         return (images,)
-    return (Volume(device=nodeconfig.ROOT_DEVICE, size=nodeconfig.BOTTLEROCKET_ROOT_GIB, iops=3000, throughput=125), images)
+    return (Volume(device=ami.ROOT_DEVICE, size=ami.BOTTLEROCKET_ROOT_GIB), images)
 
 
 # Resources.
@@ -200,16 +190,16 @@ class NodeGroupArgs:
     plan: NodeGroupPlan
     cluster: str
     version: str
-    """Kubernetes minor of the nodes. Said, and not left to EKS: nodes would else stay at the minor that the group was made with forever."""
+    """Kubernetes minor of the nodes. Without it, nodes would keep the minor that the group was created with."""
     vpc_id: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     """Role of the nodes; resolves once its policies are attached."""
     security_group_id: pulumi.Input[str]
-    """The cluster's own group: whatever else stands in a template takes its place."""
+    """The cluster's own group, which EKS adds only where the template names no other."""
     subnet_ids: Sequence[pulumi.Input[str]]
     disk_key: pulumi.Input[str] | None
     tags: Mapping[str, str] = field(default_factory=dict)
-    """Tags of instances and volumes; those of a group don't reach them."""
+    """Tags of instances and volumes too, which the tags of a group don't reach."""
     provider: aws.Provider
     depends_on: Sequence[pulumi.Resource] = ()
 
@@ -218,10 +208,10 @@ class NodeGroup(pulumi.ComponentResource):
     """One managed node group."""
 
     ready: pulumi.Output[str]
-    """Name of the group; resolves once its nodes are up and an autoscaler knows what they have."""
+    """Name of the group; resolves once its nodes are up and its scaling group describes them."""
 
     def __init__(self, name: str, args: NodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(type_token("cluster", "NodeGroup"), name, None, opts)
+        super().__init__(naming.type_token("cluster", "NodeGroup"), name, None, opts)
         plan = args.plan
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
         template = self._template(name, args, child)
@@ -244,11 +234,11 @@ class NodeGroup(pulumi.ComponentResource):
             tags=dict(args.tags),
             opts=pulumi.ResourceOptions.merge(
                 child,
-                # camelCase: the SDK translates only whole names at the top, and the Python spelling would be ignored without a word.
+                # camelCase: the SDK translates only top-level names, and would silently ignore the Python spelling.
                 pulumi.ResourceOptions(depends_on=list(args.depends_on), ignore_changes=["scalingConfig.desiredSize"]),
             ),
         )
-        scaling_group = group.resources.apply(_scaling_group)
+        scaling_group = group.resources[0].autoscaling_groups[0].name
         tags = [
             aws.autoscaling.Tag(
                 f"{name}-{key.removeprefix(f'{_TEMPLATE}/')}",
@@ -268,36 +258,35 @@ class NodeGroup(pulumi.ComponentResource):
             groups.append(self._ssh(name, args, child))
         if plan.efa:
             groups.append(self._efa(name, args, child))
-        options: dict[str, Any] = {}
-        if plan.efa:
-            options["network_interfaces"] = [
-                aws.ec2.LaunchTemplateNetworkInterfaceArgs(
-                    network_card_index=card,
-                    device_index=0 if card == 0 else 1,
-                    interface_type="efa" if card == 0 else "efa-only",
-                    security_groups=groups,
-                    delete_on_termination="true",
-                )
-                for card in range(plan.efa)
-            ]
-            placement = aws.ec2.PlacementGroup(name, strategy="cluster", opts=child)
-            options["placement"] = aws.ec2.LaunchTemplatePlacementArgs(group_name=placement.name)
-        elif len(groups) > 1:
-            options["vpc_security_group_ids"] = groups
-        if plan.instance_type_in_template:
-            options["instance_type"] = plan.machine_types[0]
-            options["instance_market_options"] = aws.ec2.LaunchTemplateInstanceMarketOptionsArgs(market_type="capacity-block")
-            options["capacity_reservation_specification"] = aws.ec2.LaunchTemplateCapacityReservationSpecificationArgs(
-                capacity_reservation_target=aws.ec2.LaunchTemplateCapacityReservationSpecificationCapacityReservationTargetArgs(
-                    capacity_reservation_id=plan.reservation
-                )
+        cards = [
+            aws.ec2.LaunchTemplateNetworkInterfaceArgs(
+                network_card_index=card,
+                device_index=0 if card == 0 else 1,
+                interface_type="efa" if card == 0 else "efa-only",
+                security_groups=groups,
+                delete_on_termination="true",
             )
-        if plan.user_data is not None:
-            options["user_data"] = base64.b64encode(plan.user_data.encode()).decode()
+            for card in range(plan.efa)
+        ]
+        placement = aws.ec2.PlacementGroup(name, strategy="cluster", opts=child) if plan.efa else None
+        block = plan.instance_type_in_template
         return aws.ec2.LaunchTemplate(
             name,
             update_default_version=True,
             key_name=plan.ssh_key,
+            network_interfaces=cards or None,
+            placement=None if placement is None else aws.ec2.LaunchTemplatePlacementArgs(group_name=placement.name),
+            vpc_security_group_ids=groups if len(groups) > 1 and not cards else None,
+            instance_type=plan.machine_types[0] if block else None,
+            instance_market_options=aws.ec2.LaunchTemplateInstanceMarketOptionsArgs(market_type="capacity-block") if block else None,
+            capacity_reservation_specification=aws.ec2.LaunchTemplateCapacityReservationSpecificationArgs(
+                capacity_reservation_target=aws.ec2.LaunchTemplateCapacityReservationSpecificationCapacityReservationTargetArgs(
+                    capacity_reservation_id=plan.reservation
+                )
+            )
+            if block
+            else None,
+            user_data=None if plan.user_data is None else base64.b64encode(plan.user_data.encode()).decode(),
             block_device_mappings=[
                 aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
                     device_name=volume.device,
@@ -314,7 +303,7 @@ class NodeGroup(pulumi.ComponentResource):
                 )
                 for volume in plan.volumes
             ],
-            # Hop limit 1: a pod's request comes over a hop more, so that no pod gets the node's role. Pods have identities of their own.
+            # Hop limit 1: a request from a pod takes one hop more, so no pod gets the node's role. Pods have their own identities.
             metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
                 http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
             ),
@@ -325,23 +314,21 @@ class NodeGroup(pulumi.ComponentResource):
                 for kind in ("instance", "volume", "network-interface")
             ],
             opts=child,
-            **options,
         )
 
     def _ssh(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """Open port 22 to the networks that were named. Not by the group's remote_access: a template excludes it."""
+        """Open port 22 to the given networks. A launch template excludes the group's own remote_access."""
+        ingress = aws.ec2.SecurityGroupIngressArgs(protocol="tcp", from_port=22, to_port=22, cidr_blocks=list(args.plan.ssh_cidrs))
         return aws.ec2.SecurityGroup(
             f"{name}-ssh",
             vpc_id=args.vpc_id,
             description="SSH to nodes from the networks that the stack names",
-            ingress=[
-                aws.ec2.SecurityGroupIngressArgs(protocol="tcp", from_port=22, to_port=22, cidr_blocks=list(args.plan.ssh_cidrs)),
-            ],
+            ingress=[ingress],
             opts=child,
         ).id
 
     def _efa(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """All traffic among the nodes themselves, out included: EFA traffic is let through by security group, not by address."""
+        """Allow all traffic among the nodes, egress included: EFA traffic is allowed by security group, not by address."""
         return aws.ec2.SecurityGroup(
             f"{name}-efa",
             vpc_id=args.vpc_id,
@@ -350,8 +337,3 @@ class NodeGroup(pulumi.ComponentResource):
             egress=[aws.ec2.SecurityGroupEgressArgs(protocol="-1", from_port=0, to_port=0, self=True)],
             opts=child,
         ).id
-
-
-def _scaling_group(resources: Sequence[Any]) -> str:
-    """Name of the scaling group behind a managed group."""
-    return str(resources[0].autoscaling_groups[0].name)

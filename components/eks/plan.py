@@ -1,10 +1,10 @@
-"""What an EKS cluster consists of, decided from its settings alone. Pure: `eks.py` makes it."""
+"""What an EKS cluster consists of, derived from its settings alone. Pure: `cluster.py` creates it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from components.base import naming
 from components.base.errors import FleetError
@@ -20,43 +20,27 @@ if TYPE_CHECKING:
     from components.eks.settings.node_groups import GpuPoolSettings
 
 _NODE_POLICIES: Final = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
-_SESSION_MANAGER_POLICY: Final = "AmazonSSMManagedInstanceCore"
 POD_IDENTITY: Final = "eks-pod-identity-agent"
 EBS_DRIVER: Final = "aws-ebs-csi-driver"
+ADDONS: Final[Mapping[str, bool]] = MappingProxyType({POD_IDENTITY: False, "coredns": True, EBS_DRIVER: True})
+"""EKS add-on -> whether it has a Deployment, which becomes active only once an untainted node exists.
 
-
-@dataclass(frozen=True, kw_only=True)
-class AddonPlan:
-    """One add-on of EKS."""
-
-    name: str
-    needs_nodes: bool
-    """Whether it has a Deployment: without an untainted node it would never be active."""
-    configuration: Mapping[str, Any] | None = None
-
-
-def addon_plans() -> tuple[AddonPlan, ...]:
-    """Add-ons besides vpc-cni and kube-proxy, which must be there before the first node boots and are made with the control plane."""
-    return (
-        AddonPlan(name=POD_IDENTITY, needs_nodes=False),
-        AddonPlan(name="coredns", needs_nodes=True),
-        AddonPlan(name=EBS_DRIVER, needs_nodes=True),
-    )
+Without vpc-cni and kube-proxy: the first node needs them when it boots, so they are created with the control plane."""
 
 
 def node_policies(settings: EksClusterSettings) -> tuple[str, ...]:
-    """Names of AWS' managed policies in the node role. Nodes' role is no pod's: hop limit 1 keeps pods from it."""
-    return (*_NODE_POLICIES, *((_SESSION_MANAGER_POLICY,) if settings.session_manager else ()))
+    """Names of AWS' managed policies of the node role. Pods can't assume that role, because of the hop limit of 1."""
+    return (*_NODE_POLICIES, *(("AmazonSSMManagedInstanceCore",) if settings.session_manager else ()))
 
 
 def node_groups(settings: EksClusterSettings, zones: Sequence[str]) -> tuple[NodeGroupPlan, ...]:
     """All node groups of a cluster, the one without GPUs first.
 
     Raises:
-        FleetError: When a pool names a zone that the network has not (an existing network's zones are known from AWS alone).
+        FleetError: If a pool names a zone that the network does not have. Only AWS knows the zones of an existing network.
     """
     problems = [
-        f"triton-fleet:cluster.gpuPools[{index}].zones names {zone}, where the network has no subnet: its nodes could not be made. "
+        f"triton-fleet:cluster.gpuPools[{index}].zones names {zone}, where the network has no subnet: its nodes could not be created. "
         f"Choose from {', '.join(zones)}."
         for index, pool in enumerate(settings.gpu_pools)
         for zone in pool.zones or ()
@@ -68,23 +52,22 @@ def node_groups(settings: EksClusterSettings, zones: Sequence[str]) -> tuple[Nod
 
 
 def gpu_pool(pool: GpuPoolSettings) -> GpuPool:
-    """What add-ons and deployments need to know of a pool."""
-    sharing = pool.sharing
-    offered = offer(pool.machine, sharing)
+    """What add-ons and deployments need to know about a pool."""
+    offered = offer(pool.machine, pool.sharing)
     return GpuPool(
         name=pool.name,
-        labels={key: value for key, value in gpu_labels(pool).items() if key == naming.POOL_LABEL},
+        labels={naming.POOL_LABEL: gpu_labels(pool)[naming.POOL_LABEL]},
         resource=offered.resource,
         units=offered.per_node,
-        sharing="none" if sharing.kind == "whole" else sharing.kind,
-        replicas=replicas(sharing),
-        mig_strategy="mixed" if sharing.kind == "mig" else "none",
+        sharing="none" if pool.sharing.kind == "whole" else pool.sharing.kind,
+        replicas=replicas(pool.sharing),
+        mig_strategy="mixed" if pool.sharing.kind == "mig" else "none",
         device_plugin="bundled" if brings_device_plugin(pool.os) else "install",
     )
 
 
 def principal(caller: str) -> str:
-    """IAM's ARN of who calls: a session's own ARN names its role without path, so only the last part of it can be compared."""
+    """IAM ARN of a caller. The ARN of a role session leaves out the role's path, so only the last part can be compared."""
     parts = caller.split(":")
     kind, _, name = parts[5].partition("/")
     if kind != "assumed-role":
@@ -93,19 +76,19 @@ def principal(caller: str) -> str:
 
 
 def check_admins(admins: Sequence[str], caller: str) -> None:
-    """Refuse the caller among ``admins``: EKS makes it an administrator itself, and a second entry for it fails. Raises FleetError."""
+    """Refuse the caller in ``admins``: EKS makes it an administrator itself, and a second entry fails. Raises FleetError."""
     own = principal(caller)
     for admin in admins:
         head, _, rest = admin.partition(":role/")
         if own in {admin, f"{head}:role/{rest.rsplit('/', maxsplit=1)[-1]}"}:
             raise FleetError(
-                f"triton-fleet:cluster.admins names {admin}, who runs this: EKS makes it an administrator itself and would refuse a second "
-                "entry. Take it out."
+                f"triton-fleet:cluster.admins names {admin}, the principal that runs Pulumi: EKS makes it an administrator itself and "
+                "would refuse a second entry. Remove it."
             )
 
 
 def with_profile(kubeconfig: str, profile: str | None) -> str:
-    """Add ``--profile`` to the token command of a kubeconfig (JSON): pulumi-eks leaves it out of the one that it gives away."""
+    """Add ``--profile`` to the token command of a kubeconfig (JSON): pulumi-eks omits it in the one that it exports."""
     content = json.loads(kubeconfig)
     if profile is not None:
         for user in content["users"]:

@@ -1,4 +1,4 @@
-"""An ECR repository for Triton images of one's own. Makes no image: `components/images/images.py` does."""
+"""An ECR repository for the stack's own Triton images. Creates no image: `components/images/` does."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def lifecycle(keep_untagged_days: int) -> str:
-    """Lifecycle policy: images without a tag go after ``keep_untagged_days``. Tagged ones are what deployments may name, and stay."""
+    """Lifecycle policy that deletes untagged images after ``keep_untagged_days``. Deployments name tagged ones, so these stay."""
     selection = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": keep_untagged_days}
-    rule = {"rulePriority": 1, "description": "images that no tag names", "selection": selection, "action": {"type": "expire"}}
+    rule = {"rulePriority": 1, "description": "untagged images", "selection": selection, "action": {"type": "expire"}}
     return json.dumps({"rules": [rule]}, sort_keys=True)
 
 
@@ -36,7 +36,7 @@ class ImageRepositoryArgs:
 
 
 class ImageRepository(pulumi.ComponentResource):
-    """A repository whose tags never move, except ``cache*`` for builds, and whose images are scanned when pushed."""
+    """A repository with immutable tags, except ``cache*`` for builds, that scans images when they are pushed."""
 
     handle: ImageRegistry
 

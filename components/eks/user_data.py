@@ -1,4 +1,4 @@
-"""User data of GPU nodes: what a node is told before it joins, in the form that its operating system reads. Pure."""
+"""User data of GPU nodes: how a node is configured before it joins, in the format of its operating system. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ from typing import TYPE_CHECKING, Final
 from components.eks import ami
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from components.eks.ami import OperatingSystem
     from components.eks.settings.node_groups import GpuPoolSettings
 
 _BOUNDARY: Final = "TRITON-FLEET"
+_FAST_PULL: Final[Mapping[OperatingSystem, str]] = {
+    "al2023": "---\napiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  featureGates:\n    FastImagePull: true\n",
+    "bottlerocket": '[settings.container-runtime]\nsnapshotter = "soci"\n\n'
+    '[settings.container-runtime-plugins.soci-snapshotter]\npull-mode = "parallel-pull-unpack"\n',
+}
+"""Makes containerd pull and unpack layers in parallel (SOCI). nodeadm ignores it on machines with fewer than 4 vCPU; on Bottlerocket the
+changed snapshotter discards the images of a data volume."""
 
 
 def user_data(pool: GpuPoolSettings) -> str | None:
-    """What a node is told before it joins; EKS adds its own part. None where there is nothing to say."""
+    """User data of a node group's nodes, to which EKS adds its own part; None if there is nothing to configure."""
     return _bottlerocket(pool) if pool.os == "bottlerocket" else _al2023(pool)
+
+
+def fast_pull(system: OperatingSystem) -> str:
+    """The part of the user data that turns parallel pulls on."""
+    return _FAST_PULL[system]
 
 
 def _al2023(pool: GpuPoolSettings) -> str | None:
@@ -22,7 +37,7 @@ def _al2023(pool: GpuPoolSettings) -> str | None:
     if pool.sharing.kind == "mig":
         parts.append(("text/x-shellscript", mig_script(pool.sharing.profile, pool.machine.gpu.mig[pool.sharing.profile])))
     if pool.fast_pull:
-        parts.append(("application/node.eks.aws", AL2023_FAST_PULL))
+        parts.append(("application/node.eks.aws", fast_pull("al2023")))
     if not parts:
         return None
     head = f'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="{_BOUNDARY}"\n\n'
@@ -31,9 +46,9 @@ def _al2023(pool: GpuPoolSettings) -> str | None:
 
 
 def mig_script(profile: str, count: int) -> str:
-    """Cut every GPU into ``count`` slices of ``profile``, at each boot and before kubelet: slices don't outlive a reboot.
+    """Script that cuts every GPU into ``count`` slices of ``profile`` at each boot, because a reboot removes slices.
 
-    Nothing else does it on AL2023, which has no MIG manager. Not tried on such a machine yet.
+    It runs before kubelet starts. AL2023 has no MIG manager of its own. Not tested on such a machine yet.
     """
     slices = ",".join([profile] * count)
     return f"""#!/bin/bash
@@ -75,24 +90,5 @@ def _bottlerocket(pool: GpuPoolSettings) -> str | None:
     elif sharing.kind == "mps":
         lines += [f"[{plugin}]", 'device-sharing-strategy = "mps"', "", f"[{plugin}.mps]", f"replicas = {sharing.replicas}", ""]
     if pool.fast_pull:
-        lines += [BOTTLEROCKET_FAST_PULL]
+        lines.append(fast_pull("bottlerocket"))
     return "\n".join(lines) if lines else None
-
-
-AL2023_FAST_PULL: Final = "---\napiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  featureGates:\n    FastImagePull: true\n"
-"""NodeConfig that has containerd pull and unpack layers in parallel (SOCI); nodeadm leaves it off on machines under 4 vCPU."""
-BOTTLEROCKET_FAST_PULL: Final = (
-    '[settings.container-runtime]\nsnapshotter = "soci"\n\n'
-    '[settings.container-runtime-plugins.soci-snapshotter]\npull-mode = "parallel-pull-unpack"\n'
-)
-"""The same for Bottlerocket. Changing the snapshotter wipes the images that a data volume brought."""
-DATA_DEVICE: Final = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
-"""The device that images are unpacked to. Bottlerocket keeps its system on a small one of its own."""
-ROOT_DEVICE: Final = "/dev/xvda"
-BOTTLEROCKET_ROOT_GIB: Final = 4
-"""Size of Bottlerocket's system volume."""
-
-
-def fast_pull(system: str) -> str:
-    """Give the part of a node's user data that turns parallel pulls on."""
-    return BOTTLEROCKET_FAST_PULL if system == "bottlerocket" else AL2023_FAST_PULL

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from components.base.errors import FieldPath
+    from components.eks.karpenter.settings import KarpenterPoolSettings, KarpenterSettings
     from components.eks.settings.addons import AutoscalerSettings
     from components.eks.settings.cluster import EksClusterSettings
-    from components.eks.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
     from components.eks.settings.node_groups import GpuPoolSettings
     from components.gke.settings.node_pools import GkeGpuPoolSettings
     from components.gpu.settings import WarmFloorSettings

@@ -85,7 +85,9 @@ def reader_annotations(
         return {}
     if (repository.store, repository.credentials) != ("s3", "serviceAccount"):
         return {}
-    from components.eks.identity import ServiceAccountRole, ServiceAccountRoleArgs, model_reader  # noqa: PLC0415  # as above
+    from components.eks.iam import ROLE_ANNOTATION  # noqa: PLC0415  # as above
+    from components.eks.identity import ServiceAccountRole, ServiceAccountRoleArgs  # noqa: PLC0415  # as above
+    from components.eks.policies import model_reader  # noqa: PLC0415  # as above
 
     statements = model_reader(
         made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=settings.cluster.models_key, region=repository.region
@@ -101,7 +103,7 @@ def reader_annotations(
         ),
         child,
     )
-    return {"eks.amazonaws.com/role-arn": role.arn}
+    return {ROLE_ANNOTATION: role.arn}
 
 
 def _gke_reader(

@@ -361,7 +361,7 @@ async def test_an_existing_network_in_one_zone_stops_it(monitor: Monitor) -> Non
 
 
 async def test_the_deployer_is_no_second_administrator(monitor: Monitor) -> None:
-    with pytest.raises(FleetError, match="who runs this"):
+    with pytest.raises(FleetError, match="the principal that runs Pulumi"):
         await build(cluster_settings(admins=[f"arn:aws:iam::{ACCOUNT}:role/path/deployer"]))
 
 

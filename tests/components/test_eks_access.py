@@ -85,9 +85,9 @@ async def test_interruptions_go_to_one_queue_and_no_one_else_may_send_there(moni
     assert {target["rule"] for target in targets.values()} == set(rules)
     (policy,) = of_type(monitor, "aws:sqs/queuePolicy:QueuePolicy").values()
     found = statements(policy["policy"])
-    assert found["Events"]["Principal"] == {"Service": "events.amazonaws.com"}
-    assert found["Events"]["Resource"] == arn
-    assert found["Events"]["Condition"] == {
+    assert found["SendEvents"]["Principal"] == {"Service": "events.amazonaws.com"}
+    assert found["SendEvents"]["Resource"] == arn
+    assert found["SendEvents"]["Condition"] == {
         "ArnEquals": {"aws:SourceArn": sorted(f"arn:aws:x:eu-west-1:{ACCOUNT}:{name}" for name in rules)}
     }
     assert (found["DenyHTTP"]["Effect"], found["DenyHTTP"]["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
@@ -123,9 +123,9 @@ async def test_karpenters_role_is_for_its_service_account_and_names_what_it_may_
     subject = trust["Condition"]["StringEquals"]["oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub"]
     assert subject == "system:serviceaccount:kube-system:karpenter"
     found = statements(of_type(monitor, "aws:iam/policy:Policy")["cluster-karpenter-controller"]["policy"])
-    assert found["GiveNodesTheirRole"]["Resource"] == f"arn:aws:x:eu-west-1:{ACCOUNT}:cluster-karpenter-node"
-    assert found["Hear"]["Resource"] == f"arn:aws:x:eu-west-1:{ACCOUNT}:cluster-karpenter-interruptions"
-    assert found["EncryptDisks"]["Resource"] == found["LendKeyToDisks"]["Resource"] == KEY
+    assert found["PassNodeRole"]["Resource"] == f"arn:aws:x:eu-west-1:{ACCOUNT}:cluster-karpenter-node"
+    assert found["ReadInterruptionQueue"]["Resource"] == f"arn:aws:x:eu-west-1:{ACCOUNT}:cluster-karpenter-interruptions"
+    assert found["EncryptDisks"]["Resource"] == found["GrantKeyToDisks"]["Resource"] == KEY
     assert "cluster-karpenter-controller-nodes" in of_type(monitor, "aws:iam/policy:Policy")
 
 
@@ -139,7 +139,7 @@ async def test_without_karpenter_there_is_nothing_of_it(monitor: Monitor) -> Non
 
 async def test_karpenter_in_an_existing_network_needs_its_tag(monitor: Monitor) -> None:
     network = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0000000a", "subnet-0000000b"]}
-    with pytest.raises(FleetError, match=r"subnet-0000000a without the tag karpenter.sh/discovery=triton-fleet: Karpenter would start"):
+    with pytest.raises(FleetError, match=r"subnet-0000000a, without the tag karpenter.sh/discovery=triton-fleet: Karpenter would start"):
         await with_karpenter(network=network)
 
 
@@ -170,8 +170,8 @@ async def test_a_disk_key_of_the_stack_s_own_lets_scaling_groups_and_the_volume_
     key = f"arn:aws:x:eu-west-1:{ACCOUNT}:cluster-disks"
     found = statements(of_type(monitor, "aws:kms/key:Key")["cluster-disks"]["policy"])
     role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
-    assert found["UseForDisks"]["Principal"] == found["LendForDisks"]["Principal"] == {"AWS": role}
-    assert found["LendForDisks"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    assert found["UseKeyForDisks"]["Principal"] == found["GrantKeyToDisks"]["Principal"] == {"AWS": role}
+    assert found["GrantKeyToDisks"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
     for template in of_type(monitor, "aws:ec2/launchTemplate:LaunchTemplate").values():
         assert {disk["ebs"]["kmsKeyId"] for disk in template["blockDeviceMappings"]} == {key}
     (storage,) = of_type(monitor, "StorageClass").values()
@@ -186,7 +186,7 @@ async def test_logs_have_a_key_for_one_log_group(monitor: Monitor) -> None:
     await build(cluster_settings(logsKey="create"))
     (group,) = of_type(monitor, "aws:cloudwatch/logGroup:LogGroup").values()
     assert group["kmsKeyId"].endswith(":cluster-logs")
-    statement = statements(of_type(monitor, "aws:kms/key:Key")["cluster-logs"]["policy"])["UseForLogs"]
+    statement = statements(of_type(monitor, "aws:kms/key:Key")["cluster-logs"]["policy"])["UseKeyForLogs"]
     assert statement["Principal"] == {"Service": "logs.eu-west-1.amazonaws.com"}
     assert statement["Condition"] == {
         "ArnEquals": {"kms:EncryptionContext:aws:logs:arn": f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:/aws/eks/triton-fleet/cluster"}

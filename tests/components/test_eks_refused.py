@@ -32,7 +32,10 @@ EXISTING: Final = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetId
 
 REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
     # Numbers and machines.
-    "unknown machine type": (((f"{POOL}.machineType", "g4dn.13xlarge"),), "cluster.gpuPools[0].machineType (g4dn.13xlarge) is not a machine"),
+    "unknown machine type": (
+        ((f"{POOL}.machineType", "g4dn.13xlarge"),),
+        "cluster.gpuPools[0].machineType (g4dn.13xlarge) is not a machine",
+    ),
     "MIG on a GPU without MIG": (
         ((f"{POOL}.sharing", {"kind": "mig", "profile": "1g.5gb"}),),
         "cluster.gpuPools[0].sharing is mig, but the T4 of g4dn.12xlarge has no MIG",
@@ -71,7 +74,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
     ),
     "disk key that goes away": (
         (("cluster.diskKey", f"arn:aws:kms:us-west-2:{ACCOUNT}:key/gone"),),
-        "is in state PendingDeletion: nothing can be encrypted with it",
+        "is in state PendingDeletion: it can't encrypt anything",
     ),
     "key of another region": (
         (("cluster.secretsKey", f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1"),),
@@ -79,7 +82,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
     ),
     "who runs this as an administrator": (
         (("cluster.admins", [f"arn:aws:iam::{ACCOUNT}:role/deployer"]),),
-        "cluster.admins names arn:aws:iam::111122223333:role/deployer, who runs this",
+        "cluster.admins names arn:aws:iam::111122223333:role/deployer, the principal that runs Pulumi",
     ),
     "an administrator twice": ((("cluster.admins", [f"arn:aws:iam::{ACCOUNT}:role/a"] * 2),), "role/a twice: EKS takes one access entry"),
     # And more.

@@ -12,9 +12,9 @@ from components.base import versions
 from components.base.handles import AwsAccess, ClusterHandle, GpuPool, MetricsHandle, ServingHandle
 from components.eks.cluster_autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
 from components.eks.karpenter.controller import Karpenter, KarpenterArgs
+from components.eks.karpenter.settings import KarpenterSettings
 from components.eks.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
 from components.eks.settings.addons import ClusterAutoscalerSettings
-from components.eks.settings.karpenter import KarpenterSettings
 from components.gateway.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
 from components.gateway.settings import IstioSettings
 from components.gpu.device_plugin import GpuPlugin, GpuPluginArgs
@@ -108,7 +108,7 @@ async def test_node_pools_are_gone_before_karpenter(recorder: Recorder) -> None:
 
 async def test_karpenter_without_a_profile_for_nodes_is_a_mistake_of_the_program(recorder: Recorder) -> None:
     settings = KarpenterSettings.model_validate({"kind": "karpenter", "pools": [{"name": "gpu", "maxGpus": 8}]})
-    with pytest.raises(ValueError, match="no profile for its nodes"):
+    with pytest.raises(ValueError, match="no instance profile for its nodes"):
         Karpenter("karpenter-addon", KarpenterArgs(cluster=cluster(), aws=aws(), settings=settings, charts=CHARTS))
     await pulumi.runtime.stack.wait_for_rpcs()
 

@@ -1,1 +1,1 @@
-"""Karpenter on EKS."""
+"""Karpenter on EKS: its settings, its access to AWS, and the controller with its pools."""

@@ -1,288 +1,150 @@
-"""Karpenter: starts GPU nodes of the size that waiting pods need, without node groups, and takes them away.
+"""Karpenter: starts GPU nodes of the size that pending pods need, without node groups, and removes them.
 
-Makes the releases ``karpenter-crd`` and ``karpenter`` in kube-system, and an EC2NodeClass and a NodePool a pool. Makes no IAM role, no
-queue and no tag on subnets: it is handed their names. The CRDs have a chart of their own, because Helm installs those inside a chart once
-and never upgrades them.
+Installs the releases ``karpenter-crd`` and ``karpenter`` in kube-system, and creates an EC2NodeClass and a NodePool for each pool. The CRDs
+have a chart of their own, because Helm never upgrades those inside a chart. Creates no IAM role, queue or subnet tag: it takes their names.
 
-The order of a destroy is what matters. NodePools go first and EC2NodeClasses after them; an EC2NodeClass is gone only when no node of it is
-left (Karpenter's finalizer). Only then Karpenter itself goes: without it, finalizers would hold nodes, and instances would run on unseen.
-What runs on its nodes comes after the NodePools, and so is gone before nodes are drained.
+The order of a destroy matters. NodePools go first, then EC2NodeClasses; Karpenter's finalizer keeps an EC2NodeClass until its last node is
+gone. Only then Karpenter goes: without it, the finalizers would block the deletion while instances keep running. What runs on its nodes
+depends on the NodePools, so it is deleted before they drain.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
 import pulumi_kubernetes as k8s
-from pydantic import ConfigDict, Field
 
 from components.base import naming, versions
 from components.base.handles import GpuPool
-from components.eks import user_data as nodeconfig
+from components.eks import ami
+from components.eks.iam import service_account
+from components.eks.settings.network import DISCOVERY_TAG
+from components.eks.user_data import fast_pull
 from components.gpu import catalogue
 from components.helm import release
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from components.base.handles import AwsAccess, ClusterHandle
-    from components.eks.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
+    from components.eks.karpenter.settings import KarpenterPoolSettings, KarpenterSettings
     from components.helm.settings import ChartSettings
 
-ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
-DISCOVERY_TAG: Final = "karpenter.sh/discovery"
-"""Tag of subnets and security groups with the cluster's name: where nodes are started."""
-_WHOLE_GPU: Final = "nvidia.com/gpu"
-_GONE_AFTER: Final = "30m"
-"""How long a pool may take to go: the drain of its last pod, and EC2's end of an instance, which takes minutes with GPUs."""
-
-
-class _ServiceAccount(release.ChartValues):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    name: str = naming.KARPENTER_RELEASE
-    """Fixed: the role's trust policy names it."""
-    annotations: dict[str, str | pulumi.Output[str]] | None
-
-
-class _Settings(release.ChartValues):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    cluster_name: str | pulumi.Output[str]
-    interruption_queue: str | pulumi.Output[str] | None
-
-
-class _Controller(release.ChartValues):
-    resources: release.ContainerResources
-
-
-class KarpenterValues(release.ChartValues):
-    """What is passed to the chart karpenter, key for key."""
-
-    service_account: _ServiceAccount
-    settings: _Settings
-    controller: _Controller = Field(
-        # As much memory as is limited: it keeps all instance types in it, and killed for that it starts no node. Of CPU its own example
-        # asks for one; it idles between nodes, and two of them would take half of two small nodes. No limit: throttled, it would be late.
-        default_factory=lambda: _Controller(
-            resources=release.ContainerResources(requests={"cpu": "250m", "memory": "1Gi"}, limits={"memory": "1Gi"})
-        )
-    )
-
-
-class _Metadata(release.ChartValues):
-    labels: dict[str, str]
-
-
-class _NodeClassRef(release.ChartValues):
-    group: Literal["karpenter.k8s.aws"] = "karpenter.k8s.aws"
-    kind: Literal["EC2NodeClass"] = "EC2NodeClass"
-    name: str
-
-
-class _Taint(release.ChartValues):
-    key: str = catalogue.TAINT_KEY
-    value: str = "present"
-    effect: str = "NoSchedule"
-
-
-class _Requirement(release.ChartValues):
-    key: str
-    operator: Literal["In"] = "In"
-    values: list[str]
-
-
-class _NodeSpec(release.ChartValues):
-    expire_after: Literal["Never"] = "Never"
-    """Not the default of 30 days, after which a node goes whether it serves or not. A newer image comes by ``amiAlias``."""
-    node_class_ref: _NodeClassRef
-    taints: list[_Taint]
-    requirements: list[_Requirement]
-
-
-class _Template(release.ChartValues):
-    metadata: _Metadata
-    spec: _NodeSpec
-
-
-class _Disruption(release.ChartValues):
-    consolidation_policy: Literal["WhenEmpty"] = "WhenEmpty"
-    """Never WhenEmptyOrUnderutilized: it would move Triton's pods to save a GPU, and each move is a cold start."""
-    consolidate_after: str
-
-
-class NodePoolSpec(release.ChartValues):
-    """``spec`` of a karpenter.sh/v1 NodePool."""
-
-    limits: dict[str, int]
-    disruption: _Disruption
-    template: _Template
-
-
-class _Selector(release.ChartValues):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    tags: dict[str, str | pulumi.Output[str]]
-
-
-class _Reservation(release.ChartValues):
-    id: str
-
-
-class _AmiSelector(release.ChartValues):
-    alias: str
-
-
-class _Ebs(release.ChartValues):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    volume_size: str
-    volume_type: Literal["gp3"] = "gp3"
-    iops: int | None = None
-    throughput: int | None = None
-    kms_key_id: str | pulumi.Output[str] | None = Field(default=None, serialization_alias="kmsKeyID")
-    snapshot_id: str | None = Field(default=None, serialization_alias="snapshotID")
-    encrypted: bool = True
-    delete_on_termination: bool = True
-
-
-class _BlockDevice(release.ChartValues):
-    device_name: str
-    ebs: _Ebs
-
-
-class _MetadataOptions(release.ChartValues):
-    http_endpoint: Literal["enabled"] = "enabled"
-    http_put_response_hop_limit: int = 1
-    """1: a pod that isn't on the host's network can't take the node's role."""
-    http_tokens: Literal["required"] = "required"
-
-
-class NodeClassSpec(release.ChartValues):
-    """``spec`` of a karpenter.k8s.aws/v1 EC2NodeClass."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    instance_profile: str | pulumi.Output[str]
-    """And not ``role``, for which Karpenter would make profiles itself, and need the right to."""
-    ami_selector_terms: list[_AmiSelector]
-    subnet_selector_terms: list[_Selector]
-    security_group_selector_terms: list[_Selector]
-    capacity_reservation_selector_terms: list[_Reservation] | None = None
-    block_device_mappings: list[_BlockDevice]
-    user_data: str | None = None
-    metadata_options: _MetadataOptions = _MetadataOptions()
+_DELETE_TIMEOUT: Final = "30m"
+"""Covers the drain of a pool's last pod and the termination of its instance, which takes minutes with GPUs."""
 
 
 def karpenter_values(
-    *,
-    cluster_name: str | pulumi.Output[str],
-    interruption_queue: str | pulumi.Output[str] | None,
-    role_arn: str | pulumi.Output[str] | None,
-) -> KarpenterValues:
-    """Decide the chart's values; without ``role_arn`` no role is named (Pod Identity), without a queue spot nodes go unannounced."""
-    return KarpenterValues(
-        service_account=_ServiceAccount(annotations=None if role_arn is None else {ROLE_ANNOTATION: role_arn}),
-        settings=_Settings(cluster_name=cluster_name, interruption_queue=interruption_queue),
-    )
+    *, cluster_name: pulumi.Input[str], interruption_queue: pulumi.Input[str] | None, role_arn: pulumi.Input[str] | None
+) -> dict[str, Any]:
+    """Values of the chart karpenter. Without ``role_arn`` they name no role (Pod Identity); without a queue, spot nodes get no warning."""
+    queue = {} if interruption_queue is None else {"interruptionQueue": interruption_queue}
+    return {
+        "serviceAccount": service_account(naming.KARPENTER_RELEASE, role_arn),
+        "settings": {"clusterName": cluster_name, **queue},
+        # The memory request equals the limit: Karpenter keeps all instance types in memory, and an OOM kill would stop new nodes. Its
+        # example requests 1 CPU; two replicas would take half of two small nodes, and it is mostly idle. No CPU limit: throttling would
+        # delay new nodes.
+        "controller": {"resources": {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}},
+    }
 
 
 def gpu_pools(settings: KarpenterSettings) -> tuple[GpuPool, ...]:
-    """Describe Karpenter's pools as others see them: whole GPUs, one a node at least."""
-    bundled = settings.os == "bottlerocket"
+    """Karpenter's pools as other components see them: whole GPUs, at least one per node."""
     return tuple(
         GpuPool(
             name=pool.name,
             labels={naming.POOL_LABEL: pool.name},
-            resource=_WHOLE_GPU,
+            resource=catalogue.RESOURCE,
             units=1,
-            device_plugin="bundled" if bundled else "install",
+            device_plugin="bundled" if ami.brings_device_plugin(settings.os) else "install",
         )
         for pool in settings.pools
     )
 
 
-def node_pool(pool: KarpenterPoolSettings, *, device_plugin: Literal["install", "bundled"]) -> NodePoolSpec:
-    """Decide a NodePool. Its labels are on the nodes from the first moment, before anything on them runs."""
+def node_pool(pool: KarpenterPoolSettings, *, device_plugin: Literal["install", "bundled"]) -> dict[str, Any]:
+    """``spec`` of a karpenter.sh/v1 NodePool. Nodes have its labels from their start, before any pod runs."""
     labels = {catalogue.PRESENT_LABEL: "true", naming.POOL_LABEL: pool.name, **pool.labels}
-    if device_plugin == "install":  # without the plugin a node never counts as initialised, and Karpenter starts another
+    if device_plugin == "install":  # without the plugin a node never becomes initialized, and Karpenter starts another
         labels[naming.GPU_PLUGIN_LABEL] = pool.name
-    return NodePoolSpec(
-        limits={_WHOLE_GPU: pool.max_gpus},
-        disruption=_Disruption(consolidate_after=release.duration(pool.consolidate_after)),
-        template=_Template(
-            metadata=_Metadata(labels=labels),
-            spec=_NodeSpec(
-                node_class_ref=_NodeClassRef(name=pool.name),
-                taints=[_Taint()],
-                requirements=[
-                    _Requirement(key="karpenter.k8s.aws/instance-gpu-manufacturer", values=["nvidia"]),
-                    _Requirement(key="karpenter.k8s.aws/instance-family", values=list(pool.instance_families)),
-                    _Requirement(key="karpenter.sh/capacity-type", values=list(pool.capacity_types)),
-                    _Requirement(key="kubernetes.io/arch", values=[pool.architecture]),
-                ],
-            ),
-        ),
-    )
+    requirements = {
+        "karpenter.k8s.aws/instance-gpu-manufacturer": ["nvidia"],
+        "karpenter.k8s.aws/instance-family": list(pool.instance_families),
+        "karpenter.sh/capacity-type": list(pool.capacity_types),
+        "kubernetes.io/arch": [pool.architecture],
+    }
+    return {
+        "limits": {catalogue.RESOURCE: pool.max_gpus},
+        # Not WhenEmptyOrUnderutilized: it would move Triton's pods to save a GPU, and each move is a cold start.
+        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": release.duration(pool.consolidate_after)},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {
+                # By default a node is replaced after 30 days, whether it serves or not. `amiAlias` rolls out a newer image.
+                "expireAfter": "Never",
+                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": pool.name},
+                "taints": [{"key": catalogue.TAINT_KEY, "value": catalogue.TAINT_VALUE, "effect": "NoSchedule"}],
+                "requirements": [{"key": key, "operator": "In", "values": values} for key, values in requirements.items()],
+            },
+        },
+    }
 
 
 def node_class(
     pool: KarpenterPoolSettings,
     settings: KarpenterSettings,
     *,
-    instance_profile: str | pulumi.Output[str],
-    cluster_name: str | pulumi.Output[str],
-    disk_key: str | pulumi.Output[str] | None = None,
-) -> NodeClassSpec:
-    """Decide an EC2NodeClass: nodes in the subnets and with the security groups that carry the cluster's discovery tag."""
-    discovery = [_Selector(tags={DISCOVERY_TAG: cluster_name})]
-    images = _Ebs(
-        volume_size=f"{pool.disk.size}Gi",
-        iops=pool.disk.iops,
-        throughput=pool.disk.rate(fast_pull=pool.fast_pull),
-        kms_key_id=disk_key,
-        snapshot_id=pool.disk.snapshot,
-    )
-    disks = [_BlockDevice(device_name=nodeconfig.DATA_DEVICE[settings.os], ebs=images)]
-    if settings.os == "bottlerocket":  # named too, or it would be left unencrypted where the account does not encrypt by default
-        system = _Ebs(volume_size=f"{nodeconfig.BOTTLEROCKET_ROOT_GIB}Gi", kms_key_id=disk_key)
-        disks.insert(0, _BlockDevice(device_name=nodeconfig.ROOT_DEVICE, ebs=system))
-    return NodeClassSpec(
-        instance_profile=instance_profile,
-        ami_selector_terms=[_AmiSelector(alias=settings.ami_alias)],
-        subnet_selector_terms=discovery,
-        security_group_selector_terms=discovery,
-        capacity_reservation_selector_terms=[_Reservation(id=found) for found in pool.capacity_reservations] or None,
-        block_device_mappings=disks,
-        user_data=nodeconfig.fast_pull(settings.os) if pool.fast_pull else None,
-    )
+    instance_profile: pulumi.Input[str],
+    cluster_name: pulumi.Input[str],
+    disk_key: pulumi.Input[str] | None = None,
+) -> dict[str, Any]:
+    """``spec`` of a karpenter.k8s.aws/v1 EC2NodeClass.
 
-
-def _object(
-    api_version: str, kind: str, name: str, *, spec: release.ChartValues, opts: pulumi.ResourceOptions
-) -> k8s.apiextensions.CustomResource:
-    return k8s.apiextensions.CustomResource(
-        f"{kind.lower()}-{name}",
-        api_version=api_version,
-        kind=kind,
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=name, labels=naming.labels("karpenter", name)),
-        spec=spec.to_helm(),
-        opts=opts,
-    )
-
-
-def _after(child: pulumi.ResourceOptions, earlier: pulumi.Resource) -> pulumi.ResourceOptions:
-    timeouts = pulumi.CustomTimeouts(delete=_GONE_AFTER)
-    return pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[earlier], custom_timeouts=timeouts))
+    Its nodes start in the subnets, and with the security groups, that carry the cluster's discovery tag.
+    """
+    discovery = [{"tags": {DISCOVERY_TAG: cluster_name}}]
+    images: dict[str, Any] = {
+        "volumeSize": f"{pool.disk.size}Gi",
+        "iops": pool.disk.iops,
+        "throughput": pool.disk.rate(fast_pull=pool.fast_pull),
+    }
+    if pool.disk.snapshot is not None:
+        images["snapshotID"] = pool.disk.snapshot
+    disks = {ami.DATA_DEVICE[settings.os]: images}
+    if settings.os == "bottlerocket":  # listed too: otherwise only accounts that encrypt by default would encrypt it
+        disks = {ami.ROOT_DEVICE: {"volumeSize": f"{ami.BOTTLEROCKET_ROOT_GIB}Gi"}, **disks}
+    encrypted = {
+        "volumeType": "gp3",
+        "encrypted": True,
+        "deleteOnTermination": True,
+        **({} if disk_key is None else {"kmsKeyID": disk_key}),
+    }
+    spec = {
+        "instanceProfile": instance_profile,  # with `role`, Karpenter would create profiles and need the permission to
+        "amiSelectorTerms": [{"alias": settings.ami_alias}],
+        "subnetSelectorTerms": discovery,
+        "securityGroupSelectorTerms": discovery,
+        "blockDeviceMappings": [{"deviceName": device, "ebs": {**disk, **encrypted}} for device, disk in disks.items()],
+        # Hop limit 1: a pod that is not on the host's network can't assume the node's role.
+        "metadataOptions": {"httpEndpoint": "enabled", "httpPutResponseHopLimit": 1, "httpTokens": "required"},
+    }
+    if pool.capacity_reservations:
+        spec["capacityReservationSelectorTerms"] = [{"id": reservation} for reservation in pool.capacity_reservations]
+    if pool.fast_pull:
+        spec["userData"] = fast_pull(settings.os)
+    return spec
 
 
 @dataclass(frozen=True, kw_only=True)
 class KarpenterArgs:
-    """What Karpenter needs."""
+    """Arguments of `Karpenter`."""
 
     cluster: ClusterHandle
     aws: AwsAccess
-    """With ``karpenter_instance_profile``; without ``interruption_queue`` nodes are taken away unannounced."""
+    """With ``karpenter_instance_profile``. Without ``interruption_queue``, nodes get no warning before AWS reclaims them."""
     settings: KarpenterSettings
     charts: ChartSettings
 
@@ -292,13 +154,14 @@ class Karpenter(pulumi.ComponentResource):
 
     pools: tuple[GpuPool, ...]
     ready: pulumi.Output[str]
-    """Name of the release; resolves once it is up and its pools are there."""
+    """Name of the release; resolves once it is up and its pools exist."""
 
     def __init__(self, name: str, args: KarpenterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Raise ValueError without an instance profile: no node could ever start."""
+        """Raise ValueError without an instance profile: no node could start."""
         super().__init__(naming.type_token("addons", "Karpenter"), name, None, opts)
-        if args.aws.karpenter_instance_profile is None:
-            message = "Karpenter was given no profile for its nodes: none could start. Pass AwsAccess.karpenter_instance_profile."
+        profile = args.aws.karpenter_instance_profile
+        if profile is None:
+            message = "Karpenter got no instance profile for its nodes: none could start. Pass AwsAccess.karpenter_instance_profile."
             raise ValueError(message)
         child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
         crds = release.release(
@@ -309,30 +172,37 @@ class Karpenter(pulumi.ComponentResource):
             values={},
             opts=child,
         )
-        values = karpenter_values(
-            cluster_name=args.cluster.name, interruption_queue=args.aws.interruption_queue, role_arn=args.aws.karpenter_role_arn
-        )
         controller = release.release(
             naming.KARPENTER_RELEASE,
             pin=versions.KARPENTER,
             charts=args.charts,
             namespace=naming.SYSTEM_NAMESPACE,
-            values=values.to_helm(),
+            values=karpenter_values(
+                cluster_name=args.cluster.name, interruption_queue=args.aws.interruption_queue, role_arn=args.aws.karpenter_role_arn
+            ),
             skip_crds=True,
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[crds])),
         )
         self.pools = gpu_pools(args.settings)
-        ready = [release.up(naming.KARPENTER_RELEASE, controller)]
+        created = []
         for pool, described in zip(args.settings.pools, self.pools, strict=True):
-            nodes = node_class(
-                pool,
-                args.settings,
-                instance_profile=args.aws.karpenter_instance_profile,
-                cluster_name=args.cluster.name,
-                disk_key=args.aws.disk_key,
-            )
-            used = _object("karpenter.k8s.aws/v1", "EC2NodeClass", pool.name, spec=nodes, opts=_after(child, controller))
-            pooled = node_pool(pool, device_plugin=described.device_plugin)
-            ready.append(_object("karpenter.sh/v1", "NodePool", pool.name, spec=pooled, opts=_after(child, used)).urn)
-        self.ready = pulumi.Output.all(*ready).apply(lambda known: str(known[0]))
+            nodes = node_class(pool, args.settings, instance_profile=profile, cluster_name=args.cluster.name, disk_key=args.aws.disk_key)
+            classes = _custom("karpenter.k8s.aws/v1", "EC2NodeClass", pool.name, spec=nodes, after=controller, opts=child)
+            spec = node_pool(pool, device_plugin=described.device_plugin)
+            created.append(_custom("karpenter.sh/v1", "NodePool", pool.name, spec=spec, after=classes, opts=child).urn)
+        self.ready = pulumi.Output.all(release.up(naming.KARPENTER_RELEASE, controller), *created).apply(lambda known: str(known[0]))
         self.register_outputs({"ready": self.ready})
+
+
+def _custom(
+    api_version: str, kind: str, name: str, *, spec: Mapping[str, Any], after: pulumi.Resource, opts: pulumi.ResourceOptions
+) -> k8s.apiextensions.CustomResource:
+    later = pulumi.ResourceOptions(depends_on=[after], custom_timeouts=pulumi.CustomTimeouts(delete=_DELETE_TIMEOUT))
+    return k8s.apiextensions.CustomResource(
+        f"{kind.lower()}-{name}",
+        api_version=api_version,
+        kind=kind,
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=name, labels=naming.labels("karpenter", name)),
+        spec=spec,
+        opts=pulumi.ResourceOptions.merge(opts, later),
+    )

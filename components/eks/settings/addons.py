@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.base.model import Duration, Model
-from components.eks.settings.karpenter import KarpenterSettings
+from components.eks.karpenter.settings import KarpenterSettings
 
 
 class NoAutoscalerSettings(Model):

@@ -15,6 +15,11 @@ from components.base.networks import EVERYONE, Network, public_problems
 ZONE: Final = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d[a-z]\Z")
 """Form of an availability zone's name."""
 _MOST_ZONES: Final = 6
+PUBLIC_TAG: Final = "kubernetes.io/role/elb"
+PRIVATE_TAG: Final = "kubernetes.io/role/internal-elb"
+"""Tags with the value 1 by which load balancers find their subnets."""
+DISCOVERY_TAG: Final = "karpenter.sh/discovery"
+"""Tag with the cluster's name by which Karpenter finds subnets and security groups. A subnet can carry it for one cluster only."""
 
 
 def check_zone(value: str) -> str:

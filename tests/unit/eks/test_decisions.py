@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from components.base.errors import FleetError
 from components.eks.network import SubnetFacts, endpoint_services, pick_zones, plan_subnets, subnet_problems
 from components.eks.node_groups import asg_tags, cpu_group, gpu_groups, gpu_labels
-from components.eks.plan import addon_plans, check_admins, node_groups, node_policies, principal, with_profile
+from components.eks.plan import ADDONS, check_admins, node_groups, node_policies, principal, with_profile
 from components.eks.registry import lifecycle
 from components.eks.settings.cluster import EksClusterSettings
 from components.eks.settings.network import CreatedNetworkSettings, ExistingNetworkSettings
@@ -107,7 +107,7 @@ def test_good_subnets() -> None:
 @pytest.mark.parametrize(
     ("first", "says"),
     [
-        ({"vpc_id": "vpc-1"}, "is in vpc-1 and not in vpcId"),
+        ({"vpc_id": "vpc-1"}, "which is in vpc-1 and not in vpcId"),
         ({"free": 10}, "with 10 free addresses"),
         ({"zone": "b"}, "are all in b: EKS needs 2 zones"),
         ({"tags": {}}, "without the tag kubernetes.io/role/internal-elb=1"),
@@ -273,7 +273,7 @@ def test_user_data_of_bottlerocket(values: dict[str, Any], expected: dict[str, A
 
 
 def test_deployments_among_the_add_ons_need_nodes() -> None:
-    assert {plan.name for plan in addon_plans() if plan.needs_nodes} == {"coredns", "aws-ebs-csi-driver"}
+    assert {addon for addon, needs_nodes in ADDONS.items() if needs_nodes} == {"coredns", "aws-ebs-csi-driver"}
 
 
 def test_session_manager_is_asked_for() -> None:
@@ -297,7 +297,7 @@ def test_who_deploys_is_no_admin_besides() -> None:
     caller = "arn:aws:sts::111122223333:assumed-role/deployer/session"
     check_admins(["arn:aws:iam::111122223333:role/admins"], caller)
     for admin in ("arn:aws:iam::111122223333:role/deployer", "arn:aws:iam::111122223333:role/ci/deployer"):
-        with pytest.raises(FleetError, match="who runs this"):
+        with pytest.raises(FleetError, match="the principal that runs Pulumi"):
             check_admins([admin], caller)
 
 

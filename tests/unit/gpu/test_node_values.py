@@ -11,9 +11,9 @@ from components.base.handles import GpuPool
 from components.base.versions import KARPENTER, cluster_autoscaler_image
 from components.eks.cluster_autoscaler import autoscaler_values
 from components.eks.karpenter.controller import gpu_pools, karpenter_values, node_class, node_pool
+from components.eks.karpenter.settings import KarpenterPoolSettings, KarpenterSettings
 from components.eks.load_balancer import load_balancer_values, service_annotations
 from components.eks.settings.addons import ClusterAutoscalerSettings
-from components.eks.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
 from components.gpu.device_plugin import gpu_plugin_values, needing, plugin_config
 from components.gpu.overprovisioning import PRIORITY, Floor, deployment_spec, floors
 from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
@@ -66,7 +66,7 @@ def test_configurations_are_texts_of_the_plugins_own_format() -> None:
 @pytest.mark.parametrize(("minor", "tag"), [("1.34", "v1.34.5"), ("1.35", "v1.35.0"), ("1.36", "v1.36.0")])
 def test_the_cluster_autoscaler_follows_the_cluster(minor: str, tag: str) -> None:
     settings = ClusterAutoscalerSettings(kind="clusterAutoscaler")
-    values = autoscaler_values(settings, cluster_name="c", region="r", kubernetes_version=minor, role_arn=None).to_helm()
+    values = autoscaler_values(settings, cluster_name="c", region="r", kubernetes_version=minor, role_arn=None)
     assert values["image"]["tag"] == tag == cluster_autoscaler_image(minor)
 
 
@@ -74,13 +74,11 @@ def test_service_accounts_have_fixed_names_and_a_role_only_where_one_is_given() 
     autoscaler = ClusterAutoscalerSettings(kind="clusterAutoscaler")
     for role in (None, "arn:aws:iam::111122223333:role/r"):
         accounts = {
-            "cluster-autoscaler": autoscaler_values(
-                autoscaler, cluster_name="c", region="r", kubernetes_version="1.35", role_arn=role
-            ).to_helm()["rbac"]["serviceAccount"],
-            "aws-load-balancer-controller": load_balancer_values(cluster_name="c", region="r", vpc_id="v", role_arn=role).to_helm()[
-                "serviceAccount"
-            ],
-            "karpenter": karpenter_values(cluster_name="c", interruption_queue=None, role_arn=role).to_helm()["serviceAccount"],
+            "cluster-autoscaler": autoscaler_values(autoscaler, cluster_name="c", region="r", kubernetes_version="1.35", role_arn=role)[
+                "rbac"
+            ]["serviceAccount"],
+            "aws-load-balancer-controller": load_balancer_values(cluster_name="c", region="r", vpc_id="v", role_arn=role)["serviceAccount"],
+            "karpenter": karpenter_values(cluster_name="c", interruption_queue=None, role_arn=role)["serviceAccount"],
         }
         for name, account in accounts.items():
             assert account["name"] == name
@@ -95,11 +93,11 @@ def test_a_load_balancer_reaches_pods_and_says_where_it_stands() -> None:
 
 
 def test_no_queue_is_no_key() -> None:
-    assert "interruptionQueue" not in karpenter_values(cluster_name="c", interruption_queue=None, role_arn=None).to_helm()["settings"]
+    assert "interruptionQueue" not in karpenter_values(cluster_name="c", interruption_queue=None, role_arn=None)["settings"]
 
 
 def test_karpenters_nodes_are_bounded_and_never_moved_to_save_a_gpu() -> None:
-    spec = node_pool(POOL, device_plugin="install").to_helm()
+    spec = node_pool(POOL, device_plugin="install")
     assert spec["limits"] == {"nvidia.com/gpu": 8}
     assert spec["disruption"]["consolidationPolicy"] == "WhenEmpty"
 
@@ -108,9 +106,9 @@ def test_bottlerocket_has_its_plugin_and_its_own_data_volume() -> None:
     settings = karpenter(amiAlias="bottlerocket@v1.54.0")
     (pool,) = gpu_pools(settings)
     assert pool.device_plugin == "bundled"
-    labels = node_pool(POOL, device_plugin=pool.device_plugin).to_helm()["template"]["metadata"]["labels"]
+    labels = node_pool(POOL, device_plugin=pool.device_plugin)["template"]["metadata"]["labels"]
     assert "nvidia.com/device-plugin.config" not in labels
-    system, device = node_class(POOL, settings, instance_profile="r", cluster_name="c").to_helm()["blockDeviceMappings"]
+    system, device = node_class(POOL, settings, instance_profile="r", cluster_name="c")["blockDeviceMappings"]
     assert (device["deviceName"], device["ebs"]["volumeSize"]) == ("/dev/xvdb", "200Gi")
     assert (system["deviceName"], system["ebs"]["encrypted"]) == ("/dev/xvda", True)
 

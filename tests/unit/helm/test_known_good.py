@@ -10,9 +10,9 @@ import yaml
 from components.base.handles import GpuPool
 from components.eks.cluster_autoscaler import autoscaler_values
 from components.eks.karpenter.controller import karpenter_values, node_class, node_pool
+from components.eks.karpenter.settings import KarpenterPoolSettings, KarpenterSettings
 from components.eks.load_balancer import load_balancer_values, service_annotations
 from components.eks.settings.addons import ClusterAutoscalerSettings
-from components.eks.settings.karpenter import KarpenterPoolSettings, KarpenterSettings
 from components.gateway.istio import ISTIOD_VALUES, destination_rule_spec, gateway_spec, gateway_values, virtual_service_spec
 from components.gateway.settings import IstioSettings
 from components.gpu.dcgm_exporter import dcgm_values
@@ -70,7 +70,7 @@ def test_cluster_autoscaler() -> None:
         region="us-west-2",
         kubernetes_version="1.34",
         role_arn="arn:aws:iam::111122223333:role/ca",
-    ).to_helm()
+    )
     theirs = known("ca")
     assert ours.pop("resources")["requests"] == {"cpu": "100m", "memory": "300Mi"}
     assert ours["extraArgs"].pop("skip-nodes-with-local-storage") is False
@@ -80,12 +80,12 @@ def test_cluster_autoscaler() -> None:
 
 
 def test_load_balancer_controller() -> None:
-    ours = load_balancer_values(cluster_name="my-cluster", region="us-west-2", vpc_id="vpc-0123", role_arn=None).to_helm()
+    ours = load_balancer_values(cluster_name="my-cluster", region="us-west-2", vpc_id="vpc-0123", role_arn=None)
     assert ours == known("lbc")
 
 
 def test_karpenter() -> None:
-    ours = karpenter_values(cluster_name="my-cluster", interruption_queue="my-cluster", role_arn=None).to_helm()
+    ours = karpenter_values(cluster_name="my-cluster", interruption_queue="my-cluster", role_arn=None)
     # Karpenter's own example asks for a CPU each: half of two small nodes.
     resources = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
     assert ours == {**known("karpenter"), "controller": {"resources": resources}}
@@ -95,7 +95,7 @@ def test_karpenter_objects() -> None:
     theirs = known_objects("karpenter-objects")
     pool = KarpenterPoolSettings(name="gpu", max_gpus=8)
     settings = KarpenterSettings(kind="karpenter", pools=(pool,))
-    ours = node_class(pool, settings, instance_profile="nodes", cluster_name="my-cluster").to_helm()
+    ours = node_class(pool, settings, instance_profile="nodes", cluster_name="my-cluster")
     # Ours makes no profile out of a role: it names one.
     assert (ours.pop("instanceProfile"), theirs["EC2NodeClass"].pop("role")) == ("nodes", "KarpenterNodeRole-my-cluster")
     # Ours besides: layers are pulled in parallel, onto a disk that keeps up.
@@ -106,7 +106,7 @@ def test_karpenter_objects() -> None:
     assert ours.pop("metadataOptions") == {"httpEndpoint": "enabled", "httpPutResponseHopLimit": 1, "httpTokens": "required"}
     assert ours == theirs["EC2NodeClass"]
 
-    nodes = node_pool(pool, device_plugin="install").to_helm()
+    nodes = node_pool(pool, device_plugin="install")
     labels = nodes["template"]["metadata"].pop("labels")
     assert labels == {"nvidia.com/gpu.present": "true", "triton-fleet/pool": "gpu", "nvidia.com/device-plugin.config": "gpu"}
     assert theirs["NodePool"]["template"]["metadata"].pop("labels").items() <= labels.items()
