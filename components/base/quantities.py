@@ -1,36 +1,109 @@
-"""Numbers in the spelling that Kubernetes and Prometheus store them in, so that what is declared reads back unchanged."""
+"""Quantities and durations: how a stack file writes them, what they stand for, and the spelling that Kubernetes and Prometheus store.
+
+The API server keeps a canonical form; any other spelling would read back as a difference in every preview.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal
-from typing import Final
+from typing import Annotated, Final
 
-_STEPS: Final = ((1_000_000_000_000, "G"), (1_000_000_000, "M"), (1_000_000, "k"), (1_000, ""), (1, "m"))
-"""Thousandths in one of each unit, largest first."""
+from pydantic import AfterValidator, BeforeValidator
+
+UNITS: Final = {
+    "m": Decimal("0.001"),
+    "": Decimal(1),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
+}
+"""Suffixes of Kubernetes quantities."""
+
+_SECONDS: Final = {
+    "us": Decimal("0.000001"),
+    "ms": Decimal("0.001"),
+    "": Decimal(1),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86400),
+}
+_NUMBER: Final = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[A-Za-z]*)")
+
+
+def _read(text: str, units: dict[str, Decimal]) -> Decimal | None:
+    match = _NUMBER.fullmatch(text)
+    return None if match is None or match["unit"] not in units else Decimal(match["number"]) * units[match["unit"]]
+
+
+def parse_duration(value: object) -> object:
+    """Convert ``"50ms"``, ``"30s"``, ``"5m"``, ``"1h"``, ``"7d"`` or ``"90"`` to seconds; leave anything but a string alone.
+
+    Raises:
+        ValueError: For any other string.
+    """
+    if not isinstance(value, str):
+        return value
+    seconds = _read(value.strip(), _SECONDS)
+    if seconds is None:
+        raise ValueError("is not a duration: it can't be read. Write a number with a unit (us, ms, s, m, h or d), such as 50ms or 5m.")
+    return float(seconds)
+
+
+def quantity_value(quantity: str) -> Decimal:
+    """Return the number that a `Quantity` stands for, such as 1024 for ``1Ki``; bytes if it is a size.
+
+    Raises:
+        ValueError: For any other string.
+    """
+    value = _read(quantity, UNITS)
+    if value is None:
+        raise ValueError(
+            "is not a Kubernetes quantity: the API server would reject it. Write a number with an optional unit, such as 500m, 2 or 4Gi."
+        )
+    return value
+
+
+def _check_quantity(value: str) -> str:
+    quantity_value(value)
+    return value
+
+
+def _number_to_text(value: object) -> object:
+    """Accept ``cpu: 4`` as every Kubernetes manifest does; ``true`` is not a number."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+"""Seconds. A stack file has a number of seconds or a string with a unit (``50ms``, ``5m``)."""
+
+Quantity = Annotated[str, BeforeValidator(_number_to_text), AfterValidator(_check_quantity)]
+"""A Kubernetes quantity such as ``500m``, ``2`` or ``4Gi``, kept as it was written."""
 
 
 def quantity(value: float) -> str:
-    """Return ``value`` as a canonical decimal Kubernetes quantity: 50000 -> ``50k``, 16 -> ``16``, 0.5 -> ``500m``.
+    """Return ``value`` as a canonical decimal quantity, rounded to a thousandth: 50000 -> ``50k``, 16 -> ``16``, 0.5 -> ``500m``.
 
-    The API server stores the canonical form; any other spelling would read back as a difference. Rounded to a thousandth, the unit that
-    the autoscaler computes in. Raises ValueError for a number that is not at least a thousandth: no target can be met there.
+    A thousandth is the unit that the autoscaler computes in.
+
+    Raises:
+        ValueError: Below a thousandth: no target can be met there.
     """
     thousandths = round(Decimal(str(value)) * 1000) if math.isfinite(value) else 0
     if thousandths <= 0:
-        message = f"{value!r} is no target of a metric: it would be refused, or never met. Write a number of at least 0.001."
+        message = f"{value!r} can't be a metric's target: it would be rejected, or never met. Write a number of at least 0.001."
         raise ValueError(message)
-    unit, suffix = next(step for step in _STEPS if thousandths % step[0] == 0)
-    return f"{thousandths // unit}{suffix}"
+    suffix = next(unit for unit in ("G", "M", "k", "", "m") if thousandths % (UNITS[unit] * 1000) == 0)
+    return f"{thousandths / (UNITS[suffix] * 1000):f}{suffix}"
 
 
 def prometheus_duration(seconds: float) -> str:
-    """Return a Prometheus duration: whole seconds where it is one (``60s``), else milliseconds, at least 1 (``2500ms``)."""
-    if float(seconds).is_integer():
-        return f"{int(seconds)}s"
-    return f"{max(1, round(seconds * 1000))}ms"
+    """Return ``seconds``, rounded up to a millisecond, as Prometheus and Go both read it: ``500ms``, ``5s``, ``90s``."""
+    milliseconds = max(1, math.ceil(round(seconds * 1000, 6)))
+    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
 
 
 def whole_seconds(seconds: float) -> int:
-    """Return ``seconds`` rounded up: Kubernetes takes whole seconds, and rounding a budget down would break it."""
+    """Round ``seconds`` up. Kubernetes takes whole seconds, and rounding a budget down would break it."""
     return math.ceil(seconds)

@@ -57,8 +57,8 @@ def autoscaler_values(
             "skip-nodes-with-system-pods": False,
             # Triton's /tmp and /dev/shm are emptyDirs: by default a node that ever ran Triton would never be removed.
             "skip-nodes-with-local-storage": False,
-            "scale-down-unneeded-time": release.duration(settings.scale_down_unneeded_time),
-            "max-node-provision-time": release.duration(settings.max_node_provision_time),
+            "scale-down-unneeded-time": prometheus_duration(settings.scale_down_unneeded_time),
+            "max-node-provision-time": prometheus_duration(settings.max_node_provision_time),
         },
         # No CPU limit: throttling would delay new nodes.
         "resources": {"requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"memory": "600Mi"}},

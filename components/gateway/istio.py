@@ -20,6 +20,7 @@ import pulumi_kubernetes as k8s
 
 from components.base import naming, versions
 from components.base.handles import GatewayHandle
+from components.base.quantities import prometheus_duration
 from components.helm import release
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def destination_rule_spec(service: str, settings: IstioSettings) -> dict[str, An
         "host": service,
         "trafficPolicy": {
             # Requests differ in cost by model and batch: round robin would queue some behind a slow one while other pods idle.
-            "loadBalancer": {"simple": "LEAST_REQUEST", "warmup": {"duration": release.duration(settings.warmup)}},
+            "loadBalancer": {"simple": "LEAST_REQUEST", "warmup": {"duration": prometheus_duration(settings.warmup)}},
             # 0 is unlimited: a new connection for each request costs more than a small model.
             "connectionPool": {"http": {"http2MaxRequests": 1000, "maxRequestsPerConnection": 0}},
             "outlierDetection": {

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from components.base.errors import Problem
-from components.base.model import Duration, Model
+from components.base.model import Model
+from components.base.quantities import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

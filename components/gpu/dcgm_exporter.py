@@ -18,6 +18,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import naming, versions
+from components.base.quantities import prometheus_duration
 from components.gpu import catalogue
 from components.helm import release
 
@@ -68,8 +69,8 @@ def dcgm_values(settings: DcgmSettings, *, google: bool = False) -> dict[str, An
     if settings.scrape == "serviceMonitor":
         monitor = {
             "enabled": True,
-            "interval": release.duration(settings.interval),
-            "scrapeTimeout": release.duration(_timeout(settings.interval)),
+            "interval": prometheus_duration(settings.interval),
+            "scrapeTimeout": prometheus_duration(_timeout(settings.interval)),
             "honorLabels": True,
             "relabelings": [{"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "kubernetes_node"}],
         }
@@ -101,8 +102,8 @@ def scrape_jobs(settings: DcgmSettings) -> tuple[dict[str, Any], ...]:
     return (
         {
             "job_name": "gpu-metrics",
-            "scrape_interval": release.duration(settings.interval),
-            "scrape_timeout": release.duration(_timeout(settings.interval)),
+            "scrape_interval": prometheus_duration(settings.interval),
+            "scrape_timeout": prometheus_duration(_timeout(settings.interval)),
             "metrics_path": "/metrics",
             "scheme": "http",
             "kubernetes_sd_configs": [{"role": "endpointslice", "namespaces": {"names": [naming.DCGM_NAMESPACE]}}],

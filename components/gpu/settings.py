@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from components.base.model import DnsLabel, Duration, Model
+from components.base.model import DnsLabel, Model
+from components.base.quantities import Duration
 
 
 class DcgmSettings(Model):

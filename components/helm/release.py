@@ -6,7 +6,6 @@ for its objects, so that an APIService is deleted while its backend still runs.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
@@ -116,9 +115,3 @@ def gated(values: Mapping[str, str], of: k8s.helm.v3.Release) -> dict[str, pulum
 def after(value: pulumi.Output[str], *resources: pulumi.Resource) -> pulumi.Output[Sequence[pulumi.Input[pulumi.Resource]]]:
     """Return a ``depends_on`` of ``resources`` and of those that ``value`` comes from."""
     return value.apply(lambda _: list(resources))
-
-
-def duration(seconds: float) -> str:
-    """Format ``seconds`` as both Prometheus and Go parse it: ``500ms``, ``5s``, ``90s``. Rounded up to a millisecond."""
-    milliseconds = math.ceil(round(seconds * 1000, 6))
-    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"

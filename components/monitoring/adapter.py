@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 from components.base import naming, versions
 from components.base.errors import FleetError
 from components.base.handles import ClusterHandle, CustomMetricsHandle, MetricsHandle
+from components.base.quantities import prometheus_duration
 from components.helm import release
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def adapter_values(
     max_age = max(_MAX_AGE_RELISTS * settings.relist_interval, _LEAST_MAX_AGE_SECONDS)
     return AdapterValues(
         prometheus=_PrometheusAddress(url=url, port=port),
-        metrics_relist_interval=release.duration(settings.relist_interval),
-        extra_arguments=[f"--metrics-max-age={release.duration(max_age)}"],
+        metrics_relist_interval=prometheus_duration(settings.relist_interval),
+        extra_arguments=[f"--metrics-max-age={prometheus_duration(max_age)}"],
         rules=_Rules(custom=[dict(rule) for rule in rules]),
     )
 

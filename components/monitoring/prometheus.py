@@ -8,7 +8,6 @@ them: deleting them would delete every monitor in the cluster.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,6 +15,7 @@ import pulumi
 
 from components.base import naming, versions
 from components.base.handles import ClusterHandle, MetricsHandle
+from components.base.quantities import prometheus_duration, quantity_value
 from components.helm import release
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _POD_RETENTION_SIZE: Final = "4096MB"
 """Bound without a volume: the data lies on the node's disk, and a full one evicts Triton."""
 _BUSYBOX_TAG: Final = "1.37"
 """The chart's own default is ``latest``. Update: any release of busybox with bzcat will do."""
-_BINARY: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "m": 0.001}
 _MEBIBYTE: Final = 2**20
 
 
@@ -111,12 +110,7 @@ def retention_size(storage: str | None) -> str:
     """
     if storage is None:
         return _POD_RETENTION_SIZE
-    match = re.fullmatch(r"(?P<number>[\d.]+)(?P<unit>\D*)", storage)
-    if match is None:
-        message = f"{storage!r} is no Kubernetes quantity"
-        raise ValueError(message)
-    size = float(match["number"]) * _BINARY[match["unit"]]
-    return f"{int(size * _RETENTION_SHARE / _MEBIBYTE)}MB"
+    return f"{int(float(quantity_value(storage)) * _RETENTION_SHARE / _MEBIBYTE)}MB"
 
 
 def _storage_spec(settings: PrometheusSettings) -> dict[str, Any] | None:
@@ -130,7 +124,7 @@ def _storage_spec(settings: PrometheusSettings) -> dict[str, Any] | None:
 
 def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mapping[str, Any]] = ()) -> PrometheusValues:
     """Decide the chart's values. ``scrape_jobs`` are raw Prometheus scrape configurations; the chart reads ``{{`` in them as a template."""
-    interval = release.duration(settings.scrape_interval)
+    interval = prometheus_duration(settings.scrape_interval)
     return PrometheusValues(
         crds=_Crds(
             enabled=True,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from components.base.model import Duration, Model, Quantity
+from components.base.model import Model
+from components.base.quantities import Duration, Quantity
 
 
 class PrometheusSettings(Model):

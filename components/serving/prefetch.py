@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from components.base.model import quantity_value
+from components.base.quantities import quantity_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from components.base.errors import FleetError, Problem
-from components.base.model import DnsLabel, Duration, Model, Quantity
+from components.base.model import DnsLabel, Model
+from components.base.quantities import Duration, Quantity
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
 
 OWNED_FLAGS: Final = frozenset(

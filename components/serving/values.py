@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from components.base.model import Model, Quantity
+from components.base.model import Model
 from components.base.naming import labels
-from components.base.quantities import prometheus_duration, whole_seconds
+from components.base.quantities import Quantity, prometheus_duration, whole_seconds
 from components.base.versions import RCLONE_IMAGE, TRITON_IMAGE
 from components.serving.prefetch import models_to_copy, volume_size
 from components.serving.scaling import MonitoredPods, hpa_behavior, hpa_metrics

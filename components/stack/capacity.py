@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from components.base import naming
 from components.base.errors import Problem
+from components.base.quantities import UNITS, quantity_value
 from components.eks.settings.node_groups import architecture
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import gce_architecture
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     Cluster: TypeAlias = EksClusterSettings | GkeClusterSettings
 
-_UNITS: Final = {
-    unit: Decimal(factor) for unit, factor in {"m": "0.001", "": "1", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12"}.items()
-} | {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGT", start=1)}
 _LONGEST_QUEUE_NAME: Final = 80
 """SQS: longest name of a queue. Karpenter's is the cluster's."""
 _KARPENTER_REPLICAS: Final = 2
@@ -68,9 +65,9 @@ class Room:
 
     def fits(self, entry: ServingSettings) -> bool:
         """Whether a pod's CPU and memory have a place beside its GPU on one of the machines."""
-        cpu, memory = _number(entry.resources.cpu), _number(entry.resources.memory)
+        cpu, memory = quantity_value(entry.resources.cpu), quantity_value(entry.resources.memory)
         return any(
-            entry.resources.gpus <= _per_pod(machine, self) and cpu < machine.vcpus and memory < machine.memory_gib * _UNITS["Gi"]
+            entry.resources.gpus <= _per_pod(machine, self) and cpu < machine.vcpus and memory < machine.memory_gib * UNITS["Gi"]
             for machine in self.machines
         )
 
@@ -316,11 +313,6 @@ def room_problems(index: int, entry: ServingSettings, there: Sequence[Room], rea
             f"ever hold: the rest would wait for ever. Lower it, or raise {_bound(fitting)} of a pool.",
             also=(*read, (*at, "resources", "gpus")),
         )
-
-
-def _number(quantity: str) -> Decimal:
-    unit = quantity.lstrip("0123456789.")
-    return Decimal(quantity.removesuffix(unit)) * _UNITS[unit]
 
 
 def minima_problems(serving: Sequence[ServingSettings], there: Sequence[Room], read: tuple[FieldPath, ...]) -> Iterator[Problem]:

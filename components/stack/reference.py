@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args, get_origi
 
 from pydantic_core import PydanticUndefined
 
-from components.base.model import DnsLabel, Duration, Model, Quantity
+from components.base.model import DnsLabel, Model
+from components.base.quantities import Duration, Quantity
 from components.stack.settings import Settings
 
 if TYPE_CHECKING:

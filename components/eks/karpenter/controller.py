@@ -18,6 +18,7 @@ import pulumi_kubernetes as k8s
 
 from components.base import naming, versions
 from components.base.handles import GpuPool
+from components.base.quantities import prometheus_duration
 from components.eks import ami
 from components.eks.iam import service_account
 from components.eks.settings.network import DISCOVERY_TAG
@@ -79,7 +80,7 @@ def node_pool(pool: KarpenterPoolSettings, *, device_plugin: Literal["install", 
     return {
         "limits": {catalogue.RESOURCE: pool.max_gpus},
         # Not WhenEmptyOrUnderutilized: it would move Triton's pods to save a GPU, and each move is a cold start.
-        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": release.duration(pool.consolidate_after)},
+        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": prometheus_duration(pool.consolidate_after)},
         "template": {
             "metadata": {"labels": labels},
             "spec": {

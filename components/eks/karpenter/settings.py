@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from components.base.errors import FleetError, Problem
-from components.base.model import DnsLabel, Duration, Model
+from components.base.model import DnsLabel, Model
+from components.base.quantities import Duration
 from components.eks import ami
 from components.eks.settings.node_groups import DiskSettings, label_problems
 from components.gpu import catalogue

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.base.model import Duration, Model
+from components.base.model import Model
+from components.base.quantities import Duration
 from components.eks.karpenter.settings import KarpenterSettings
 
 

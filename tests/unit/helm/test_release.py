@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from components.base import versions
 from components.base.errors import FleetError
-from components.base.model import parse_duration
-from components.helm.release import ChartValues, duration
+from components.helm.release import ChartValues
 from components.helm.settings import ChartSettings
 from components.helm.source import ChartSource, chart_source, check_charts
 
@@ -65,21 +61,6 @@ def test_all_missing_charts_are_named_at_once(tmp_path: Path) -> None:
         "kube-prometheus-stack",
         "prometheus-adapter",
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "written"), [(1.0, "1s"), (0.5, "500ms"), (90.0, "90s"), (1.5, "1500ms"), (0.0001, "1ms"), (3600.0, "3600s")]
-)
-def test_durations(seconds: float, written: str) -> None:
-    assert duration(seconds) == written
-
-
-@given(st.integers(min_value=1, max_value=10**9))
-def test_a_written_duration_reads_back(milliseconds: int) -> None:
-    written = duration(milliseconds / 1000)
-    # The operator's own pattern for durations, in the part that is written here.
-    assert re.fullmatch(r"(([0-9]+)s)?(([0-9]+)ms)?", written)
-    assert parse_duration(written) == pytest.approx(milliseconds / 1000)
 
 
 def test_values_leave_out_what_is_none() -> None:

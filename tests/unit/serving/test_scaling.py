@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.base.quantities import prometheus_duration, quantity, whole_seconds
+from components.base.quantities import quantity_value
 from components.serving.scaling import adapter_metrics, adapter_rules, hpa_behavior, hpa_metrics
 from components.serving.settings import (
     GpuUtilizationMetric,
@@ -110,7 +109,7 @@ def test_queue_targets_are_whole_microseconds(seconds: float) -> None:
     (metric,) = hpa_metrics(ScalingSettings(metrics=(QueueTimeMetric(kind="queueTime", target=seconds),)), container="triton")
     text = metric["pods"]["target"]["averageValue"]
     assert re.fullmatch(r"[1-9]\d*[kMG]?", text)
-    assert value_of(text) == pytest.approx(seconds * 1e6, abs=0.5)
+    assert float(quantity_value(text)) == pytest.approx(seconds * 1e6, abs=0.5)
 
 
 def test_behaviour_states_what_kubernetes_would_default() -> None:
@@ -123,48 +122,3 @@ def test_behaviour_states_what_kubernetes_would_default() -> None:
         "selectPolicy": "Max",
         "policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}],
     }
-
-
-def value_of(text: str) -> float:
-    """Read a quantity, by the definition of its suffixes."""
-    number, suffix = re.fullmatch(r"(\d+)(m|k|M|G)?", text).groups()  # type: ignore[union-attr]
-    return int(number) * {None: 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}[suffix]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (50_000, "50k"),
-        (16, "16"),
-        (0.5, "500m"),
-        (1.0, "1"),
-        (1500, "1500"),
-        (1_000_000, "1M"),
-        (2e9, "2G"),
-        (0.001, "1m"),
-        (10.25, "10250m"),
-    ],
-)
-def test_quantities_are_canonical(value: float, text: str) -> None:
-    assert quantity(value) == text
-
-
-@given(st.floats(min_value=0.001, max_value=1e9))
-def test_quantities_read_back(value: float) -> None:
-    assert value_of(quantity(value)) == pytest.approx(value, abs=0.0005 + 1e-12 * value)
-
-
-@pytest.mark.parametrize("value", [0, -1, 0.0001, math.inf, math.nan])
-def test_what_is_no_target_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match=r"at least 0\.001"):
-        quantity(value)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(60, "60s"), (5.0, "5s"), (2.5, "2500ms"), (0.0001, "1ms")])
-def test_durations(seconds: float, text: str) -> None:
-    assert prometheus_duration(seconds) == text
-
-
-def test_budgets_are_rounded_up() -> None:
-    assert whole_seconds(4.2) == 5
-    assert whole_seconds(5.0) == 5

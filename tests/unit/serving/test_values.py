@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from components.base.model import quantity_value
+from components.base.quantities import quantity_value
 from components.serving.namespaces import namespace_names
 from components.serving.prefetch import models_to_copy, too_small
 from components.serving.scaling import hpa_behavior, hpa_metrics
@@ -133,7 +133,7 @@ def test_credentials_and_identity() -> None:
     [
         ({"scaling": {"minReplicas": 5, "maxReplicas": 4}}, r"min_replicas \(5\) is above maxReplicas \(4\).*raise maxReplicas"),
         ({"scaling": {"metrics": []}}, "at least 1 item"),
-        ({"scaling": {"metrics": [{"kind": "queueTime", "target": 1}] * 2}}, "metrics.1 is queueTime again.*Keep one"),
+        ({"scaling": {"metrics": [{"kind": "queueTime", "target": 1}] * 2}}, r"metrics\[1\] is queueTime again.*Keep one"),
         ({"scaling": {"window": "10s"}}, r"window \(10 s\) is shorter than 4 scrapes.*Raise it to 20s or lower scrapeInterval"),
         ({"scaling": {"window": "11m"}}, "less than or equal to 600"),
         (
@@ -143,7 +143,7 @@ def test_credentials_and_identity() -> None:
         ({"models": []}, "models is an empty list.*leave the key out"),
         (
             {"extraArgs": ["--log-info=false", "--exit-timeout-secs=1"]},
-            r"extra_args.1 \(--exit-timeout-secs\) is a flag that the chart computes",
+            r"extra_args\[1\] \(--exit-timeout-secs\) is a flag that the chart computes",
         ),
         ({"service": {"httpNodePort": 30800}}, r"http_node_port \(30800\) would be ignored.*Set type to NodePort"),
         ({"service": {"type": "NodePort", "httpNodePort": 30800, "grpcNodePort": 30800}}, r"grpc_node_port \(30800\) is httpNodePort too"),

@@ -103,13 +103,13 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (
         ("serving", 0, "scrapeInterval"),
         "soon",
-        "triton-fleet:serving[0].scrapeInterval (soon) is no duration: it can't be read as a length",
+        "triton-fleet:serving[0].scrapeInterval (soon) is not a duration: it can't be read",
     ),
-    (("serving", 0, "startupBudget"), "5 minutes", "triton-fleet:serving[0].startupBudget (5 minutes) is no duration"),
+    (("serving", 0, "startupBudget"), "5 minutes", "triton-fleet:serving[0].startupBudget (5 minutes) is not a duration"),
     (("serving", 0, "startupBudget"), float("inf"), "triton-fleet:serving[0].startupBudget (inf) is no finite number"),
-    (("serving", 0, "resources", "memory"), "4 GB", "triton-fleet:serving[0].resources.memory (4 GB) is no Kubernetes quantity"),
-    (("serving", 0, "name"), "Triton_1", "triton-fleet:serving[0].name (Triton_1) is no DNS label: Kubernetes would refuse a Service"),
-    (("serving", 0, "name"), "triton\n", "is no DNS label"),
+    (("serving", 0, "resources", "memory"), "4 GB", "triton-fleet:serving[0].resources.memory (4 GB) is not a Kubernetes quantity"),
+    (("serving", 0, "name"), "Triton_1", "triton-fleet:serving[0].name (Triton_1) is not a DNS label: Kubernetes would reject a Service"),
+    (("serving", 0, "name"), "triton\n", "is not a DNS label"),
     # Missing
     (("repository",), {}, "triton-fleet:repository.bucket is missing: it is the name of the bucket that holds the releases, and nothing"),
     (("serving",), [], "triton-fleet:serving ([]) has fewer than 1 entries: there would be nothing to make. Add one."),
