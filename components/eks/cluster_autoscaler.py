@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 
 from components.base import naming, versions
+from components.base.quantities import prometheus_duration
 from components.eks.iam import service_account
 from components.helm import release
 
