@@ -1,8 +1,8 @@
-"""How a long job tells what it does: a step's name, time so far, what was expected, and what is left of the whole.
+"""Progress of long jobs: the current step, its time, its estimate, and the estimate of what is left.
 
-`Reporter` is all that the rooms of ``local/`` know; `TerminalReporter` is the one that a person sees. Steps may nest (a room opens its own
-inside the command's) and may run in several threads at once. On a terminal the running step redraws its own line; anywhere else (a log, CI)
-each step is a line when it starts and a line when it ends, with a sign of life in between, so that a log read later has the times in it.
+The modules of ``local/`` depend only on `Reporter`; `TerminalReporter` is the implementation for people. Steps may nest and may run in
+several threads at once. On a terminal the running step redraws its line; elsewhere (a log, CI) each step prints a line when it starts and
+when it ends, and a heartbeat in between, so that the log shows the times.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _HEARTBEAT_S: Final = 60.0
-"""Between two signs of life of a long step in a log: CI systems kill jobs that are silent for ten minutes or so."""
+"""Seconds between two heartbeats of a long step in a log: CI systems kill jobs that print nothing for about ten minutes."""
 _REDRAW_S: Final = 0.5
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _WORTH_SAYING_S: Final = 2.0
-"""A nested step without trouble that was shorter than this is not worth a line of its own in a log."""
+"""In a log, a nested step that succeeds in less time prints no line."""
 _depth: ContextVar[int] = ContextVar("triton_fleet_progress_depth", default=0)
 
 
 class Reporter(Protocol):
-    """What a long job reports to."""
+    """Receives the progress of a long job."""
 
     def step(self, name: str, estimate_s: float | None = None) -> AbstractContextManager[None]:
-        """Return a context in which the work called ``name`` is done; ``estimate_s`` is how many seconds it is expected to take."""
+        """Return a context for the step ``name``; ``estimate_s`` is its expected duration in seconds."""
         ...
 
     def note(self, text: str) -> None:
-        """Say something that is worth a line of its own."""
+        """Print a message."""
         ...
 
 
 class SilentReporter:
-    """Says nothing: for tests, and for commands whose standard output is read by a program."""
+    """Prints nothing: for tests, and for commands whose output is read by a program."""
 
     @contextlib.contextmanager
     def step(self, name: str, estimate_s: float | None = None) -> Generator[None]:  # noqa: ARG002 (the protocol's names)
@@ -55,7 +55,7 @@ class SilentReporter:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as a person would: ``0.4 s``, ``42 s``, ``3 min 05 s``, ``1 h 10 min``."""
+    """Format seconds for people: ``0.4 s``, ``42 s``, ``3 min 05 s``, ``1 h 10 min``."""
     if seconds < 9.95:  # noqa: PLR2004 (one decimal only below ten)
         return f"{max(seconds, 0.0):.1f} s"
     if seconds < _MINUTE - 0.5:
@@ -67,7 +67,7 @@ def duration(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """Write an estimate no more exactly than it is known: ``a moment``, ``about 40 s``, ``about 12 min``."""
+    """Format an estimate, rounded: ``a moment``, ``about 40 s``, ``about 12 min``."""
     if seconds < _WORTH_SAYING_S:
         return "a moment"
     if seconds < 90:  # noqa: PLR2004
@@ -89,12 +89,13 @@ class _Running:
 
 
 class TerminalReporter:
-    """Shows steps to a person, on ``stream`` (standard error by default, so that standard output stays for results).
+    """Shows steps to people.
 
     Args:
-        stream: where to write; a terminal gets a line that redraws itself, anything else plain lines.
-        plan: names of the top-level steps and their expected seconds. They get numbers (``[3/9]``), and the whole is announced at `begin`.
-        clock: seconds that only grow; another one in tests.
+        stream: the output; a terminal gets a line that redraws itself, anything else plain lines. Standard error by default, which leaves
+            standard output for results.
+        plan: names of the top-level steps and their expected seconds. They are numbered (``[3/9]``), and `begin` announces the total.
+        clock: monotonic seconds; a substitute in tests.
     """
 
     def __init__(
@@ -116,9 +117,9 @@ class TerminalReporter:
         self._wake = threading.Event()
         self._painter: threading.Thread | None = None
 
-    # ------------------------------------------------------------------ what commands call
+    # ------------------------------------------------------------------ for commands
     def begin(self, title: str, plan: Sequence[tuple[str, float | None]] | None = None) -> None:
-        """Announce the whole: ``title``, number of steps and the estimate of all of them."""
+        """Print ``title``, the number of steps and their total estimate."""
         with self._lock:
             if plan is not None:
                 self._plan = list(plan)
@@ -128,17 +129,17 @@ class TerminalReporter:
             self._line(f"{title}: {expected}" if expected else title)
 
     def revise(self, name: str, estimate_s: float) -> None:
-        """Replace the estimate of a planned step that has not begun, when better is known."""
+        """Replace the estimate of a planned step that has not started."""
         with self._lock:
             self._plan = [(step, estimate_s if step == name else estimate) for step, estimate in self._plan]
 
     def elapsed(self) -> float:
-        """Seconds since this reporter was made."""
+        """Seconds since this reporter was created."""
         return self._clock() - self._began
 
     @contextlib.contextmanager
     def step(self, name: str, estimate_s: float | None = None) -> Generator[None]:
-        """Show ``name`` as running until the context ends; a failure is shown as one and goes on up."""
+        """Show ``name`` as running until the context ends; a failure is shown and propagates."""
         depth = _depth.get()
         token = _depth.set(depth + 1)
         now = self._clock()
@@ -163,25 +164,25 @@ class TerminalReporter:
                     self._wake.set()
 
     def note(self, text: str) -> None:
-        """Print ``text`` above the running line, indented as the innermost step is."""
+        """Print ``text`` above the running line, indented like the innermost step."""
         indent = "  " * _depth.get()
         with self._lock:
             for line in text.splitlines() or [""]:
                 self._line(f"{indent}{line}")
 
     def raw(self, line: str) -> None:
-        """Print one line of another program's output above the running line, as it is."""
+        """Print one line of another program's output above the running line, unchanged."""
         with self._lock:
             self._line(line)
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person watches on a terminal."""
+        """Whether the output is a terminal."""
         return self._tty
 
     @contextlib.contextmanager
     def hidden(self) -> Generator[None]:
-        """Leave the terminal to another program for as long as the context lasts."""
+        """Leave the terminal to another program until the context ends."""
         with self._lock:
             self._hidden = True
             if self._painted:
@@ -194,7 +195,7 @@ class TerminalReporter:
             with self._lock:
                 self._hidden = False
 
-    # ------------------------------------------------------------------ how it is drawn
+    # ------------------------------------------------------------------ drawing
     def _numbered(self, name: str, depth: int, estimate_s: float | None) -> tuple[int | None, float | None]:
         if depth:
             return None, estimate_s
@@ -215,7 +216,7 @@ class TerminalReporter:
         if failed:
             self._line(f"{self._head(running)}: FAILED after {duration(took)}")
         elif running.depth == 0:
-            total = f"  ({duration(self.elapsed())} in all{self._left()})" if running.number else ""
+            total = f"  ({duration(self.elapsed())} in total{self._left()})" if running.number else ""
             self._line(f"{self._head(running)}: done in {duration(took)}{total}")
         elif running.announced or took >= _WORTH_SAYING_S:
             self._line(f"{self._head(running)}: done in {duration(took)}")

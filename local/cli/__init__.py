@@ -1,1 +1,1 @@
-"""The commands of a newcomer: up, load, status, doctor, env, destroy, down, clean."""
+"""The commands behind the Makefile's targets: up, load, status, doctor, env, destroy, down, clean."""

@@ -1,4 +1,4 @@
-"""``python -m local.cli COMMAND``: what the Makefile's targets run."""
+"""``python -m local.cli COMMAND``: the Makefile's targets run it."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the command line's parser."""
-    top = argparse.ArgumentParser(prog="python -m local.cli", description="Triton Fleet on this machine or on a cluster of yours.")
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m local.cli", description="Triton Fleet on this machine or on your own cluster.")
     top.add_argument("--instance", help="name of the instance (default: TRITON_FLEET_INSTANCE, else dev)")
     top.add_argument("--port-offset", type=int, help="added to every port on 127.0.0.1 (default: TRITON_FLEET_PORT_OFFSET, else 0)")
     commands = top.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="platform, pulumi up, a checked inference")
-    load = commands.add_parser("load", help="inference traffic, with the replicas drawn")
-    load.add_argument("--base", type=float, default=8.0, help="requests a second before and after the surge (default 8)")
-    load.add_argument("--surge", type=float, default=110.0, help="requests a second in the surge (default 110)")
-    load.add_argument("--seconds", type=float, default=60.0, help="length of base, surge and base together (default 60)")
+    commands.add_parser("up", help="start the platform, deploy the stack, verify inferences")
+    load = commands.add_parser("load", help="send inference traffic and show the replicas")
+    load.add_argument("--base", type=float, default=8.0, help="requests per second before and after the surge (default 8)")
+    load.add_argument("--surge", type=float, default=110.0, help="requests per second during the surge (default 110)")
+    load.add_argument("--seconds", type=float, default=60.0, help="total length of base, surge and base (default 60)")
     load.add_argument("--settle", type=float, default=420.0, help="longest wait for the replicas to return to the minimum (default 420)")
-    load.add_argument("--out", type=Path, default=PROJECT / "out", help="folder of load.png and load.json (default: out)")
+    load.add_argument("--out", type=Path, default=PROJECT / "out", help="folder for load.png and load.json (default: out)")
     load.add_argument("--url", default=os.environ.get("URL") or None, help="Triton's base URL (default: the platform's port on loopback)")
-    commands.add_parser("destroy", help="pulumi destroy")
+    commands.add_parser("destroy", help="delete what the stack has deployed (pulumi destroy)")
     commands.add_parser("down", help="stop the platform")
-    commands.add_parser("status", help="what runs")
-    commands.add_parser("doctor", help="what this machine has and lacks")
-    commands.add_parser("env", help="shell exports")
+    commands.add_parser("status", help="show the platform's components and endpoints")
+    commands.add_parser("doctor", help="check this machine's requirements")
+    commands.add_parser("env", help="print shell exports")
     clean = commands.add_parser("clean", help="stop the platform and delete its state")
-    clean.add_argument("--cache", action="store_true", help="delete the cache of tools and images too")
+    clean.add_argument("--cache", action="store_true", help="also delete the cache of tools and images")
     return top
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command and return its exit code."""
     session = Session.from_environment(instance=arguments.instance, offset=arguments.port_offset)
-    # Modules are loaded by command: `env` must be quick.
+    # Each command imports its own modules, so that `env` stays fast.
     reporter = TerminalReporter(sys.stderr if arguments.command == "env" else sys.stdout)
     if arguments.command == "up":
         from local.cli.up import up  # noqa: PLC0415
@@ -79,13 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and turn what it raises into a message and an exit code (1: failed, 130: interrupted)."""
+    """Run a command; turn exceptions into a message and an exit code (1: failed, 130: interrupted)."""
     parsed = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminated)
     try:
         return run(parsed)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. `make {parsed.command}` again goes on where it stopped.", file=sys.stderr)
+        print(f"\nInterrupted. Run `make {parsed.command}` again to continue where it stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
@@ -103,7 +103,7 @@ def _terminated(*_: object) -> None:
 def _is_expected(error: Exception) -> bool:
     if isinstance(error, CommandError):
         return True
-    from local.platform import PlatformError  # noqa: PLC0415 (only on the way out)
+    from local.platform import PlatformError  # noqa: PLC0415 (only on failure)
     from local.toolchain import ToolchainError  # noqa: PLC0415
 
     return isinstance(error, PlatformError | ToolchainError) or type(error).__module__.startswith("local.")

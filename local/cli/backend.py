@@ -1,4 +1,4 @@
-"""The file backend's files, read without the CLI: locks, the state of a stack, what a kill left in them."""
+"""Pulumi's file backend, read without the CLI: locks, state, and pending operations of a killed run."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ STACK: Final = "dev"
 
 @dataclass(frozen=True, kw_only=True)
 class StackLock:
-    """A lock of the file backend: who holds the stack."""
+    """A stack's lock in the file backend."""
 
     file: Path
     pid: int
     host: str
 
     def is_stale(self) -> bool:
-        """Whether the process that took the lock is gone. A lock of another machine is never called stale."""
+        """Whether the process that took the lock is gone. A lock of another machine never counts as stale."""
         if self.host != socket.gethostname():
             return False
         if self.pid <= 0:
             return True
         try:
-            # "pid (name) state ...": the name may hold spaces and brackets.
+            # "pid (name) state ...": the name may contain spaces and parentheses.
             name, _, rest = (Path("/proc") / str(self.pid) / "stat").read_text(encoding="utf-8").rpartition(")")
         except OSError:
             return _is_gone(self.pid)
-        # A number is given to another process sooner or later: the holder of a lock is a pulumi or nobody. One that was killed and that its
-        # new parent has not asked for yet is still listed, as a zombie.
+        # Process IDs are reused: if the process is not a pulumi, the holder is gone. A killed holder may still be listed as a zombie.
         return "pulumi" not in name or rest.split()[0] in {"Z", "X"}
 
 
@@ -53,7 +52,7 @@ def _is_gone(pid: int) -> bool:
 
 
 def locks(backend: Path, stack: str = STACK) -> list[StackLock]:
-    """Locks on ``stack`` in the file backend at ``backend``. One that can't be read counts as held by nobody."""
+    """Locks on ``stack`` in the file backend at ``backend``. An unreadable lock counts as stale."""
     found = []
     for file in sorted((backend / ".pulumi" / "locks" / "organization" / PROJECT / stack).glob("*.json")):
         try:
@@ -65,15 +64,15 @@ def locks(backend: Path, stack: str = STACK) -> list[StackLock]:
 
 
 def state_file(backend: Path, stack: str) -> Path:
-    """The state of ``stack``."""
+    """The state file of ``stack``."""
     return backend / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
 
 
 def is_selected(home: Path, project: Path, backend: Path, stack: str) -> bool:
-    """Whether ``stack`` is there and selected in ``project``, by the files that say so.
+    """Whether ``stack`` exists and is selected in ``project``, according to Pulumi's files.
 
-    Each start of the CLI takes a quarter of a second of CPU. Pulumi names a workspace's file in PULUMI_HOME ``home`` by the SHA-1 of its
-    project file's path (sdk/go/common/workspace). Should that change, this is never true and the CLI is asked.
+    Saves starting the CLI, which takes a quarter of a second of CPU. Pulumi names a workspace's file in PULUMI_HOME ``home`` after the
+    SHA-1 of its project file's path (sdk/go/common/workspace). If that changes, this returns False and the caller uses the CLI.
     """
     key = hashlib.sha1(str(project / "Pulumi.yaml").encode(), usedforsecurity=False).hexdigest()
     try:
@@ -84,7 +83,7 @@ def is_selected(home: Path, project: Path, backend: Path, stack: str) -> bool:
 
 
 def has_nothing_pending(backend: Path, stack: str) -> bool:
-    """Whether the state can be read and has no operation that was cut off: the field is left out when it is empty."""
+    """Whether the state is readable and has no pending operations; Pulumi omits the field when it is empty."""
     try:
         return '"pending_operations"' not in state_file(backend, stack).read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -92,10 +91,10 @@ def has_nothing_pending(backend: Path, stack: str) -> bool:
 
 
 def repair(backend: Path, stack: str = STACK) -> list[str]:
-    """Make the backend's files readable again after a kill or a loss of power; says what it did, a line each.
+    """Make the backend's files readable again after a kill or a power failure; return a line for each repair.
 
-    Sidecar files (``.attrs``) of an earlier way to run are dropped: they hold nothing that is needed, and an empty one makes Pulumi fail
-    with "failed to load checkpoint: EOF". A state that is cut off is replaced by the copy that Pulumi keeps of the one before.
+    Deletes sidecar files (``.attrs``) of earlier versions: nothing needs them, and an empty one makes Pulumi fail with "failed to load
+    checkpoint: EOF". Replaces a truncated state with Pulumi's copy of the previous one.
     """
     stacks = backend / ".pulumi" / "stacks" / PROJECT
     for sidecar in (*stacks.glob("*.attrs"), backend / ".pulumi" / "meta.yaml.attrs"):
@@ -106,7 +105,7 @@ def repair(backend: Path, stack: str = STACK) -> list[str]:
     fresh = state.with_suffix(".json.new")
     shutil.copyfile(before, fresh)
     fresh.replace(state)
-    return [f"The state of stack {stack} was cut off: going on with the one before it ({before.name})"]
+    return [f"The state of stack {stack} was truncated: continuing with the previous one ({before.name})"]
 
 
 def _is_json(file: Path) -> bool:
@@ -119,7 +118,7 @@ def _is_json(file: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """An operation that was under way when Pulumi was killed."""
+    """An operation that was in progress when Pulumi was killed."""
 
     kind: str
     """creating, updating, deleting, reading or importing."""
@@ -133,7 +132,7 @@ class Pending:
 
 
 def without_pending(deployment: dict[str, Any]) -> tuple[dict[str, Any], list[Pending]]:
-    """``deployment`` (as ``pulumi stack export`` prints it) without its pending operations, and those."""
+    """Split ``deployment`` (the output of ``pulumi stack export``) into itself without pending operations, and these operations."""
     inner = deployment.get("deployment") or {}
     pending = inner.get("pending_operations") or []
     operations = [

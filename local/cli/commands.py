@@ -1,4 +1,4 @@
-"""The shorter commands: destroy, down, status, env, clean. `doctor` has a module of its own."""
+"""The shorter commands: destroy, down, status, env, clean."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _CHECKERS: Final = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"
 
 
 def destroy(session: Session, reporter: TerminalReporter) -> int:
-    """`pulumi destroy`: everything that `up` made in the cluster goes. A platform that is down is started, because only it can delete."""
+    """`pulumi destroy`: delete everything that `up` created in the cluster. Starts a stopped platform, which the deletion needs."""
     with exclusive(session):
         if not (session.backend / ".pulumi" / "stacks").exists():
-            print(f"Nothing to destroy: instance {session.instance} has no stack.")
+            print(f"Instance {session.instance} has no stack: nothing to destroy.")
             return 0
         toolchain = toolchain_of(session, reporter)
-        reporter.begin(f"Triton Fleet, instance {session.instance}: taking the stack away")
+        reporter.begin(f"Triton Fleet, instance {session.instance}: destroying the stack")
         if session.kube_context is None:
             toolchain.ensure()
             platform = platform_of(session, toolchain)
             if not platform.status().running:
-                with reporter.step("platform, which has to do the deleting", 30.0):
+                with reporter.step("platform, which the deletion needs", 30.0):
                     platform.start(reporter)
             environment = platform.environment()
         else:
@@ -50,32 +50,32 @@ def destroy(session: Session, reporter: TerminalReporter) -> int:
         with reporter.step("pulumi destroy", 60.0):
             code = pulumi.show(reporter, "destroy", "--yes", "--skip-preview", "--stack", pulumi.stack)
         if code:
-            message = f"`pulumi destroy` ended with exit code {code}; its messages are above. Running it again goes on where it stopped."
+            message = f"`pulumi destroy` failed with exit code {code}; see its messages above. Run it again to continue where it stopped."
             raise CommandError(message)
-    after = "make down stops the platform." if session.kube_context is None else "Your cluster is as it was before."
+    after = "Run make down to stop the platform." if session.kube_context is None else "Your cluster is as it was before."
     print(f"Stack {pulumi.stack} is empty. {after}")
     return 0
 
 
 def down(session: Session, reporter: TerminalReporter) -> int:
-    """Stop the platform: no process, mount, network namespace or control group of it is left. Its state stays."""
+    """Stop the platform: no process, mount, network namespace or control group is left. Its state stays."""
     if session.kube_context is not None:
-        print(f"KUBE_CONTEXT={session.kube_context}: that cluster is yours, there is no platform to stop.")
+        print(f"KUBE_CONTEXT={session.kube_context} is your own cluster: there is no platform to stop.")
         return 0
     if not session.state.exists():
-        print(f"Instance {session.instance} was never up.")
+        print(f"Instance {session.instance} has never been started.")
         return 0
     with exclusive(session), reporter.step("stopping the platform", 10.0):
         end_orphans(session.pulumi_home)
         platform_of(session, toolchain_of(session, reporter)).stop()
-    print(f"The platform is down; its state is in {session.state} (make clean deletes it, make up goes on with it).")
+    print(f"The platform is stopped; its state is in {session.state} (make up continues with it, make clean deletes it).")
     return 0
 
 
 def status(session: Session, reporter: TerminalReporter) -> int:
-    """Print the platform's table. Exit code 3 when it is not running, as service managers do."""
+    """Print the platform's status. Exit code 3 if it is not running, like service managers."""
     if session.kube_context is not None:
-        print(f"KUBE_CONTEXT={session.kube_context}: your cluster; ask it with kubectl --context {session.kube_context} get pods -A")
+        print(f"KUBE_CONTEXT={session.kube_context} is your own cluster: run kubectl --context {session.kube_context} get pods -A")
         return 0
     found = platform_of(session, toolchain_of(session, reporter)).status()
     print(found)
@@ -83,13 +83,13 @@ def status(session: Session, reporter: TerminalReporter) -> int:
 
 
 def env(session: Session, reporter: TerminalReporter) -> int:
-    """Print shell exports and nothing else: ``eval "$(make -s env)"``."""
+    """Print only shell exports, for ``eval "$(make -s env)"``."""
     toolchain = toolchain_of(session, reporter)
     if session.kube_context is None:
         platform = platform_of(session, toolchain)
         environment = platform.environment()
         if not platform.status().running:
-            reporter.note("The platform is not running: the variables are set, but nothing answers until `make up`.")
+            reporter.note("The platform is not running: the variables are set, but the cluster is unreachable until `make up`.")
     else:
         environment = own_environment(session)
     print(exports(session.added_environment(toolchain, environment)))
@@ -97,10 +97,10 @@ def env(session: Session, reporter: TerminalReporter) -> int:
 
 
 def clean(session: Session, reporter: TerminalReporter, *, cache: bool) -> int:
-    """Stop the platform, delete the instance's state, out/ and the checkers' caches, and with ``cache`` the tools and images too."""
+    """Stop the platform; delete the instance's state, out/ and the linters' caches, and with ``cache`` also the tools and images."""
     if session.kube_context is not None:
         message = (
-            f"KUBE_CONTEXT={session.kube_context} is set: cleaning would forget what the stack made in your cluster. "
+            f"KUBE_CONTEXT={session.kube_context} is set: clean would delete the record of what the stack created in your cluster. "
             f"Run `make destroy` first, then delete {session.state} by hand."
         )
         raise CommandError(message)
@@ -112,7 +112,7 @@ def clean(session: Session, reporter: TerminalReporter, *, cache: bool) -> int:
         gone.append(session.cache)
     for folder in gone:
         _remove(folder)
-    print("Clean." if cache else f"Clean; tools and images stay in {session.cache} (make clean ARGS=--cache deletes them too).")
+    print("Clean." if cache else f"Clean; tools and images stay in {session.cache} (make clean ARGS=--cache deletes them).")
     return 0
 
 

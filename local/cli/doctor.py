@@ -1,4 +1,4 @@
-"""`doctor`: one line a thing, what this machine has or lacks, with the remedy."""
+"""`doctor`: a line for each requirement of this machine, with the remedy."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from local.progress import TerminalReporter
     from local.toolchain import Toolchain
 
-Mark = Literal["ok", "lacks", "note"]
-_MARKS: Final[dict[Mark, str]] = {"ok": "  ok   ", "lacks": " LACKS ", "note": "  --   "}
+Mark = Literal["ok", "missing", "note"]
+_MARKS: Final[dict[Mark, str]] = {"ok": "  ok    ", "missing": " MISSING", "note": "  --    "}
 _GIB: Final = 2**30
 _DISK_COLD_GIB: Final = 20.0
-"""All built from source: Go's modules and build cache (11 GiB), tools and images (4 GiB), an instance's state (2 GiB), and room."""
+"""To build everything from source: Go's modules and build cache (11 GiB), tools and images (4 GiB), an instance (2 GiB), and a margin."""
 _DISK_WARM_GIB: Final = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One thing and its state."""
+    """One requirement and its state."""
 
     mark: Mark
     thing: str
@@ -40,21 +40,21 @@ class Line:
 
     def __str__(self) -> str:
         """The line as it is printed."""
-        return f"{_MARKS[self.mark]}{self.thing:<22} {self.detail}{f'  -> {self.remedy}' if self.remedy else ''}"
+        return f"{_MARKS[self.mark]} {self.thing:<22} {self.detail}{f'  -> {self.remedy}' if self.remedy else ''}"
 
 
 def doctor(session: Session, reporter: TerminalReporter) -> int:
-    """Print the lines. Exit code 1 when something that `make up` needs lacks."""
+    """Print the lines. Exit code 1 if something that `make up` needs is missing."""
     toolchain = toolchain_of(session, reporter)
     lines: list[Line] = []
     for line in _lines(session, toolchain):
         print(line, flush=True)
         lines.append(line)
-    lacking = [line for line in lines if line.mark == "lacks"]
-    if lacking:
+    missing = [line for line in lines if line.mark == "missing"]
+    if missing:
         from local.platform.errors import OWN_CLUSTER_HINT  # noqa: PLC0415
 
-        print(f"\n{len(lacking)} of {len(lines)} lacking: {', '.join(line.thing for line in lacking)}. {OWN_CLUSTER_HINT}")
+        print(f"\n{len(missing)} of {len(lines)} missing: {', '.join(line.thing for line in missing)}. {OWN_CLUSTER_HINT}")
         return 1
     print("\nThis machine can run `make up`.")
     return 0
@@ -81,13 +81,13 @@ def _existing(path: Path) -> Path:
 def _disk(session: Session, toolchain: Toolchain) -> Line:
     free = shutil.disk_usage(_existing(session.cache)).free / _GIB
     wanted = _DISK_COLD_GIB if toolchain.estimate_s() > 0 else _DISK_WARM_GIB
-    detail = f"{free:.1f} GiB free at {_existing(session.cache)}, {wanted:.0f} wanted"
+    detail = f"{free:.1f} GiB free in {_existing(session.cache)}, {wanted:.0f} GiB needed"
     if free < wanted:
         return Line(
-            mark="lacks",
+            mark="missing",
             thing="disk for the cache",
             detail=detail,
-            remedy="free some, or set TRITON_FLEET_CACHE to a folder on another disk",
+            remedy="free some space, or set TRITON_FLEET_CACHE to a folder on another disk",
         )
     return Line(mark="ok", thing="disk for the cache", detail=detail)
 
@@ -99,7 +99,7 @@ def _platform(session: Session, toolchain: Toolchain) -> Iterator[Line]:
         mark="ok" if status.running else "note", thing="platform", detail="running" if status.running else "not running (make up starts it)"
     )
     for check in platform.preflight():
-        mark: Mark = "ok" if check.ok else "lacks" if check.required else "note"
+        mark: Mark = "ok" if check.ok else "missing" if check.required else "note"
         yield Line(mark=mark, thing=check.name, detail=check.detail, remedy="" if check.ok else check.remedy)
 
 
@@ -109,20 +109,21 @@ def _tools(toolchain: Toolchain) -> Iterator[Line]:
         refused = toolchain.refused(name)
         why = f"; {refused}, so it is not used" if refused else ""
         if located is None:
-            yield Line(mark="note", thing=name, detail=f"not there yet: make up gets it in at most {toolchain.estimate_s(name):.0f} s{why}")
+            estimate_s = toolchain.estimate_s(name)
+            yield Line(mark="note", thing=name, detail=f"not available yet: make up gets it in about {estimate_s:.0f} s{why}")
         else:
             where = toolchain.path(name)
-            yield Line(mark="ok", thing=name, detail=f"{located.unit.version} by {located.origin}: {where}{why}")
+            yield Line(mark="ok", thing=name, detail=f"{located.unit.version} ({located.origin}): {where}{why}")
 
 
 def _language_host(session: Session, toolchain: Toolchain) -> Line:
     thing = "Python language host"
     if toolchain.located("pulumi") is None:
-        return Line(mark="note", thing=thing, detail="not known before the Pulumi CLI is there")
+        return Line(mark="note", thing=thing, detail="unknown until the Pulumi CLI is available")
     official = language_python.official(toolchain.path("pulumi"), session.environ.get("PATH"))
     if official is not None:
         return Line(mark="ok", thing=thing, detail=f"Pulumi's own: {official}")
-    return Line(mark="ok", thing=thing, detail=f"this project's ({language_python.HOST}): Pulumi's own is not beside the CLI")
+    return Line(mark="ok", thing=thing, detail=f"this project's ({language_python.HOST}), because the CLI's folder has none")
 
 
 def _plugin(session: Session) -> Line:
@@ -135,7 +136,7 @@ def _plugin(session: Session) -> Line:
 
 def _size_text(folder: Path) -> str:
     if not folder.exists():
-        return " (not there yet)"
+        return " (does not exist yet)"
     size = 0
     for root, _, files in os.walk(folder):
         for name in files:

@@ -1,11 +1,11 @@
-"""What a command reports instead of a traceback."""
+"""Errors that a command reports without a traceback."""
 
 from __future__ import annotations
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: as Ctrl-C, but only this process got it, so that it has to be passed on to what runs below."""
+    """SIGTERM. Unlike Ctrl-C, only this process receives it, so it must be passed on to child processes."""
 
 
 class CommandError(Exception):
-    """A command can't go on. The message names the thing, the consequence and the remedy; it is all that the user sees."""
+    """A command can't continue. The message, which is all that the user sees, names the cause, the consequence and the remedy."""

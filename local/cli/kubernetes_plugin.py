@@ -1,4 +1,4 @@
-"""Which Kubernetes plugin serves: Pulumi's own where it can be had, else `local.plugins.kubernetes`, and saying which."""
+"""Choose the Kubernetes plugin: Pulumi's own if it can be downloaded, else `local.plugins.kubernetes`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 NAME: Final = "kubernetes"
 ORIGIN: Final = {
     "official": "Pulumi's own",
-    "ours": "this project's (local/plugins/kubernetes): Pulumi's own was not to be had",
+    "ours": "this project's (local/plugins/kubernetes), because Pulumi's own can't be downloaded",
     "none": "not installed",
 }
 _REACH_S: Final = 3.0
-"""A machine without a way out must not wait long to learn it."""
+"""Short, because a machine without internet access waits this long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +38,17 @@ class Installed:
 
 
 def wanted_version() -> str:
-    """Version of the plugin that the installed pulumi_kubernetes asks for, such as ``4.34.2``. Raises CommandError without the package."""
+    """Version of the plugin that the installed pulumi_kubernetes needs, such as ``4.34.2``. Raises CommandError without the package."""
     spec = importlib.util.find_spec("pulumi_kubernetes")
     if spec is None or spec.origin is None:
-        message = "The Python package pulumi-kubernetes is not installed: no plugin version can be chosen. Delete .venv and run make again."
+        message = "The Python package pulumi-kubernetes is not installed: the plugin's version is unknown. Delete .venv and run make again."
         raise CommandError(message)
     said = json.loads(Path(spec.origin).with_name("pulumi-plugin.json").read_text(encoding="utf-8"))
     return str(said["version"])
 
 
 def installed(pulumi_home: Path) -> Installed:
-    """What PULUMI_HOME has of the wanted version."""
+    """The plugin of the wanted version in PULUMI_HOME."""
     version = wanted_version()
     file = pulumi_home / "plugins" / f"resource-{NAME}-v{version}" / f"pulumi-resource-{NAME}"
     if not file.exists():
@@ -59,7 +59,7 @@ def installed(pulumi_home: Path) -> Installed:
 
 
 def is_reachable(version: str) -> bool:
-    """Whether Pulumi's own server offers the plugin to this machine."""
+    """Whether this machine can download the plugin from Pulumi's server."""
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     name = f"pulumi-resource-{NAME}-v{version}-{platform.system().lower()}-{architecture}.tar.gz"
     request = urllib.request.Request(f"https://get.pulumi.com/releases/plugins/{name}", method="HEAD")
@@ -71,7 +71,7 @@ def is_reachable(version: str) -> bool:
 
 
 def ensure(pulumi: Pulumi, pulumi_home: Path, reporter: TerminalReporter) -> Installed:
-    """Install the plugin if it lacks, or ours anew if it has moved; returns which one serves."""
+    """Install the plugin if it is missing, or reinstall this project's if the checkout has moved; return which one is installed."""
     now = installed(pulumi_home)
     if now.kind == "official":
         return now
@@ -82,6 +82,6 @@ def ensure(pulumi: Pulumi, pulumi_home: Path, reporter: TerminalReporter) -> Ins
     if now.kind == "none" and is_reachable(now.version):
         if pulumi.run("plugin", "install", "resource", NAME, version, check=False).returncode == 0:
             return installed(pulumi_home)
-        reporter.note("Pulumi's server offers the Kubernetes plugin, but its download failed: using the one in local/plugins")
+        reporter.note("Pulumi's server is reachable, but the download of the Kubernetes plugin failed: using the one in local/plugins")
     pulumi.run("plugin", "install", "resource", NAME, version, "--reinstall", "--file", str(launcher))
     return installed(pulumi_home)

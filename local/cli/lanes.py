@@ -1,7 +1,4 @@
-"""Run jobs beside each other in a few lanes.
-
-A job is a function that runs programs through the `Runner` that it is given, so that a limit or Ctrl-C ends what it started.
-"""
+"""Run jobs in parallel in a few lanes. Jobs start programs with a `Runner`, so that a time limit or Ctrl-C ends them."""
 
 from __future__ import annotations
 
@@ -21,21 +18,21 @@ if TYPE_CHECKING:
     from typing import IO
 
 _ORDERLY_S: Final = 120.0
-"""For a program that was interrupted: a platform that a fixture stops takes a while. Then it is killed."""
+"""Seconds for an interrupted program to end before it is killed: a fixture that stops a platform takes a while."""
 _REDRAW_S: Final = 1.0
 
 
 class Job(Protocol):
-    """What runs in a lane."""
+    """Runs in a lane."""
 
     @property
     def name(self) -> str:
-        """As it is called in the progress."""
+        """Name for the progress line."""
         ...
 
     @property
     def after(self) -> tuple[str, ...]:
-        """Names of jobs that must have ended before; those that are not run at all are not waited for."""
+        """Names of jobs that must end first; jobs that do not run are ignored."""
         ...
 
 
@@ -44,7 +41,7 @@ R = TypeVar("R")
 
 
 class Runner:
-    """Starts programs, each in a process group of its own, and ends them."""
+    """Starts programs, each in its own process group, and ends them."""
 
     def __init__(self) -> None:
         self._running: set[int] = set()
@@ -54,20 +51,20 @@ class Runner:
     def run(
         self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], output: IO[bytes] | None, limit_s: float, nice: int = 0
     ) -> int | None:
-        """Run a program to its end; its exit code, None when it was stopped because it took longer than ``limit_s``.
+        """Run a program; return its exit code, or None if it was stopped after ``limit_s`` seconds.
 
         Args:
             command: Program and arguments.
-            cwd: Where it runs.
-            environment: All of its environment.
-            output: Where both of its outputs go; None: to ours, as they come.
-            limit_s: Longest time.
-            nice: How much it stands back behind the other lanes when the cores are busy.
+            cwd: Working directory.
+            environment: Its whole environment.
+            output: For standard output and error; None inherits this process's.
+            limit_s: Time limit.
+            nice: Lowers its priority when the cores are busy.
         """
         if self.stopped:
             return None
         polite = ["nice", "-n", str(nice)] if nice and shutil.which("nice") else []
-        # A group, not a session: the kernel shares the cores out between sessions first, and nice counts only inside of one.
+        # A group, not a session: the kernel first divides the cores between sessions, and nice applies only within one.
         process = subprocess.Popen(
             [*polite, *command],
             cwd=cwd,
@@ -93,7 +90,7 @@ class Runner:
                 self._running.discard(process.pid)
 
     def stop(self) -> None:
-        """Interrupt what runs, as Ctrl-C would, kill what does not end by that, and start nothing more."""
+        """Interrupt running programs like Ctrl-C, kill those that do not end, and start no more."""
         self.stopped = True
         end = time.monotonic() + _ORDERLY_S
         for number in (signal.SIGINT, signal.SIGKILL):
@@ -112,24 +109,24 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 @dataclass(kw_only=True)
 class Lanes(Generic[J, R]):
-    """Runs jobs, at most so many at a time."""
+    """Runs jobs, at most ``count`` at a time."""
 
     count: int
     work: Callable[[J], R]
     show: Callable[[J, R], None]
-    """Called when a job has ended, never twice at once."""
+    """Called when a job has ended; never concurrently."""
     results: dict[str, R] = field(default_factory=dict)
     running: dict[str, float] = field(default_factory=dict)
-    """Name and start of what runs."""
+    """Start times of running jobs by name."""
     _pending: list[J] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _errors: list[BaseException] = field(default_factory=list)
 
     def run(self, jobs: Sequence[J], tick: Callable[[], None], runner: Runner) -> None:
-        """Run ``jobs``, those that stand first in the list first; ``tick`` is called once in a while.
+        """Run ``jobs`` in order; call ``tick`` about once per second.
 
         Raises:
-            BaseException: whatever ``work`` or ``show`` raised; an interrupt, after what runs was stopped.
+            BaseException: an exception of ``work`` or ``show``; an interrupt, after stopping running programs.
         """
         self._pending = list(jobs)
         threads = [threading.Thread(target=self._lane, name=f"lane {number}") for number in range(self.count)]
@@ -171,7 +168,7 @@ class Lanes(Generic[J, R]):
                 with self._changed:
                     self.results[job.name] = result
                     self.show(job, result)
-            except BaseException as error:  # noqa: BLE001 (raised again by `run`: a lane has nobody to tell)
+            except BaseException as error:  # noqa: BLE001 (`run` re-raises it in the main thread)
                 with self._changed:
                     self._errors.append(error)
                     self._pending.clear()

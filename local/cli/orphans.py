@@ -1,4 +1,4 @@
-"""What goes on after the engine that started it was killed: finding it and ending it."""
+"""Find and end processes whose Pulumi engine was killed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
 _HELPER: Final = re.compile(rb"(^|/)pulumi-(resource|language|analyzer)-|^pulumi\.dynamic$")
 _HELM: Final = re.compile(rb"(^|/)helm$")
 _GRACE_S: Final = 20.0
-"""A Helm that is asked to stop takes back what it has begun."""
+"""Seconds for a Helm to roll back after SIGTERM."""
 
 
 def orphans(home: Path) -> dict[int, list[bytes]]:
-    """What an engine with PULUMI_HOME ``home`` left when it was killed: plugins, language hosts, dynamic providers, a plugin's Helm.
+    """Processes that a killed engine with PULUMI_HOME ``home`` left: plugins, language hosts, dynamic providers, a plugin's Helm.
 
-    A Helm that upgrades is asked to stop when its plugin dies, and goes on for a while: beside it, another one would put things there that
-    the first takes away, and the other way round. A user's own Helm is none of them. Those that still have a living pulumi above them
-    are not among them either. Empty where there is no /proc.
+    A Helm that is upgrading gets SIGTERM when its plugin dies, and rolls back for a while: a second Helm would conflict with it. A user's
+    own Helm is not included, nor are processes with a living pulumi among their ancestors. Empty without /proc.
 
     Returns:
-        The words of their command lines, by their process numbers.
+        Command lines, as lists of arguments, by process ID.
     """
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -45,9 +44,9 @@ def orphans(home: Path) -> dict[int, list[bytes]]:
 
 
 def end_orphans(home: Path) -> int:
-    """End what `orphans` finds, politely and then for sure; returns how many there were.
+    """End what `orphans` finds, with SIGTERM and then SIGKILL; return how many there were.
 
-    A Helm that installs is killed before all others (local/plugins/kubernetes/helm_cli.py says why): its plugin would ask it to stop.
+    Kills an installing Helm first, before its plugin can send it SIGTERM (local/plugins/kubernetes/helm_cli.py explains why).
     """
     left = orphans(home)
     for pid, words in left.items():
@@ -68,7 +67,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _is_plugins_helm(pid: int, words: Sequence[bytes]) -> bool:
-    """The plugin starts it in a session of its own; one from a shell is in the shell's."""
+    """Whether it is a plugin's Helm: the plugin starts it in its own session, a shell in the shell's."""
     with contextlib.suppress(ProcessLookupError):
         return any(_HELM.search(word) for word in words) and os.getsid(pid) == pid
     return False

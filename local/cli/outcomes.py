@@ -1,4 +1,4 @@
-"""What became of the stages of `make test`, and the end of its output."""
+"""Outcomes of the stages of `make test`, and the final report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What became of a stage."""
+    """Outcome of a stage."""
 
     name: str
     seconds: float = 0.0
@@ -28,7 +28,7 @@ class Outcome:
 
 
 def read_report(file: Path, outcome: Outcome) -> None:
-    """Add what pytest's JUnit report says to ``outcome``."""
+    """Add the results in pytest's JUnit report to ``outcome``."""
     for case in ET.parse(file).getroot().iter("testcase"):  # noqa: S314 (pytest wrote it a moment ago)
         name = f"{case.get('classname', '')}::{case.get('name', '')}"
         skipped = case.find("skipped")
@@ -44,7 +44,7 @@ def read_report(file: Path, outcome: Outcome) -> None:
 
 
 def report(outcomes: Sequence[Outcome], seconds: float) -> str:
-    """The end of the run: skips with their reasons, a line a stage, the counts last."""
+    """The final report: skips with reasons, a line for each stage, and the totals."""
     lines = [""]
     skips = [(reason, test) for outcome in outcomes for test, reason in outcome.skips]
     if skips:

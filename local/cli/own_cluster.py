@@ -1,7 +1,7 @@
-"""`KUBE_CONTEXT=name`: the dev stack on a cluster of the user's own, without the embedded platform.
+"""`KUBE_CONTEXT=name`: the dev stack on the user's own cluster, without the embedded platform.
 
-Pulumi.dev.yaml stays as it is: what differs is written into a stack file of the instance's own, given to Pulumi with ``--config-file``.
-(`pulumi up -c` was refused: it writes into the stack file of the checkout.)
+Pulumi.dev.yaml is not edited: the differences are written into a stack file in the instance's folder, which Pulumi gets with
+``--config-file``. (`pulumi up -c` was rejected, because it writes into the checkout's stack file.)
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEEDS: Final = """\
-A cluster of your own (make up KUBE_CONTEXT={context}) needs:
-  - a context of that name in your kubeconfig, with the right to make namespaces, CRDs and an APIService;
-  - 1 node that takes x86-64 images, 4 GiB of memory and 30 GiB of disk (Triton's image is large), and a way out to nvcr.io, quay.io and
-    the chart repositories of prometheus-community and NVIDIA;
-  - a bucket for the models, made by you: BUCKET=name, and S3_ENDPOINT=http://host:port when it is not on AWS (as pods reach it; set
-    AWS_ENDPOINT_URL_S3 too when this machine reaches it under another name);
-  - AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for it in the environment: they go into a Secret, because such a cluster has no identity of
-    its own towards the bucket.
-Without a way out to the publishers: CHARTS=oci://registry/charts or a folder of charts, and IMAGE=registry/tritonserver:tag.
+Your own cluster (make up KUBE_CONTEXT={context}) needs:
+  - a context of that name in your kubeconfig, with permission to create namespaces, CRDs and an APIService;
+  - 1 x86-64 node with 4 GiB of memory and 30 GiB of disk (Triton's image is large), and egress to nvcr.io, quay.io and the chart
+    repositories of prometheus-community and NVIDIA;
+  - an existing bucket for the models: BUCKET=name, and S3_ENDPOINT=http://host:port as pods reach it if it is not on AWS (also set
+    AWS_ENDPOINT_URL_S3 if this machine reaches it at another address);
+  - AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the bucket in the environment: they are stored in a Secret, because the cluster has no
+    identity that the bucket accepts.
+Without egress to the publishers, set CHARTS=oci://registry/charts (or a folder of charts) and IMAGE=registry/tritonserver:tag.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnCluster:
-    """What the user said about the cluster and its bucket."""
+    """The user's cluster and bucket."""
 
     context: str
     bucket: str
     endpoint: str | None
     charts: str | None = None
-    """Where charts come from instead of their publishers: ``oci://...`` or a folder."""
+    """A mirror of the charts: ``oci://...`` or a folder."""
     image: str | None = None
-    """Triton's image instead of the pinned one of nvcr.io."""
+    """Replaces the pinned Triton image from nvcr.io."""
 
     @classmethod
     def from_environment(cls, context: str, environ: Mapping[str, str]) -> OwnCluster:
-        """Read BUCKET, S3_ENDPOINT and the keys. Raises CommandError that says all that is needed and what lacks."""
-        lacks = [name for name in ("BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not environ.get(name, "").strip()]
-        if lacks:
-            message = f"{NEEDS.format(context=context)}Not set: {', '.join(lacks)}."
+        """Read BUCKET, S3_ENDPOINT and the keys. Raises CommandError with all requirements and the missing variables."""
+        missing = [name for name in ("BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not environ.get(name, "").strip()]
+        if missing:
+            message = f"{NEEDS.format(context=context)}Not set: {', '.join(missing)}."
             raise CommandError(message)
         said = {name: environ.get(name, "").strip() or None for name in ("S3_ENDPOINT", "CHARTS", "IMAGE")}
         return cls(
@@ -58,7 +58,7 @@ class OwnCluster:
 
 
 def stack_file(dev: Mapping[str, Any], cluster: OwnCluster) -> dict[str, Any]:
-    """The dev stack's file, changed to run on ``cluster``: its context and bucket, the publishers' charts and images, no NodePorts."""
+    """The dev stack's file changed for ``cluster``: its context and bucket, the publishers' charts and images, no NodePorts."""
     file: dict[str, Any] = copy.deepcopy(dict(dev))
     config = file["config"]
     config["triton-fleet:cluster"] = {"provider": "existing", "context": cluster.context}
@@ -83,4 +83,5 @@ def write_stack_file(source: Path, target: Path, cluster: OwnCluster) -> None:
     """Write the changed copy of ``source`` to ``target``."""
     target.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(stack_file(yaml.safe_load(source.read_text(encoding="utf-8")), cluster), sort_keys=False)
-    target.write_text(f"# Made by `make up KUBE_CONTEXT={cluster.context}` from Pulumi.dev.yaml; edit that one.\n{text}", encoding="utf-8")
+    head = f"# Generated by `make up KUBE_CONTEXT={cluster.context}` from Pulumi.dev.yaml: edit that file.\n"
+    target.write_text(head + text, encoding="utf-8")

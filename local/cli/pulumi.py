@@ -25,21 +25,20 @@ if TYPE_CHECKING:
     from local.toolchain import Toolchain
 
 COMPANIONS: Final = ("pulumi-language-python-exec", "pulumi-resource-pulumi-python")
-"""Scripts that must lie beside the CLI: the runner of Python programs and the host of dynamic providers."""
-PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (no secret: the stack file that it would decrypt holds none)
+"""Scripts that must be in the CLI's folder: the runner of Python programs and the host of dynamic providers."""
+PASSPHRASE: Final = "triton-fleet-dev"  # noqa: S105 (not a secret: the stack file that it encrypts contains none)
 
 _NUMBER: Final = re.compile(r"\d+")
 _REPEAT_S: Final = 30.0
 _READER_S: Final = 5.0
-"""For the last lines: a helper that outlives a killed engine may keep the pipe open."""
+"""Seconds to read the last lines: a process that outlives a killed engine may keep the pipe open."""
 
 
 def assemble(folder: Path, toolchain: Toolchain, python: Path) -> Path:
-    """Put the CLI into ``folder`` with its companions and a language host beside it; returns the CLI's path.
+    """Put the CLI into ``folder`` together with its companions and a language host; return the CLI's path.
 
-    The engine takes these helpers from beside its own executable without a word, and from anywhere else with a warning on every command:
-    hence a hard link (a copy on another file system) instead of a link, which it would follow. An installation by Pulumi's own release is
-    used as it is: everything lies beside its CLI already.
+    The engine expects these programs in its own folder and warns on every command if they are elsewhere. It follows symbolic links, hence a
+    hard link (or a copy, on another file system). An installation of Pulumi's own release is used unchanged: it is complete.
     """
     cli = toolchain.path("pulumi")
     official = language_python.official(cli)
@@ -73,7 +72,7 @@ def _place(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Pulumi:
-    """A CLI with an environment: every call runs in the project's folder."""
+    """The CLI with an environment. Every command runs in the project's folder."""
 
     cli: Path
     project: Path
@@ -89,7 +88,7 @@ class Pulumi:
         return command
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a quick command and keep its output. Raises CommandError when ``check`` and it fails."""
+        """Run a short command and capture its output. Raises CommandError if it fails and ``check`` is true."""
         done = subprocess.run(
             self._command(arguments),
             cwd=self.project,
@@ -106,10 +105,10 @@ class Pulumi:
         return done
 
     def show(self, reporter: TerminalReporter, *arguments: str) -> int:
-        """Run a long command in sight and return its exit code.
+        """Run a long command, show its output, and return its exit code.
 
-        On a terminal it gets the terminal, with the tree of resources that grows; in a log its lines are passed on. Ctrl-C reaches Pulumi
-        from the terminal by itself: it is given the time to end in order, because what it is killed in leaves operations pending.
+        On a terminal Pulumi draws its tree of resources; in a log its lines are passed on. The terminal sends Ctrl-C to Pulumi directly: it
+        gets the time to finish, because killing it would leave pending operations.
         """
         if reporter.is_terminal:
             with reporter.hidden():
@@ -123,7 +122,7 @@ class Pulumi:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        # Read beside, so that Pulumi never stands before a full pipe while an interrupt waits for its end.
+        # Read in a thread, so that Pulumi never blocks on a full pipe while an interrupt waits for it to end.
         reader = threading.Thread(target=_pass_on, args=(process, reporter), daemon=True)
         reader.start()
         try:
@@ -132,7 +131,7 @@ class Pulumi:
             reader.join(_READER_S)
 
     def select(self, reporter: TerminalReporter) -> None:
-        """Select the stack in the file backend, made when it lacks, after `repair`."""
+        """Select the stack in the file backend, after `repair`; create it if it is missing."""
         self.backend.mkdir(parents=True, exist_ok=True)
         for text in repair(self.backend, self.stack):
             reporter.note(text)
@@ -140,7 +139,7 @@ class Pulumi:
             self.run("stack", "select", "--create", self.stack)
 
     def outputs(self) -> dict[str, Any]:
-        """Outputs of the stack; empty before the first `up`."""
+        """The stack's outputs; empty before the first `up`."""
         done = self.run("stack", "output", "--json", "--stack", self.stack, check=False)
         if done.returncode:
             return {}
@@ -149,11 +148,11 @@ class Pulumi:
 
 
 def _pass_on(process: subprocess.Popen[str], reporter: TerminalReporter) -> None:
-    assert process.stdout is not None  # noqa: S101 (it was asked for)
+    assert process.stdout is not None  # noqa: S101 (a pipe)
     said: dict[str, float] = {}
     with process.stdout as lines:
         for line in lines:
-            # A resource that waits says so every second, with another number in it: in a log once in a while is enough.
+            # A waiting resource prints a line every second, with another number in it. In a log, repeat it only every `_REPEAT_S`.
             kind, now = _NUMBER.sub("#", line), time.monotonic()
             if line.strip() and now - said.get(kind, -_REPEAT_S) >= _REPEAT_S:
                 said[kind] = now
@@ -161,7 +160,7 @@ def _pass_on(process: subprocess.Popen[str], reporter: TerminalReporter) -> None
 
 
 def _wait(process: subprocess.Popen[Any], interrupt: KeyboardInterrupt | None = None) -> int:
-    """Wait for the end of ``process``, through any interrupt, which is raised again after it."""
+    """Wait until ``process`` ends, even if interrupted; then re-raise the interrupt."""
     if isinstance(interrupt, Terminated):
         process.send_signal(signal.SIGINT)
     while True:

@@ -1,4 +1,4 @@
-"""Helm releases that a killed run left, where nothing else takes them up."""
+"""Remove Helm releases that a killed run left and that no plugin would continue."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from local.progress import TerminalReporter
 
 LIST: Final = ("list", "--all-namespaces", "--deployed", "--failed", "--pending", "--uninstalling", "--output", "json")
-"""Arguments for all that holds a name. Helm 3 lists only some of them by itself; its --all is no flag of Helm 4's."""
+"""Lists every release that holds a name. By default Helm 3 lists only some of them, and Helm 4 has no --all."""
 
 
 def remove(operations: Sequence[Pending], environment: Mapping[str, str], reporter: TerminalReporter) -> None:
-    """Uninstall releases that were being made when the engine was killed and that the state does not know.
+    """Uninstall releases that were being created when the engine was killed and that the state does not list.
 
-    To Pulumi's own Kubernetes plugin their names are "still in use" for ever. Ours goes on with what it has begun itself
-    (local/plugins/kubernetes/helm_release.py), and pods that run already stay.
+    With Pulumi's own Kubernetes plugin their names would stay "in use". This project's plugin continues its own releases
+    (local/plugins/kubernetes/helm_release.py), so that pods that already run are kept.
     """
     wanted = {
         (one.inputs.get("name"), one.inputs.get("namespace"))
@@ -35,20 +35,20 @@ def remove(operations: Sequence[Pending], environment: Mapping[str, str], report
         return
     helm = shutil.which("helm", path=environment.get("PATH"))
     if helm is None:
-        reporter.note("Without `helm` on PATH what a killed run left of Helm releases stays: `pulumi up` will call their names in use")
+        reporter.note("Without `helm` on PATH, Helm releases of the killed run can't be removed: `pulumi up` will find their names in use")
         return
     listed = _run(helm, LIST, environment)
     if listed.returncode:
-        reporter.note(f"What a killed run left of Helm releases can't be told: {listed.stderr.strip()}")
+        reporter.note(f"Helm releases of the killed run can't be listed: {listed.stderr.strip()}")
         return
     found: list[dict[str, Any]] = json.loads(listed.stdout or "[]")
     for release in found:
         name, namespace = release["name"], release["namespace"]
         if (name, namespace) in wanted:
-            reporter.note(f"Removing Helm release {name} ({release['status']}), which the killed run left")
+            reporter.note(f"Removing Helm release {name} ({release['status']}) of the killed run")
             done = _run(helm, ("uninstall", name, "--namespace", namespace, "--wait", "--timeout", "2m"), environment)
             if done.returncode:
-                reporter.note(f"It was not removed, and `pulumi up` will call its name in use: {done.stderr.strip()}")
+                reporter.note(f"It could not be removed, and `pulumi up` will find its name in use: {done.stderr.strip()}")
 
 
 def _run(helm: str, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

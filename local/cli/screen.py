@@ -1,4 +1,4 @@
-"""What `make test` shows while its stages run: a line of progress, and above it what they print."""
+"""Output of `make test` while stages run: a progress line, and the stages' output above it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LINE_S: Final = 30.0
-"""Between two lines of progress in a log."""
+"""Seconds between two progress lines in a log."""
 
 
 class Line:
-    """The line of progress: redrawn in its place on a terminal, written again from time to time in a log."""
+    """The progress line: redrawn in place on a terminal, repeated from time to time in a log."""
 
     def __init__(self, out: IO[str] = sys.stdout) -> None:
         self._out = out
@@ -45,7 +45,7 @@ class Line:
 
 
 class Screen:
-    """Output of stages above the line of progress; each piece once. Its methods may be called from any thread."""
+    """Shows the output of stages once, above the progress line. Thread-safe."""
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
         self._out = out
@@ -54,22 +54,22 @@ class Screen:
         self._lock = threading.Lock()
 
     def draw(self, text: str) -> None:
-        """Show ``text`` as the line."""
+        """Show ``text`` as the progress line."""
         with self._lock:
             self._line.draw(text)
 
     def hide(self) -> None:
-        """Take the line away."""
+        """Hide the progress line."""
         with self._lock:
             self._line.hide()
 
     def follow(self, log: Path) -> None:
-        """Show the whole lines that have come to ``log`` since it was last shown."""
+        """Show the complete lines that were added to ``log`` since the last call."""
         with self._lock:
             self._write("", self._rest(log, to_line_end=True))
 
     def end(self, heading: str, log: Path) -> None:
-        """Show ``heading``, and under it what of ``log`` was not shown yet."""
+        """Show ``heading`` and the rest of ``log``."""
         with self._lock:
             self._write(f"\n{heading}\n", self._rest(log, to_line_end=False))
 
@@ -85,7 +85,7 @@ class Screen:
     def _write(self, heading: str, text: str) -> None:
         if heading or text:
             self._line.hide()
-            # A terminal of another encoding must not end the run for a letter that a test has printed.
+            # A character that the terminal's encoding lacks must not end the run.
             encoding = self._out.encoding or "utf-8"
             self._out.write((heading + text).encode(encoding, "backslashreplace").decode(encoding))
             self._out.flush()

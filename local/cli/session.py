@@ -1,4 +1,4 @@
-"""What one command works on: instance, ports, folders, and whether the cluster is the embedded platform or one of the user's own."""
+"""What a command works on: instance, ports, folders, and the cluster, which is the embedded platform or the user's own."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 OWN_CLUSTER_TOOLS: Final = ("pulumi", "pulumi-language-python-exec", "pulumi-resource-pulumi-python", "helm", "kubectl")
-"""What a cluster of the user's own takes; the embedded platform takes all tools."""
+"""Tools for the user's own cluster; the embedded platform needs all tools."""
 
 
 def loopback_without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
-    """NO_PROXY with this machine in it, where a proxy is set: boto3 would upload models to 127.0.0.1 through it. Empty without a proxy."""
+    """NO_PROXY with loopback added: boto3 would upload models to 127.0.0.1 through the proxy. Empty if no proxy is set."""
     if not any(environ.get(name) for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return {}
     hosts = [host.strip() for host in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(",") if host.strip()]
@@ -51,10 +51,10 @@ class Session:
     ) -> Session:
         """Read TRITON_FLEET_INSTANCE, TRITON_FLEET_PORT_OFFSET and KUBE_CONTEXT; arguments win.
 
-        A cluster of one's own is an instance of its own, named after the context: its stack must never be taken for the embedded one's.
+        The user's own cluster is a separate instance, named after the context, so that its stack is never mistaken for the embedded one's.
 
         Raises:
-            CommandError: a value that can't be used.
+            CommandError: a value is invalid.
         """
         context = environ.get("KUBE_CONTEXT", "").strip() or None
         name = instance or environ.get("TRITON_FLEET_INSTANCE", "").strip()
@@ -62,7 +62,7 @@ class Session:
             name = paths.DEFAULT_INSTANCE if context is None else f"k-{hashlib.sha256(context.encode()).hexdigest()[:10]}"
         text = environ.get("TRITON_FLEET_PORT_OFFSET", "").strip() or "0"
         if offset is None and re.fullmatch(r"-?\d+", text) is None:
-            message = f"TRITON_FLEET_PORT_OFFSET is {text!r}, not a whole number: no port can be computed. Unset it or set e.g. 100."
+            message = f"TRITON_FLEET_PORT_OFFSET ({text!r}) must be a whole number. Unset it or set, for example, 100."
             raise CommandError(message)
         try:
             paths.check_instance(name)
@@ -82,12 +82,12 @@ class Session:
 
     @property
     def bin(self) -> Path:
-        """Folder of the CLI and its companions, first on PATH."""
+        """Folder of the CLI and its companions; first on PATH."""
         return self.state / "bin"
 
     @property
     def served(self) -> Path:
-        """Marks that the last `up` went through: the next one is expected to change nothing."""
+        """Exists if the last `up` succeeded: the next one is expected to change nothing."""
         return self.state / "served"
 
     @property
@@ -102,35 +102,35 @@ class Session:
 
     @property
     def platform_config(self) -> PlatformConfig:
-        """The embedded platform's configuration of this instance."""
-        from local.platform import PlatformConfig  # noqa: PLC0415 (a cluster of one's own never loads the platform)
+        """The embedded platform's configuration for this instance."""
+        from local.platform import PlatformConfig  # noqa: PLC0415 (not needed for your own cluster)
 
         return PlatformConfig(instance=self.instance, port_offset=self.port_offset)
 
     @property
     def endpoints(self) -> Mapping[str, str]:
-        """Name to URL on this machine: apiserver, object-store, triton-http, triton-grpc, prometheus."""
+        """URLs on this machine by name: apiserver, object-store, triton-http, triton-grpc, prometheus."""
         return self.platform_config.endpoints
 
     def added_environment(self, toolchain: Toolchain, platform_environment: Mapping[str, str]) -> dict[str, str]:
-        """The variables, PATH among them, that make plain pulumi, kubectl and helm work on this instance."""
+        """Variables, including PATH, with which plain pulumi, kubectl and helm use this instance."""
         search = [str(self.bin), str(toolchain.bin_dir()), str(Path(sys.executable).parent)]
         rest = [entry for entry in self.environ.get("PATH", "").split(os.pathsep) if entry and entry not in search]
         return {
             "PATH": os.pathsep.join([*search, *rest]),
             "PULUMI_HOME": str(self.pulumi_home),
-            # Without the sidecar files that the backend would write beside each of its own, and not atomically: one that a kill cut
-            # off makes the stack unreadable ("failed to load checkpoint: EOF").
+            # Without the backend's sidecar files, which it does not write atomically: a truncated one makes the stack unreadable
+            # ("failed to load checkpoint: EOF").
             "PULUMI_BACKEND_URL": f"file://{self.backend}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            # The one plugin that the stack needs is installed by `make up`. Before each command the engine would get those of the clouds
-            # too, hundreds of MB, because their SDKs are installed; without a way out it tries for 2.5 s.
+            # `make up` installs the only plugin that the stack needs. Before each command the engine would also download the clouds'
+            # plugins (hundreds of MB), because their SDKs are installed; without internet access it would try for 2.5 s.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "TRITON_FLEET_INSTANCE": self.instance,
             "TRITON_FLEET_PORT_OFFSET": str(self.port_offset),
             **loopback_without_proxy(self.environ),
-            # Where the Makefile keeps byte code if it may not lie beside the sources: plain pulumi is as quick as `make up`.
+            # The Makefile's folder for bytecode, if it may not be next to the sources: keeps plain pulumi as fast as `make up`.
             **{name: value for name, value in self.environ.items() if name == "PYTHONPYCACHEPREFIX"},
             **platform_environment,
         }
@@ -148,5 +148,5 @@ class Session:
 
     @property
     def config_file(self) -> Path:
-        """The stack file for a cluster of one's own, made from Pulumi.dev.yaml: the one in the checkout is never edited."""
+        """The stack file for the user's own cluster, generated from Pulumi.dev.yaml, which is never edited."""
         return self.state / "Pulumi.dev.yaml"

@@ -1,4 +1,4 @@
-"""The parts of the suite: what each runs, what it waits for, how it stands beside the others. docs/testing.md says it for people."""
+"""The stages of the test suite: what each runs, what it waits for, and its priority. docs/testing.md describes them."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ class Stage:
     name: str
     about: str
     commands: tuple[tuple[str, ...], ...] = ()
-    """Programs, or modules of ours (``local...``)."""
+    """Programs, or modules of this project (``local...``)."""
     paths: tuple[str, ...] = ()
-    """For pytest; a path that does not exist is left out."""
+    """For pytest; paths that do not exist are skipped."""
     without: tuple[str, ...] = ()
-    """Below ``paths``, but another stage's."""
+    """Paths in ``paths`` that belong to another stage."""
     processes: int = 1
-    """How many tests may run beside each other (pytest-xdist); never more than there are cores."""
+    """How many tests may run in parallel (pytest-xdist); at most one per core."""
     distribution: str = "worksteal"
-    """How pytest-xdist deals them out; ``loadfile`` keeps a file's tests in one process, where they share what is dear."""
+    """How pytest-xdist distributes tests; ``loadfile`` keeps a file's tests in one process, where they share expensive fixtures."""
     quick: bool = False
     after: tuple[str, ...] = ()
     first: bool = False
-    """Whether it is taken before all others where stages run beside each other: the longest one decides when the whole ends."""
+    """Whether it starts before all others when stages run in parallel: the longest stage decides when the suite ends."""
     nice: int = 5
-    """A stage in which real servers answer real clients goes before those that only compute."""
+    """Lower for stages in which real servers answer real clients; higher for those that only compute."""
     is_told: bool = False
-    """Whether what it prints is passed on as it comes, beside the others' progress: it tells itself how far it is and how long it takes."""
+    """Whether its output is shown as it comes, next to the progress of the others: it reports its own progress."""
 
 
 TOOLS: Final = Stage(
     name="tools",
-    about="the pinned tools and images, made or downloaded where the cache lacks them",
+    about="the pinned tools and images, built or downloaded if they are not cached",
     commands=(("local.toolchain", "ensure"), ("local.images", "build")),
     first=True,
     nice=0,
     is_told=True,
 )
-"""Before the tests that use them, so that no test's time limit has to hold a build from source."""
+"""Before the tests that use them, so that no test's time limit includes a build from source."""
 
 STAGES: Final = (
     TOOLS,
@@ -49,18 +49,18 @@ STAGES: Final = (
         about="ruff check, ruff format, mypy --strict",
         commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)),
         quick=True,
-        first=True,  # half a minute, and what it says is what one wants to know first
+        first=True,  # takes half a minute, and its findings are the most useful
     ),
     Stage(name="unit", about="pure functions", paths=("tests/unit",), processes=8, quick=True, after=("tools",)),
     Stage(
         name="components",
-        about="components over the SDK's mocks",
+        about="components with the SDK's mocks",
         paths=("tests/components",),
-        processes=4,  # each loads the clouds' SDKs, seconds and half a gigabyte
+        processes=4,  # each loads the clouds' SDKs: seconds and half a gigabyte
         distribution="loadfile",
         quick=True,
     ),
-    Stage(name="charts", about="charts rendered by real Helm", paths=("tests/charts",), processes=8, after=("tools",)),
+    Stage(name="charts", about="charts rendered with real Helm", paths=("tests/charts",), processes=8, after=("tools",)),
     Stage(
         name="engine",
         about="the real engine, plugins and API server",
@@ -71,7 +71,7 @@ STAGES: Final = (
     ),
     Stage(
         name="clouds",
-        about="whole cloud stacks under the real engine, over doubles of the clouds",
+        about="whole cloud stacks under the real engine, with doubles of the clouds",
         paths=("tests/engine/clouds", "tests/engine/doubles", "tests/doubles"),
         processes=4,
         distribution="loadfile",
@@ -80,14 +80,14 @@ STAGES: Final = (
     ),
     Stage(
         name="platform",
-        about="the embedded platform itself, and what kills do to it",
+        about="the embedded platform itself, including kills",
         paths=("tests/e2e/test_platform.py",),
         after=("tools",),
         nice=0,
     ),
     Stage(
         name="e2e",
-        about="the commands of a newcomer, on real pods",
+        about="the Makefile's commands, with real pods",
         paths=("tests/e2e",),
         without=("tests/e2e/test_platform.py",),
         after=("tools",),

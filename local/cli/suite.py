@@ -1,9 +1,9 @@
-"""`make test`: every check and test that this machine can run, with a count and the skips at the end.
+"""`make test`: run all checks and tests that this machine supports; report counts and skips at the end.
 
-Stages run beside each other in a few lanes (local/cli/lanes.py), because half of them wait most of the time: for pods, for an autoscaler,
-for a process that was killed to come back. The longest are taken first, the others quick ones first. Those that start the embedded platform
-do so on instances of their own (own folders, own ports), so that a `dev` that runs is not touched; whatever a test left running is stopped
-at the end. Stages go on after a failure: one run tells all that is wrong.
+Stages run in parallel in a few lanes (local/cli/lanes.py), because half of them mostly wait: for pods, for an autoscaler, for a restart.
+The longest stages start first. Stages that start the embedded platform use their own instances (folders and ports), so that a running `dev`
+is not affected; instances that a test left running are stopped at the end. A failed stage does not stop the others: one run reports every
+failure.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parents[2]
 INSTANCE: Final = "test"
 PORT_OFFSET: Final = 4000
-"""Keeps the test instance's ports (20443 to 23090) off a `dev` that runs."""
+"""Keeps the test instance's ports (20443 to 23090) apart from a running `dev`."""
 TEST_LIMIT_S: Final = 600.0
-"""A test that takes longer hangs: the longest, a load that takes the autoscaler up and down, takes three minutes on two busy cores."""
+"""A longer test counts as hung: the longest, which scales up and down under load, takes three minutes on two busy cores."""
 STAGE_LIMIT_S: Final = 5400.0
-"""Where even the limit of a test does not end a stage. Long, because `tools` builds everything from source when nothing is cached."""
+"""Time limit of a stage. Long, because `tools` builds everything from source when nothing is cached."""
 _MYPY_CACHES: Final = 2
-"""Kept: each has 300 MB, and who goes to and fro between two branches should not pay each time."""
+"""Caches to keep, of 300 MB each: two, for switching between two branches."""
 _LANES_KIB: Final = 7 * 2**20
-"""Memory for two platforms, the servers of the unit tests and the engines."""
+"""Available memory for more than one lane: two platforms, the servers of the unit tests, and the engines."""
 
 
 def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
-    """``base`` for tests: an instance of their own, the shared cache, no cluster, cloud or stack of the user's."""
+    """``base`` for tests: their own instance and the shared cache, without the user's cluster, cloud or stack."""
     ours = ("AWS_", "PULUMI_", "KUBE", "GOOGLE_", "TRITON_FLEET_", "HELM_")
     kept = {name: value for name, value in base.items() if not name.startswith(ours) or name == "TRITON_FLEET_CACHE"}
     for name in ("BUCKET", "S3_ENDPOINT", "CHARTS", "IMAGE", "URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         kept.pop(name, None)
-    kept.pop("PYTHONUNBUFFERED", None)  # would hide a line that is written and not flushed
+    kept.pop("PYTHONUNBUFFERED", None)  # would hide a missing flush
     if kept.pop("PYTHONDONTWRITEBYTECODE", None):
-        # Usual in containers, and dear here: hundreds of processes would compile Pulumi, boto3 and our own modules each for itself, pytest
-        # rewrite its assertions in each worker. Not beside the sources, where the user wants none; gone with the environment.
+        # Common in containers, but slow: hundreds of processes would each compile Pulumi, boto3 and this project, and pytest would rewrite
+        # assertions in every worker. The bytecode goes into the environment instead of next to the sources.
         kept["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / "bytecode")
     return {
         **kept,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{base.get('PATH', os.defpath)}",
         "TRITON_FLEET_HOME": str(home),
-        # Plugins of SDKs that are installed and not used: the engine would try five times to get each, before every command.
+        # Otherwise, before every command, the engine tries five times to download the plugin of each installed SDK that is not used.
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "TRITON_FLEET_INSTANCE": INSTANCE,
         "TRITON_FLEET_PORT_OFFSET": str(PORT_OFFSET),
@@ -72,10 +72,10 @@ def test_environment(base: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def mypy_cache() -> Path:
-    """Where mypy keeps what it learned, beside the tools: a fresh checkout is checked in seconds.
+    """Folder of mypy's cache, next to the tools: a fresh checkout is checked in seconds.
 
-    mypy takes an entry only when the source's content, its own version and the options are the same; the lock file in the name keeps
-    versions of the packages from pushing each other out.
+    mypy uses an entry only if the source's content, its own version and the options match. The name depends on the lock file, so that
+    different package versions do not replace each other's entries.
     """
     key = hashlib.sha256((ROOT / "requirements-dev.lock").read_bytes() + repr(sys.version_info[:3]).encode()).hexdigest()[:12]
     return cache_root() / "mypy" / key
@@ -83,7 +83,7 @@ def mypy_cache() -> Path:
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Generator[None]:
-    """Hold ``folder``, made when it lacks: two mypy at once would stand in each other's way in its databases. Older ones beside it go."""
+    """Lock ``folder``, because two mypy processes can't share its databases; create it if missing, and delete older caches."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -96,23 +96,23 @@ def only_one(folder: Path) -> Generator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """One run: where things are and what was asked for."""
+    """One run of the suite."""
 
     environment: Mapping[str, str]
     folder: Path
-    """For reports, logs and progress."""
+    """For reports, logs and progress files."""
     runner: Runner
     is_shown_at_once: bool
-    """Output as it comes: nothing else runs. Else it is kept, and shown whole at the stage's end."""
+    """Whether output is shown as it comes, because only one stage runs at a time; otherwise it is shown when the stage ends."""
     extra: Sequence[str] = ()
     """Arguments for pytest."""
 
     def log(self, stage: Stage) -> Path:
-        """What the stage printed."""
+        """The stage's output."""
         return self.folder / f"{stage.name}.log"
 
     def progress(self, stage: Stage) -> Path:
-        """How far the stage is (local/cli/suite_watch.py)."""
+        """The stage's progress file (local/cli/suite_watch.py)."""
         return self.folder / f"{stage.name}.progress"
 
     def run(self, stage: Stage) -> Outcome:
@@ -133,7 +133,7 @@ class Suite:
             with only_one(mypy_cache()) if command[0] == "mypy" else contextlib.nullcontext():
                 code = self._call(_program(command), stage, output)
             if code != 0:
-                # Without a tool its tests are skipped, and say so; CI skips nothing.
+                # Tests without their tool are skipped, with a reason. In CI nothing may be skipped.
                 outcome.is_bad = stage is not TOOLS or bool(self.environment.get("CI"))
                 outcome.note = f"{outcome.note} {' '.join(command)} failed".strip()
         paths = [path for path in stage.paths if (ROOT / path).exists()]
@@ -148,7 +148,7 @@ class Suite:
         if code == nothing_collected:
             outcome.note = "no tests"
         if code is None:
-            outcome.note = f"did not end in {duration(STAGE_LIMIT_S)} and was stopped"
+            outcome.note = f"stopped after {duration(STAGE_LIMIT_S)}"
         if report.exists():
             read_report(report, outcome)
         elif outcome.is_bad and code is not None:
@@ -159,7 +159,7 @@ class Suite:
         command += ["-p", "local.cli.suite_watch", f"--timeout={TEST_LIMIT_S:.0f}", "--durations=8", "--durations-min=5"]
         processes = min(stage.processes, os.cpu_count() or 1)
         if processes > 1:
-            # In the order of ``paths``: xdist would begin with the files that have most tests, and those with few are whole stacks.
+            # Keep the order of ``paths``: xdist would start with the files that have the most tests, but those with few run whole stacks.
             command += ["-n", str(processes), "--dist", stage.distribution, "--no-loadscope-reorder"]
         return [*command, *self.extra]
 
@@ -177,7 +177,7 @@ def _program(command: Sequence[str]) -> list[str]:
 
 
 def status(lanes: Lanes[Stage, Outcome], suite: Suite, chosen: Sequence[Stage], began: float) -> str:
-    """How far all stages are, in a line."""
+    """One line with the progress of all stages."""
     parts = []
     for stage in chosen:
         if stage.name in lanes.results:
@@ -190,7 +190,7 @@ def status(lanes: Lanes[Stage, Outcome], suite: Suite, chosen: Sequence[Stage], 
 
 
 def run_stages(suite: Suite, chosen: Sequence[Stage], lanes: int) -> list[Outcome]:
-    """Run the stages in so many lanes; what became of each, in their own order."""
+    """Run the stages in ``lanes`` lanes; return their outcomes in order."""
     began, screen = time.monotonic(), Screen()
 
     def show(stage: Stage, outcome: Outcome) -> None:
@@ -218,7 +218,7 @@ def run_stages(suite: Suite, chosen: Sequence[Stage], lanes: int) -> list[Outcom
 
 
 def lanes_here(stages: int) -> int:
-    """How many stages this machine takes beside each other: two on two cores, three on four; one where memory is short."""
+    """How many stages this machine runs in parallel: two on two cores, three on four; one if memory is short."""
     memory = Path("/proc/meminfo")
     if memory.exists():
         found = re.search(r"MemAvailable:\s+(\d+) kB", memory.read_text(encoding="utf-8"))
@@ -228,7 +228,7 @@ def lanes_here(stages: int) -> int:
 
 
 def stop_leftovers(environment: Mapping[str, str], home: Path) -> str | None:
-    """Stop every instance below ``home`` that still runs; a text when one did, because then a test left it."""
+    """Stop every instance in ``home`` that still runs; return a message if there was one, because a test must stop its own."""
     from local.platform import Platform, PlatformConfig  # noqa: PLC0415
 
     left = []
@@ -237,30 +237,30 @@ def stop_leftovers(environment: Mapping[str, str], home: Path) -> str | None:
         if platform.status().phase != "stopped":
             platform.stop()
             left.append(state.name)
-    return f"stopped what tests left running: {', '.join(left)}" if left else None
+    return f"stopped instances that tests left running: {', '.join(left)}" if left else None
 
 
 def choose(names: Sequence[str] | None, *, quick: bool) -> list[Stage]:
-    """The stages that were asked for; `tools` only where there is something to make and a stage that waits for it."""
+    """The requested stages; `tools` only if it can build them and another stage needs it."""
     chosen = [stage for stage in STAGES if (not names or stage.name in names) and (stage.quick or not quick)]
     named = TOOLS.name in (names or ())
-    # Elsewhere most of them can't run: a test that needs one gets it.
+    # On other systems most tools can't run: tests get the few that they need.
     useful = sys.platform == "linux" and os.geteuid() == 0 and not quick and any(TOOLS.name in stage.after for stage in chosen)
     return [TOOLS, *(stage for stage in chosen if stage is not TOOLS)] if named or useful else [s for s in chosen if s is not TOOLS]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the suite. Exit code 1 when a stage failed, 130 when it was interrupted."""
-    top = argparse.ArgumentParser(prog="make test", epilog="Everything else is passed on to pytest.")
-    top.add_argument("--quick", action="store_true", help="only what needs no tools")
+    """Run the suite. Exit code 1 if a stage failed, 130 if interrupted."""
+    top = argparse.ArgumentParser(prog="make test", epilog="All other arguments are passed to pytest.")
+    top.add_argument("--quick", action="store_true", help="only stages that need no tools")
     top.add_argument("--only", action="append", choices=[stage.name for stage in STAGES], help="only this stage; may be repeated")
-    top.add_argument("--lanes", type=int, help="stages beside each other (default: by cores and memory); 1 shows output as it comes")
+    top.add_argument("--lanes", type=int, help="parallel stages (default: by cores and memory); 1 shows output as it comes")
     parsed, extra = top.parse_known_args(arguments)
     chosen = choose(parsed.only, quick=parsed.quick)
     waiting = sum(stage is not TOOLS for stage in chosen)
     lanes = lanes_here(waiting) if parsed.lanes is None else max(1, parsed.lanes)
     began = time.monotonic()
-    # Not below the checkout, and short: socket paths inside must stay below 108 bytes.
+    # Outside the checkout, because paths of sockets in it must stay below 108 bytes.
     folder = Path(tempfile.mkdtemp(prefix="tft-"))
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if left is not None:
             outcomes.append(Outcome(name="clean-up", is_bad=True, note=left))
     except KeyboardInterrupt:
-        print("\nStopped; nothing of the tests runs any more.", file=sys.stderr)
+        print("\nInterrupted; all tests have been stopped.", file=sys.stderr)
         return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)

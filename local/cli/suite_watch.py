@@ -1,6 +1,6 @@
-"""A pytest plugin that tells `make test` how far a stage is: a line for each test in the file that TRITON_FLEET_SUITE_PROGRESS names.
+"""A pytest plugin that reports a stage's progress to `make test`: a line per test in the file named by TRITON_FLEET_SUITE_PROGRESS.
 
-``-p local.cli.suite_watch`` loads it. With pytest-xdist the workers report to the process that leads them, and that one writes.
+Loaded with ``-p local.cli.suite_watch``. With pytest-xdist the controller process writes the file.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _TAIL: Final = 4096  # bytes; more than two lines
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a stage is."""
+    """Progress of a stage."""
 
     done: int
     failed: int
     total: int
     test: str
-    """The test that started last, without its parameters."""
+    """The test that started last, without parameters."""
 
     def line(self) -> str:
-        """The text of it, as `read` takes it."""
+        """One line for `read`."""
         return f"{self.done} {self.failed} {self.total} {self.test}\n"
 
 
 def read(file: Path) -> Progress | None:
-    """The last whole line of ``file``; None before the first one."""
+    """The last complete line of ``file``; None before the first one."""
     try:
         with file.open("rb") as opened:
             opened.seek(max(0, file.stat().st_size - _TAIL))
@@ -49,7 +49,7 @@ def read(file: Path) -> Progress | None:
 
 
 class Watch:
-    """Counts, and writes the counts."""
+    """Counts tests and writes the counts."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -61,13 +61,13 @@ class Watch:
             opened.write(Progress(done=self._done, failed=self._failed, total=self._total, test=self._test).line())
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Learn how many there are, without xdist."""
+        """Set the total, without xdist."""
         self._total = max(self._total, len(session.items))
         self._write()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """Learn how many there are, with xdist: every worker collects them all."""
+        """Set the total, with xdist: every worker collects all tests."""
         self._total = max(self._total, len(ids))
         self._write()
 
@@ -87,7 +87,7 @@ class Watch:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch, in the process that leads."""
+    """Register the watch in the controller process."""
     file = os.environ.get(VARIABLE)
     if file and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Watch(Path(file)), "triton-fleet-watch")

@@ -1,4 +1,4 @@
-"""`up`: from a fresh machine to a Triton that has answered, in steps that each can be interrupted and run again."""
+"""`up`: from a fresh machine to a Triton with verified inferences. Each step can be interrupted and run again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PLATFORM: Final = "platform: a Kubernetes node and an object store"
 STACK: Final = "Pulumi: state, plugins, stack"
 UP: Final = "pulumi up"
 SERVING: Final = "Triton loads its models"
-INFERENCE: Final = "inferences with known answers"
+INFERENCE: Final = "inferences with known results"
 METRIC: Final = "the autoscaler's metric"
 
 NAMESPACE: Final = "triton"
@@ -56,7 +56,7 @@ _OWN_CLUSTER_BUDGET_S: Final = 1800.0
 
 @contextlib.contextmanager
 def exclusive(session: Session) -> Generator[None]:
-    """Hold the instance: one `up`, `load`, `destroy`, `down` or `clean` at a time. Raises CommandError when another one holds it."""
+    """Lock the instance: one `up`, `load`, `destroy`, `down` or `clean` at a time. Raises CommandError if another one holds the lock."""
     session.state.mkdir(parents=True, exist_ok=True)
     with (session.state / "command.lock").open("a+") as file:
         try:
@@ -64,7 +64,7 @@ def exclusive(session: Session) -> Generator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            message = f"Instance {session.instance} is being changed by {holder}: wait for it to end, or end it and run this again."
+            message = f"Instance {session.instance} is in use by {holder}: wait for it, or end it, then run this command again."
             raise CommandError(message) from None
         file.seek(0)
         file.truncate()
@@ -74,31 +74,32 @@ def exclusive(session: Session) -> Generator[None]:
 
 
 def toolchain_of(session: Session, reporter: TerminalReporter) -> Toolchain:
-    """The tools, found on the PATH that the user came with."""
+    """The tools, searched for on the user's PATH."""
     return Toolchain(session.cache, reporter, path=session.environ.get("PATH", os.defpath))
 
 
 def platform_of(session: Session, toolchain: Toolchain, images: Sequence[ImageFile] = ()) -> Platform:
     """The embedded platform of this instance."""
-    from local.platform import Platform  # noqa: PLC0415 (a cluster of one's own never loads it)
+    from local.platform import Platform  # noqa: PLC0415 (not needed for your own cluster)
 
     return Platform(session.platform_config, toolchain, images)
 
 
 def own_environment(session: Session) -> dict[str, str]:
-    """What kubectl, helm and Pulumi need to use the user's context: a kubeconfig with that one in it (`take_context` writes it)."""
+    """Variables with which kubectl, helm and Pulumi use the user's context: a kubeconfig that has only that one (see `take_context`)."""
     return {"KUBE_CONTEXT": session.kube_context or "", "KUBECONFIG": str(session.state / "kubeconfig")}
 
 
 def take_context(session: Session, program: Path) -> None:
-    """Write the user's context, alone, into a kubeconfig of the instance's own.
+    """Write only the user's context into the instance's kubeconfig.
 
-    So that plain kubectl, which takes a context from no variable, talks to the same cluster as Pulumi. Raises CommandError without it.
+    kubectl, which can't take a context from a variable, then uses the same cluster as Pulumi. Raises CommandError if there is no such
+    context.
     """
     command = [str(program), "config", "view", "--raw", "--minify", "--flatten", f"--context={session.kube_context}"]
     done = subprocess.run(command, env=dict(session.environ), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
-        message = f"Context {session.kube_context} can't be used: {done.stderr.strip()}. `kubectl config get-contexts` lists yours."
+        message = f"Context {session.kube_context} can't be used: {done.stderr.strip()}. List yours with `kubectl config get-contexts`."
         raise CommandError(message)
     file = session.state / "kubeconfig"
     file.unlink(missing_ok=True)
@@ -113,27 +114,27 @@ def kubectl(pulumi: Pulumi, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def program(pulumi: Pulumi, name: str) -> str:
-    """Where ``name`` is on Pulumi's PATH: `subprocess` itself would look on this process's. Raises CommandError when it is nowhere."""
+    """Path of ``name`` on Pulumi's PATH; `subprocess` would search this process's. Raises CommandError if it is missing."""
     found = shutil.which(name, path=pulumi.environment.get("PATH"))
     if found is None:
-        message = f"{name} is not on PATH: it can't be asked about the cluster. Run `make up`, which gets it."
+        message = f"{name} is not on PATH: the cluster can't be queried. Run `make up`, which gets it."
         raise CommandError(message)
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where Triton is, as this machine reaches it."""
+    """Triton's addresses from this machine."""
 
     http: str
     grpc: str
 
 
 def up(session: Session, reporter: TerminalReporter) -> None:
-    """Bring the instance up and prove that it serves.
+    """Bring the instance up and verify that it serves.
 
     Raises:
-        CommandError, PlatformError, ToolchainError: with the remedy.
+        CommandError, PlatformError, ToolchainError: something failed; the message has the remedy.
     """
     with exclusive(session):
         if session.kube_context is None:
@@ -144,7 +145,7 @@ def up(session: Session, reporter: TerminalReporter) -> None:
 
 # ------------------------------------------------------------------ the embedded platform
 def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
-    from local import images  # noqa: PLC0415 (not needed on a cluster of one's own)
+    from local import images  # noqa: PLC0415 (not needed for your own cluster)
 
     toolchain = toolchain_of(session, reporter)
     platform = platform_of(session, toolchain)
@@ -186,18 +187,18 @@ def _up_embedded(session: Session, reporter: TerminalReporter) -> None:
 
 
 def images_asked_for(stack_file: Path) -> tuple[str, ...]:
-    """Images that only some stacks run, and this one does: rclone's, where a deployment copies its models first (`prefetch`)."""
+    """Images built on request that this stack needs: rclone's, if a deployment prefetches its models."""
     try:
         serving = yaml.safe_load(stack_file.read_text(encoding="utf-8"))["config"]["triton-fleet:serving"]
         asked = [entry.get("prefetch") for entry in serving]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return ()  # whoever reads the settings says what is wrong with them
+        return ()  # the settings' loader reports what is wrong
     wanted = any(prefetch is True or (isinstance(prefetch, dict) and prefetch.get("enabled") is True) for prefetch in asked)
     return (RCLONE_IMAGE.rpartition("/")[2],) if wanted else ()
 
 
 def require(platform: Platform) -> None:
-    """Raise CommandError with everything that keeps this machine from running the platform, and the way around it."""
+    """Raise CommandError with everything that keeps this machine from running the platform, and the alternative."""
     from local.platform.errors import OWN_CLUSTER_HINT  # noqa: PLC0415
 
     failed = [check for check in platform.preflight() if check.required and not check.ok]
@@ -207,9 +208,9 @@ def require(platform: Platform) -> None:
         raise CommandError(message)
 
 
-# ------------------------------------------------------------------ a cluster of the user's own
+# ------------------------------------------------------------------ the user's own cluster
 def _up_own(session: Session, reporter: TerminalReporter) -> None:
-    assert session.kube_context is not None  # noqa: S101 (the caller looked)
+    assert session.kube_context is not None  # noqa: S101 (the caller checks)
     toolchain = toolchain_of(session, reporter)
     plan = [
         (CHECK, 2.0),
@@ -248,10 +249,10 @@ def _up_own(session: Session, reporter: TerminalReporter) -> None:
 
 @contextlib.contextmanager
 def forwarded(pulumi: Pulumi) -> Generator[Endpoints]:
-    """Triton's Service on free ports of loopback for as long as the context lasts (kubectl port-forward).
+    """Forward free ports on loopback to Triton's Service with kubectl until the context ends.
 
     Raises:
-        CommandError: kubectl ended instead of forwarding.
+        CommandError: kubectl can't forward.
     """
     command = [
         program(pulumi, "kubectl"),
@@ -266,7 +267,7 @@ def forwarded(pulumi: Pulumi) -> Generator[Endpoints]:
     process = subprocess.Popen(
         command, env=dict(pulumi.environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    assert process.stdout is not None  # noqa: S101 (it was asked for)
+    assert process.stdout is not None  # noqa: S101 (a pipe)
     lines, ports = [], dict[str, str]()
     with process.stdout as output:
         try:
@@ -277,7 +278,7 @@ def forwarded(pulumi: Pulumi) -> Generator[Endpoints]:
             if len(ports) < 2:  # noqa: PLR2004
                 message = f"Triton in namespace {NAMESPACE} can't be reached through kubectl port-forward: {''.join(lines).strip()}"
                 raise CommandError(message)
-            # It says a line for each connection: read them, or it stands still before a full pipe.
+            # It prints a line for each connection and would block on a full pipe.
             threading.Thread(target=output.read, daemon=True).start()
             yield Endpoints(http=f"http://127.0.0.1:{ports['8000']}", grpc=f"127.0.0.1:{ports['8001']}")
         finally:
@@ -285,11 +286,11 @@ def forwarded(pulumi: Pulumi) -> Generator[Endpoints]:
             process.wait()
 
 
-# ------------------------------------------------------------------ what both have in common
+# ------------------------------------------------------------------ for both
 def prepare(
     session: Session, toolchain: Toolchain, added: Mapping[str, str], reporter: TerminalReporter
 ) -> tuple[Pulumi, kubernetes_plugin.Installed]:
-    """Pulumi with its companions, its plugin, its backend, its stack, healed of what an earlier kill left."""
+    """Pulumi with its companions, plugin, backend and stack, cleaned up after a killed run."""
     cli = assemble(session.bin, toolchain, Path(sys.executable))
     session.pulumi_home.mkdir(parents=True, exist_ok=True)
     pulumi = session.pulumi(cli, added)
@@ -300,19 +301,19 @@ def prepare(
 
 
 def deploy(pulumi: Pulumi, reporter: TerminalReporter) -> None:
-    """`pulumi up`. Raises CommandError when it fails; its own output has said why."""
-    # A preview before would double the time and nobody looks at it: `pulumi preview` is there for who wants one.
+    """`pulumi up`. Raises CommandError if it fails; Pulumi's output says why."""
+    # Without the preview, which would double the time; `pulumi preview` shows one.
     code = pulumi.show(reporter, "up", "--yes", "--skip-preview", "--stack", pulumi.stack)
     if code:
         message = (
-            f"`pulumi up` ended with exit code {code}; its messages are above. `make up` again goes on where it stopped; "
-            'eval "$(make -s env)" and `kubectl get events -A --sort-by=.lastTimestamp` show what the cluster says.'
+            f"`pulumi up` failed with exit code {code}; see its messages above. Run `make up` again to continue where it stopped. "
+            'To see what the cluster reports: eval "$(make -s env)"; kubectl get events -A --sort-by=.lastTimestamp'
         )
         raise CommandError(message)
 
 
 def prove(pulumi: Pulumi, endpoints: Endpoints, reporter: TerminalReporter, budget_s: float) -> list[str]:
-    """Wait until Triton serves, ask it, and wait for the metric that scales it; returns what was seen, a line each."""
+    """Wait until Triton serves, run inferences, and wait for the autoscaler's metric; return a line for each check."""
     with reporter.step(SERVING):
         remedy = 'See eval "$(make -s env)"; kubectl describe pods -n triton; kubectl logs -n triton -l app.kubernetes.io/name=triton.'
         verify.wait(lambda: verify.readiness(endpoints.http), budget_s, f"Model {verify.MODEL} at {endpoints.http}", remedy)
@@ -328,7 +329,7 @@ def prove(pulumi: Pulumi, endpoints: Endpoints, reporter: TerminalReporter, budg
             if answer.returncode:
                 return answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else f"kubectl ended with {answer.returncode}"
             values[:] = verify.metric_values(answer.stdout)
-            return None if values else "the adapter knows no pod that has it"
+            return None if values else "the adapter has it for no pod"
 
         remedy = (
             "See kubectl get apiservice v1beta1.custom.metrics.k8s.io and "
@@ -352,7 +353,7 @@ def summary(
     *,
     took_s: float,
 ) -> None:
-    """Say where everything is and what to type next."""
+    """Print where everything is and what to run next."""
     lines = ["", f"Triton serves. It took {duration(took_s)}.", "", "  Checked"]
     lines += [f"    {line}" for line in checked]
     lines += ["", "  Where"]
@@ -376,18 +377,18 @@ def summary(
     ]
     if endpoints is not None:
         lines += [
-            "    make load                  a minute of traffic: the replicas rise and fall",
+            "    make load                  send a minute of traffic: the replicas rise and fall",
             '    eval "$(make -s env)"      then pulumi preview, pulumi stack output, kubectl get pods -A, helm list -A',
             f"    curl -s {endpoints.http}/v2/models/{verify.MODEL}/config",
-            "    make status, make doctor   what runs, what this machine has",
-            "    make destroy, make down    take it all away",
+            "    make status, make doctor   show the platform, check this machine",
+            "    make destroy, make down    delete the stack, stop the platform",
         ]
     else:
         lines += [
-            f"    make load{own} URL=http://host:port     a minute of traffic through a Service that this machine reaches",
+            f"    make load{own} URL=http://host:port     send a minute of traffic through a Service that this machine reaches",
             f'    eval "$(make -s env{own})"     then kubectl get pods -A, helm list -A, pulumi stack output,',
             f"                                   pulumi preview --config-file {session.config_file}",
-            f"    make destroy{own}              take it all away",
+            f"    make destroy{own}              delete the stack",
         ]
     lines += [""]
     print("\n".join(lines), flush=True)

@@ -1,4 +1,4 @@
-"""What `up` checks at its end, with answers that are known: readiness, an inference over HTTP, one over gRPC, the custom metric."""
+"""The checks at the end of `up`: readiness, an inference with a known result over HTTP and over gRPC, the custom metric."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _POLL_S: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One inference that was right."""
+    """One correct inference."""
 
     seconds: float
     text: str
 
 
 def get(url: str, timeout_s: float = _REQUEST_TIMEOUT_S) -> bytes:
-    """Body of ``url`` on this machine; no proxy of the environment is asked. Raises OSError."""
+    """Body of ``url`` on this machine, without a proxy. Raises OSError."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=timeout_s) as answer:
         body: bytes = answer.read()
@@ -40,52 +40,52 @@ def get(url: str, timeout_s: float = _REQUEST_TIMEOUT_S) -> bytes:
 
 
 def wait(condition: Callable[[], str | None], budget_s: float, what: str, remedy: str) -> None:
-    """Ask ``condition`` until it returns None (it returns what still lacks).
+    """Call ``condition`` until it returns None; otherwise it returns what is missing.
 
     Raises:
-        CommandError: it still lacks after ``budget_s`` seconds.
+        CommandError: it does not return None within ``budget_s`` seconds.
     """
     deadline = time.monotonic() + budget_s
     while True:
-        lacks = condition()
-        if lacks is None:
+        missing = condition()
+        if missing is None:
             return
         if time.monotonic() > deadline:
-            message = f"{what} is not there after {budget_s:.0f} s: {lacks}. {remedy}"
+            message = f"{what} is not available after {budget_s:.0f} s: {missing}. {remedy}"
             raise CommandError(message)
         time.sleep(_POLL_S)
 
 
 def readiness(base: str) -> str | None:
-    """What keeps Triton at ``base`` from serving `MODEL`, or None."""
+    """Why Triton at ``base`` does not serve `MODEL`, or None."""
     try:
         get(f"{base}/v2/models/{MODEL}/ready")
     except urllib.error.HTTPError as error:
-        return f"it answers {error.code} to /v2/models/{MODEL}/ready"
+        return f"/v2/models/{MODEL}/ready returns {error.code}"
     except OSError as error:
-        return f"{base} does not answer ({error})"
+        return f"{base} is unreachable ({error})"
     return None
 
 
 def compare(outputs: dict[str, tuple[float, ...]], how: str) -> str:
-    """Say what was right. Raises CommandError when the answer is not the known one."""
+    """Describe the correct result. Raises CommandError if the result is wrong."""
     if outputs != {"OUTPUT0": SUM, "OUTPUT1": DIFFERENCE}:
         message = (
-            f"Triton answered over {how}, but {MODEL} of {FIRST} and {SECOND} gave {outputs} instead of the sum {SUM} and the difference "
-            f"{DIFFERENCE}: the model or its backend is broken. See `kubectl logs -n triton -l app.kubernetes.io/name=triton`."
+            f"Triton answers over {how}, but {MODEL} of {FIRST} and {SECOND} returned {outputs} instead of the sum {SUM} and the "
+            f"difference {DIFFERENCE}: the model or its backend is broken. See `kubectl logs -n triton -l app.kubernetes.io/name=triton`."
         )
         raise CommandError(message)
-    return f"{MODEL}: {FIRST[1]:g}+{SECOND[1]:g}={SUM[1]:g}, {FIRST[1]:g}-{SECOND[1]:g}={DIFFERENCE[1]:g}, 16 values right"
+    return f"{MODEL}: {FIRST[1]:g}+{SECOND[1]:g}={SUM[1]:g}, {FIRST[1]:g}-{SECOND[1]:g}={DIFFERENCE[1]:g}, 16 values correct"
 
 
 def http_request() -> dict[str, Any]:
-    """Body of the HTTP inference, in the KServe v2 form."""
+    """Body of the HTTP inference request, in the KServe v2 format."""
     tensors = (("INPUT0", FIRST), ("INPUT1", SECOND))
     return {"inputs": [{"name": name, "shape": [1, 16], "datatype": "FP32", "data": list(data)} for name, data in tensors]}
 
 
 def infer_http(base: str) -> Answer:
-    """One inference over HTTP as curl would send it. Raises CommandError on a wrong answer, OSError when there is none."""
+    """Run one inference over HTTP. Raises CommandError if the result is wrong, OSError if there is none."""
     request = urllib.request.Request(  # noqa: S310 (the caller's http:// URL on loopback)
         f"{base}/v2/models/{MODEL}/infer", data=json.dumps(http_request()).encode(), headers={"Content-Type": "application/json"}
     )
@@ -98,8 +98,8 @@ def infer_http(base: str) -> Answer:
 
 
 def infer_grpc(target: str) -> Answer:
-    """One inference over gRPC at ``host:port``. Raises CommandError when it fails or is wrong."""
-    import numpy as np  # noqa: PLC0415 (half a second that other commands do not need)
+    """Run one inference over gRPC at ``host:port``. Raises CommandError if it fails or the result is wrong."""
+    import numpy as np  # noqa: PLC0415 (half a second that other commands need not spend)
     import tritonclient.grpc as client  # noqa: PLC0415
 
     inputs = []
@@ -107,7 +107,7 @@ def infer_grpc(target: str) -> Answer:
         tensor = client.InferInput(name, [1, 16], "FP32")
         tensor.set_data_from_numpy(np.array([data], dtype=np.float32))
         inputs.append(tensor)
-    # gRPC would take loopback through a proxy of the environment.
+    # Otherwise gRPC uses the environment's proxy, even for loopback.
     server = client.InferenceServerClient(target, channel_args=[("grpc.enable_http_proxy", 0)])
     try:
         began = time.monotonic()
@@ -115,7 +115,7 @@ def infer_grpc(target: str) -> Answer:
         took = time.monotonic() - began
         outputs = {name: tuple(float(value) for value in result.as_numpy(name).reshape(-1)) for name in ("OUTPUT0", "OUTPUT1")}
     except client.InferenceServerException as error:
-        message = f"The gRPC inference at {target} failed: {error}. HTTP works: look at the Service's gRPC port (8001)."
+        message = f"The gRPC inference at {target} failed: {error}. HTTP works: check the Service's gRPC port (8001)."
         raise CommandError(message) from error
     finally:
         server.close()
@@ -123,10 +123,10 @@ def infer_grpc(target: str) -> Answer:
 
 
 def custom_metric_path(namespace: str, metric: str) -> str:
-    """Path in the Kubernetes API under which prometheus-adapter serves ``metric`` of all pods in ``namespace``."""
+    """Path in the Kubernetes API of ``metric`` for all pods in ``namespace``, served by prometheus-adapter."""
     return f"/apis/custom.metrics.k8s.io/v1beta1/namespaces/{namespace}/pods/*/{metric}"
 
 
 def metric_values(body: str) -> list[tuple[str, str]]:
-    """Pod and value (a Kubernetes quantity) of each item in an answer of custom.metrics.k8s.io."""
+    """Pod and value (a Kubernetes quantity) of each item in a response of custom.metrics.k8s.io."""
     return [(one["describedObject"]["name"], str(one["value"])) for one in json.loads(body).get("items", [])]

@@ -1,1 +1,1 @@
-"""`make load`: real inference traffic, and what the autoscaler makes of it, drawn while it happens."""
+"""`make load`: send real inference traffic and show how the autoscaler reacts."""

@@ -1,7 +1,7 @@
-"""When requests are sent: an open loop with Poisson arrivals, decided before the first one leaves.
+"""When requests are sent: an open loop with Poisson arrivals, computed in advance.
 
-Open means that a slow server does not slow the clients down, as with real users; latency counts from the moment a request was due.
-(A closed loop was refused: its clients wait politely while the queue that the autoscaler should see never grows.)
+In an open loop a slow server does not slow the clients down, as with real users; latency counts from the time at which a request was due.
+(A closed loop was rejected: its clients wait for answers, so the queue that the autoscaler should see never grows.)
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of constant mean rate."""
+    """A time span with a constant mean rate."""
 
     name: str
     seconds: float
     rps: float
-    """Mean requests a second; 0 sends nothing."""
+    """Mean requests per second; 0 sends nothing."""
 
 
 def phases(*, base_rps: float, surge_rps: float, seconds: float) -> tuple[Phase, ...]:
-    """Base for a sixth of the time, surge for two thirds, base for the last sixth.
+    """Base rate for a sixth of the time, surge for two thirds, base for the last sixth.
 
     Raises:
         ValueError: a rate or the time is not above 0, or the surge is below the base.
     """
     if not (base_rps > 0 and seconds > 0 and surge_rps >= base_rps):
         asked = f"base {base_rps:g}/s, surge {surge_rps:g}/s, {seconds:g} s"
-        message = f"{asked}: rates and time must be above 0 and the surge no smaller than the base"
+        message = f"{asked}: rates and time must be above 0, and the surge at least the base"
         raise ValueError(message)
     return (
         Phase(name="base", seconds=seconds / 6, rps=base_rps),
@@ -43,8 +43,8 @@ def phases(*, base_rps: float, surge_rps: float, seconds: float) -> tuple[Phase,
 
 
 def arrivals(plan: Sequence[Phase], seed: int) -> Iterator[float]:
-    """Yield the moments (seconds from the start) at which requests are due: exponential gaps in each phase; one seed, one sequence."""
-    chance = random.Random(seed)  # noqa: S311 (no secret)
+    """Yield when requests are due, in seconds from the start: exponential gaps in each phase, reproducible by ``seed``."""
+    chance = random.Random(seed)  # noqa: S311 (not for security)
     begin = 0.0
     for phase in plan:
         end = begin + phase.seconds
@@ -58,7 +58,7 @@ def arrivals(plan: Sequence[Phase], seed: int) -> Iterator[float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile of ``values`` at ``share`` (0.99 is p99); 0.0 of nothing."""
+    """The nearest-rank percentile of ``values`` at ``share`` (0.99 for p99); 0.0 if empty."""
     if not values:
         return 0.0
     ordered = sorted(values)

@@ -1,7 +1,7 @@
-"""Sends inferences, each on a connection of its own, and keeps what became of them.
+"""Send inferences, each on its own connection, and record the results.
 
-A connection per request is the point: kube-proxy chooses a pod for each connection, so that a pod that has just come up gets its share at
-once. A client with a pool would stay on the pods that it knows.
+One connection per request, because kube-proxy chooses a pod for each connection: a new pod gets its share at once. A client with a
+connection pool would stay with the old pods.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 MODEL: Final = "busy"
 MAX_IN_FLIGHT: Final = 1500
-"""Requests that wait for an answer at once, at most: file descriptors here and in the forwarder. Beyond it a request leaves late, and its
-latency says so, because it counts from when it was due."""
+"""Most requests in flight: limits file descriptors of this process and the forwarder. Requests beyond it are sent late, and their latency
+shows it, because it counts from the due time."""
 _ATTEMPT_S: Final = 60.0
 _HEADER_END: Final = b"\r\n\r\n"
 
@@ -32,13 +32,13 @@ class Result:
     due: float
     """Seconds from the start of the run."""
     latency: float
-    """Seconds from when it was due until its whole answer was here (or until it failed)."""
+    """Seconds from its due time until the complete answer or the failure."""
     error: str | None
 
 
 @dataclass(kw_only=True)
 class Recorder:
-    """Results so far; read by the drawing while they come in."""
+    """Results so far; the display reads them during the run."""
 
     results: list[Result] = field(default_factory=list)
     sent: int = 0
@@ -46,12 +46,12 @@ class Recorder:
 
     @property
     def failed(self) -> list[Result]:
-        """Requests without a right answer."""
+        """Requests without a correct answer."""
         return [result for result in self.results if result.error is not None]
 
 
 class AnswerError(Exception):
-    """The server answered something else than the inference."""
+    """The server's answer is not the correct inference."""
 
 
 def request_bytes(host: str, value: float) -> bytes:
@@ -65,7 +65,7 @@ def request_bytes(host: str, value: float) -> bytes:
 
 
 def check_answer(answer: bytes, value: float) -> None:
-    """Raise AnswerError unless ``answer`` is a whole HTTP answer that echoes ``value``."""
+    """Raise AnswerError unless ``answer`` is a complete HTTP response that echoes ``value``."""
     head, separator, body = answer.partition(_HEADER_END)
     if not separator:
         message = f"connection closed after {len(answer)} bytes"
@@ -78,7 +78,7 @@ def check_answer(answer: bytes, value: float) -> None:
         outputs = json.loads(body)["outputs"]
         echoed = float(outputs[0]["data"][0])
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        message = f"no inference in the answer ({error!r})"
+        message = f"the response contains no inference ({error!r})"
         raise AnswerError(message) from error
     if echoed != value:
         message = f"sent {value:g}, got {echoed:g}"
@@ -91,14 +91,14 @@ class Client:
     def __init__(self, base: str, recorder: Recorder) -> None:
         split = urlsplit(base)
         if split.scheme != "http" or split.hostname is None:
-            message = f"{base!r} is no http://host:port: requests can't be sent there"
+            message = f"{base!r} must be http://host:port"
             raise ValueError(message)
         self._host, self._port = split.hostname, split.port or 80
         self._recorder = recorder
         self._limit = asyncio.Semaphore(MAX_IN_FLIGHT)
 
     async def send(self, due: Iterable[float], began: float, stop: asyncio.Event) -> None:
-        """Send a request at each moment of ``due`` (seconds after ``began``, monotonic clock) until ``stop``; returns when all ended."""
+        """Send a request at each time in ``due`` (seconds after ``began``, monotonic clock) until ``stop``; return when all have ended."""
         async with asyncio.TaskGroup() as group:
             for number, moment in enumerate(due):
                 left = began + moment - time.monotonic()

@@ -1,4 +1,4 @@
-"""The run as a picture: lines while it happens, out/load.png afterwards."""
+"""Draw the run: lines of text during it, out/load.png afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADER: Final = "   time  replicas          req/s   queue time    pending       
 
 
 def spark(values: Sequence[float | None], width: int, top: float | None = None) -> str:
-    """Draw the last ``width`` values as a line of blocks; a gap for None, the full block for ``top`` (the largest value by default)."""
+    """Draw the last ``width`` values as blocks: a gap for None, a full block for ``top`` (the largest value by default)."""
     shown = list(values)[-width:]
     highest = top if top is not None else max((value for value in shown if value is not None), default=0.0)
     if highest <= 0:
@@ -42,7 +42,7 @@ def line(sample: Sample) -> str:
 
 
 def dashboard(samples: Sequence[Sample], phase: str, maximum: int, width: int) -> list[str]:
-    """Lines that a terminal redraws in place."""
+    """Lines for a terminal, redrawn in place."""
     last = samples[-1]
     room = max(10, min(width - 30, 100))
     rows: list[tuple[str, list[float | None], float | None, str]] = [
@@ -58,8 +58,8 @@ def dashboard(samples: Sequence[Sample], phase: str, maximum: int, width: int) -
 
 
 def picture(path: Path, samples: Sequence[Sample], results: Sequence[Result], plan: Sequence[Phase]) -> None:
-    """Write the run as a PNG with replicas, queue and latency over the same time."""
-    import matplotlib as mpl  # noqa: PLC0415 (a second that nobody else should pay)
+    """Write the run as a PNG with replicas, queue and latency over time."""
+    import matplotlib as mpl  # noqa: PLC0415 (takes a second to import)
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
@@ -101,7 +101,7 @@ def picture(path: Path, samples: Sequence[Sample], results: Sequence[Result], pl
         begin += phase.seconds
     surge = max(plan, key=lambda phase: phase.rps)
     replicas.set_title(
-        f"Triton under {surge.rps:g} requests a second for {surge.seconds:.0f} s: {len(results)} requests, {len(bad)} failed"
+        f"Triton under {surge.rps:g} requests per second for {surge.seconds:.0f} s: {len(results)} requests, {len(bad)} failed"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -1,4 +1,4 @@
-"""`load`: base, surge, base; then a trickle while the replicas go back to the minimum, so that a request lost on the way down shows too."""
+"""`load`: base, surge and base rate; then a low rate until the replicas are back at the minimum, which shows requests lost on scale-in."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _READY_BUDGET_S: Final = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the user asked for."""
+    """The user's options."""
 
     base_rps: float
     surge_rps: float
     seconds: float
     settle_s: float
-    """Longest time after the last base phase for the replicas to return to the minimum."""
+    """Most seconds after the last base phase for the replicas to return to the minimum."""
     url: str | None
     out: Path
-    """Folder for the picture and the numbers."""
+    """Folder for load.png and load.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,9 @@ class Summary:
     replicas_after: int
     minimum: int
     first_rise_s: float | None
-    """Seconds from the start of the surge until a further pod was ready."""
+    """Seconds from the start of the surge until another pod was ready."""
     back_at_minimum_s: float | None
-    """Seconds from the end of the surge until the minimum was reached again."""
+    """Seconds from the end of the surge until the replicas were back at the minimum."""
 
     @property
     def rose(self) -> bool:
@@ -73,12 +73,12 @@ class Summary:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing failed and the replicas rose and came back."""
+        """Whether no request failed and the replicas rose and returned to the minimum."""
         return self.failed == 0 and self.rose and self.back_at_minimum_s is not None
 
 
-def summarise(samples: Sequence[Sample], recorder: Recorder, plan: Sequence[Phase], minimum: int) -> Summary:
-    """Reduce a run to its numbers."""
+def summarize(samples: Sequence[Sample], recorder: Recorder, plan: Sequence[Phase], minimum: int) -> Summary:
+    """Compute the run's summary."""
     good = [result.latency * 1000 for result in recorder.results if result.error is None]
     errors: dict[str, int] = {}
     for result in recorder.failed:
@@ -136,7 +136,7 @@ class Screen:
 
 @dataclass(kw_only=True)
 class _Run:
-    """What the sending and the watching half of a run share."""
+    """State shared by sending and sampling."""
 
     recorder: Recorder
     cluster: Cluster
@@ -156,7 +156,7 @@ class _Run:
         return "settling"
 
     async def sample(self) -> Sample:
-        """Look once, without holding up the requests."""
+        """Take one sample without delaying requests."""
         scale, queue, pending = await asyncio.gather(
             asyncio.to_thread(self.cluster.scale),
             asyncio.to_thread(self.cluster.query, QUEUE_TIME),
@@ -205,15 +205,15 @@ async def _drive(run: _Run, base: str, settle: Phase, minimum: int) -> None:
 
 
 def load(session: Session, reporter: TerminalReporter, plan: Plan) -> int:
-    """Run the load and report. Exit code 1 when an inference failed or the replicas did not rise and come back.
+    """Run the load and report. Exit code 1 if an inference failed, or if the replicas did not rise and return to the minimum.
 
     Raises:
-        CommandError: there is nothing to load, or it is not at rest.
+        CommandError: invalid options, or no autoscaled Triton to send load to.
     """
     try:
         steps = phases(base_rps=plan.base_rps, surge_rps=plan.surge_rps, seconds=plan.seconds)
     except ValueError as error:
-        message = f"The load can't be run: {error}."
+        message = f"The load can't run: {error}."
         raise CommandError(message) from error
     with exclusive(session):
         base, cluster = _target(session, reporter, plan)
@@ -221,7 +221,7 @@ def load(session: Session, reporter: TerminalReporter, plan: Plan) -> int:
         scale = cluster.wait_for_scale(lambda one: one.current == one.desired == one.ready >= one.minimum, _READY_BUDGET_S)
         if scale is None:
             message = (
-                f"No HorizontalPodAutoscaler scales deployment {DEPLOYMENT} in namespace {NAMESPACE}: there would be nothing to watch. "
+                f"No HorizontalPodAutoscaler scales Deployment {DEPLOYMENT} in namespace {NAMESPACE}: the replicas would not change. "
                 "Run `make up` first."
             )
             raise CommandError(message)
@@ -233,7 +233,7 @@ def load(session: Session, reporter: TerminalReporter, plan: Plan) -> int:
             asyncio.run(_drive(run, base, settle, scale.minimum))
         except KeyboardInterrupt:
             interrupted = True
-        summary = summarise(run.samples, run.recorder, steps, scale.minimum)
+        summary = summarize(run.samples, run.recorder, steps, scale.minimum)
         _write(plan.out, run, summary)
     if interrupted:
         raise KeyboardInterrupt
@@ -247,8 +247,8 @@ def _target(session: Session, reporter: TerminalReporter, plan: Plan) -> tuple[s
         base, prometheus = plan.url or session.endpoints["triton-http"], session.endpoints["prometheus"]
     elif plan.url is None:
         message = (
-            "On a cluster of your own `make load` needs URL=http://host:port of Triton as this machine reaches it, through a Service "
-            "(NodePort or LoadBalancer): a port-forward would send all of it to one pod, and no other would ever get any."
+            "With your own cluster, `make load` needs URL=http://host:port of a Triton Service (NodePort or LoadBalancer) that this "
+            "machine reaches: a port-forward would send all requests to one pod."
         )
         raise CommandError(message)
     else:
@@ -257,7 +257,7 @@ def _target(session: Session, reporter: TerminalReporter, plan: Plan) -> tuple[s
     try:
         get(f"{base}/v2/models/{MODEL}/ready")
     except OSError as error:
-        message = f"Model {MODEL} at {base} does not answer ({error}): there is nothing to load. Run `make up` first."
+        message = f"Model {MODEL} at {base} is unreachable ({error}): no load can be sent. Run `make up` first."
         raise CommandError(message) from error
     return base, Cluster(lambda *arguments: kubectl(pulumi, *arguments), prometheus, NAMESPACE, DEPLOYMENT)
 
@@ -266,8 +266,8 @@ def _announce(base: str, scale: Scale, steps: Sequence[Phase], plan: Plan) -> No
     rates = ", ".join(f"{phase.rps:g}/s for {phase.seconds:.0f} s" for phase in steps)
     print(
         f"Inferences of model {MODEL} at {base}, each on its own connection: {rates};\n"
-        f"then {min(plan.base_rps, 5.0):g}/s until the autoscaler is back at {scale.minimum} (at most {plan.settle_s:.0f} s). "
-        f"Replicas: {scale.ready} ready, {scale.minimum} to {scale.maximum} allowed. Ctrl-C ends it.\n",
+        f"then {min(plan.base_rps, 5.0):g}/s until the replicas are back at {scale.minimum} (at most {plan.settle_s:.0f} s). "
+        f"Replicas: {scale.ready} ready, {scale.minimum} to {scale.maximum} allowed. Press Ctrl-C to stop.\n",
         flush=True,
     )
 
@@ -290,18 +290,18 @@ def _short(path: Path) -> str:
 def _verdict(summary: Summary, plan: Plan) -> int:
     print(
         f"\n  requests  {summary.requests}, failed {summary.failed}\n"
-        f"  latency   p50 {summary.p50_ms:.0f} ms, p99 {summary.p99_ms:.0f} ms, longest {summary.max_ms:.0f} ms (from when it was due)\n"
+        f"  latency   p50 {summary.p50_ms:.0f} ms, p99 {summary.p99_ms:.0f} ms, longest {summary.max_ms:.0f} ms (from the due time)\n"
         f"  replicas  {summary.replicas_before} -> {summary.replicas_peak} -> {summary.replicas_after}"
-        + (f"; the first further one ready {summary.first_rise_s:.0f} s into the surge" if summary.first_rise_s is not None else "")
+        + (f"; first new pod ready {summary.first_rise_s:.0f} s into the surge" if summary.first_rise_s is not None else "")
         + (f"; back at {summary.minimum} {summary.back_at_minimum_s:.0f} s after it" if summary.back_at_minimum_s is not None else "")
-        + f"\n  picture   {_short(plan.out)}/load.png, numbers in load.json beside it"
+        + f"\n  written   {_short(plan.out)}/load.png, {_short(plan.out)}/load.json"
     )
     for error, count in sorted(summary.errors.items(), key=lambda item: -item[1])[:5]:
         print(f"  failed    {count} times: {error}")
     if summary.failed:
         print("\nFAILED: inferences were lost. See kubectl get events -n triton and the pods' logs.")
     elif not summary.rose:
-        print("\nFAILED: the replicas never rose. kubectl describe hpa -n triton says what the autoscaler saw.")
+        print("\nFAILED: the replicas never rose. See kubectl describe hpa -n triton.")
     elif summary.back_at_minimum_s is None:
         print(
             f"\nFAILED: the replicas were not back at {summary.minimum} within {plan.settle_s:.0f} s. See kubectl describe hpa -n triton."

@@ -1,4 +1,4 @@
-"""What the cluster says while the load runs: replicas from the HPA, queue time and pending requests from Prometheus."""
+"""Samples of the cluster during the load: replicas from the HPA, queue time and pending requests from Prometheus."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ QUEUE_TIME: Final = (
     f'sum(rate(nv_inference_queue_duration_us{{model="{MODEL}"}}[20s]))'
     f' / clamp_min(sum(rate(nv_inference_request_success{{model="{MODEL}"}}[20s])), 0.001) / 1000'
 )
-"""Mean milliseconds that a request waited in Triton: sum of rates over sum of rates, as the autoscaler's own metric, over 4 scrapes."""
+"""Mean queue time in milliseconds over 4 scrapes: sum of rates divided by sum of rates, like the autoscaler's metric."""
 PENDING: Final = f'sum(nv_inference_pending_request_count{{model="{MODEL}"}})'
 _QUERY_TIMEOUT_S: Final = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The HPA's view."""
+    """Replicas of the deployment and limits of its HPA."""
 
     current: int
     ready: int
@@ -37,7 +37,7 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One look. A value that could not be had is None: a gap in the picture, not a zero."""
+    """One sample. An unavailable value is None, which draws a gap instead of a zero."""
 
     t: float
     """Seconds from the start of the run."""
@@ -47,19 +47,19 @@ class Sample:
     queue_ms: float | None
     pending: float | None
     rps: float
-    """Answers a second since the sample before."""
+    """Answers per second since the previous sample."""
     p50_ms: float
     p99_ms: float
     failed: int
     """Failures so far."""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is written to out/load.json."""
+        """The sample in out/load.json."""
         return asdict(self)
 
 
 def find_scale(hpas: Mapping[str, Any], deployments: Mapping[str, Any], deployment: str) -> Scale | None:
-    """The scale of ``deployment`` from lists as the API gives them; None when no HPA targets it."""
+    """The scale of ``deployment`` from the API's lists; None if no HPA targets it."""
     for hpa in hpas.get("items", []):
         target = hpa["spec"]["scaleTargetRef"]
         if (target.get("kind"), target.get("name")) != ("Deployment", deployment):
@@ -67,7 +67,7 @@ def find_scale(hpas: Mapping[str, Any], deployments: Mapping[str, Any], deployme
         status = hpa.get("status", {})
         own: Mapping[str, Any] = next((one for one in deployments.get("items", []) if one["metadata"]["name"] == deployment), {})
         return Scale(
-            # The HPA's own currentReplicas is up to a sync period (15 s) old.
+            # The HPA's own currentReplicas may be a sync period (15 s) old.
             current=int(own.get("status", {}).get("replicas") or 0),
             desired=int(status.get("desiredReplicas") or 0),
             ready=int(own.get("status", {}).get("readyReplicas") or 0),
@@ -78,16 +78,16 @@ def find_scale(hpas: Mapping[str, Any], deployments: Mapping[str, Any], deployme
 
 
 def query_value(body: bytes) -> float | None:
-    """The one number in Prometheus' answer to an instant query; None when there is none, or it is no number."""
+    """The number in Prometheus' response to an instant query; None if there is none or it is NaN."""
     result = json.loads(body).get("data", {}).get("result", [])
     if not result:
         return None
     value = float(result[0]["value"][1])
-    return value if value == value else None  # noqa: PLR0124 (NaN is the one that differs from itself)
+    return value if value == value else None  # noqa: PLR0124 (only NaN differs from itself)
 
 
 class Cluster:
-    """Asks the API server through kubectl and Prometheus through its port."""
+    """Queries the API server with kubectl, and Prometheus on its port."""
 
     def __init__(
         self, kubectl: Callable[..., subprocess.CompletedProcess[str]], prometheus: str | None, namespace: str, deployment: str
@@ -98,7 +98,7 @@ class Cluster:
         self._deployment = deployment
 
     def scale(self) -> Scale | None:
-        """Replicas now; None when the API does not answer or nothing scales the deployment."""
+        """Current replicas; None if the API is unreachable or no HPA scales the deployment."""
         hpas = self._list(f"/apis/autoscaling/v2/namespaces/{self._namespace}/horizontalpodautoscalers")
         deployments = self._list(f"/apis/apps/v1/namespaces/{self._namespace}/deployments")
         return find_scale(hpas, deployments, self._deployment) if hpas is not None and deployments is not None else None
@@ -111,7 +111,7 @@ class Cluster:
         return result
 
     def query(self, expression: str) -> float | None:
-        """Prometheus' answer to ``expression`` now; None when it has none."""
+        """Prometheus' current value of ``expression``; None if it has none."""
         if self._prometheus is None:
             return None
         try:
@@ -120,7 +120,7 @@ class Cluster:
             return None
 
     def wait_for_scale(self, wanted: Callable[[Scale], bool], budget_s: float) -> Scale | None:
-        """Ask until ``wanted`` holds or ``budget_s`` is over; the last answer."""
+        """Poll until ``wanted`` is true or ``budget_s`` seconds have passed; return the last scale."""
         deadline = time.monotonic() + budget_s
         while True:
             scale = self.scale()

@@ -61,7 +61,7 @@ def test_second_up_changes_nothing(second_up: tuple[str, str]) -> None:
 
 def test_a_second_command_waits_for_nobody(instance: Instance, second_up: tuple[str, str]) -> None:
     again, refused = second_up
-    assert f"Instance {instance.config.instance} is being changed by process" in refused
+    assert f"Instance {instance.config.instance} is in use by process" in refused
     assert "Triton serves" in again
 
 

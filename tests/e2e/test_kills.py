@@ -33,7 +33,7 @@ def test_up_ends_well_after_kills_at_five_moments_and_an_interrupt(empty: Instan
         kill_at(edited, "up", moment, everything=everything)
     code, text = run_until(edited, "up", "Release kps creating", interrupt)
     assert code == 130, text
-    assert "goes on where it stopped" in text
+    assert "to continue where it stopped" in text
     for moment, everything in then:
         kill_at(edited, "up", moment, everything=everything)
     output = edited.up()

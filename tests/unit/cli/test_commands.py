@@ -39,7 +39,7 @@ def test_a_cluster_of_ones_own_is_an_instance_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("environ", "says"),
-    [({"TRITON_FLEET_PORT_OFFSET": "x"}, "'x', not a whole number"), ({"TRITON_FLEET_INSTANCE": "A b"}, "1 to 16 lower-case")],
+    [({"TRITON_FLEET_PORT_OFFSET": "x"}, r"'x'\) must be a whole number"), ({"TRITON_FLEET_INSTANCE": "A b"}, "1 to 16 lowercase")],
 )
 def test_bad_environment_is_told(environ: dict[str, str], says: str) -> None:
     with pytest.raises(CommandError, match=says):
@@ -111,21 +111,21 @@ def test_own_cluster_on_aws_names_no_endpoint() -> None:
 
 # ------------------------------------------------------------------ what up checks
 def test_known_answers() -> None:
-    assert "16 values right" in verify.compare({"OUTPUT0": verify.SUM, "OUTPUT1": verify.DIFFERENCE}, "HTTP")
+    assert "16 values correct" in verify.compare({"OUTPUT0": verify.SUM, "OUTPUT1": verify.DIFFERENCE}, "HTTP")
     with pytest.raises(CommandError, match="over gRPC"):
         verify.compare({"OUTPUT0": verify.SUM, "OUTPUT1": verify.SUM}, "gRPC")
     assert [data["data"] for data in verify.http_request()["inputs"]] == [list(verify.FIRST), list(verify.SECOND)]
 
 
 def test_wait_tells_what_lacks_and_the_remedy() -> None:
-    with pytest.raises(CommandError, match=r"X is not there after 0 s: no Y\. Do Z\."):
+    with pytest.raises(CommandError, match=r"X is not available after 0 s: no Y\. Do Z\."):
         verify.wait(lambda: "no Y", 0, "X", "Do Z.")
     answers = iter(["not yet", None])
     verify.wait(lambda: next(answers), 60, "X", "")
 
 
 def test_readiness_of_nobody() -> None:
-    assert "does not answer" in (verify.readiness("http://127.0.0.1:9") or "")
+    assert "is unreachable" in (verify.readiness("http://127.0.0.1:9") or "")
 
 
 def test_metric_values() -> None:

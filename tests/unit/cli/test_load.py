@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from local.load import draw
 from local.load.arrivals import Phase, arrivals, percentile, phases
 from local.load.client import AnswerError, Client, Recorder, Result, check_answer, request_bytes
-from local.load.run import summarise
+from local.load.run import summarize
 from local.load.sampler import Sample, find_scale, query_value
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def recorder_of(*errors: str | None) -> Recorder:
 
 def test_a_good_run() -> None:
     samples = [sample(5, 1), sample(20, 1), sample(30, 3), sample(45, None), sample(60, 3), sample(120, 1)]
-    told = summarise(samples, recorder_of(None, None, None), PLAN, 1)
+    told = summarize(samples, recorder_of(None, None, None), PLAN, 1)
     assert told.is_good
     assert (told.replicas_before, told.replicas_peak, told.replicas_after) == (1, 3, 1)
     assert told.first_rise_s == 20
@@ -242,14 +242,14 @@ def test_a_good_run() -> None:
 
 def test_runs_that_are_not_good() -> None:
     rise_and_fall = [sample(5, 1), sample(30, 3), sample(120, 1)]
-    assert not summarise(rise_and_fall, recorder_of(None, "lost"), PLAN, 1).is_good
-    assert not summarise([sample(5, 1), sample(30, 1), sample(120, 1)], recorder_of(None), PLAN, 1).is_good
-    assert not summarise([sample(5, 1), sample(30, 3), sample(120, 3)], recorder_of(None), PLAN, 1).is_good
-    assert not summarise([], recorder_of(), PLAN, 1).is_good
+    assert not summarize(rise_and_fall, recorder_of(None, "lost"), PLAN, 1).is_good
+    assert not summarize([sample(5, 1), sample(30, 1), sample(120, 1)], recorder_of(None), PLAN, 1).is_good
+    assert not summarize([sample(5, 1), sample(30, 3), sample(120, 3)], recorder_of(None), PLAN, 1).is_good
+    assert not summarize([], recorder_of(), PLAN, 1).is_good
 
 
 def test_one_that_starts_above_the_minimum_has_to_rise_from_there() -> None:
-    assert not summarise([sample(5, 2), sample(30, 2), sample(120, 1)], recorder_of(None), PLAN, 1).rose
+    assert not summarize([sample(5, 2), sample(30, 2), sample(120, 1)], recorder_of(None), PLAN, 1).rose
 
 
 def test_spark_has_gaps_and_a_full_block_at_the_top() -> None:

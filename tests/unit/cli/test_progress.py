@@ -57,9 +57,9 @@ def test_a_log_gets_numbered_lines_with_elapsed_and_what_is_left() -> None:
         "  etcd ... (about 20 s)",
         "  etcd: done in 12 s",
         "  a word",
-        "[ 1/2] tools: done in 12 s  (12 s in all, about 30 s left)",
+        "[ 1/2] tools: done in 12 s  (12 s in total, about 30 s left)",
         "[ 2/2] platform ... (about 30 s)",
-        "[ 2/2] platform: done in 5.0 s  (18 s in all)",
+        "[ 2/2] platform: done in 5.0 s  (18 s in total)",
     ]
 
 

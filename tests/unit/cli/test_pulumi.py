@@ -94,7 +94,7 @@ def test_backend_is_readable_again_after_a_kill(tmp_path: Path) -> None:
     assert (stacks / "dev.json").read_text() == '{"whole": true}'
     assert list(tmp_path.rglob("*.attrs")) == []
     (stacks / "dev.json").write_text('{"who')
-    assert "cut off" in backend.repair(tmp_path)[0]
+    assert "truncated" in backend.repair(tmp_path)[0]
     assert (stacks / "dev.json").read_text() == '{"before": true}'
     (stacks / "dev.json").write_text("")
     (stacks / "dev.json.bak").write_text("")

@@ -76,12 +76,12 @@ def test_what_is_taken_up_is_left(tmp_path: Path, head: bytes, kind: str) -> Non
 
 def test_a_failure_is_told(tmp_path: Path) -> None:
     put_plugin(tmp_path, b"\x7fELF")
-    assert "can't be told: no way" in removed(tmp_path, pending(), list_code=1)[1]
+    assert "can't be listed: no way" in removed(tmp_path, pending(), list_code=1)[1]
 
 
 def test_a_release_that_stays_is_told(tmp_path: Path) -> None:
     put_plugin(tmp_path, b"\x7fELF")
-    assert "It was not removed, and `pulumi up` will call its name in use: no way" in removed(tmp_path, pending(), uninstall_code=1)[1]
+    assert "It could not be removed, and `pulumi up` will find its name in use: no way" in removed(tmp_path, pending(), uninstall_code=1)[1]
 
 
 def test_no_helm_is_told(tmp_path: Path) -> None:
