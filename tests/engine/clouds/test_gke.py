@@ -88,7 +88,7 @@ def test_marketplace_walk_through(google: Google, tmp_path: Path) -> None:
     assert taints == [[{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]] * 2
     (made,) = bodies(google, "container.projects.locations.clusters.create")
     assert made["cluster"]["controlPlaneEndpointsConfig"]["ipEndpointsConfig"]["authorizedNetworksConfig"]["enabled"] is True
-    assert google.imported() == set(), "no cloud's SDK: components/sdk.py has what is used of it"
+    assert google.imported() == {"pulumi_gcp"}, "a stack's own cloud's SDK, and no other"
 
     assert fleet.preview() == {}
 
