@@ -1,4 +1,4 @@
-"""A minimal client of the Kubernetes API: JSON over HTTPS with a client certificate, on one kept connection."""
+"""A minimal client of the Kubernetes API: JSON over HTTPS with a client certificate, on one persistent connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIELD_MANAGER: Final = "triton-fleet-platform"
 
 
 class ApiError(PlatformError):
-    """The API refused, or could not be asked (status 0)."""
+    """The API refuses a request, or is unreachable (status 0)."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -40,10 +40,10 @@ class Api:
         self._connection.close()
 
     def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> tuple[int, bytes]:
-        """Status and body of the answer.
+        """Send a request; return the status and the body of the response.
 
         Raises:
-            ApiError: no answer at all.
+            ApiError: the API is unreachable.
         """
         headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if body is not None else {})
         try:
@@ -55,10 +55,10 @@ class Api:
             raise ApiError(0, f"The API does not answer {method} {path}: {type(error).__name__}: {error}") from error
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """The object at ``path``; None when there is none.
+        """The object at ``path``; None if it does not exist.
 
         Raises:
-            ApiError: refused or unreachable.
+            ApiError: the API refuses or is unreachable.
         """
         status, content = self.request("GET", path)
         if status == http.client.NOT_FOUND:
@@ -68,17 +68,17 @@ class Api:
         return data
 
     def apply(self, path: str, item: dict[str, Any]) -> None:
-        """Server-side apply of ``item`` at ``path``; ours wins over other managers.
+        """Server-side apply ``item`` at ``path``, with force.
 
         Raises:
-            ApiError: refused or unreachable.
+            ApiError: the API refuses or is unreachable.
         """
         query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
         status, content = self.request("PATCH", f"{path}?{query}", item, "application/apply-patch+yaml")
         _check(status, content, f"apply {path}")
 
     def ready(self) -> bool:
-        """Whether /readyz says so; False also when nothing answers."""
+        """Whether /readyz succeeds; False if the API is unreachable."""
         try:
             return self.request("GET", "/readyz")[0] == http.client.OK
         except ApiError:

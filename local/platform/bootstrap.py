@@ -1,4 +1,4 @@
-"""What a fresh API needs before a stack can use it: the administrators' binding and cluster DNS. Applied anew at every start."""
+"""Objects that every start applies before a stack can use the API: the administrators' role binding and cluster DNS."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ COREFILE: Final = f"""{config.DOMAIN}:53 in-addr.arpa:53 ip6.arpa:53 {{
     }}
 }}
 """
-"""The node has no way out, so every name outside the cluster is answered with NXDOMAIN at once; forwarding would only time out.
-Denials are not cached: a Service that was just made must be found by whoever asked a moment too early."""
+"""The node has no egress, so every name outside the cluster gets NXDOMAIN at once; forwarding would time out. Denials are not cached: a
+client that asks too early finds a new Service on its next try."""
 
 
 def administrators() -> dict[str, Any]:
-    """The binding that makes the administrator's certificate one."""
+    """The binding that gives the administrators' group the role cluster-admin."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
@@ -57,7 +57,7 @@ def administrators() -> dict[str, Any]:
 
 
 def dns(image: str = config.COREDNS_IMAGE) -> list[tuple[str, dict[str, Any]]]:
-    """CoreDNS as (API path, object), in the order in which they are applied."""
+    """CoreDNS's objects as (API path, object), in the order of application."""
     core, rbac = f"/api/v1/namespaces/{_NAMESPACE}", "/apis/rbac.authorization.k8s.io/v1"
 
     def meta(name: str, *, namespaced: bool = True) -> dict[str, Any]:
@@ -159,10 +159,10 @@ def _deployment(image: str) -> dict[str, Any]:
 
 
 def apply_administrators(api: Api) -> None:
-    """Give the administrators' group its power.
+    """Apply the administrators' role binding.
 
     Raises:
-        ApiError: refused or unreachable.
+        ApiError: the API refuses or is unreachable.
     """
     item = administrators()
     api.apply(f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{item['metadata']['name']}", item)
@@ -172,14 +172,14 @@ def apply_dns(api: Api) -> None:
     """Apply CoreDNS.
 
     Raises:
-        ApiError: refused or unreachable.
+        ApiError: the API refuses or is unreachable.
     """
     for path, item in dns():
         api.apply(path, item)
 
 
 def dns_available(api: Api, since: float) -> bool:
-    """Whether CoreDNS answers with its current template, in a container started at or after ``since`` (Unix time)."""
+    """Whether CoreDNS is available with its current template, in a container started at or after ``since`` (Unix time)."""
     deployment = api.get(f"/apis/apps/v1/namespaces/{_NAMESPACE}/deployments/{COREDNS}")
     if deployment is None:
         return False
@@ -188,17 +188,17 @@ def dns_available(api: Api, since: float) -> bool:
     if not current or status.get("updatedReplicas", 0) < 1 or status.get("availableReplicas", 0) < 1:
         return False
     pods = api.get(f"/api/v1/namespaces/{_NAMESPACE}/pods?labelSelector=k8s-app%3Dkube-dns") or {}
-    # Asked of the pods themselves: the Deployment's numbers lag behind them.
+    # Check the pods themselves: the Deployment's status lags behind.
     return any(is_ready(pod) and not stale_containers(pod, since) for pod in pods.get("items", []))
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
-    """Whether ``pod`` takes traffic."""
+    """Whether ``pod`` is ready."""
     return any(item["type"] == "Ready" and item["status"] == "True" for item in pod.get("status", {}).get("conditions", []))
 
 
 def node_ready(api: Api, since: float) -> bool:
-    """Whether the one node says Ready, and has said so since ``since`` (Unix time): right after a start the API still holds old words."""
+    """Whether the node is Ready with a heartbeat at or after ``since`` (Unix time): after a start the API still has the old status."""
     node = api.get(f"/api/v1/nodes/{config.NODE_NAME}")
     conditions = [] if node is None else node.get("status", {}).get("conditions", [])
     return any(
@@ -208,7 +208,7 @@ def node_ready(api: Api, since: float) -> bool:
 
 
 def pressures(api: Api) -> list[str]:
-    """What the node says it is short of, in its own words; pods are refused or ended meanwhile."""
+    """The node's pressure conditions, during which pods are refused or evicted."""
     node = api.get(f"/api/v1/nodes/{config.NODE_NAME}")
     conditions = [] if node is None else node.get("status", {}).get("conditions", [])
     return [
@@ -219,13 +219,13 @@ def pressures(api: Api) -> list[str]:
 
 
 def pods_are_current(api: Api, since: float) -> bool:
-    """Whether the kubelet has looked at every pod since ``since``: none is said to run in a container of an earlier node."""
+    """Whether the kubelet has updated every pod since ``since``: no status refers to a container of an earlier node."""
     pods = api.get(f"/api/v1/pods?fieldSelector=spec.nodeName%3D{config.NODE_NAME}") or {}
     return not any(stale_containers(pod, since) for pod in pods.get("items", []))
 
 
 def stale_containers(pod: dict[str, Any], since: float) -> list[str]:
-    """Names of the containers of ``pod`` that are said to run since before ``since``, when no container of today existed."""
+    """Names of containers of ``pod`` whose status says that they have run since before ``since``, that is, in an earlier node."""
     return [
         item["name"]
         for item in pod.get("status", {}).get("containerStatuses", [])

@@ -1,7 +1,7 @@
-"""The instance's control groups: one folder `/triton-fleet-INSTANCE` in every hierarchy (version 1) or in the one (version 2).
+"""The instance's control groups: a folder `/triton-fleet-INSTANCE` in every hierarchy (version 1) or in the single one (version 2).
 
-Below it `system/COMPONENT` for the platform's processes and `kubepods`, which the kubelet fills. Version 2 is written by its documentation
-and not tried: the machines that this was built on have version 1 beside an empty version 2.
+It contains `system/COMPONENT` for the platform's processes and `kubepods`, which the kubelet fills. Version 2 follows its documentation
+but is untested: the development machines have version 1 next to an empty version 2.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Hierarchies:
     """Where control groups are mounted."""
 
     unified: Path | None
-    """The version 2 mount when it is the one in use, else None."""
+    """The version 2 mount if it is in use, else None."""
     legacy: tuple[tuple[Path, frozenset[str]], ...]
-    """Version 1: folder and its controllers (``name=systemd`` has none)."""
+    """Version 1: folders and their controllers (``name=systemd`` has none)."""
     idle_unified: Path | None = None
-    """A version 2 mount beside version 1 (hybrid)."""
+    """A version 2 mount next to version 1 (hybrid)."""
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -42,19 +42,19 @@ class Hierarchies:
 
     @property
     def everywhere(self) -> tuple[Path, ...]:
-        """Also the idle one, where a runtime might have left something."""
+        """Including the idle mount, where a container runtime may have left groups."""
         return self.folders if self.idle_unified is None else (*self.folders, self.idle_unified)
 
     @property
     def controllers(self) -> frozenset[str]:
-        """What can be limited here."""
+        """Available controllers."""
         if self.unified is not None:
             return frozenset(_read(self.unified / "cgroup.controllers").split())
         return frozenset().union(*(names for _, names in self.legacy))
 
 
 def parse_mounts(mountinfo: str) -> Hierarchies:
-    """The hierarchies in the text of /proc/self/mountinfo."""
+    """Parse the hierarchies from the text of /proc/self/mountinfo."""
     unified: list[Path] = []
     legacy: list[tuple[Path, frozenset[str]]] = []
     for line in mountinfo.splitlines():
@@ -67,9 +67,7 @@ def parse_mounts(mountinfo: str) -> Hierarchies:
             unified.append(folder)
         elif kind[0] == "cgroup":
             options = set(kind[2].split(","))
-            legacy.append(
-                (folder, frozenset(options & {"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb"}))
-            )
+            legacy.append((folder, frozenset(options & _LEGACY)))
     if any(names for _, names in legacy):
         return Hierarchies(unified=None, legacy=tuple(legacy), idle_unified=unified[0] if unified else None)
     return Hierarchies(unified=unified[0] if unified else None, legacy=())
@@ -85,7 +83,7 @@ def _read(path: Path) -> str:
 
 
 def create(hierarchies: Hierarchies, name: str) -> None:
-    """Make the instance's folder everywhere, with the controllers that pods need.
+    """Create the instance's folders, with the controllers that pods need.
 
     Raises:
         OSError: the hierarchy is read-only, or (version 2) a controller can't be enabled.
@@ -118,17 +116,17 @@ def _enable(folder: Path) -> None:
 
 
 def _inherit_cpuset(folder: Path) -> None:
-    """A version 1 cpuset starts empty, and no process can enter an empty one."""
+    """Fill a version 1 cpuset: it starts empty, and an empty one accepts no processes."""
     for item in ("cpuset.cpus", "cpuset.mems"):
         if not _read(folder / item):
             (folder / item).write_text(_read(folder.parent / item), encoding="ascii")
 
 
 def place(hierarchies: Hierarchies, name: str, component: str, pid: int) -> None:
-    """Move process ``pid`` (as this PID namespace numbers it) to ``system/component``. A process that just ended is no error.
+    """Move process ``pid`` (in this PID namespace) to ``system/component``; ignores a process that has just ended.
 
     Raises:
-        OSError: the group can't be made.
+        OSError: the group can't be created.
     """
     unified: list[tuple[Path, frozenset[str]]] = [] if hierarchies.unified is None else [(hierarchies.unified, frozenset())]
     for top, controllers in unified or hierarchies.legacy:
@@ -141,7 +139,7 @@ def place(hierarchies: Hierarchies, name: str, component: str, pid: int) -> None
 
 
 def component_memory(hierarchies: Hierarchies, name: str) -> dict[str, int]:
-    """Bytes in use by each of the platform's own groups and by ``kubepods``, without the page cache that could be dropped."""
+    """Bytes used by each of the platform's groups and by ``kubepods``, without reclaimable page cache."""
     if hierarchies.unified is not None:
         top: Path | None = hierarchies.unified
     else:
@@ -180,7 +178,7 @@ def _deepest_first(folder: Path) -> Iterator[Path]:
 
 
 def processes(hierarchies: Hierarchies, name: str, below: str = "") -> set[int]:
-    """Process ids in the instance's groups, or only ``below`` such as ``kubepods``, as this PID namespace numbers them (0: not in it)."""
+    """Process IDs, in this PID namespace, of the instance's groups or a subgroup such as ``kubepods``; 0 for processes outside it."""
     found: set[int] = set()
     for top in hierarchies.everywhere:
         base = _below(top, name) / below
@@ -193,7 +191,7 @@ def processes(hierarchies: Hierarchies, name: str, below: str = "") -> set[int]:
 
 
 def signal_all(hierarchies: Hierarchies, name: str, below: str, number: signal.Signals) -> int:
-    """Send ``number`` to every process in the groups ``below``; returns how many were there. Called by the node's PID 1 only."""
+    """Send a signal to every process in the subgroup ``below``; return how many there were. Only the node's PID 1 calls this."""
     pids = processes(hierarchies, name, below) - {0, 1, os.getpid()}
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -202,7 +200,7 @@ def signal_all(hierarchies: Hierarchies, name: str, below: str, number: signal.S
 
 
 def remove(hierarchies: Hierarchies, name: str, timeout_s: float = 10.0) -> list[str]:
-    """Remove the instance's folders in every hierarchy; the kernel may need a moment after the last process. Returns what stayed."""
+    """Remove the instance's folders; return those that remain. Retries, because the kernel may need time after the last process ends."""
     deadline = time.monotonic() + timeout_s
     while True:
         for top in hierarchies.everywhere:

@@ -1,4 +1,4 @@
-"""What an instance of the embedded platform is: addresses, ports, folders. Plain values; nothing here touches the machine."""
+"""Configuration of an instance of the embedded platform: addresses, ports, folders. Only values; nothing changes the machine."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ _HIGHEST_PORT: Final = 65535
 
 @dataclass(frozen=True, kw_only=True)
 class Forward:
-    """A port on the machine's 127.0.0.1 that leads to an address inside the node."""
+    """A port on the machine's 127.0.0.1 that is forwarded to an address in the node."""
 
     name: str
     port: int
     target: str
     target_port: int
     scheme: str
-    """How a URL of it starts: http, https or grpc."""
+    """The URL's scheme: http, https or grpc."""
 
     @property
     def url(self) -> str:
-        """Where a program on this machine finds it. gRPC clients take host:port without a scheme."""
+        """URL on this machine; host:port for gRPC, whose clients take no scheme."""
         return f"127.0.0.1:{self.port}" if self.scheme == "grpc" else f"{self.scheme}://127.0.0.1:{self.port}"
 
 
@@ -72,34 +72,34 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformConfig:
-    """One instance. Instances are independent: only ``instance`` and ``port_offset`` must differ.
+    """One instance. Instances are independent if ``instance`` and ``port_offset`` differ.
 
     Raises:
-        PlatformError: a port would lie outside 1 to 65535.
-        InstanceNameError: the name can't name a folder and a cgroup.
+        PlatformError: a port would be outside 1 to 65535.
+        InstanceNameError: the name is invalid.
     """
 
     instance: str = paths.DEFAULT_INSTANCE
     port_offset: int = 0
     """Added to every port on 127.0.0.1."""
     control_plane_only: bool = False
-    """Only etcd, apiserver, controller-manager and scheduler: an API without a node, for tests of the engine and the plugin."""
+    """Run only etcd, apiserver, controller-manager and scheduler: an API without a node, for tests of the engine and the plugin."""
     root: Path | None = None
-    """The state folder; the usual one (``local.paths.state_root``) when None."""
+    """The state folder; ``local.paths.state_root`` by default."""
 
     def __post_init__(self) -> None:
         paths.check_instance(self.instance)
         for forward in self.forwards:
             if not 0 < forward.port <= _HIGHEST_PORT:
                 msg = (
-                    f"Port offset {self.port_offset} puts {forward.name} on port {forward.port}, which does not exist: "
+                    f"Port offset {self.port_offset} puts {forward.name} on port {forward.port}, which is not a valid port: "
                     f"choose an offset from -15000 to {_HIGHEST_PORT - 19090} (--port-offset or TRITON_FLEET_PORT_OFFSET)."
                 )
                 raise PlatformError(msg)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> PlatformConfig:
-        """The instance that TRITON_FLEET_INSTANCE and TRITON_FLEET_PORT_OFFSET name.
+        """Read TRITON_FLEET_INSTANCE and TRITON_FLEET_PORT_OFFSET.
 
         Raises:
             PlatformError: the offset is not a whole number.
@@ -108,29 +108,29 @@ class PlatformConfig:
         try:
             offset = int(text)
         except ValueError:
-            msg = f"TRITON_FLEET_PORT_OFFSET is {text!r}, not a whole number: no port can be computed. Unset it or set e.g. 100."
+            msg = f"TRITON_FLEET_PORT_OFFSET ({text!r}) must be a whole number. Unset it or set, for example, 100."
             raise PlatformError(msg) from None
         return cls(instance=environ.get("TRITON_FLEET_INSTANCE", "").strip() or paths.DEFAULT_INSTANCE, port_offset=offset)
 
     @property
     def state(self) -> Path:
-        """The folder with everything that outlives a stop."""
+        """The state folder, which survives a stop."""
         return self.root.absolute() if self.root is not None else paths.state_root(self.instance)
 
     @property
     def cgroup(self) -> str:
-        """Path of the instance's control group below each hierarchy's root."""
+        """Path of the instance's control group in each hierarchy."""
         return f"/triton-fleet-{self.instance}"
 
     @property
     def ports(self) -> Ports:
-        """The instance's ports on this machine, also those that a control plane alone does not open."""
+        """The instance's ports on this machine, including those that a control plane alone does not open."""
         offset = self.port_offset
         return Ports(apiserver=16443 + offset, s3=17070 + offset, http=18000 + offset, grpc=18001 + offset, prometheus=19090 + offset)
 
     @property
     def forwards(self) -> tuple[Forward, ...]:
-        """Every port on 127.0.0.1, in the order in which they are bound."""
+        """Every port on 127.0.0.1, in binding order."""
 
         def forward(name: str, port: int, target_port: int, scheme: str) -> Forward:
             return Forward(name=name, port=port, target=NODE_IP, target_port=target_port, scheme=scheme)
@@ -149,5 +149,5 @@ class PlatformConfig:
 
     @property
     def endpoints(self) -> dict[str, str]:
-        """Name to URL on this machine."""
+        """URLs on this machine by name."""
         return {forward.name: forward.url for forward in self.forwards}

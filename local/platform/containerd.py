@@ -1,4 +1,4 @@
-"""containerd and the pods' network: configuration as pure functions."""
+"""Configuration of containerd and the pod network, as pure functions."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from local.platform.layout import Layout
 
 STATE: Final = "/run/containerd"
-"""On the node's own tmpfs: gone with the node, as after a reboot."""
+"""On the node's tmpfs: disappears with the node, as in a reboot."""
 
 
 def configuration(layout: Layout, *, runc: str, shim: str, cni_plugins: str, snapshotter: str) -> str:
-    """config.toml, version 2 (containerd 1.6 and 1.7; 2.x still reads it)."""
+    """The content of config.toml, version 2 (for containerd 1.6 and 1.7; 2.x still reads it)."""
 
     def text(value: str) -> str:
         return json.dumps(value)  # a JSON string is a TOML basic string
 
-    # `runtime_path` names our shim, so that PATH can't bring in another.
+    # `runtime_path` pins the shim, so that PATH can't select another.
     return f"""version = 2
 root = {text(str(layout.containerd))}
 state = {text(STATE)}
-# Needs CAP_SYS_RESOURCE when below our own; 0 changes nothing.
+# A lower score than the current one needs CAP_SYS_RESOURCE; 0 changes nothing.
 oom_score = 0
 disabled_plugins = [
   "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
@@ -40,9 +40,9 @@ disabled_plugins = [
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = {text(config.PAUSE_IMAGE)}
-  # Without CAP_SYS_RESOURCE runc can't lower a score: "can't get final child's PID from pipe: EOF".
+  # Without CAP_SYS_RESOURCE runc fails to lower a score: "can't get final child's PID from pipe: EOF".
   restrict_oom_score_adj = true
-  # A profile would be loaded into the machine's kernel and stay there.
+  # A profile would be loaded into the machine's kernel and remain there.
   disable_apparmor = true
   enable_selinux = false
   tolerate_missing_hugetlb_controller = true
@@ -71,7 +71,7 @@ disabled_plugins = [
 
 
 def network_configuration() -> dict[str, Any]:
-    """The CNI list: a bridge that pods share. No masquerading: nothing leads out of the node."""
+    """The CNI configuration: a bridge for all pods, without masquerading, because the node has no egress."""
     return {
         "cniVersion": "0.4.0",
         "name": "triton-fleet",
@@ -82,7 +82,7 @@ def network_configuration() -> dict[str, Any]:
                 "isDefaultGateway": True,
                 "ipMasq": False,
                 "hairpinMode": True,
-                # Leases live on the node's tmpfs: after a restart no pod has its old address, so none may be held.
+                # Leases are on the node's tmpfs: after a restart pods get new addresses, so old leases must not persist.
                 "ipam": {
                     "type": "host-local",
                     "dataDir": "/run/cni/leases",

@@ -1,7 +1,7 @@
-"""Carries connections from the machine's 127.0.0.1 to addresses inside the node.
+"""Forward connections from the machine's 127.0.0.1 to addresses in the node.
 
-The listening sockets were made outside, before the node had namespaces; a socket stays in the network it was made in. This process lives
-inside, accepts on them, and dials inside. It never dials out, since nothing leads out.
+The listening sockets are created outside, before the node has namespaces; a socket stays in the network namespace in which it was created.
+This process runs in the node, accepts connections on them, and connects to addresses in the node.
 
 Run as ``python -m local.platform.forward FD=ADDRESS:PORT ...``.
 """
@@ -21,7 +21,7 @@ _BACKLOG: Final = 512
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One direction until its end; then the other side learns of the end, while its own direction goes on."""
+    """Copy one direction until its end, then signal the end to the other side, whose own direction continues."""
     try:
         while data := await reader.read(_CHUNK):
             writer.write(data)
@@ -29,12 +29,12 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         if writer.can_write_eof():
             writer.write_eof()
     except (OSError, RuntimeError):
-        # One side broke off: the other must not wait for what never comes.
+        # One side disconnected: close the other, which would wait forever.
         writer.close()
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: tuple[str, int]) -> None:
-    """Join an accepted connection with a new one to ``target``; a target that does not answer closes it."""
+    """Connect an accepted connection to ``target``; close it if the target does not answer."""
     try:
         inner_reader, inner_writer = await asyncio.wait_for(asyncio.open_connection(*target, limit=_CHUNK), _CONNECT_TIMEOUT_S)
     except (OSError, TimeoutError):
@@ -54,7 +54,7 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, targ
 
 
 async def serve(listeners: list[tuple[socket.socket, tuple[str, int]]]) -> None:
-    """Accept on every listener until cancelled."""
+    """Accept connections on every listener until canceled."""
     servers = []
     for listener, target in listeners:
         listener.setblocking(False)  # noqa: FBT003 - the method takes it so
@@ -67,21 +67,21 @@ async def serve(listeners: list[tuple[socket.socket, tuple[str, int]]]) -> None:
 
 
 def parse(argument: str) -> tuple[int, tuple[str, int]]:
-    """``FD=ADDRESS:PORT`` taken apart.
+    """Parse ``FD=ADDRESS:PORT``.
 
     Raises:
-        ValueError: it is not of that form.
+        ValueError: another format.
     """
     descriptor, _, target = argument.partition("=")
     address, _, port = target.rpartition(":")
     if not address:
-        msg = f"{argument!r} is not FD=ADDRESS:PORT"
+        msg = f"{argument!r} must be FD=ADDRESS:PORT"
         raise ValueError(msg)
     return int(descriptor), (address, int(port))
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point of the process."""
+    """Run the forwarder until SIGTERM or SIGINT."""
     listeners = [(socket.socket(fileno=descriptor), target) for descriptor, target in map(parse, arguments)]
 
     async def run() -> None:

@@ -1,7 +1,7 @@
-"""Which process the node is, so surely that no stranger with the same number is ever signalled.
+"""Identify the node's process safely: never signal another process that has reused its ID.
 
-A process id alone says nothing after a crash or a reboot. The record holds the boot, the start time and the namespaces as well, and signals
-go through a pidfd that is opened first and checked afterwards.
+A process ID alone means nothing after a crash or a reboot. The record also has the boot ID, the start time and the namespaces, and signals
+go through a pidfd that is opened before the check.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _START_TIME_FIELD = 19  # of /proc/PID/stat, counted after the closing parenthes
 
 @dataclass(frozen=True, kw_only=True)
 class NodeRecord:
-    """The node's PID 1 as the machine sees it, and what it was started with."""
+    """The node's PID 1 as seen from the machine, and its start options."""
 
     pid: int
     start_time: int
@@ -32,12 +32,12 @@ class NodeRecord:
     control_plane_only: bool
 
     def to_json(self) -> str:
-        """As text."""
+        """Serialize."""
         return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> NodeRecord | None:
-        """The record in ``path``; None when there is none or it makes no sense."""
+        """The record in ``path``; None if it is missing or invalid."""
         try:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return cls(**data)
@@ -46,7 +46,7 @@ class NodeRecord:
 
 
 def boot_id() -> str:
-    """Differs after every reboot."""
+    """The kernel's boot ID, which changes with every reboot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
@@ -60,16 +60,16 @@ def start_time(pid: int) -> int | None:
 
 
 def started_at(node: NodeRecord) -> float:
-    """Unix time at which the node started, good to a tenth of a second."""
+    """Unix time at which the node started, to a tenth of a second."""
     uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
     return time.time() - uptime + node.start_time / os.sysconf("SC_CLK_TCK")
 
 
 def namespaces(pid: int) -> dict[str, int]:
-    """Inode numbers of the namespaces that make a node.
+    """Inode numbers of a process's namespaces.
 
     Raises:
-        OSError: no such process, or not ours to look at.
+        OSError: the process does not exist, or access is denied.
     """
     return {kind: Path(f"/proc/{pid}/ns/{kind}").stat().st_ino for kind in ("pid", "mnt", "net")}
 
@@ -78,7 +78,7 @@ def record(pid: int, *, port_offset: int, control_plane_only: bool) -> NodeRecor
     """The record of the running process ``pid``.
 
     Raises:
-        ProcessLookupError: it is gone.
+        ProcessLookupError: it has ended.
     """
     started = start_time(pid)
     if started is None:
@@ -94,7 +94,7 @@ def record(pid: int, *, port_offset: int, control_plane_only: bool) -> NodeRecor
 
 
 def is_alive(node: NodeRecord) -> bool:
-    """Whether the very process of the record still runs (a zombie does not)."""
+    """Whether the recorded process itself still runs; a zombie does not."""
     if node.boot_id != boot_id() or start_time(node.pid) != node.start_time:
         return False
     try:
@@ -104,7 +104,7 @@ def is_alive(node: NodeRecord) -> bool:
 
 
 def send(node: NodeRecord, number: signal.Signals) -> bool:
-    """Signal the node; False when it is gone. Never reaches another process."""
+    """Signal the node; False if it has ended. Never signals another process."""
     try:
         descriptor = os.pidfd_open(node.pid)
     except OSError:
@@ -121,7 +121,7 @@ def send(node: NodeRecord, number: signal.Signals) -> bool:
 
 
 def wait_gone(node: NodeRecord, timeout_s: float) -> bool:
-    """Wait until the node has ended. True when it has."""
+    """Wait until the node ends; False after the timeout."""
     try:
         descriptor = os.pidfd_open(node.pid)
     except OSError:
@@ -137,7 +137,7 @@ def wait_gone(node: NodeRecord, timeout_s: float) -> bool:
 
 
 def inhabitants(node: NodeRecord) -> dict[int, int]:
-    """Processes in the node's PID namespace: number inside to number on the machine. Empty when none is left."""
+    """Processes in the node's PID namespace: ID inside to ID on the machine."""
     found: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""Brings image files into the node's containerd. Run from the machine, inside the node's mount namespace."""
+"""Load image files into the node's containerd, from the machine, in the node's mount namespace."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.n
 
 
 def contents(path: Path) -> dict[str, str]:
-    """Image name to digest in an OCI layout tar.
+    """Image names and digests in an OCI layout tar.
 
     Raises:
-        PlatformError: it is no such file.
+        PlatformError: the file is not an OCI layout.
     """
     try:
         with tarfile.open(path) as archive:
             member = archive.extractfile("index.json")
             index = json.load(member) if member is not None else {}
     except (OSError, KeyError, ValueError, tarfile.TarError) as error:
-        msg = f"{path} is not an OCI image layout ({error}): it can't be loaded. Remove it and run again, so that it is built anew."
+        msg = f"{path} is not an OCI image layout ({error}): it can't be loaded. Delete it and run again to rebuild it."
         raise PlatformError(msg) from error
     found: dict[str, str] = {}
     for manifest in index.get("manifests", []):
@@ -40,7 +40,7 @@ def contents(path: Path) -> dict[str, str]:
 
 
 def parse_listing(text: str) -> dict[str, str]:
-    """Name to digest from ``ctr images ls``."""
+    """Image names and digests in the output of ``ctr images ls``."""
     found = {}
     for line in text.splitlines()[1:]:
         fields = line.split()
@@ -51,7 +51,7 @@ def parse_listing(text: str) -> dict[str, str]:
 
 
 class Importer:
-    """``ctr`` against the containerd of the node whose PID 1 is ``pid``."""
+    """Runs ``ctr`` for the containerd of the node whose PID 1 is ``pid``."""
 
     def __init__(self, pid: int, ctr: str) -> None:
         self._prefix = ["nsenter", f"--target={pid}", "--mount", "--net", "--", ctr, f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io"]
@@ -60,7 +60,7 @@ class Importer:
         try:
             done = subprocess.run([*self._prefix, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired as error:
-            msg = f"containerd did not answer `ctr {' '.join(arguments)}` within {timeout_s:.0f} s: its log says why (make status)."
+            msg = f"containerd did not answer `ctr {' '.join(arguments)}` within {timeout_s:.0f} s. See its log (make status)."
             raise PlatformError(msg) from error
         if done.returncode != 0:
             msg = f"containerd refused `ctr {' '.join(arguments)}`: {done.stderr.strip()[-600:]}"
@@ -68,7 +68,7 @@ class Importer:
         return done.stdout
 
     def present(self) -> dict[str, str]:
-        """Name to digest of the images that the node has.
+        """Names and digests of the node's images.
 
         Raises:
             PlatformError: containerd does not answer.
@@ -76,10 +76,10 @@ class Importer:
         return parse_listing(self._run(["images", "ls"], 30))
 
     def missing(self, paths: Iterable[Path]) -> list[Path]:
-        """Those of ``paths`` of which an image is absent or different in the node.
+        """Those of ``paths`` that have an image which the node lacks or has with another digest.
 
         Raises:
-            PlatformError: a file is no image, or containerd does not answer.
+            PlatformError: a file is not an image, or containerd does not answer.
         """
         have = self.present()
 
@@ -90,9 +90,9 @@ class Importer:
         return [path for path in paths if not there(path)]
 
     def load(self, path: Path) -> None:
-        """Import and unpack every image of ``path``. Doing it again changes nothing.
+        """Import and unpack every image in ``path``; idempotent.
 
         Raises:
-            PlatformError: containerd refused, for instance because the disk is full.
+            PlatformError: containerd refuses, for example because the disk is full.
         """
         self._run(["images", "import", str(path)], 600)

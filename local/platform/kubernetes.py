@@ -1,4 +1,4 @@
-"""Flags and configuration files of Kubernetes' components, as pure functions of the layout. No process is started here."""
+"""Flags and configuration files of the Kubernetes components, as pure functions."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ KERNEL_SETTINGS: Final[Mapping[str, int]] = {
     "kernel/keys/root_maxkeys": 1_000_000,
     "kernel/keys/root_maxbytes": 25_000_000,
 }
-"""What the kubelet insists on (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables) and would set for the WHOLE machine.
+"""Values that the kubelet requires (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables) and would set for the WHOLE machine.
 
-The node covers these files with private copies that already hold the wanted value: the kubelet is content and the machine keeps its own.
-`protectKernelDefaults: true` was refused: the kubelet does not start on a machine that differs.
+The node covers these files with private copies that have the required values, so the kubelet leaves the machine's own unchanged.
+`protectKernelDefaults: true` was rejected: the kubelet would not start on a machine with other values.
 """
 
 
 def kubeconfig(*, server: str, authority: bytes, certificate: bytes, key: bytes, user: str) -> dict[str, Any]:
-    """A kubeconfig that carries its certificates, so that it can be copied. Context ``triton-fleet``."""
+    """A self-contained kubeconfig with embedded certificates; its context is ``triton-fleet``."""
 
     def encoded(content: bytes) -> str:
         return base64.b64encode(content).decode("ascii")
@@ -48,7 +48,7 @@ def kubeconfig(*, server: str, authority: bytes, certificate: bytes, key: bytes,
 
 
 def etcd(binary: str, layout: Layout, environment: Mapping[str, str]) -> Component:
-    """The store of the API, on the node's loopback only, by certificate only."""
+    """The API's store, only on the node's loopback and only with certificates."""
     pki = layout.pki
     return Component(
         name="etcd",
@@ -81,7 +81,7 @@ def etcd(binary: str, layout: Layout, environment: Mapping[str, str]) -> Compone
 
 
 def apiserver(binary: str, layout: Layout, environment: Mapping[str, str]) -> Component:
-    """The API: TLS, RBAC and Node authorization, no anonymous access at all, aggregation layer with an authority of its own."""
+    """The API: TLS, RBAC and Node authorization, no anonymous access, and an aggregation layer with its own authority."""
     pki = layout.pki
     return Component(
         name="kube-apiserver",
@@ -117,7 +117,7 @@ def apiserver(binary: str, layout: Layout, environment: Mapping[str, str]) -> Co
             "--requestheader-username-headers=X-Remote-User",
             f"--proxy-client-cert-file={pki}/front-proxy-client.crt",
             f"--proxy-client-key-file={pki}/front-proxy-client.key",
-            # Straight to the endpoints: an aggregated API answers even while kube-proxy is being restarted.
+            # Directly to the endpoints: an aggregated API answers even while kube-proxy restarts.
             "--enable-aggregator-routing=true",
             "--profiling=false",
             "--v=1",
@@ -206,7 +206,7 @@ def kubelet_configuration(layout: Layout, *, cgroup: str) -> dict[str, Any]:
         "rotateCertificates": False,
         "clusterDNS": [config.DNS_IP],
         "clusterDomain": config.DOMAIN,
-        # Ours holds no name server: the node has no way out, and the machine's resolver is nobody's business in a pod.
+        # Without name servers: the node has no egress, and pods must not use the machine's resolver.
         "resolvConf": f"{layout.etc}/resolv.conf",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "cgroupDriver": "cgroupfs",
@@ -215,9 +215,9 @@ def kubelet_configuration(layout: Layout, *, cgroup: str) -> dict[str, Any]:
         "failSwapOn": False,
         "hairpinMode": "hairpin-veth",
         "healthzBindAddress": "127.0.0.1",
-        # Off, the kubelet gathers no disk numbers at all: no eviction, no /stats/summary ("cannot find filesystem info for device").
+        # Without it the kubelet has no disk metrics: no eviction, no /stats/summary ("cannot find filesystem info for device").
         "localStorageCapacityIsolation": True,
-        # Absolute numbers: 10 % of a big, full disk is plenty, and evicting everything for it would help nobody.
+        # Absolute values: 10 % of a large disk is plenty of space, and no reason to evict pods.
         "evictionHard": {
             "memory.available": "100Mi",
             "nodefs.available": "500Mi",
@@ -225,9 +225,9 @@ def kubelet_configuration(layout: Layout, *, cgroup: str) -> dict[str, Any]:
             "imagefs.available": "500Mi",
             "imagefs.inodesFree": "1%",
         },
-        # Five minutes of refused pods after the disk is free again would look like a fault.
+        # Refusing pods for five minutes after the disk has space again would look like a bug.
         "evictionPressureTransitionPeriod": "30s",
-        # Images can't be pulled again: never collect one.
+        # Images can't be pulled again: never garbage-collect them.
         "imageGCHighThresholdPercent": 100,
         "imageMaximumGCAge": "0s",
         "maxPods": 110,
@@ -241,8 +241,8 @@ def kubelet_configuration(layout: Layout, *, cgroup: str) -> dict[str, Any]:
         "containerLogMaxFiles": 3,
         "enableControllerAttachDetach": True,
         "nodeStatusUpdateFrequency": "10s",
-        # Secrets and ConfigMaps that changed reach a pod's volumes this often. At the default of a minute Prometheus learns of a new target
-        # up to 90 s late, and the autoscaler's metric with it.
+        # How often changed Secrets and ConfigMaps are synced to pods. With the default of one minute, Prometheus would get a new target,
+        # and the autoscaler its metric, up to 90 s late.
         "syncFrequency": "5s",
         "logging": {"verbosity": 1},
     }
@@ -260,7 +260,7 @@ def kubelet(binary: str, layout: Layout, environment: Mapping[str, str]) -> Comp
             f"--cert-dir={layout.kubelet}/pki",
             f"--hostname-override={config.NODE_NAME}",
             f"--node-ip={config.NODE_IP}",
-            # Where the GPU operator's label leads the metrics exporter; here the exporter that stands in lands on it.
+            # The GPU operator's label, which selects nodes for the metrics exporter: the stand-in runs on this node.
             "--node-labels=nvidia.com/gpu.present=true",
         ),
         environment={**environment, "GOGC": "75"},
@@ -282,7 +282,7 @@ def kube_proxy_configuration(layout: Layout) -> dict[str, Any]:
         "hostnameOverride": config.NODE_NAME,
         "mode": "iptables",
         "oomScoreAdj": 0,
-        # The conntrack table's size belongs to the machine, and inside a network namespace it is read-only: leave all of it alone.
+        # The conntrack table's size belongs to the machine and is read-only in a network namespace: change nothing.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "iptables": {"minSyncPeriod": "250ms", "syncPeriod": "30s"},
         "logging": {"verbosity": 1},
@@ -290,7 +290,7 @@ def kube_proxy_configuration(layout: Layout) -> dict[str, Any]:
 
 
 def kube_proxy(binary: str, layout: Layout, environment: Mapping[str, str]) -> Component:
-    """Service addresses and node ports, by iptables inside the node."""
+    """Service addresses and node ports, with iptables in the node."""
     return Component(
         name="kube-proxy",
         argv=(binary, f"--config={layout.etc}/kube-proxy.json"),

@@ -1,4 +1,4 @@
-"""Files of an instance below its state folder. The same class serves both views: the machine's path, and the node's short, fixed one."""
+"""Files in an instance's state folder, as the machine sees it or as the node sees it, at a short, fixed path."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 INSIDE: Final = Path("/var/lib/triton-fleet")
-"""Where the node sees the state folder. Short and without spaces whatever the user's home is: unix sockets end at 108 characters."""
+"""The state folder's path in the node: short and without spaces, because paths of unix sockets are limited to 108 characters."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of files; creates nothing."""
+    """Paths of files and folders."""
 
     root: Path
 
@@ -23,47 +23,47 @@ class Layout:
 
     @property
     def etc(self) -> Path:
-        """Generated configuration of the components; rewritten at every start."""
+        """Configuration of the components, generated at every start."""
         return self.root / "etc"
 
     @property
     def logs(self) -> Path:
-        """One file a component."""
+        """One log file for each component."""
         return self.root / "logs"
 
     @property
     def pod_logs(self) -> Path:
-        """Where the kubelet keeps container logs."""
+        """Container logs, written by the kubelet."""
         return self.logs / "pods"
 
     @property
     def run(self) -> Path:
-        """Files that mean something only while the node runs."""
+        """Files that are valid only while the node runs."""
         return self.root / "run"
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's."""
+        """The administrator's kubeconfig."""
         return self.root / "kubeconfig"
 
     @property
     def node_record(self) -> Path:
-        """Which process the node is."""
+        """Identifies the node's process."""
         return self.run / "node.json"
 
     @property
     def status(self) -> Path:
-        """What the supervisor last knew."""
+        """The supervisor's last status."""
         return self.run / "status.json"
 
     @property
     def plan(self) -> Path:
-        """What the node is to run."""
+        """The components to run."""
         return self.run / "plan.json"
 
     @property
     def lock(self) -> Path:
-        """Held by whoever starts or stops the instance."""
+        """Locked while a process starts or stops the instance."""
         return self.root / "platform.lock"
 
     @property
@@ -78,7 +78,7 @@ class Layout:
 
     @property
     def etcd(self) -> Path:
-        """Everything the API holds."""
+        """Data of the Kubernetes API."""
         return self.root / "etcd"
 
     @property
@@ -88,12 +88,12 @@ class Layout:
 
     @property
     def kubelet(self) -> Path:
-        """Pod volumes, device plugin sockets."""
+        """Pod volumes and device plugin sockets."""
         return self.root / "kubelet"
 
     @property
     def cni(self) -> Path:
-        """Network configurations of pods."""
+        """Network configuration of pods."""
         return self.root / "etc" / "cni"
 
     @property
@@ -102,7 +102,7 @@ class Layout:
         return self.root / "tmp"
 
     def component_kubeconfig(self, name: str) -> Path:
-        """Kubeconfig of a component inside the node."""
+        """Kubeconfig of a component in the node."""
         return self.etc / f"{name}.kubeconfig"
 
     def log(self, component: str) -> Path:
@@ -110,7 +110,7 @@ class Layout:
         return self.logs / f"{component}.log"
 
     def create(self) -> None:
-        """Make every folder, private to the user."""
+        """Create all folders, accessible only to the user."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.root.chmod(0o700)
         for folder in (

@@ -1,4 +1,4 @@
-"""The few system calls that Python 3.11 has no name for."""
+"""System calls that Python 3.11 lacks."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def _check(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave the given namespaces for new ones (man 2 unshare).
+    """Move to new namespaces (man 2 unshare).
 
     Raises:
-        OSError: not permitted, or not in this kernel.
+        OSError: not permitted, or not supported by the kernel.
     """
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
@@ -44,7 +44,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
     """Mount ``source`` on ``target`` (man 2 mount).
 
     Raises:
-        OSError: it failed; the message names both ends.
+        OSError: the mount failed; the message names source and target.
     """
     result = _libc.mount(source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), options.encode() or None)
     _check(result, f"mount {kind or 'bind'} {source} on {target}")
@@ -61,7 +61,7 @@ def unmount(target: str) -> None:
 
 
 def sethostname(name: str) -> None:
-    """Name this machine, or its UTS namespace (man 2 sethostname).
+    """Set the host name of the UTS namespace (man 2 sethostname).
 
     Raises:
         OSError: not permitted.

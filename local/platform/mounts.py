@@ -1,6 +1,6 @@
-"""The node's mount namespace: private, with /run and /var of its own, so that no fixed path of a component reaches the machine's.
+"""The node's mount namespace: private, with its own /run and /var, so that components' fixed paths do not refer to the machine's files.
 
-containerd's shims, CNI and the kubelet use a few paths that no setting moves (/run/containerd/s, /var/lib/cni, /var/log/containers).
+containerd's shims, CNI and the kubelet use some paths that can't be configured (/run/containerd/s, /var/lib/cni, /var/log/containers).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COVERED = ("/run", "/var")
 
 
 def needed_again(keep: Iterable[str]) -> list[str]:
-    """Those of ``keep`` that covering /run and /var would hide, outermost first, each once."""
+    """Those of ``keep`` that covering /run and /var would hide, outermost first, without duplicates."""
     chosen: list[str] = []
     for path in sorted({os.path.realpath(item) for item in keep}):
         hidden = any(path == root or path.startswith(f"{root}/") for root in _COVERED)
@@ -30,18 +30,18 @@ def needed_again(keep: Iterable[str]) -> list[str]:
 
 
 def set_up(state: str, keep: Iterable[str]) -> list[str]:
-    """Make the node's view of the file system; the process must be PID 1 of fresh mount and PID namespaces.
+    """Set up the node's file system; the process must be PID 1 of new mount and PID namespaces.
 
     Returns:
-        Notes about things that had to be left out.
+        Notes about what had to be left out.
 
     Raises:
-        OSError: a needed mount failed.
+        OSError: a required mount failed.
     """
     notes: list[str] = []
-    # Nothing that is mounted from here on may be seen outside.
+    # Keep all mounts below private to the namespace.
     libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE)
-    # Held open by number: their paths are about to be covered.
+    # Hold them open: their paths are about to be covered.
     handles = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in [os.path.realpath(state), *needed_again(keep)]}
 
     libc.mount("tmpfs", "/run", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755")
@@ -51,7 +51,7 @@ def set_up(state: str, keep: Iterable[str]) -> list[str]:
     try:
         libc.mount("overlay", "/var", "overlay", options=f"lowerdir=/var,upperdir={overlay}/upper,workdir={overlay}/work")
     except OSError as error:
-        notes.append(f"/var is an empty tmpfs inside the node, since an overlay can't be had ({error})")
+        notes.append(f"/var is an empty tmpfs in the node, because an overlay can't be mounted ({error})")
         libc.mount("tmpfs", "/var", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755")
         Path("/var/run").symlink_to("/run")
     for folder in ("/var/lib", "/var/log", "/var/tmp", "/run/lock"):  # noqa: S108 - in the node's own file system
@@ -67,13 +67,13 @@ def set_up(state: str, keep: Iterable[str]) -> list[str]:
 
     libc.mount("proc", "/proc", "proc", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC)
     notes += _shadow_kernel_settings()
-    # Shared among the node's own namespaces only: volumes with mountPropagation HostToContainer need it.
+    # Shared only among the node's own namespaces: volumes with mountPropagation HostToContainer need it.
     libc.mount("none", "/", flags=libc.MS_REC | libc.MS_SHARED)
     return notes
 
 
 def _shadow_kernel_settings() -> list[str]:
-    """Cover the machine-wide settings that the kubelet insists on, see `KERNEL_SETTINGS`."""
+    """Cover the machine-wide settings that the kubelet checks; see `KERNEL_SETTINGS`."""
     notes = []
     folder = Path("/run/triton-fleet/sysctl")
     folder.mkdir(parents=True)
@@ -83,5 +83,5 @@ def _shadow_kernel_settings() -> list[str]:
         try:
             libc.mount(str(copy), f"/proc/sys/{name}", flags=libc.MS_BIND)
         except OSError as error:
-            notes.append(f"/proc/sys/{name} could not be covered ({error}): the kubelet may set it for the whole machine")
+            notes.append(f"/proc/sys/{name} can't be covered ({error}): the kubelet may change it for the whole machine")
     return notes

@@ -1,7 +1,7 @@
-"""The node's network namespace: loopback, one bridge with the node's address, routes for its own ranges, and no way out.
+"""The node's network namespace: loopback, a bridge with the node's address, routes for its own ranges, and no egress.
 
-Plain ioctls instead of `ip`: a fresh machine may lack iproute2. There is no default route, so a packet to a pod or Service address that
-nothing answers for is refused here; it can't leave.
+Uses ioctls instead of `ip`, because a fresh machine may lack iproute2. Without a default route, a packet to an unused pod or Service
+address is rejected in the namespace; it can't leave it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _RTF_UP: Final = 0x1
 
 SYSCTLS: Final = {
     "net/ipv4/ip_forward": "1",
-    # Reply packets between two pods on one bridge must pass the Service translation again.
+    # Replies between two pods on one bridge must also pass the Service's address translation.
     "net/bridge/bridge-nf-call-iptables": "1",
     "net/bridge/bridge-nf-call-ip6tables": "1",
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
 }
-"""Each belongs to the network namespace, not to the machine."""
+"""All of them belong to the network namespace, not to the machine."""
 
 
 def _address(address: str) -> bytes:
@@ -49,7 +49,7 @@ def _with_flags(device: str, flags: int) -> bytes:
 
 
 def route_request(network: str, device: bytes) -> tuple[bytes, object]:
-    """``struct rtentry`` for a directly attached ``network`` and the buffer that it points to, which must outlive the call."""
+    """``struct rtentry`` for a directly attached ``network``, and the buffer that it points to, which must outlive the call."""
     import ctypes  # noqa: PLC0415 - only the node needs it
 
     net = ipaddress.IPv4Network(network)
@@ -74,10 +74,10 @@ def route_request(network: str, device: bytes) -> tuple[bytes, object]:
 
 
 def set_up() -> list[str]:
-    """Configure the current network namespace. Returns the sysctls that could not be set.
+    """Configure the current network namespace; return the sysctls that could not be set.
 
     Raises:
-        OSError: the kernel has no bridges, or the privilege is missing.
+        OSError: the kernel lacks bridges, or a privilege is missing.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, _with_flags("lo", _IFF_UP | _IFF_RUNNING))

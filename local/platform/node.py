@@ -1,7 +1,7 @@
-"""Starts the node: gives a process namespaces of its own, in which it becomes PID 1 and supervises the plan.
+"""Start the node: a process in its own namespaces, where it is PID 1 and supervises the plan.
 
-Run as ``python -m local.platform.node STATE PORT_OFFSET LOCK``; environment and descriptors come from `local.platform.platform`. The
-first process records which process the node is, lets it go, and ends. A node without a record can't come to be: it waits for that word.
+Run as ``python -m local.platform.node STATE PORT_OFFSET LOCK``; environment and descriptors come from `local.platform.platform`. The first
+process forks the node, writes its record, lets it continue, and exits. The node waits for this signal, so it never runs without a record.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from local.platform.supervisor import Supervisor
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point, outside. Exit status 0: the node exists and is recorded."""
+    """Start the node from outside. Exit status 0: it runs and is recorded."""
     layout = Layout(Path(arguments[0]))
     offset, lock = int(arguments[1]), int(arguments[2])
     plan = Plan.from_json(layout.plan.read_text(encoding="utf-8"))
     for component in plan.components:
         for descriptor in component.descriptors:
-            # Each start hands them to the one that they are for.
+            # Each start passes them only to their component.
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only
     go_read, go_write = os.pipe()
     try:
         libc.unshare(libc.NODE_NAMESPACES)
     except OSError as error:
-        sys.stderr.write(f"Namespaces can't be made: {error}\n")
+        sys.stderr.write(f"Namespaces can't be created: {error}\n")
         return 1
     pid = os.fork()
     if pid == 0:
         os.close(go_write)
-        os.close(lock)  # the node outlives whoever started it
+        os.close(lock)  # the node outlives the process that started it
         _become_node(plan, layout, go_read)
     os.close(go_read)
     record = identity.record(pid, port_offset=offset, control_plane_only=plan.control_plane_only)
@@ -49,19 +49,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _become_node(plan: Plan, outside: Layout, go_read: int) -> None:
-    """PID 1 from here to its end; never returns."""
+    """Run as PID 1 until the end; never returns."""
     code = 1
     try:
         log = os.open(outside.log("node"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if os.read(go_read, 2) != b"go":
-            os._exit(1)  # whoever would have recorded us died
+            os._exit(1)  # the recording process died
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
         _run(plan)
         code = 0
-    except BaseException as error:  # noqa: BLE001 - the last line that PID 1 can leave
-        sys.stderr.write(f"The node ends: {type(error).__name__}: {error}\n")
+    except BaseException as error:  # noqa: BLE001 - last chance to log
+        sys.stderr.write(f"The node failed: {type(error).__name__}: {error}\n")
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
@@ -73,11 +73,11 @@ def _become_node(plan: Plan, outside: Layout, go_read: int) -> None:
 def _run(plan: Plan) -> None:
     os.chdir("/")
     os.umask(0o022)
-    # A PID 1 without handlers ignores SIGTERM; a stop during the set-up must count.
+    # PID 1 ignores SIGTERM without a handler; a stop during the setup must work.
     signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
     hierarchies = cgroups.detect()
     notes = mounts.set_up(plan.state, plan.keep)
-    # After the mounts: only the new /proc calls this process 1.
+    # After the mounts: only the new /proc shows this process as 1.
     cgroups.place(hierarchies, plan.cgroup, "node", 1)
     libc.sethostname(NODE_NAME)
     notes += [f"/proc/sys/{name} can't be set" for name in network.set_up()]

@@ -1,4 +1,4 @@
-"""The S3 store of the node (versitygw over plain files), its keys and its bucket."""
+"""The node's S3 store (versitygw on plain files), its keys and its bucket."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """Root credentials of the store."""
+    """The store's root credentials."""
 
     access: str
     secret: str
 
 
 def ensure_keys(path: Path) -> Keys:
-    """The keys kept in ``path`` (0600), made at random on first use."""
+    """The keys in ``path`` (0600), generated on first use."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return Keys(access=str(data["access"]), secret=str(data["secret"]))
@@ -43,7 +43,7 @@ def ensure_keys(path: Path) -> Keys:
 
 
 def has_extended_attributes(folder: Path) -> bool:
-    """Whether files in ``folder`` keep ``user.*`` attributes, where the store puts an object's metadata."""
+    """Whether files in ``folder`` support ``user.*`` attributes, in which the store keeps an object's metadata."""
     probe = folder / ".xattr-probe"
     try:
         probe.touch()
@@ -56,7 +56,7 @@ def has_extended_attributes(folder: Path) -> bool:
 
 
 def component(binary: str, layout: Layout, environment: Mapping[str, str], *, keys: Keys, sidecar: bool) -> Component:
-    """The store's process. ``sidecar`` keeps metadata in files beside, for file systems without extended attributes."""
+    """The store's process. ``sidecar`` keeps metadata in separate files, for file systems without extended attributes."""
     argv = [
         binary,
         "--port",
@@ -76,19 +76,19 @@ def component(binary: str, layout: Layout, environment: Mapping[str, str], *, ke
     return Component(
         name="versitygw",
         argv=(*argv, str(layout.objects)),
-        # In the environment, not in the arguments: `ps` shows those to everyone.
+        # In the environment: `ps` shows arguments to every user.
         environment={**environment, "ROOT_ACCESS_KEY": keys.access, "ROOT_SECRET_KEY": keys.secret},
         probe=Probe(tcp=(config.NODE_IP, config.OBJECT_STORE_PORT)),
     )
 
 
 def ensure_bucket(endpoint: str, keys: Keys, bucket: str) -> bool:
-    """Make ``bucket`` unless it is there. True when it was made.
+    """Create ``bucket`` if it does not exist; True if it was created.
 
     Raises:
-        PlatformError: the store does not answer, or refuses.
+        PlatformError: the store is unreachable or refuses.
     """
-    import boto3  # noqa: PLC0415 - half a second that `status` and `stop` need not pay
+    import boto3  # noqa: PLC0415 - takes half a second, which `status` and `stop` need not spend
     from botocore.config import Config  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
@@ -109,9 +109,7 @@ def ensure_bucket(endpoint: str, keys: Keys, bucket: str) -> bool:
             client.create_bucket(Bucket=bucket)
             return True
     except (BotoCoreError, ClientError) as error:
-        msg = (
-            f"The object store at {endpoint} did not give bucket {bucket!r} ({error}): no model could be stored. See its log (make status)."
-        )
+        msg = f"The object store at {endpoint} can't create bucket {bucket!r} ({error}): models can't be stored. See its log (make status)."
         raise PlatformError(msg) from error
     finally:
         client.close()

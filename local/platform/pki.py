@@ -1,7 +1,7 @@
-"""Keys and certificates of an instance: three authorities (cluster, front proxy, etcd) that know nothing of each other, and what they sign.
+"""An instance's keys and certificates: three independent authorities (cluster, front proxy, etcd) and the certificates they sign.
 
-Existing files are kept while they are good. A leaf is made again when it ends within 30 days, when its authority changed, or when it no
-longer says what it should; then the components must be restarted, which `ensure` reports.
+Valid files are kept. A certificate is reissued if it expires within 30 days, if its authority changed, or if its content is not as
+required; the components must then be restarted, which `ensure` reports.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLUSTER_CA: Final = "ca"
 FRONT_PROXY_CA: Final = "front-proxy-ca"
 ETCD_CA: Final = "etcd-ca"
 ADMIN_GROUP: Final = "triton-fleet:cluster-admins"
-"""Bound to ClusterRole cluster-admin at bootstrap. Not system:masters, which no RBAC rule could ever take away."""
+"""Bound to ClusterRole cluster-admin at bootstrap. Not system:masters, which RBAC can't revoke."""
 
 _AUTHORITY_DAYS: Final = 3650
 _LEAF_DAYS: Final = 365
@@ -38,7 +38,7 @@ _SKEW: Final = dt.timedelta(hours=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """A certificate that the platform needs: who it is for and who signs it."""
+    """A certificate that the platform needs: its subject and its authority."""
 
     name: str
     authority: str
@@ -50,7 +50,7 @@ class Leaf:
 
     @property
     def server(self) -> bool:
-        """Whether it may serve TLS."""
+        """Whether it is a server certificate."""
         return bool(self.dns_names or self.addresses)
 
 
@@ -97,7 +97,7 @@ LEAVES: Final[tuple[Leaf, ...]] = (
 
 
 def ensure(folder: Path, now: dt.datetime | None = None) -> bool:
-    """Make what is missing or about to end in ``folder`` (NAME.crt and NAME.key each, and sa.key/sa.pub). True when anything was made.
+    """Issue missing or expiring certificates in ``folder`` (NAME.crt and NAME.key, and sa.key/sa.pub); True if any was issued.
 
     ``now`` (UTC) is for tests.
     """
@@ -119,7 +119,7 @@ def ensure(folder: Path, now: dt.datetime | None = None) -> bool:
             made = True
     if not (folder / "sa.key").exists() or not (folder / "sa.pub").exists():
         key = ec.generate_private_key(ec.SECP256R1())
-        # sa.pub last: both are there or the pair is made again. Tokens of an old key are worthless then, and pods get new ones.
+        # sa.pub last: unless both exist, the pair is generated again. Tokens of an old key become invalid, and pods get new ones.
         _write_file(folder / "sa.key", _key_pem(key))
         _write_file(
             folder / "sa.pub",
@@ -134,7 +134,7 @@ def _read(folder: Path, name: str) -> tuple[x509.Certificate, ec.EllipticCurvePr
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
         key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), password=None)
     except (OSError, ValueError):
-        return None  # missing, or torn by a crash: made again
+        return None  # missing, or truncated by a crash: reissued
     if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
         return None
     return certificate, key
@@ -226,12 +226,12 @@ def _make_leaf(
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    # SEC1 ("EC PRIVATE KEY"): what every Go component reads, service-account signing too.
+    # SEC1 ("EC PRIVATE KEY"), which every Go component reads, including service account signing.
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
 
 
 def _write(folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    # The key first: a crash between the two leaves a pair that does not match, and _read makes it again.
+    # The key first: a crash in between leaves a pair that does not match, which `_read` rejects.
     _write_file(folder / f"{name}.key", _key_pem(key))
     _write_file(folder / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
 

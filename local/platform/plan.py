@@ -1,4 +1,4 @@
-"""What the supervisor runs: one `Component` a process, as plain data that crosses into the node as JSON."""
+"""What the supervisor runs: a `Component` for each process, passed to the node as JSON."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """How to tell that a component answers. One of the three."""
+    """How to check that a component answers: exactly one of the fields is set."""
 
     tcp: tuple[str, int] | None = None
     unix: str | None = None
     https: tuple[str, int, str] | None = None
-    """Address, port, path: GET with the bootstrap certificate, 200 is good."""
+    """Address, port and path of a GET with the bootstrap certificate, which must return 200."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """A process that is started, watched, restarted and stopped."""
+    """A supervised process."""
 
     name: str
     argv: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
-    """All of it: nothing is inherited from whoever started the platform."""
+    """Its complete environment; nothing is inherited."""
     after: tuple[str, ...] = ()
-    """Components that must answer once before this one is first started."""
+    """Components that must have answered before the first start of this one."""
     probe: Probe | None = None
-    """Without one it counts as answering as soon as it runs."""
+    """Without a probe it is ready as soon as it runs."""
     stop_timeout_s: float = 5.0
-    """Time from SIGTERM to SIGKILL."""
+    """Seconds from SIGTERM to SIGKILL."""
     descriptors: tuple[int, ...] = ()
     """Inherited file descriptors."""
     delegate: bool = False
-    """Its children outlive it (containerd's shims): killing it must not take its control group along."""
+    """Its children outlive it (containerd's shims), so its control group must not be killed with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that the node's PID 1 needs to know."""
+    """Everything that the node's PID 1 needs."""
 
     instance: str
     state: str
-    """The state folder as the machine sees it."""
+    """The state folder's path on the machine."""
     keep: tuple[str, ...]
-    """Folders that must stay visible although /run and /var are covered."""
+    """Folders that must remain visible although /run and /var are covered."""
     cgroup: str
     control_plane_only: bool
     components: tuple[Component, ...]
 
     def to_json(self) -> str:
-        """As text."""
+        """Serialize."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """The plan that `to_json` wrote."""
+        """Deserialize."""
         data: dict[str, Any] = json.loads(text)
         components = tuple(_component(item) for item in data.pop("components"))
         return cls(**{**data, "keep": tuple(data["keep"]), "components": components})

@@ -1,6 +1,6 @@
-"""Whether this machine can run the embedded platform: one line a need, with the remedy. Changes nothing that stays.
+"""Check whether this machine can run the embedded platform: a line for each requirement, with the remedy. No lasting side effects.
 
-What needs namespaces is tried in a child process with namespaces of its own, which end with it.
+Checks that need namespaces run in a child process, whose namespaces end with it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from local.platform.config import PlatformConfig
 
 NEEDED_MEMORY: Final = 3 * 1024**3
-"""Bytes available: the platform at rest takes under 3 GiB with the dev stack."""
+"""Bytes available: the idle platform with the dev stack uses less than 3 GiB."""
 NEEDED_DISK: Final = 6 * 1024**3
-"""Bytes free in the state folder: unpacked images, etcd, models."""
+"""Bytes free in the state folder, for unpacked images, etcd and models."""
 INOTIFY_NODE: Final = 34
-"""Inotify instances: counted 26 for the node's own processes, the rest for pods that run as root."""
+"""Inotify instances: 26 for the node's processes (measured), the rest for pods that run as root."""
 INOTIFY_CONTROL_PLANE: Final = 16
-"""Counted 14."""
+"""Inotify instances: 14 measured."""
 _CAPABILITIES: Final = {
     "CAP_SYS_ADMIN": 21,
     "CAP_NET_ADMIN": 12,
@@ -43,15 +43,15 @@ _CAPABILITIES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One need."""
+    """One requirement."""
 
     name: str
     ok: bool
     detail: str
-    """What was found."""
+    """The finding."""
     remedy: str = ""
     required: bool = True
-    """False: something is slower or lesser without it, but works."""
+    """Whether the platform can't run without it; otherwise it runs with limitations."""
 
     def __str__(self) -> str:
         mark = "ok  " if self.ok else ("FAIL" if self.required else "note")
@@ -59,13 +59,13 @@ class Check:
 
 
 def repository_root() -> Path:
-    """The folder that holds ``local``."""
+    """The folder that contains ``local``."""
     return Path(__file__).resolve().parents[2]
 
 
 def child_environment() -> dict[str, str]:
-    """What a Python process of the platform gets: our modules and nothing of the caller's."""
-    # Bytecode where the caller keeps it (`make` names a folder); nothing of root's beside the sources.
+    """Environment of the platform's Python processes: this project's modules, nothing from the caller."""
+    # Bytecode in the caller's folder (`make` sets one), never root's files next to the sources.
     kept = os.environ.get("PYTHONPYCACHEPREFIX")
     return {
         "PYTHONPATH": str(repository_root()),
@@ -81,7 +81,7 @@ def existing_parent(path: Path) -> Path:
 
 
 def probe(state: Path) -> dict[str, str]:
-    """Try namespaces, bridge and overlay in a child. Name to error text, empty where it works."""
+    """Try namespaces, bridge and overlay in a child process; return the error by name, empty if it works."""
     done = subprocess.run(
         [sys.executable, "-m", "local.platform.preflight", str(existing_parent(state))],
         capture_output=True,
@@ -94,13 +94,13 @@ def probe(state: Path) -> dict[str, str]:
     try:
         answer: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        return {"namespaces": done.stderr.strip()[-300:] or f"the probe ended with {done.returncode}"}
+        return {"namespaces": done.stderr.strip()[-300:] or f"the probe failed with exit code {done.returncode}"}
     return answer
 
 
 def _probe_here(state: str) -> dict[str, str]:
-    """In the child: what works."""
-    from local.platform import network  # noqa: PLC0415 - only the child needs it
+    """Run the probe, in the child process."""
+    from local.platform import network  # noqa: PLC0415 - only the child process needs it
 
     answer: dict[str, str] = {}
 
@@ -149,24 +149,24 @@ def _missing_capabilities() -> list[str]:
 
 
 def check(config: PlatformConfig, *, running: bool = False) -> list[Check]:
-    """Every need of ``config``, the cheap ones first. ``running``: its ports are its own, so they are not looked at."""
+    """Check every requirement of ``config``, the cheap ones first; skips the ports of a ``running`` instance."""
     if sys.platform != "linux":
-        return [Check(name="Linux", ok=False, detail=f"this is {sys.platform}", remedy="Namespaces and control groups are Linux's")]
+        return [Check(name="Linux", ok=False, detail=f"this is {sys.platform}", remedy="Namespaces and control groups need Linux")]
     checks = [Check(name="Linux", ok=True, detail=f"kernel {os.uname().release}")]
-    lacking = _missing_capabilities()
-    if os.geteuid() != 0 or lacking:
-        detail = f"running as uid {os.geteuid()}" + (f", without {', '.join(lacking)}" if lacking else "")
+    missing = _missing_capabilities()
+    if os.geteuid() != 0 or missing:
+        detail = f"running as uid {os.geteuid()}" + (f", without {', '.join(missing)}" if missing else "")
         checks.append(
             Check(name="root", ok=False, detail=detail, remedy="Run as root (sudo -E make up), or in a container started with --privileged")
         )
         return checks
-    checks.append(Check(name="root", ok=True, detail="with the needed capabilities"))
+    checks.append(Check(name="root", ok=True, detail="with the required capabilities"))
     tried = probe(config.state)
     explain = {
         "namespaces": "Allow namespaces (a container needs --privileged)",
         "private mounts": "Allow mounts (a container needs --privileged)",
         "bridge": "Load the module: modprobe bridge",
-        "bridge netfilter": "Load the module, or Services are not reached from pods behind them: modprobe br_netfilter",
+        "bridge netfilter": "Load the module, without which a Service's own pods can't reach it: modprobe br_netfilter",
     }
     bad = {name: text for name, text in tried.items() if text}
     checks += [Check(name=name, ok=False, detail=bad[name], remedy=remedy) for name, remedy in explain.items() if name in bad]
@@ -182,7 +182,7 @@ def check(config: PlatformConfig, *, running: bool = False) -> list[Check]:
 
 
 def _inotify(config: PlatformConfig) -> Check:
-    """Each user may have so many; the kubelet and containerd do not start without theirs, and say so in riddles."""
+    """Check the user's limit of inotify instances: beyond it the kubelet and containerd fail with unclear errors."""
     limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text(encoding="ascii"))
     used = 0
     for process in Path("/proc").glob("[0-9]*"):
@@ -194,7 +194,7 @@ def _inotify(config: PlatformConfig) -> Check:
         name="inotify",
         ok=limit - used >= needed,
         detail=f"{max(0, limit - used)} of {limit} instances are free, {needed} needed",
-        remedy="sysctl -w fs.inotify.max_user_instances=512, or end what holds them",
+        remedy="Run sysctl -w fs.inotify.max_user_instances=512, or end processes that hold them",
     )
 
 
@@ -205,10 +205,10 @@ def _control_groups() -> list[Check]:
     if missing:
         remedy = "Enable them at boot (cgroup_enable=memory) or mount /sys/fs/cgroup"
         return [Check(name="control groups", ok=False, detail=f"{version} without {', '.join(missing)}", remedy=remedy)]
-    sealed = [str(folder) for folder in hierarchies.folders if not os.access(folder, os.W_OK)]
-    if sealed:
+    read_only = [str(folder) for folder in hierarchies.folders if not os.access(folder, os.W_OK)]
+    if read_only:
         remedy = "Remount it writable (a container needs --privileged)"
-        return [Check(name="control groups", ok=False, detail=f"{sealed[0]} is read-only", remedy=remedy)]
+        return [Check(name="control groups", ok=False, detail=f"{read_only[0]} is read-only", remedy=remedy)]
     return [Check(name="control groups", ok=True, detail=f"{version} with {', '.join(sorted(hierarchies.controllers))}")]
 
 
@@ -221,15 +221,15 @@ def _resources(config: PlatformConfig) -> list[Check]:
         Check(
             name="memory",
             ok=memory >= needed_memory,
-            detail=f"{memory / gib:.1f} GiB available, {needed_memory / gib:.0f} GiB wanted",
-            remedy="Close something, or some pods may be ended for want of memory",
+            detail=f"{memory / gib:.1f} GiB available, {needed_memory / gib:.0f} GiB recommended",
+            remedy="Free memory, or pods may be killed when it runs out",
             required=False,
         ),
         Check(
             name="disk",
             ok=disk >= needed_disk,
             detail=f"{disk / gib:.1f} GiB free for {config.state}, {needed_disk / gib:.0f} GiB needed",
-            remedy="Free some, or set TRITON_FLEET_HOME to a folder on a larger disk",
+            remedy="Free some space, or set TRITON_FLEET_HOME to a folder on a larger disk",
         ),
     ]
 
@@ -243,14 +243,14 @@ def _state(config: PlatformConfig, overlay: str) -> list[Check]:
             name="overlay file system",
             ok=not overlay,
             detail=overlay or f"on {folder}",
-            remedy="Images are copied for each container instead: slow and large. Set TRITON_FLEET_HOME to a folder on ext4 or xfs",
+            remedy="Each container gets a copy of its image, which is slow and large. Set TRITON_FLEET_HOME to a folder on ext4 or xfs",
             required=False,
         ),
         Check(
             name="extended attributes",
             ok=has_extended_attributes(folder),
             detail=f"on {folder}",
-            remedy="The object store keeps metadata in files beside instead",
+            remedy="The object store keeps metadata in separate files",
             required=False,
         ),
     ]
@@ -273,7 +273,7 @@ def _ports(config: PlatformConfig) -> list[Check]:
 
 
 def failures(checks: list[Check]) -> list[Check]:
-    """The checks without which nothing starts."""
+    """Failed checks that keep the platform from starting."""
     return [item for item in checks if item.required and not item.ok]
 
 

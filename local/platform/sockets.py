@@ -1,4 +1,4 @@
-"""Listening sockets on 127.0.0.1, made before the node has a network of its own, and who holds a port that is taken."""
+"""Listening sockets on 127.0.0.1, created before the node has its own network, and owners of taken ports."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _BACKLOG: Final = 512
 
 
 def bind_all(forwards: Iterable[Forward]) -> list[tuple[Forward, socket.socket]]:
-    """A listening socket for each of ``forwards``; none stays open when one fails.
+    """Open a listening socket for each of ``forwards``; if one fails, close all.
 
     Raises:
-        PlatformError: ports are taken; the message names each with its owner, and the remedy.
+        PlatformError: ports are taken; the message names each with its owner and the remedy.
     """
     bound: list[tuple[Forward, socket.socket]] = []
     problems: list[str] = []
@@ -48,12 +48,12 @@ def bind_all(forwards: Iterable[Forward]) -> list[tuple[Forward, socket.socket]]
 
 
 def describe(forward: Forward, error: OSError) -> str:
-    """Why ``forward`` can't have its port, and what to do."""
+    """Why ``forward`` can't use its port, and the remedy."""
     if error.errno == errno.EADDRINUSE:
-        holder = owner(forward.port) or "a process that can not be seen"
+        holder = owner(forward.port) or "a process that is not visible"
         return (
             f"Port {forward.port} on 127.0.0.1, needed for {forward.name}, is in use by {holder}: "
-            "the platform can't be reached there. End that process, or move all ports: TRITON_FLEET_PORT_OFFSET=100."
+            "the platform can't start. End that process, or move all ports: TRITON_FLEET_PORT_OFFSET=100."
         )
     return (
         f"Port {forward.port} on 127.0.0.1, needed for {forward.name}, can't be bound ({os.strerror(error.errno or 0)}): "
@@ -62,7 +62,7 @@ def describe(forward: Forward, error: OSError) -> str:
 
 
 def listening_inodes(table: str, port: int) -> set[str]:
-    """Socket inodes that listen on ``port``, from the text of /proc/net/tcp or tcp6."""
+    """Inodes of sockets that listen on ``port``, from the text of /proc/net/tcp or tcp6."""
     found = set()
     for line in table.splitlines()[1:]:
         fields = line.split()
@@ -72,7 +72,7 @@ def listening_inodes(table: str, port: int) -> set[str]:
 
 
 def owner(port: int) -> str | None:
-    """``process 123 (name)`` that listens on ``port`` of this machine; None when it can't be found (another user's, without root)."""
+    """The process that listens on ``port``, as ``process 123 (name)``; None if it is not visible (another user's, without root)."""
     inodes: set[str] = set()
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):

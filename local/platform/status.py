@@ -1,4 +1,4 @@
-"""How an instance is: read from the supervisor's status file and from /proc. Asking changes nothing and takes milliseconds."""
+"""An instance's status, read from the supervisor's status file and from /proc in milliseconds, without side effects."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class ComponentStatus:
 
     name: str
     pid: int | None
-    """As the machine numbers it: the number for kill, gdb and /proc. None when it does not run."""
+    """Process ID on the machine; None if it does not run."""
     ready: bool
     uptime_s: float | None
     restarts: int
     memory_bytes: int | None
-    """What its control group uses, without page cache."""
+    """Memory of its control group, without page cache."""
     log: Path
     last_end: str | None
-    """How its process last ended, if one did."""
+    """How its process last ended, if it ever did."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformStatus:
-    """The whole instance."""
+    """An instance."""
 
     instance: str
     state: Path
     phase: str
-    """stopped, starting, running (all answer), degraded (some do not), stopping, or hung (the supervisor itself says nothing)."""
+    """One of stopped, starting, running (all are ready), degraded (some are not), stopping, hung (the supervisor does not respond)."""
     node_pid: int | None = None
     components: tuple[ComponentStatus, ...] = ()
     pods_memory_bytes: int | None = None
@@ -55,12 +55,12 @@ class PlatformStatus:
 
     @property
     def running(self) -> bool:
-        """Whether every component answers."""
+        """Whether every component is ready."""
         return self.phase == "running"
 
     @property
     def memory_bytes(self) -> int:
-        """Platform and pods together, without page cache."""
+        """Memory of platform and pods, without page cache."""
         return (self.pods_memory_bytes or 0) + sum(item.memory_bytes or 0 for item in self.components)
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class PlatformStatus:
             ]
             widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
             lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-            lines.append(f"  pods use {_size(self.pods_memory_bytes)}, all together {_size(self.memory_bytes)}")
+            lines.append(f"  memory of pods: {_size(self.pods_memory_bytes)}, in total: {_size(self.memory_bytes)}")
             lines += [f"  {name}: {url}" for name, url in self.endpoints.items()]
             lines.append(f"  kubeconfig: {self.kubeconfig}")
         lines += [f"  note: {note}" for note in self.notes]
@@ -102,7 +102,7 @@ def _size(count: int | None) -> str:
 
 
 def read(config: PlatformConfig) -> PlatformStatus:
-    """The instance's status now."""
+    """The instance's current status."""
     layout = Layout(config.state)
     record = identity.NodeRecord.read(layout.node_record)
     if record is None or not identity.is_alive(record):
@@ -139,7 +139,7 @@ def read(config: PlatformConfig) -> PlatformStatus:
 
 
 def supervisor_status(layout: Layout) -> dict[str, Any]:
-    """What the supervisor last wrote; empty before its first word."""
+    """The supervisor's status file; empty if it does not exist yet."""
     try:
         data: dict[str, Any] = json.loads(layout.status.read_text(encoding="utf-8"))
     except (OSError, ValueError):

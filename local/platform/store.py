@@ -1,12 +1,12 @@
-"""Image stores that containerd has filled once, kept beside the tools: a new instance starts with links to one instead of unpacking again.
+"""Cached image stores of containerd: a new instance starts with links to one instead of unpacking images again.
 
-A store is what containerd has below its root after importing images and before it ran any pod: blobs, unpacked snapshots, two databases.
-Files below blobs and snapshots are never written again (an overlay copies what a container changes), so they are hard links, made in a
-tenth of a second; the databases are copies. Unpacking the dev stack's eight images anew takes two cores ten seconds or more.
+A store is the content of containerd's root after it imported images and before it ran a pod: blobs, unpacked snapshots, two databases.
+Blobs and snapshots are never modified (an overlay copies what a container changes), so they are hard-linked in a tenth of a second; the
+databases are copied. Unpacking the dev stack's eight images takes ten seconds or more on two cores.
 
-Nothing depends on a store: where it can't be used (another file system, a full disk) images are imported as if there were none.
-(One store shared by all nodes was refused: two containerds must not have one database. So was stopping containerd for the copy: whoever is
-killed in between would leave it stopped.)
+A store is optional: where it can't be used (another file system, a full disk), images are imported as usual. (One store shared by all nodes
+was rejected, because two containerds must not share a database. Stopping containerd for the copy was rejected, because a kill in between
+would leave it stopped.)
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _CONTENT: Final = "io.containerd.content.v1.content"
 _METADATA: Final = "io.containerd.metadata.v1.bolt"
 _LISTING: Final = "images.json"
 _KEEP_UNUSED_S: Final = 24 * 3600.0
-"""As for image files: a second checkout may be using it."""
+"""Like image files: a second checkout may be using a store."""
 _QUIET_S: Final = 0.3
 _QUIET_TRIES: Final = 20
 
 
 def is_filled(root: Path) -> bool:
-    """Whether a containerd has worked in ``root`` before."""
+    """Whether a containerd has already used ``root``."""
     return (root / _METADATA).exists()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """The stores in ``folder`` that were made by the same ``runtime`` (any text that names containerd's build and its snapshotter)."""
+    """The stores in ``folder`` of one ``runtime`` (any text that identifies containerd's build) and snapshotter."""
 
     folder: Path
     runtime: str
@@ -55,7 +55,7 @@ class Stores:
         return self.folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def best(self, images: Mapping[str, str]) -> Path | None:
-        """The store with most of ``images`` (name to digest) and none of their names with another digest; None without one."""
+        """The store with the most of ``images`` (name to digest) and no other digest for any of these names; None if there is none."""
         best, most = None, 0
         for path in self.folder.glob("*/"):
             try:
@@ -71,7 +71,7 @@ class Stores:
         return best
 
     def adopt(self, images: Mapping[str, str], root: Path) -> bool:
-        """Begin a containerd that has not run yet, in the empty folder ``root``, with the best store. False when there is none to use."""
+        """Fill ``root``, the empty folder of a containerd that has not run yet, with the best store. False if none is usable."""
         store = self.best(images)
         if store is None:
             return False
@@ -89,7 +89,7 @@ class Stores:
         return True
 
     def keep(self, images: Mapping[str, str], root: Path) -> bool:
-        """Keep what a running containerd has in ``root``: ``images``, all unpacked, and no pod yet. False when that can't be done."""
+        """Cache the content of ``root`` of a running containerd that has unpacked ``images`` and run no pods. False if that fails."""
         path = self._path(images)
         if path.exists():
             return False
@@ -102,7 +102,7 @@ class Stores:
                 (staged / file.relative_to(root)).write_bytes(content)
             listing = {"runtime": self.runtime, "snapshotter": self.snapshotter, "images": dict(images)}
             (staged / _LISTING).write_text(json.dumps(listing, indent=1), encoding="utf-8")
-            # Whoever begins with a store trusts it: after a loss of power there must be none, or a whole one.
+            # Stores are trusted: after a power failure there must be either none or a complete one.
             os.sync()
             staged.replace(path)
         except OSError:
@@ -120,7 +120,7 @@ class Stores:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The tree ``source`` as ``target``: folders anew, databases at its top copied, everything else linked."""
+    """Recreate the tree ``source`` as ``target``: new folders, copies of the databases at its top, links to everything else."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _link_folder(source, target)
     for database in source.glob("*.db"):
@@ -137,14 +137,14 @@ def _link_folder(source: Path, target: Path) -> None:
                 _link_folder(source / entry.name, target / entry.name)
             else:
                 os.link(entry.path, target / entry.name, follow_symlinks=False)
-    # Of folders the owner, the mode and overlayfs' attributes are what the snapshot says they are.
+    # Owner, mode and overlayfs attributes of folders are part of the snapshot.
     status = source.stat()
     os.chown(target, status.st_uid, status.st_gid)
     shutil.copystat(source, target)
 
 
 def _at_rest(files: list[Path]) -> dict[Path, bytes]:
-    """Content of databases to which nothing is written: what two readings in a row agree on is of one moment. Raises OSError."""
+    """Content of databases that are not being written: two successive reads must match. Raises OSError if they never do."""
     before: dict[Path, bytes] = {}
     for _ in range(_QUIET_TRIES):
         now = {file: file.read_bytes() for file in files}
@@ -152,5 +152,5 @@ def _at_rest(files: list[Path]) -> dict[Path, bytes]:
             return now
         before = now
         time.sleep(_QUIET_S)
-    message = "containerd does not come to rest"
+    message = "containerd does not stop writing to its databases"
     raise OSError(message)

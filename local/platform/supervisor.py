@@ -1,7 +1,7 @@
-"""What the node's PID 1 does all day: starts components in order, restarts what dies, reaps orphans, turns logs over, says how things are.
+"""The node's PID 1: starts components in order, restarts them, reaps orphans, rotates logs, writes the status.
 
-It holds no knowledge of Kubernetes: the plan says what to run, and `Supervisor.shut_down` knows the one order in which a node ends well.
-Liveness is "the process runs". Killing what answers late was refused: on two busy cores it would turn slowness into an outage.
+It is independent of Kubernetes, except for the shutdown order in `Supervisor.shut_down`: the plan says what to run. A component is alive
+while its process runs. Killing components that answer late was rejected: on two busy cores it would turn slowness into an outage.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 30.0
 STEADY_S: Final = 30.0
-"""A process that ran this long starts again at once, and its backoff begins anew."""
+"""A process that ran for so many seconds restarts at once, and its backoff is reset."""
 LOG_LIMIT: Final = 10 * 1024 * 1024
 LOG_GENERATIONS: Final = 2
 _TICK_S: Final = 0.5
@@ -44,33 +44,33 @@ _PODS_GRACE_S: Final = 5.0
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait before the start after ``failures`` quick deaths in a row."""
+    """Seconds to wait before the next start after ``failures`` consecutive quick exits."""
     return 0.0 if failures <= 0 else min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** (failures - 1))
 
 
 @dataclass
 class Child:
-    """A component and its process, if it has one."""
+    """A component and its process, if it runs."""
 
     component: Component
     pid: int | None = None
     started: float = 0.0
-    """time.monotonic of the last start."""
+    """Last start, as time.monotonic."""
     started_at: float = 0.0
-    """The same as time.time."""
+    """Last start, as time.time."""
     starts: int = 0
     failures: int = 0
-    """Quick deaths in a row."""
+    """Consecutive quick exits."""
     not_before: float = 0.0
     ready: bool = False
     last_end: str | None = None
 
 
 def rotate(path: Path, limit: int = LOG_LIMIT, generations: int = LOG_GENERATIONS) -> bool:
-    """Copy a log that passed ``limit`` bytes to PATH.1 and empty it, keeping ``generations`` copies. True when it did.
+    """Copy a log of more than ``limit`` bytes to PATH.1 and truncate it, keeping ``generations`` copies; True if it did.
 
-    Copied and truncated, not renamed: the process keeps its descriptor (opened for appending), and no pipe through PID 1 can stall it.
-    A line written between the two steps is lost.
+    Copied, not renamed, because the process keeps its descriptor (opened for appending); a pipe through PID 1 could stall it. A line
+    written between the two steps is lost.
     """
     try:
         if path.stat().st_size <= limit:
@@ -82,12 +82,12 @@ def rotate(path: Path, limit: int = LOG_LIMIT, generations: int = LOG_GENERATION
         shutil.copyfile(path, path.with_name(f"{path.name}.1"))
         os.truncate(path, 0)
     except OSError:
-        return False  # a full disk: truncated in the next round, when the copy fits
+        return False  # a full disk: retried in the next round
     return True
 
 
 class Prober(threading.Thread):
-    """Asks components whether they answer, beside the main loop, so that one that hangs can't stop the reaping."""
+    """Probes components in its own thread, so that a hung one can't block the main loop."""
 
     def __init__(self, children: Iterable[Child], layout: Layout) -> None:
         super().__init__(name="prober", daemon=True)
@@ -96,12 +96,12 @@ class Prober(threading.Thread):
         self._context: ssl.SSLContext | None = None
 
     def run(self) -> None:
-        """Probe forever: often while something is not ready, now and then when all is."""
+        """Probe forever: often while a component is not ready, otherwise every few seconds."""
         while True:
             for child in self._children:
                 pid, probe = child.pid, child.component.probe
                 answer = pid is not None and (probe is None or self.answers(probe))
-                if child.pid == pid:  # else it died meanwhile and the answer is about its ancestor
+                if child.pid == pid:  # otherwise it was restarted meanwhile
                     child.ready = answer
             time.sleep(3.0 if all(child.ready for child in self._children) else 0.2)
 
@@ -134,10 +134,10 @@ class Prober(threading.Thread):
 
 
 class Supervisor:
-    """Runs a plan. One instance lives in the node's PID 1; tests drive one in an ordinary process."""
+    """Runs a plan, in the node's PID 1 or, in tests, in an ordinary process."""
 
     def __init__(self, plan: Plan, layout: Layout, *, place: Callable[[str, int], None], notes: Iterable[str] = ()) -> None:
-        """``place`` puts a process into the control group of its component."""
+        """``place`` moves a process to its component's control group."""
         self._layout = layout
         self._place = place
         self._notes = list(notes)
@@ -148,12 +148,12 @@ class Supervisor:
         self.children = {component.name: Child(component) for component in plan.components}
 
     def log(self, text: str) -> None:
-        """A line in the supervisor's own log."""
+        """Write a line to the supervisor's log."""
         sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
         sys.stderr.flush()
 
     def install_signals(self) -> None:
-        """SIGTERM and SIGINT end the node, SIGHUP retries everything now, SIGCHLD wakes the loop."""
+        """SIGTERM and SIGINT stop the node, SIGHUP resets all backoffs, SIGCHLD wakes the loop."""
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
@@ -167,7 +167,7 @@ class Supervisor:
         self._reload = True
 
     def run(self) -> None:
-        """Until a signal asks for the end."""
+        """Run until a signal stops it."""
         self.install_signals()
         Prober(self.children.values(), self._layout).start()
         status_due = logs_due = 0.0
@@ -203,12 +203,12 @@ class Supervisor:
                     pass
 
     def start_due(self) -> None:
-        """Start every component that has no process, whose time has come and whose predecessors have answered."""
+        """Start every component that does not run, whose backoff has passed and whose predecessors are ready."""
         now = time.monotonic()
         for child in self.children.values():
             if child.pid is not None or now < child.not_before:
                 continue
-            # Predecessors count for the first start only: later everything copes with an absent neighbour by itself.
+            # Only for the first start: later every component tolerates an absent neighbor.
             if child.starts == 0 and not all(self.children[name].ready for name in child.component.after):
                 continue
             self._start(child)
@@ -227,7 +227,7 @@ class Supervisor:
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
                     (os.POSIX_SPAWN_DUP2, 1, 2),
-                    # Onto itself: clears close-on-exec for this child alone.
+                    # Onto itself: clears close-on-exec only for this child.
                     *((os.POSIX_SPAWN_DUP2, number, number) for number in component.descriptors),
                 ],
                 setsid=True,
@@ -252,7 +252,7 @@ class Supervisor:
         self.log(f"{child.component.name} {how} after {lived:.1f} s; next start in {wait:.1f} s")
 
     def reap(self) -> None:
-        """Collect every child that ended, ours and orphans alike."""
+        """Reap every child that has ended, including orphans."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -290,10 +290,10 @@ class Supervisor:
             temporary.write_text(json.dumps(data), encoding="utf-8")
             temporary.replace(self._layout.status)
         except OSError as error:
-            self.log(f"the status could not be written: {error}")
+            self.log(f"the status can't be written: {error}")
 
     def shut_down(self) -> None:
-        """End everything: kubelet, pods, network and runtime, controllers, the API, etcd last so that nothing it was told is lost."""
+        """Stop everything: kubelet, pods, network and runtime, controllers, API; etcd last, so that no write is lost."""
         self.log("stopping")
         self.write_status("stopping")
         self.stop(["kubelet"])
@@ -307,7 +307,7 @@ class Supervisor:
         self.log("stopped")
 
     def stop(self, names: Iterable[str]) -> None:
-        """SIGTERM to all of ``names`` at once, SIGKILL to those that take longer than they may."""
+        """Send SIGTERM to all of ``names`` at once, and SIGKILL to those that exceed their timeout."""
         chosen = [self.children[name] for name in names if name in self.children and self.children[name].pid is not None]
         for child in chosen:
             _signal(child.pid, signal.SIGTERM)
@@ -316,7 +316,7 @@ class Supervisor:
             self.reap()
             for child in chosen:
                 if child.pid is not None and time.monotonic() - begun > child.component.stop_timeout_s:
-                    self.log(f"{child.component.name} did not end within {child.component.stop_timeout_s:g} s: killed")
+                    self.log(f"{child.component.name} did not stop within {child.component.stop_timeout_s:g} s: killed")
                     _signal(child.pid, signal.SIGKILL)
             self._sleep(0.05)
 
@@ -330,7 +330,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 number = signal.SIGKILL
             if time.monotonic() > deadline + _PODS_GRACE_S:
-                self.log("some processes of pods can't be killed")
+                self.log("some pod processes can't be killed")
                 return
             self.reap()
             self._sleep(0.2)

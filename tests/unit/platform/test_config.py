@@ -45,13 +45,13 @@ def test_the_environment_names_the_instance() -> None:
 
 
 def test_an_offset_that_is_no_number_is_refused() -> None:
-    with pytest.raises(PlatformError, match="TRITON_FLEET_PORT_OFFSET is 'ten'"):
+    with pytest.raises(PlatformError, match=r"TRITON_FLEET_PORT_OFFSET \('ten'\) must be"):
         PlatformConfig.from_environment({"TRITON_FLEET_PORT_OFFSET": "ten"})
 
 
 @pytest.mark.parametrize("name", ["", "Dev", "1st", "a/b", "..", "a" * 17, "end-"])
 def test_a_name_that_can_not_name_a_folder_is_refused(name: str) -> None:
-    with pytest.raises(paths.InstanceNameError, match="lower-case"):
+    with pytest.raises(paths.InstanceNameError, match="lowercase"):
         PlatformConfig(instance=name)
 
 
