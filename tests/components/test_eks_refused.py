@@ -84,7 +84,10 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
         (("cluster.admins", [f"arn:aws:iam::{ACCOUNT}:role/deployer"]),),
         "cluster.admins names arn:aws:iam::111122223333:role/deployer, the principal that runs Pulumi",
     ),
-    "an administrator twice": ((("cluster.admins", [f"arn:aws:iam::{ACCOUNT}:role/a"] * 2),), "role/a twice: EKS takes one access entry"),
+    "an administrator twice": (
+        (("cluster.admins", [f"arn:aws:iam::{ACCOUNT}:role/a"] * 2),),
+        "role/a twice: EKS would refuse a second access entry",
+    ),
     # And more.
     "unknown MIG profile": (
         ((f"{POOL}.machineType", "p4d.24xlarge"), (f"{POOL}.sharing", {"kind": "mig", "profile": "1g.6gb"})),
@@ -98,7 +101,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
     "memory that no node has": ((("serving.0.resources.memory", "192Gi"),), "serving[0].resources asks for 4 CPU and 192Gi beside the GPU"),
     "capacity block without its zone": (
         ((f"{POOL}.capacity", "capacityBlock"), (f"{POOL}.capacityReservation", "cr-0a1b2c3d")),
-        "cluster.gpuPools[0].capacity is capacityBlock, which lies in one zone",
+        "cluster.gpuPools[0].capacity is capacityBlock, and a block is in one zone",
     ),
     "SSH for the world": (((f"{POOL}.ssh.sourceCidrs", ["0.0.0.0/0"]),), "cluster.gpuPools[0].ssh.sourceCidrs has 0.0.0.0/0"),
     "disk faster than its IOPS": (
@@ -109,10 +112,13 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
         ((f"{POOL}.desired", 0), ("autoscaler", {"kind": "none"})),
         "cluster.gpuPools[0] has min and desired 0 and autoscaler.kind is none",
     ),
-    "version that is gone": ((("cluster.version", "1.20"),), "cluster.version (1.20) is no Kubernetes version that EKS has GPU images for"),
+    "version that is gone": (
+        (("cluster.version", "1.20"),),
+        "cluster.version (1.20) is not a Kubernetes version that EKS has GPU images for",
+    ),
     "family that Karpenter does not know": (
         (*KARPENTER, ("autoscaler.pools.0.instanceFamilies", ["g4d"])),
-        "autoscaler.pools[0].instanceFamilies[0] (g4d) is no EC2 family with NVIDIA GPUs",
+        "autoscaler.pools[0].instanceFamilies[0] (g4d) is not an EC2 family with NVIDIA GPUs",
     ),
     "limit below one machine": (
         (*KARPENTER, ("autoscaler.pools.0.instanceFamilies", ["p4d"]), ("autoscaler.pools.0.maxGpus", 4)),

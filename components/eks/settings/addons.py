@@ -1,4 +1,4 @@
-"""Settings of the controllers that only EKS needs: node autoscaling and load balancers."""
+"""Settings of the controllers that only EKS needs: node autoscalers and the load balancer controller."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from components.eks.karpenter.settings import KarpenterSettings
 
 
 class NoAutoscalerSettings(Model):
-    """Nobody adds or takes away nodes."""
+    """No node autoscaling."""
 
     kind: Literal["none"] = "none"
     """No node autoscaling."""
 
 
 class ClusterAutoscalerSettings(Model):
-    """cluster-autoscaler: resizes the node groups that the stack makes."""
+    """cluster-autoscaler: resizes the node groups that the stack creates."""
 
     kind: Literal["clusterAutoscaler"]
     """cluster-autoscaler."""
     expander: Literal["least-waste", "priority", "random", "most-pods"] = "least-waste"
-    """Which of several fitting node groups grows; ``least-waste`` leaves the fewest idle CPUs and the least idle memory."""
+    """Which of several suitable node groups grows; ``least-waste`` leaves the least CPU and memory idle."""
     scale_down_unneeded_time: Duration = Field(default=600.0, ge=60)
-    """How long a node must have been unneeded before it goes. A new GPU node takes 4 to 7 minutes: shorter than that saves little."""
+    """How long a node must be unneeded before it is removed. A new GPU node takes 4 to 7 minutes, so a shorter time saves little."""
     max_node_provision_time: Duration = Field(default=900.0, ge=300)
-    """How long a node may take to come before another group is tried: longer than a cloud without capacity takes to say so."""
+    """How long a new node may take before another group is tried: longer than a cloud takes to report missing capacity."""
 
 
 AutoscalerSettings = Annotated[
     NoAutoscalerSettings | ClusterAutoscalerSettings | KarpenterSettings,
     Field(discriminator="kind"),
 ]
-"""What adds and takes away nodes, told apart by ``kind``."""
+"""What adds and removes nodes, distinguished by ``kind``."""
 
 
 class LoadBalancerSettings(Model):
-    """AWS Load Balancer Controller: makes the load balancers that Services ask for. Only on EKS."""
+    """AWS Load Balancer Controller: creates the load balancers that Services request. Only on EKS."""
 
     enabled: bool = False
-    """Whether it is installed. Without it, EKS itself makes load balancers of an older kind, with instances as targets."""
+    """Whether it is installed. Without it, EKS creates classic load balancers, which target instances."""

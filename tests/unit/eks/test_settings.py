@@ -126,9 +126,9 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "GPU in the CPU pool",
         cluster(cpuPool={"machineTypes": ["g6.xlarge"]}),
-        "cpuPool.machineTypes[0] (g6.xlarge) has a GPU: it would be paid for",
+        "cpuPool.machineTypes[0] (g6.xlarge) has a GPU: it would cost money",
     ),
-    ("no instance type", cluster(cpuPool={"machineTypes": ["large"]}), "cpuPool.machineTypes[0] (large) is no EC2 instance type"),
+    ("no instance type", cluster(cpuPool={"machineTypes": ["large"]}), "cpuPool.machineTypes[0] (large) is not an EC2 instance type"),
     (
         "two architectures",
         cluster(cpuPool={"machineTypes": ["m7i.large", "m7g.large"]}),
@@ -148,7 +148,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "MIG that Bottlerocket has not",
         pool(machineType="p6-b200.48xlarge", os="bottlerocket", sharing={"kind": "mig", "profile": "1g.23gb"}),
-        "gpuPools[0].sharing is mig, which Bottlerocket can't set up on B200",
+        "gpuPools[0].sharing is mig, which Bottlerocket does not support on B200",
     ),
     ("shared by one", pool(sharing={"kind": "timeSlicing", "replicas": 1}), "gpuPools[0].sharing.replicas (1) is below 2"),
     ("no kind", pool(sharing={"replicas": 2}), "triton-fleet:cluster.gpuPools[0].sharing names no kind"),
@@ -181,7 +181,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "block in all zones",
         pool(capacity="capacityBlock", capacityReservation="cr-0a1b2c3d"),
-        "gpuPools[0].capacity is capacityBlock, which lies in one zone",
+        "gpuPools[0].capacity is capacityBlock, and a block is in one zone",
     ),
     (
         "spot with a floor",
@@ -209,9 +209,13 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         ((("autoscaler",), {"kind": "karpenter", "pools": [{"name": "k", "maxGpus": 4}]}),),
         "triton-fleet:cluster.gpuPools[0] has min and desired 0 and autoscaler.kind is karpenter: it would never have a node. Raise",
     ),
-    ("unknown family", karpenter(instanceFamilies=["g9"]), "pools[0].instanceFamilies[0] (g9) is no EC2 family with NVIDIA GPUs"),
+    ("unknown family", karpenter(instanceFamilies=["g9"]), "pools[0].instanceFamilies[0] (g9) is not an EC2 family with NVIDIA GPUs"),
     ("machine for family", karpenter(instanceFamilies=["g6.xlarge"]), "instanceFamilies[0] (g6.xlarge) is a machine type"),
-    ("fraction for Karpenter", karpenter(instanceFamilies=["g6f"]), "instanceFamilies[0] (g6f) is not offered: it has a fraction of an L4"),
+    (
+        "fraction for Karpenter",
+        karpenter(instanceFamilies=["g6f"]),
+        "instanceFamilies[0] (g6f) is not supported: it has a fraction of an L4",
+    ),
     ("driver too old for Karpenter", karpenter(instanceFamilies=["g7"]), "instanceFamilies[0] (g7) needs driver 595"),
     ("other architecture", karpenter(instanceFamilies=["g5g"]), "instanceFamilies[0] (g5g) is not amd64: no node of it would ever start."),
     (
@@ -330,7 +334,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "limited without a private one",
         cluster(endpoint={"private": False, "publicCidrs": ["203.0.113.0/24"]}),
-        "triton-fleet:cluster.endpoint.private is false while publicCidrs limits the public endpoint: nodes are locked out",
+        "triton-fleet:cluster.endpoint.private is false while publicCidrs limits the public endpoint: nodes could not reach the API",
     ),
     (
         "no endpoint",
@@ -355,7 +359,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "one zone",
         cluster(network={"kind": "create", "zones": ["eu-west-1a"]}),
-        "triton-fleet:cluster.network.zones names 1: EKS needs subnets in 2 zones",
+        "triton-fleet:cluster.network.zones names 1: EKS needs subnets in at least 2 zones",
     ),
     (
         "zone of another region",
@@ -375,7 +379,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "no subnet id",
         cluster(network={"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["subnet-0a1b2c3d", "sn-2"]}),
-        "names sn-2, which is no subnet id",
+        "triton-fleet:cluster.network.privateSubnetIds[1] (sn-2) is not a subnet id",
     ),
     (
         "private and public",
@@ -387,32 +391,32 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
                 "publicSubnetIds": ["subnet-0a1b2c3d"],
             }
         ),
-        "names subnet-0a1b2c3d, private too",
+        "names subnet-0a1b2c3d, which privateSubnetIds names too",
     ),
     (
         "SSH for the world",
         pool(ssh={"key": "k", "sourceCidrs": ["0.0.0.0/0"]}),
         "triton-fleet:cluster.gpuPools[0].ssh.sourceCidrs has 0.0.0.0/0",
     ),
-    ("EFA in all zones", pool(machineType="p4d.24xlarge", efa=True), "gpuPools[0].efa is true, and its placement group lies in one zone"),
+    ("EFA in all zones", pool(machineType="p4d.24xlarge", efa=True), "gpuPools[0].efa is true, and its placement group is in one zone"),
     ("EFA where there is none", pool(efa=True, zones=["eu-west-1a"]), "gpuPools[0].efa is true, and g6.xlarge has no EFA"),
     # The rest
     (
         "zone for region",
         cluster(region="eu-west-1a"),
-        "triton-fleet:cluster.region (eu-west-1a) is no AWS region: nothing could be made there. Write the region of that zone,",
+        "triton-fleet:cluster.region (eu-west-1a) is not an AWS region: nothing could be created in it. Write the region of that zone,",
     ),
-    ("old version", cluster(version="1.20"), "triton-fleet:cluster.version (1.20) is no Kubernetes version that EKS has GPU images for"),
+    ("old version", cluster(version="1.20"), "triton-fleet:cluster.version (1.20) is not a Kubernetes version that EKS has GPU images for"),
     (
         "version as a number",
         cluster(version=1.35),
         "triton-fleet:cluster.version (1.35) is no text: it can't be read. Write a text, in quotes",
     ),
-    ("no release", pool(release="v1.35"), "triton-fleet:cluster.gpuPools[0].release (v1.35) is no release of al2023's image"),
+    ("no release", pool(release="v1.35"), "triton-fleet:cluster.gpuPools[0].release (v1.35) is not a release of al2023's image"),
     (
         "release of the other image",
         pool(os="bottlerocket", release="1.35.0-2026071"),
-        "triton-fleet:cluster.gpuPools[0].release (1.35.0-2026071) is no release of bottlerocket's image",
+        "triton-fleet:cluster.gpuPools[0].release (1.35.0-2026071) is not a release of bottlerocket's image",
     ),
     (
         "release of another version",
@@ -424,7 +428,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         cluster(secretsKey="arn:aws:kms:us-east-1:111122223333:key/1"),
         "triton-fleet:cluster.secretsKey is a key of another region",
     ),
-    ("alias for a key", cluster(diskKey="alias/disks"), "triton-fleet:cluster.diskKey (alias/disks) is no ARN of that kind"),
+    ("alias for a key", cluster(diskKey="alias/disks"), "triton-fleet:cluster.diskKey (alias/disks) is not an ARN of a KMS key"),
     (
         "admin twice",
         cluster(admins=["arn:aws:iam::111122223333:role/a"] * 2),
@@ -453,7 +457,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         pool(machinetype="g6.xlarge"),
         "triton-fleet:cluster.gpuPools[0].machinetype is no setting: it would be ignored. Did you mean machineType?",
     ),
-    ("cluster name", cluster(name="my cluster"), "triton-fleet:cluster.name (my cluster) is no EKS cluster name"),
+    ("cluster name", cluster(name="my cluster"), "triton-fleet:cluster.name (my cluster) is not an EKS cluster name"),
 ]
 
 
