@@ -281,8 +281,8 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "triton-fleet:serving[0].image (onw) is none of images, and no reference with a tag either: it can't be pulled. Did you mean own?",
     ),
     ("mirror of a moving tag", images(kind="mirror", source="nvcr.io/nvidia/tritonserver:latest"), "images[0].source (nvcr.io/nvidia/tri"),
-    ("mirror without registry", images(kind="mirror", source="tritonserver:1"), "(tritonserver:1) must be an image reference with a registry"),
-    ("Dockerfile outside", images(kind="build", context="image", dockerfile="../Dockerfile"), "images[0].dockerfile (../Dockerfile) is outside"),
+    ("mirror without registry", images(kind="mirror", source="tritonserver:1"), "(tritonserver:1) must be an image reference with a reg"),
+    ("Dockerfile outside", images(kind="build", context="image", dockerfile="../Dockerfile"), "dockerfile (../Dockerfile) is outside"),
     (
         "two images of a name",
         (*images(kind="mirror", source=NGC), (("images", "+"), {"name": "own", "kind": "mirror", "source": NGC}), *REGISTRY),
