@@ -67,9 +67,8 @@ lock: venv-dev ## Compile requirements*.in into the lock files, with hashes
 		.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			$$name.in $$(test $$name = requirements || echo --constraint requirements.lock) --output-file $$name.lock || exit 1; done
 
-schema: venv-dev ## Generate charts/triton/values.schema.json from components/serving/values.py
-	@$(PY) -m components.serving.values > charts/triton/values.schema.json.new
-	@mv charts/triton/values.schema.json.new charts/triton/values.schema.json
+schema: venv-dev ## Generate the chart's values.yaml and values.schema.json from components/serving/values.py
+	@$(PY) -m components.serving.chart_files
 
 bench: venv-dev ## Run a benchmark: make bench NAME=upload
 	@test -n "$(NAME)" || { echo "Choose a benchmark with make bench NAME=…: $$(ls bench 2>/dev/null | sed 's/\.py$$//' | grep -v __ | tr '\n' ' ')" >&2; exit 2; }

@@ -21,12 +21,12 @@ from components.base.naming import type_token
 from components.gateway.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
 from components.gpu.dcgm_exporter import DcgmExporter, DcgmExporterArgs, scrape_jobs
 from components.images.images import Images, ImagesArgs
+from components.monitoring.observability import Observability, ObservabilityArgs
 from components.monitoring.prometheus import PrometheusStack, PrometheusStackArgs
 from components.repository.resource import ModelRepository
 from components.serving.client import TritonClient, TritonClientArgs
 from components.serving.namespaces import serving_namespaces
-from components.serving.observability import Observability, ObservabilityArgs
-from components.serving.scaling import adapter_rules
+from components.serving.scaling import adapter_rules, metric_panels, watched
 from components.serving.triton import Triton, TritonArgs
 from components.stack.checks import check
 from components.stack.clusters import make_cluster, reader_annotations
@@ -116,7 +116,8 @@ class TritonFleet(pulumi.ComponentResource):
                 ObservabilityArgs(
                     cluster=cluster,
                     metrics=metrics,
-                    serving=settings.serving,
+                    deployments=[watched(entry, settings.serving) for entry in settings.serving],
+                    panels=metric_panels(settings.serving),
                     alerts=settings.alerts if settings.alerts.enabled else None,
                     dashboard=settings.dashboard.enabled,
                 ),

@@ -1,15 +1,15 @@
-"""kube-prometheus-stack: Prometheus by its operator, and with it the ServiceMonitor, PodMonitor and PrometheusRule kinds.
+"""kube-prometheus-stack: Prometheus under its operator, with the kinds ServiceMonitor, PodMonitor and PrometheusRule.
 
-Makes the namespace ``monitoring`` and the release ``kps`` (Service ``kps-prometheus``, port 9090). Makes no monitor of its own: who owns a
-workload owns its PodMonitor, and Prometheus takes monitors and rules from every namespace, whatever their labels. Scrapes no control
-plane: managed clusters hide it, and targets that are always down drown the ones that matter. The CRDs stay after a destroy, as Helm leaves
-them: deleting them would delete every monitor in the cluster.
+Creates the namespace ``monitoring`` and the release ``kps`` (Service ``kps-prometheus``, port 9090). Workloads bring their own monitors;
+Prometheus selects monitors and rules in every namespace, whatever their labels. It does not scrape the control plane, which managed
+clusters hide: its targets would always be down. The CRDs stay after a destroy, as Helm leaves them, since deleting them would delete
+every monitor in the cluster.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
@@ -26,129 +26,61 @@ if TYPE_CHECKING:
 
 PORT: Final = 9090
 _SERVICE: Final = f"{naming.PROMETHEUS_RELEASE}-prometheus"
-_RETENTION_SHARE: Final = 0.8
-"""Part of a volume that blocks may fill; the rest is for the write-ahead log and compaction, which retentionSize does not bound."""
+_RETENTION_PERCENT: Final = 80
+"""Share of a volume that blocks may fill; retentionSize does not limit the write-ahead log and compaction, which need the rest."""
 _POD_RETENTION_SIZE: Final = "4096MB"
-"""Bound without a volume: the data lies on the node's disk, and a full one evicts Triton."""
+"""Limit without a volume: the data is on the node's disk, and a full disk would evict Triton."""
 _BUSYBOX_TAG: Final = "1.37"
-"""The chart's own default is ``latest``. Update: any release of busybox with bzcat will do."""
+"""In place of the chart's default, ``latest``. Any release of busybox with bzcat works."""
 _MEBIBYTE: Final = 2**20
 
 
-class _Toggle(release.ChartValues):
-    enabled: bool
-
-
-class _ImageTag(release.ChartValues):
-    tag: str
-
-
-class _UpgradeImages(release.ChartValues):
-    busybox: _ImageTag
-
-
-class _UpgradeJob(release.ChartValues):
-    enabled: bool
-    image: _UpgradeImages
-
-
-class _Crds(release.ChartValues):
-    enabled: bool
-    upgrade_job: _UpgradeJob
-
-
-class _Service(release.ChartValues):
-    type: Literal["ClusterIP", "NodePort"]
-    port: int
-    node_port: int | None
-
-
-class _PrometheusSpec(release.ChartValues):
-    """``prometheus.prometheusSpec``.
-
-    Each ``...NilUsesHelmValues`` that is true would select only objects labelled with this release, and our PodMonitors are none of them.
-    """
-
-    service_monitor_selector_nil_uses_helm_values: bool = False
-    pod_monitor_selector_nil_uses_helm_values: bool = False
-    rule_selector_nil_uses_helm_values: bool = False
-    probe_selector_nil_uses_helm_values: bool = False
-    scrape_config_selector_nil_uses_helm_values: bool = False
-    service_discovery_role: Literal["Endpoints", "EndpointSlice"] = "EndpointSlice"
-    """Endpoints is deprecated from Kubernetes 1.33 on."""
-    scrape_interval: str
-    evaluation_interval: str
-    retention: str
-    retention_size: str
-    storage_spec: dict[str, Any] | None
-    additional_scrape_configs: list[dict[str, Any]] | None
-
-
-class _Prometheus(release.ChartValues):
-    service: _Service
-    prometheus_spec: _PrometheusSpec
-
-
-class PrometheusValues(release.ChartValues):
-    """What is passed to kube-prometheus-stack, key for key."""
-
-    fullname_override: str = naming.PROMETHEUS_RELEASE
-    crds: _Crds
-    prometheus: _Prometheus
-    grafana: _Toggle
-    alertmanager: _Toggle
-    kube_controller_manager: _Toggle = _Toggle(enabled=False)
-    kube_scheduler: _Toggle = _Toggle(enabled=False)
-    kube_etcd: _Toggle = _Toggle(enabled=False)
-    kube_proxy: _Toggle = _Toggle(enabled=False)
-
-
 def retention_size(storage: str | None) -> str:
-    """Say how much of ``storage`` (a Kubernetes quantity; None: no volume) blocks may fill, as Prometheus writes it: its MB is 2**20 B.
+    """Return how much of ``storage`` (a Kubernetes quantity; None: no volume) blocks may fill, in Prometheus' MB of 2**20 bytes.
 
-    Raises ValueError where ``storage`` is no quantity.
+    Raises:
+        ValueError: When ``storage`` is not a quantity.
     """
     if storage is None:
         return _POD_RETENTION_SIZE
-    return f"{int(float(quantity_value(storage)) * _RETENTION_SHARE / _MEBIBYTE)}MB"
+    return f"{int(quantity_value(storage) * _RETENTION_PERCENT / 100 / _MEBIBYTE)}MB"
 
 
-def _storage_spec(settings: PrometheusSettings) -> dict[str, Any] | None:
-    if settings.storage is None:
-        return None
-    claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": settings.storage}}}
-    if settings.storage_class is not None:
-        claim["storageClassName"] = settings.storage_class
-    return {"volumeClaimTemplate": {"spec": claim}}
-
-
-def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mapping[str, Any]] = ()) -> PrometheusValues:
-    """Decide the chart's values. ``scrape_jobs`` are raw Prometheus scrape configurations; the chart reads ``{{`` in them as a template."""
+def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return the chart's values. ``scrape_jobs`` are raw scrape configurations of Prometheus, in which the chart expands ``{{``."""
     interval = prometheus_duration(settings.scrape_interval)
-    return PrometheusValues(
-        crds=_Crds(
-            enabled=True,
-            upgrade_job=_UpgradeJob(enabled=settings.upgrade_crds, image=_UpgradeImages(busybox=_ImageTag(tag=_BUSYBOX_TAG))),
-        ),
-        prometheus=_Prometheus(
-            service=_Service(
-                type="ClusterIP" if settings.node_port is None else "NodePort",
-                port=PORT,
-                node_port=settings.node_port,
-            ),
-            prometheus_spec=_PrometheusSpec(
-                scrape_interval=interval,
-                # Rules that lag the scrape would add their own delay to every metric that scales.
-                evaluation_interval=interval,
-                retention=settings.retention,
-                retention_size=retention_size(settings.storage),
-                storage_spec=_storage_spec(settings),
-                additional_scrape_configs=[dict(job) for job in scrape_jobs] or None,
-            ),
-        ),
-        grafana=_Toggle(enabled=settings.grafana),
-        alertmanager=_Toggle(enabled=settings.alertmanager),
-    )
+    service: dict[str, Any] = {"type": "ClusterIP", "port": PORT}
+    if settings.node_port is not None:
+        service = {"type": "NodePort", "port": PORT, "nodePort": settings.node_port}
+    # Each ...NilUsesHelmValues that is true would select only objects with the label of this release, which our PodMonitors don't have.
+    kinds = ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
+    spec: dict[str, Any] = {
+        **{f"{kind}SelectorNilUsesHelmValues": False for kind in kinds},
+        "serviceDiscoveryRole": "EndpointSlice",  # Endpoints is deprecated since Kubernetes 1.33
+        "scrapeInterval": interval,
+        # Rules that run less often than the scrape would delay every metric that scales.
+        "evaluationInterval": interval,
+        "retention": settings.retention,
+        "retentionSize": retention_size(settings.storage),
+    }
+    if settings.storage is not None:
+        claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": settings.storage}}}
+        if settings.storage_class is not None:
+            claim["storageClassName"] = settings.storage_class
+        spec["storageSpec"] = {"volumeClaimTemplate": {"spec": claim}}
+    if scrape_jobs:
+        spec["additionalScrapeConfigs"] = [dict(job) for job in scrape_jobs]
+    return {
+        "fullnameOverride": naming.PROMETHEUS_RELEASE,
+        "crds": {
+            "enabled": True,
+            "upgradeJob": {"enabled": settings.upgrade_crds, "image": {"busybox": {"tag": _BUSYBOX_TAG}}},
+        },
+        "prometheus": {"service": service, "prometheusSpec": spec},
+        "grafana": {"enabled": settings.grafana},
+        "alertmanager": {"enabled": settings.alertmanager},
+        **{part: {"enabled": False} for part in ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy")},
+    }
 
 
 def _behind_volumes(args: PrometheusStackArgs) -> pulumi.ResourceOptions | None:
@@ -159,20 +91,20 @@ def _behind_volumes(args: PrometheusStackArgs) -> pulumi.ResourceOptions | None:
 
 @dataclass(frozen=True, kw_only=True)
 class PrometheusStackArgs:
-    """What PrometheusStack needs."""
+    """Arguments of `PrometheusStack`."""
 
     cluster: ClusterHandle
     settings: PrometheusSettings
     charts: ChartSettings
     scrape_jobs: Sequence[Mapping[str, Any]] = ()
-    """Raw scrape configurations of others, such as ``components.gpu.dcgm_exporter.scrape_jobs``."""
+    """Raw scrape configurations, such as ``components.gpu.dcgm_exporter.scrape_jobs`` returns."""
 
 
 class PrometheusStack(pulumi.ComponentResource):
     """Prometheus and its operator."""
 
     handle: MetricsHandle
-    """``url`` resolves once the release is up: the CRDs are there and the operator runs, so that monitors can be made."""
+    """``url`` resolves once the release is up: the CRDs exist and the operator runs, so monitors can be created."""
     url: pulumi.Output[str]
     """In-cluster address with port."""
 
@@ -182,7 +114,7 @@ class PrometheusStack(pulumi.ComponentResource):
         namespace = release.namespace(
             naming.MONITORING_NAMESPACE,
             component="prometheus",
-            # The claim is the operator's, which leaves it behind: it goes with the namespace, and its volume is only deleted then.
+            # The operator creates the claim and never deletes it: it and its volume are deleted with the namespace.
             opts=pulumi.ResourceOptions.merge(child, _behind_volumes(args)),
         )
         stack = release.release(
@@ -190,7 +122,7 @@ class PrometheusStack(pulumi.ComponentResource):
             pin=versions.KUBE_PROMETHEUS_STACK,
             charts=args.charts,
             namespace=naming.MONITORING_NAMESPACE,
-            values=prometheus_values(args.settings, args.scrape_jobs).to_helm(),
+            values=prometheus_values(args.settings, args.scrape_jobs),
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[namespace])),
         )
         self.handle = MetricsHandle(

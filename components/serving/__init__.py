@@ -1,1 +1,1 @@
-"""Triton itself: the chart's typed values, its component, and what scales it."""
+"""Triton itself: its settings, the values of its chart, its component, and the metrics that scale it."""

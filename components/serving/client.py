@@ -1,7 +1,7 @@
 """A client inside the cluster: one pod of NVIDIA's SDK image, with perf_analyzer and the Python clients, beside the deployments.
 
-As the client of the Marketplace application's benchmark: it sleeps until somebody runs something in it (`kubectl exec`). From outside, a
-load balancer and a line to the cloud would be measured too. Makes no load by itself, and asks for no GPU.
+Like the client of the Marketplace application's benchmark, it sleeps until you run a command in it (`kubectl exec`). A client outside would
+also measure a load balancer and the network to the cloud. It creates no load by itself and requests no GPU.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UID: Final = 1000
 
 
 def deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[str, Any]:
-    """Decide ``spec`` of the Deployment; ``urls`` become environment variables."""
+    """Return ``spec`` of the Deployment; ``urls`` become environment variables."""
     own = labels(_COMPONENT, NAME)
     return {
         "replicas": 1,
@@ -37,7 +37,7 @@ def deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[s
             "spec": {
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
-                # It only sleeps, and does so as process 1, which takes no SIGTERM.
+                # sleep runs as process 1, which ignores SIGTERM.
                 "terminationGracePeriodSeconds": 0,
                 "securityContext": {
                     "runAsNonRoot": True,
@@ -72,13 +72,13 @@ def deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[s
 
 
 def variable(name: str, protocol: str) -> str:
-    """Name the environment variable with a deployment's address, such as ``TRITON_BERT_LARGE_HTTP``."""
+    """Return the name of the environment variable for a deployment's address, such as ``TRITON_BERT_LARGE_HTTP``."""
     return f"TRITON_{name.upper().replace('-', '_')}_{protocol}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TritonClientArgs:
-    """What TritonClient needs."""
+    """Arguments of `TritonClient`."""
 
     cluster: ClusterHandle
     namespace: k8s.core.v1.Namespace
@@ -87,10 +87,10 @@ class TritonClientArgs:
 
 
 class TritonClient(pulumi.ComponentResource):
-    """The client's pod."""
+    """The pod of the client."""
 
     command: pulumi.Output[str]
-    """What to put in front of a command line to run it there."""
+    """Prefix of a command line that runs it in the pod."""
 
     def __init__(self, name: str, args: TritonClientArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("serving", "TritonClient"), name, None, opts)

@@ -1,6 +1,6 @@
-"""Namespaces of the Triton deployments: one a distinct name, however many deployments share it.
+"""Namespaces of the Triton deployments: one per distinct name, however many deployments share it.
 
-Made beside the deployments and not by one of them: taken from one to another later, a namespace would be replaced with all that is in it.
+They are siblings of the deployments and not children: if a namespace changed its parent, Pulumi would replace it with all that is in it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COMPONENT: Final = "triton"
 
 
 def namespace_names(serving: Sequence[ServingSettings]) -> tuple[str, ...]:
-    """Return the distinct namespaces of ``serving``, sorted: the order of a stack file's list must not matter."""
+    """Return the distinct namespaces of ``serving``, sorted: the order in the stack file must not matter."""
     return tuple(sorted({entry.namespace for entry in serving}))
 
 
@@ -36,12 +36,12 @@ def serving_namespaces(
 ) -> dict[str, k8s.core.v1.Namespace]:
     """Declare the namespaces of ``serving`` as children of ``parent`` and return them by name.
 
-    ``after`` are outputs of what serves the pods in them, such as a controller of load balancers and one of nodes: it comes before and goes
-    after them. Where a deployment claims volumes, what makes those does too. ``injection`` are labels that give pods sidecars.
+    ``after`` are outputs of what the pods need, such as the controllers of load balancers and nodes: created before the namespaces and
+    deleted after them. Where a deployment claims volumes, so is their driver. ``injection`` are labels that give pods sidecars.
 
-    What serves the autoscalers' metrics is not among it: an autoscaler without a metric keeps its least number of pods, and scales once
-    there is one. Nor does a destroy need that order, though Kubernetes finishes no namespace while an APIService is registered that nobody
-    answers for: both adapters take theirs away before what serves it. Behind a namespace that waits, a broken adapter would never go.
+    The adapters are not among them. An autoscaler without a metric keeps its smallest number of pods and scales once it has one. On destroy
+    each adapter removes its APIService first, without which Kubernetes can delete a namespace. If an adapter waited for the namespace
+    instead, a broken adapter would block the namespace, and the namespace the removal of the adapter.
     """
     claims = {entry.namespace for entry in serving if entry.prefetch.enabled and entry.prefetch.volume.storage_class is not None}
     return {

@@ -1,4 +1,4 @@
-"""What a deployment's init container copies, and how much room that takes. Pure; the copying itself is charts/triton/files/prefetch.sh."""
+"""Which models a deployment copies before Triton starts, and how much room they take. charts/triton/files/prefetch.sh copies them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 _MI: Final = 1 << 20
 _SLACK: Final = 1.1
-"""File systems and rounding to blocks: 10,000 files of 4 KiB take about a twentieth more than their bytes on ext4."""
+"""Room for the file system and for rounding to blocks: 10,000 files of 4 KiB take 5 % more than their bytes on ext4."""
 _SLACK_BYTES: Final = 64 * _MI
-"""List and log of the copy itself, and the empty file system."""
+"""Room for the copy's list and log, and for an empty file system."""
 
 
 def models_to_copy(settings: ServingSettings, needs: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Models that ``settings`` load and those that these load (``needs``), sorted; empty means all of the release."""
+    """Return the models that ``settings`` name and those that these load (``needs``), sorted; empty means the whole release."""
     found: set[str] = set()
     pending = list(settings.models or ())
     while pending:
@@ -31,19 +31,20 @@ def models_to_copy(settings: ServingSettings, needs: Mapping[str, tuple[str, ...
     return tuple(sorted(found))
 
 
-def bytes_to_copy(settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> int:
-    """Bytes of what `models_to_copy` gives."""
+def _bytes_to_copy(settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> int:
     models = models_to_copy(settings, needs)
     return sum(size for name, size in sizes.items() if not models or name in models)
 
 
-def volume_size(settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> str:
-    """Size of the volume as a Kubernetes quantity: the one that is set, else computed; empty when nobody has counted the models."""
-    if settings.prefetch.volume.size is not None:
+def _room(size: int) -> str:
+    return f"{math.ceil((size * _SLACK + _SLACK_BYTES) / _MI)}Mi"
+
+
+def volume_size(settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> str | None:
+    """Return the size of the volume as a Kubernetes quantity: the setting, else computed; None when the sizes are unknown."""
+    if settings.prefetch.volume.size is not None or not sizes:
         return settings.prefetch.volume.size
-    if not sizes:
-        return ""
-    return f"{math.ceil((bytes_to_copy(settings, sizes, needs) * _SLACK + _SLACK_BYTES) / _MI)}Mi"
+    return _room(_bytes_to_copy(settings, sizes, needs))
 
 
 def too_small(key: str, settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> str | None:
@@ -51,10 +52,10 @@ def too_small(key: str, settings: ServingSettings, sizes: Mapping[str, int], nee
     size = settings.prefetch.volume.size
     if not settings.prefetch.enabled or size is None:
         return None
-    wanted = bytes_to_copy(settings, sizes, needs)
+    wanted = _bytes_to_copy(settings, sizes, needs)
     if quantity_value(size) >= wanted:
         return None
     return (
         f"{key}.prefetch.volume.size ({size}) is less than the {wanted} bytes of the models that {settings.name} loads: every pod would be "
-        f"evicted, or fail, while it copies. Raise it to {math.ceil((wanted * _SLACK + _SLACK_BYTES) / _MI)}Mi or more, or leave it out."
+        f"evicted, or fail, while it copies. Raise it to {_room(wanted)} or more, or remove the key."
     )

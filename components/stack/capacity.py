@@ -53,6 +53,9 @@ class Room:
     nodes: int | None = None
     """Most nodes, each with as much of the resource; None where nodes differ and only ``units`` bounds them."""
     shared: bool = False
+    """Whether pods share each GPU (time-slicing or MPS)."""
+    sliced: bool = False
+    """Whether each GPU is split into MIG slices."""
     spot: bool = False
     cloud: str = "EC2"
     """Who takes spot nodes back."""
@@ -101,6 +104,7 @@ def _group(pool: GpuPoolSettings, cluster: EksClusterSettings) -> Room:
         machines=(pool.machine,),
         nodes=nodes,
         shared=pool.sharing.kind in {"timeSlicing", "mps"},
+        sliced=pool.sharing.kind == "mig",
         spot=pool.capacity == "spot",
     )
 
@@ -116,6 +120,7 @@ def _gke_pool(pool: GkeGpuPoolSettings, cluster: GkeClusterSettings) -> Room:
         machines=(pool.machine,),
         nodes=nodes,
         shared=pool.sharing.kind in {"timeSlicing", "mps"},
+        sliced=pool.sharing.kind == "mig",
         spot=pool.capacity == "spot",
         cloud="Compute Engine",
     )
@@ -236,7 +241,7 @@ def architectures(entry: ServingSettings, cluster: Cluster, autoscaler: Autoscal
     if not entry.resources.gpus:
         of = gce_architecture if isinstance(cluster, GkeClusterSettings) else architecture
         return frozenset({of(cluster.cpu_pool.machine_types[0])})
-    eligible = [room for room in _eligible(entry, rooms(cluster, autoscaler)) if room.resource == entry.resources.gpu_resource]
+    eligible = [room for room in eligible_rooms(entry, rooms(cluster, autoscaler)) if room.resource == entry.resources.gpu_resource]
     return frozenset(machine.arch for room in eligible for machine in room.machines)
 
 
@@ -246,7 +251,7 @@ def _bound(of: Sequence[Room]) -> str:
     return " or ".join(names)
 
 
-def _eligible(entry: ServingSettings, there: Sequence[Room]) -> list[Room]:
+def eligible_rooms(entry: ServingSettings, there: Sequence[Room]) -> list[Room]:
     """Rooms whose labels a deployment's node selector allows. Labels that nodes get from elsewhere are not held against them."""
     ours = {key for room in there for key in room.labels}
     wanted = {key: value for key, value in entry.node_selector.items() if key in ours}
@@ -265,7 +270,7 @@ def room_problems(index: int, entry: ServingSettings, there: Sequence[Room], rea
             also=read,
         )
         return
-    eligible = _eligible(entry, there)
+    eligible = eligible_rooms(entry, there)
     if not eligible:
         yield Problem(at=(*at, "node_selector"), text="matches no GPU pool: the pods would wait for ever. Correct a label.", also=read)
         return

@@ -64,7 +64,6 @@ def stack_problems(
                 "(images), or set nat to one.",
                 also=(("cluster", "network"),),
             )
-        yield from _utilization(index, entry, cluster)
 
 
 def _models(
@@ -89,21 +88,4 @@ def _models(
                 text=f"({entry.image}) is older than 23.03, the first that reads a bucket without a key: it would ask for the models as "
                 "nobody and find none. Take a newer one.",
                 also=(("repository", "store"), ("repository", "credentials")),
-            )
-
-
-def _utilization(index: int, entry: ServingSettings, cluster: GkeClusterSettings) -> Iterator[Problem]:
-    """Yield a metric of whole GPUs where pods have slices: on GKE those are called nvidia.com/gpu too, and only the pool tells."""
-    known = {key for pool in cluster.gpu_pools for key in pool.node_labels}
-    wanted = {key: value for key, value in entry.node_selector.items() if key in known}
-    pools = [pool for pool in cluster.gpu_pools if wanted.items() <= pool.node_labels.items()]
-    if not pools or any(pool.sharing.kind != "mig" for pool in pools):
-        return
-    for position, metric in enumerate(entry.scaling.metrics):
-        if metric.kind.startswith("gpu"):
-            yield Problem(
-                at=("serving", index, "scaling", "metrics", position),
-                text=f"is {metric.kind}, and pool {pools[0].name} cuts its GPUs into slices, of which there is no such figure: the "
-                "autoscaler would hold still. Scale by queueTime or pendingRequests.",
-                also=(("cluster", "gpu_pools"), ("serving", index, "node_selector")),
             )

@@ -1,6 +1,6 @@
-"""Who serves the autoscalers' metrics: prometheus-adapter, the Stackdriver adapter, or both, each an API of its own.
+"""What serves the autoscalers' metrics: prometheus-adapter, the Stackdriver adapter, or both, with one API each.
 
-The settings have refused what would give one API two owners, or a metric none.
+The settings reject a stack in which an API has two owners or a metric has none.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 def metrics_apis(
     settings: Settings, *, cluster: ClusterHandle, metrics: MetricsHandle, rules: Sequence[Mapping[str, Any]], child: pulumi.ResourceOptions
 ) -> None:
-    """Declare what serves metrics to autoscalers. ``rules`` are those of prometheus-adapter.
+    """Declare the adapters. ``rules`` are those of prometheus-adapter.
 
-    Nothing waits for it: an autoscaler scales from when there is a metric, and until then keeps to its least number of pods.
+    Nothing depends on them: until it has a metric, an autoscaler keeps the smallest number of pods.
 
-    Raises ValueError when nothing would: the settings let no such stack through.
+    Raises ValueError when no adapter can be created, which the settings rule out.
     """
     if not settings.adapter.enabled and (not settings.stackdriver.enabled or cluster.gcp is None):
-        raise ValueError("neither adapter is there: no autoscaler could read a metric")
+        raise ValueError("no adapter: no autoscaler could read a metric")
     if settings.adapter.enabled:
         args = PrometheusAdapterArgs(cluster=cluster, metrics=metrics, settings=settings.adapter, charts=settings.charts, rules=rules)
         PrometheusAdapter("adapter", args, child)

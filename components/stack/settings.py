@@ -99,8 +99,8 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._names(), *self._models(), *self._node_ports(), *self._gpu_metrics(), *self._patience()]
-        problems += [*self._addons(), *self._modes(), *metric_problems(self.cluster, self.adapter, self.stackdriver, self.serving)]
+        problems = [*self._names(), *self._models(), *self._node_ports(), *self._patience()]
+        problems += [*self._addons(), *self._modes(), *metric_problems(self)]
         problems += [*self._images(), *self._identity()]
         if isinstance(self.cluster, GkeClusterSettings):
             problems += stack_problems(
@@ -198,27 +198,6 @@ class Settings(Model):
                     "Give it another port.",
                     also=(other,),
                 )
-
-    def _gpu_metrics(self) -> Iterator[Problem]:
-        for index, entry in enumerate(self.serving):
-            for position, metric in enumerate(entry.scaling.metrics):
-                if metric.kind != "gpuUtilization":
-                    continue
-                at = ("serving", index, "scaling", "metrics", position)
-                if not self.dcgm.enabled:
-                    yield Problem(
-                        at=at,
-                        text="is gpuUtilization but dcgm.enabled is false: nothing would measure it and the autoscaler would hold still. "
-                        "Enable dcgm or scale by queueTime.",
-                        also=(("dcgm", "enabled"),),
-                    )
-                if entry.resources.gpu_resource != "nvidia.com/gpu":
-                    yield Problem(
-                        at=at,
-                        text=f"is gpuUtilization but resources.gpuResource is {entry.resources.gpu_resource}: on a shared or sliced GPU "
-                        "the figure is the whole device's, or none. Scale by queueTime or pendingRequests.",
-                        also=(("serving", index, "resources", "gpu_resource"),),
-                    )
 
     def _addons(self) -> Iterator[Problem]:
         provider = ("cluster", "provider")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from components.serving.values import chart_values
 from components.serving.settings import ServingSettings
+from components.serving.values import ModelRepositoryValues, chart_values
 from tests.charts.shapes import KINDS, Kind, Part
 
 if TYPE_CHECKING:
@@ -69,13 +69,7 @@ def serving(**fields: Any) -> ServingSettings:
     return ServingSettings.model_validate({"name": "bert", "namespace": "models", "image": IMAGE, **fields})
 
 
-def values(settings: ServingSettings, secret: str | None = FIRST) -> dict[str, Any]:
-    made = chart_values(
-        settings,
-        url="s3://http://10.0.0.1:7070/bucket/models/abc",
-        release="abc",
-        region="eu-west-1",
-        credentials_secret=secret,
-        service_account_annotations={"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/reader"},
-    )
-    return made.dump()
+def values(settings: ServingSettings, secret: str = FIRST) -> dict[str, Any]:
+    url = "s3://http://10.0.0.1:7070/bucket/models/abc"
+    repository = ModelRepositoryValues(url=url, release="abc", region="eu-west-1", credentials_secret=secret)
+    return chart_values(settings, repository, annotations={"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/reader"}).dump()

@@ -12,11 +12,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.base import versions
-from components.monitoring.adapter import adapter_values
 from components.gpu.dcgm_exporter import dcgm_values, scrape_jobs
+from components.gpu.settings import DcgmSettings
+from components.monitoring.adapter import adapter_values
 from components.monitoring.prometheus import prometheus_values
 from components.monitoring.settings import AdapterSettings, PrometheusSettings
-from components.gpu.settings import DcgmSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,13 +118,13 @@ def render(helm: Path, project: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def kps(render: Render) -> Objects:
-    return render("kps", "kube-prometheus-stack", "monitoring", prometheus_values(DEV).to_helm())
+    return render("kps", "kube-prometheus-stack", "monitoring", prometheus_values(DEV))
 
 
 @pytest.fixture(scope="session")
 def adapter(render: Render) -> Objects:
     values = adapter_values(AdapterSettings(), url="http://kps-prometheus.monitoring.svc", port=9090, rules=[RULE])
-    return render("prometheus-adapter", "prometheus-adapter", "monitoring", values.to_helm())
+    return render("prometheus-adapter", "prometheus-adapter", "monitoring", values)
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +161,7 @@ def test_a_key_that_a_stand_in_does_not_know_fails_the_render(render: Render, ch
     "settings", [DEV, PrometheusSettings(), PrometheusSettings(storage_class="gp3", retention="30d")], ids=["dev", "cluster", "class"]
 )
 def test_whatever_the_settings_say_renders(render: Render, settings: PrometheusSettings) -> None:
-    objects = render("kps", "kube-prometheus-stack", "monitoring", prometheus_values(settings).to_helm())
+    objects = render("kps", "kube-prometheus-stack", "monitoring", prometheus_values(settings))
     spec = objects["Prometheus", "kps-prometheus"].spec
     assert spec["retention"] == settings.retention
     assert ("storage" in spec) == (settings.storage is not None)
@@ -210,7 +210,7 @@ def test_nothing_is_pulled_and_all_is_bounded(kps: Objects, adapter: Objects, dc
 
 def test_the_raw_job_reaches_prometheus_as_a_secret(render: Render, promtool: Path, tmp_path: Path) -> None:
     settings = DcgmSettings(scrape="job")
-    objects = render("kps", "kube-prometheus-stack", "monitoring", prometheus_values(DEV, scrape_jobs(settings)).to_helm())
+    objects = render("kps", "kube-prometheus-stack", "monitoring", prometheus_values(DEV, scrape_jobs(settings)))
     reference = objects["Prometheus", "kps-prometheus"].spec["additionalScrapeConfigs"]
     assert reference == {"name": "kps-prometheus-scrape-confg", "key": "additional-scrape-configs.yaml"}
     secret = objects["Secret", reference["name"]].model_dump()
@@ -259,7 +259,7 @@ def test_a_change_of_rules_is_a_rollout(render: Render, adapter: Objects) -> Non
     values = adapter_values(
         AdapterSettings(), url="http://kps-prometheus.monitoring.svc", port=9090, rules=[{**RULE, "name": {"as": "other"}}]
     )
-    other = render("prometheus-adapter", "prometheus-adapter", "monitoring", values.to_helm())
+    other = render("prometheus-adapter", "prometheus-adapter", "monitoring", values)
 
     def checksum(objects: Objects) -> str:
         return str(objects["Deployment", "prometheus-adapter"].spec["template"]["metadata"]["annotations"]["checksum/config"])

@@ -14,7 +14,7 @@ from components.base.versions import ChartPin
 pytestmark = pytest.mark.helm
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = ROOT / "tests" / "doubles" / "charts"
-KNOWN_GOOD = ROOT / "tests" / "unit" / "addons" / "known_good"
+KNOWN_GOOD = ROOT / "tests" / "unit" / "helm" / "known_good"
 PINS = {pin.name: pin for pin in vars(versions).values() if isinstance(pin, ChartPin)}
 VALUES = {
     "aws-load-balancer-controller": "lbc.yaml",

@@ -95,6 +95,18 @@ def test_the_grace_period_holds_the_whole_drain(rendered: Rendered) -> None:
     assert pod.termination_grace_period_seconds > pre_stop + int(triton.flag("exit-timeout-secs"))
 
 
+def test_seconds_are_rounded_up(chart: Chart) -> None:
+    triton = chart.settings(drain={"preStop": "4200ms", "exitTimeout": "20500ms"})[Deployment].triton
+    assert triton.lifecycle is not None
+    assert (triton.lifecycle.pre_stop.sleep.seconds, triton.flag("exit-timeout-secs")) == (5, "21")
+
+
+def test_a_service_shows_metrics_or_not_as_told(chart: Chart) -> None:
+    for service in ({"type": "LoadBalancer", "exposeMetrics": True}, {"exposeMetrics": False}):
+        ports = {port.name for port in chart.settings(service=service)[Service].spec.ports}
+        assert ("http-metrics" in ports) == service["exposeMetrics"]
+
+
 def test_grpc_connections_are_gone_before_the_server_is(rendered: Rendered) -> None:
     triton = rendered[Deployment].triton
     ages = [int(argument.split("=")[1]) for argument in triton.args if argument.startswith("--grpc-max-connection-age=")]
@@ -235,7 +247,7 @@ def test_identity(chart: Chart) -> None:
     assert annotated[ServiceAccount].metadata.annotations == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/reader"}
     assert annotated[Deployment].triton.env_from == [EnvFrom(secret_ref=SecretRef(name=FIRST))]
     assert EnvVar(name="AWS_REGION", value="eu-west-1") in annotated[Deployment].triton.env
-    assert chart.render(values(serving(), secret=None))[Deployment].triton.env_from == []
+    assert chart.render(values(serving(), secret=""))[Deployment].triton.env_from == []
 
 
 def test_what_the_settings_pass_through(chart: Chart) -> None:

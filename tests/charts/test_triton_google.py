@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.serving.values import chart_values
+from components.serving.metrics import GkeCluster
+from components.serving.values import ModelRepositoryValues, chart_values
 from tests.charts.rendering import Chart, serving
 from tests.charts.shapes import Container, Deployment, EnvVar, Hpa, InitContainer
 
@@ -17,17 +18,8 @@ pytestmark = pytest.mark.helm
 
 
 def google(settings: ServingSettings) -> dict[str, Any]:
-    made = chart_values(
-        settings,
-        url="gs://bucket/models",
-        release="a" * 64,
-        region="",
-        credentials_secret=None,
-        key_file_secret="gcsfs-creds-1",
-        service_account_annotations={},
-        monitored=("tri", "europe-west4"),
-    )
-    return made.dump()
+    repository = ModelRepositoryValues(url="gs://bucket/models", release="a" * 64, key_file_secret="gcsfs-creds-1")
+    return chart_values(settings, repository, gke=GkeCluster(name="tri", location="europe-west4")).dump()
 
 
 @pytest.mark.parametrize("prefetch", [False, True])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.serving.values import chart_values, rollout_deadline
+from components.serving.metrics import GkeCluster
+from components.serving.values import ModelRepositoryValues, chart_values, rollout_deadline
 from tests.charts.rendering import FIRST, Chart, serving
 from tests.charts.shapes import Deployment, EmptyDir, EnvVar
 
@@ -25,28 +26,18 @@ def prefetching(url: str = BASE, *, sizes: dict[str, int] | None = None, **field
     """Values of a deployment that copies its models first."""
     return chart_values(
         serving(**{"prefetch": True, **fields}),
-        url=url,
-        urls=[f"{url}/models/a-0123456789abcdef"],
-        release=RELEASE,
-        region="eu-west-1",
-        credentials_secret=FIRST,
-        service_account_annotations={},
+        ModelRepositoryValues(
+            url=url, urls=(f"{url}/models/a-0123456789abcdef",), release=RELEASE, region="eu-west-1", credentials_secret=FIRST
+        ),
         sizes={"a": 10 << 20, "b": 20 << 20, "c": 1 << 30} if sizes is None else sizes,
         needs={"b": ("a",)},
     ).dump()
 
 
 def test_one_repository_a_model(chart: Chart) -> None:
-    made = chart_values(
-        serving(models=["a"]),
-        url=BASE,
-        urls=[f"{BASE}/models/a-1", f"{BASE}/models/b-2"],
-        release=RELEASE,
-        region="eu-west-1",
-        credentials_secret=None,
-        service_account_annotations={},
-    ).dump()
-    triton = chart.render(made)[Deployment].triton
+    urls = (f"{BASE}/models/a-1", f"{BASE}/models/b-2")
+    repository = ModelRepositoryValues(url=BASE, urls=urls, release=RELEASE, region="eu-west-1")
+    triton = chart.render(chart_values(serving(models=["a"]), repository).dump())[Deployment].triton
     assert [argument for argument in triton.args if "model" in argument] == [
         f"--model-repository={BASE}/models/a-1",
         f"--model-repository={BASE}/models/b-2",
@@ -68,17 +59,12 @@ def test_modes(chart: Chart, values: dict[str, Any], flags: list[str]) -> None:
     assert triton.args[1:4][: 1 + len(flags)] == [f"--model-repository={BASE}", *flags]
 
 
-def of_gke(url: str = "gs://bucket/models", *, key: str | None = None, **fields: Any) -> dict[str, Any]:
+def of_gke(url: str = "gs://bucket/models", *, key: str = "", **fields: Any) -> dict[str, Any]:
     """Values of a deployment on GKE."""
     return chart_values(
         serving(**fields),
-        url=url,
-        release=RELEASE,
-        region="",
-        credentials_secret=None,
-        key_file_secret=key,
-        service_account_annotations={},
-        monitored=("fleet", "us-central1"),
+        ModelRepositoryValues(url=url, release=RELEASE, key_file_secret=key),
+        gke=GkeCluster(name="fleet", location="us-central1"),
         sizes={"a": 1, "b": 1, "c": 1},
     ).dump()
 
@@ -185,14 +171,14 @@ def test_the_rollout_waits_for_the_copy(chart: Chart) -> None:
     ("values", "said"),
     [
         ({"modelRepository": {"url": BASE, "urls": [BASE]}}, "are both set"),
-        ({"modelRepository": {"url": BASE, "mode": "poll", "models": ["a"]}}, "Triton loads all that is there"),
-        ({"modelRepository": {"url": BASE, "mode": "poll", "release": RELEASE}, "prefetch": {"enabled": True}}, "would never see a change"),
-        ({"modelRepository": {"url": BASE, "release": "abc"}, "prefetch": {"enabled": True}}, "is no SHA-256 in hex"),
-        ({"modelRepository": {"urls": [BASE], "release": RELEASE}, "prefetch": {"enabled": True}}, "nowhere to copy from"),
+        ({"modelRepository": {"url": BASE, "mode": "poll", "models": ["a"]}}, "Triton would load every model"),
+        ({"modelRepository": {"url": BASE, "mode": "poll", "release": RELEASE}, "prefetch": {"enabled": True}}, "would never change"),
+        ({"modelRepository": {"url": BASE, "release": "abc"}, "prefetch": {"enabled": True}}, "must be a SHA-256 in hex"),
+        ({"modelRepository": {"urls": [BASE], "release": RELEASE}, "prefetch": {"enabled": True}}, "would have no source"),
         ({"modelRepository": {"url": "/models", "release": RELEASE}, "prefetch": {"enabled": True}}, "neither s3:// nor gs://"),
         (
-            {"modelRepository": {"url": BASE, "release": RELEASE}, "prefetch": {"enabled": True, "storageClass": "gp3"}},
-            "prefetch.size is not set",
+            {"modelRepository": {"url": BASE, "release": RELEASE}, "prefetch": {"enabled": True, "volume": {"storageClass": "gp3"}}},
+            "prefetch.volume.size is not set",
         ),
     ],
 )

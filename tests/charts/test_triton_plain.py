@@ -32,14 +32,14 @@ def test_plain_helm_can_leave_out_what_a_cluster_lacks(chart: Chart) -> None:
 
 def test_the_rest_of_the_pod_is_open_to_plain_helm(chart: Chart) -> None:
     pod = {
-        "annotations": {"sidecar.istio.io/inject": "true"},
-        "labels": {"team": "speech", "app.kubernetes.io/instance": "not-this"},
+        "podAnnotations": {"sidecar.istio.io/inject": "true"},
+        "podLabels": {"team": "speech", "app.kubernetes.io/instance": "not-this"},
         "tolerations": [{"key": "spot", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
         "priorityClassName": "high",
         "runtimeClassName": "nvidia",
     }
-    deployment = chart.render({"modelRepository": {"url": "/models"}, "pod": pod, "resources": {"tmp": "20Gi"}})[Deployment]
+    deployment = chart.render({"modelRepository": {"url": "/models"}, **pod, "resources": {"tmp": "20Gi"}})[Deployment]
     assert deployment.spec.template.metadata.labels["team"] == "speech"
     assert deployment.spec.template.metadata.labels["app.kubernetes.io/instance"] == "bert", "a selector's label can't be taken away"
     assert deployment.spec.template.metadata.annotations["sidecar.istio.io/inject"] == "true"
@@ -60,7 +60,7 @@ def test_a_startup_probe_of_ones_own(chart: Chart) -> None:
         ({"replicas": 3}, "additional properties 'replicas' not allowed"),
         ({"resources": {"gpu": 1}}, "additional properties 'gpu' not allowed"),
         ({"resources": {"gpus": -1}}, "minimum"),
-        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy"),
         ({"autoscaling": {"metrics": [{"type": "Pods", "pods": {"metric": {"nam": "x"}}}]}}, "autoscaling/metrics/0"),
         ({"autoscaling": {"minReplicas": 5}}, r"minReplicas \(5\) is above autoscaling.maxReplicas \(4\)"),
         ({"modelRepository": {"url": ""}}, "modelRepository.url is not set"),

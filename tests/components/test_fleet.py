@@ -200,7 +200,7 @@ async def test_models_of_a_deployment_are_looked_for_in_the_folder_where_the_set
     raw = dev()
     del raw["repository"]["models"]
     raw["serving"][0]["models"] = ["add_sub", "nope"]
-    told = r"triton-fleet:serving\[0\]\.models names nope, which the repository does not have: Triton would not start"
+    told = r"triton-fleet:serving\[0\]\.models names nope, which is not in the repository: Triton would not start"
     with pytest.raises(FleetError, match=told):
         await build(raw)
     assert monitor.requests == {}
@@ -345,5 +345,5 @@ async def test_models_that_are_copied_first(monitor: Monitor) -> None:
     await build(raw)
     values = inputs(monitor, "kubernetes:helm.sh/v4:Chart triton")["values"]
     assert values["prefetch"]["models"] == ["add_sub", "busy", "pipeline"]
-    assert values["prefetch"]["size"] == "65Mi"
+    assert values["prefetch"]["volume"]["size"] == "65Mi"
     assert values["modelRepository"]["url"] == "s3://http://10.111.0.1:7070/models/releases"

@@ -21,8 +21,9 @@ from components.gpu.device_plugin import GpuPlugin, GpuPluginArgs
 from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs, floors
 from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
 from components.helm.settings import ChartSettings
+from components.monitoring.observability import Observability, ObservabilityArgs
 from components.monitoring.settings import AlertSettings
-from components.serving.observability import Observability, ObservabilityArgs
+from components.serving.scaling import metric_panels, watched
 from components.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -172,12 +173,14 @@ async def test_placeholders_come_after_what_starts_nodes(recorder: Recorder) -> 
 @pytest.mark.parametrize(("alerts", "dashboard"), [(True, False), (False, True), (True, True)])
 async def test_dashboard_and_alerts(recorder: Recorder, alerts: bool, dashboard: bool) -> None:
     metrics = MetricsHandle(namespace="monitoring", url=text("http://kps"), port=9090)
+    serving = [ServingSettings(image="x")]
     Observability(
         "observability",
         ObservabilityArgs(
             cluster=cluster(),
             metrics=metrics,
-            serving=[ServingSettings(image="x")],
+            deployments=[watched(entry, serving) for entry in serving],
+            panels=metric_panels(serving),
             alerts=AlertSettings() if alerts else None,
             dashboard=dashboard,
         ),

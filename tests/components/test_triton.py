@@ -133,7 +133,7 @@ async def test_models_that_are_copied_first_come_from_the_folder_of_all_releases
     await deploy(entries=(settings,))
     values = sent(engine, CHART_TYPE)["values"]
     assert (values["modelRepository"]["url"], values["modelRepository"]["urls"]) == ("s3://bucket/models", [])
-    assert (values["prefetch"]["enabled"], values["prefetch"]["models"], values["prefetch"]["size"]) == (True, ["a", "b"], "67Mi")
+    assert (values["prefetch"]["enabled"], values["prefetch"]["models"], values["prefetch"]["volume"]["size"]) == (True, ["a", "b"], "67Mi")
 
 
 async def test_credentials_are_a_secret_of_their_own_and_never_a_chart_value(engine: Recorder) -> None:
@@ -213,7 +213,7 @@ async def test_deployments_that_share_a_namespace_share_one_resource(engine: Rec
 
 
 async def test_models_that_the_repository_lacks_stop_it_before_anything_is_made(engine: Recorder) -> None:
-    with pytest.raises(FleetError, match="names nope, which the repository does not have"):
+    with pytest.raises(FleetError, match="names nope, which is not in the repository"):
         await deploy(entries=(ServingSettings(name="bert", image="registry.example/triton:1", models=("nope",)),))
     await wait_for_rpcs()
     assert not engine.of_type(CHART_TYPE) | engine.of_type(SECRET_TYPE)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.serving.settings import ServingSettings
-from components.serving.values import chart_values
+from components.serving.values import ModelRepositoryValues, chart_values
 from local.plugins.kubernetes.naming import Kind
 from tests.conftest import ROOT
 from tests.engine.kubelet import kubelet, ready
@@ -47,11 +47,8 @@ ENTRIES: tuple[dict[str, Any], ...] = (
 def values(entry: dict[str, Any]) -> dict[str, Any]:
     return chart_values(
         ServingSettings.model_validate(entry),
-        url=f"s3://models/releases/{RELEASE}",
-        release=RELEASE,
-        region="eu-west-1",
-        credentials_secret="credentials",
-        service_account_annotations={"eks.amazonaws.com/role-arn": "arn:aws:iam::000000000000:role/x"},
+        ModelRepositoryValues(url=f"s3://models/releases/{RELEASE}", release=RELEASE, region="eu-west-1", credentials_secret="credentials"),
+        annotations={"eks.amazonaws.com/role-arn": "arn:aws:iam::000000000000:role/x"},
         sizes={"a": 1000},
         needs={"a": ()},
     ).dump()

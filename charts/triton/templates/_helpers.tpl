@@ -1,9 +1,9 @@
-{{/* Name of every object: the release's own. One release is one deployment. */}}
+{{/* Name of every object: that of the release. One release is one deployment. */}}
 {{- define "triton.name" -}}
 {{- .Release.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What the Service, the budget and the monitor find pods by. Never changes: a Deployment's selector is immutable. */}}
+{{/* Labels that the Service, the disruption budget and the monitor select pods by. They never change: a Deployment's selector is immutable. */}}
 {{- define "triton.selector" -}}
 app.kubernetes.io/name: triton
 app.kubernetes.io/instance: {{ include "triton.name" . | quote }}
@@ -22,14 +22,14 @@ app.kubernetes.io/instance: {{ include "triton.name" . | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* Seconds that Kubernetes lets a pod have from the start of preStop to SIGKILL. */}}
+{{/* Seconds from the start of preStop to SIGKILL. */}}
 {{- define "triton.gracePeriod" -}}
-{{- add (int .Values.drain.preStopSeconds) (int .Values.drain.exitTimeoutSeconds) (int .Values.drain.marginSeconds) -}}
+{{- add (int (ceil .Values.drain.preStop)) (int (ceil .Values.drain.exitTimeout)) (int (ceil .Values.drain.margin)) -}}
 {{- end -}}
 
 {{/*
-Startup probe. A look every 2 s: the port is closed until all models are loaded, so a look costs nothing, and what is
-waited for after the last one is time that a scale-up comes late.
+Startup probe, every 2 s: the port is closed until all models are loaded, so a probe costs nothing, and a longer period would
+delay every scale-up.
 */}}
 {{- define "triton.startupProbe" -}}
 {{- with .Values.probes.startup -}}
@@ -39,11 +39,18 @@ failureThreshold: {{ int .failureThreshold }}
 {{- else -}}
 periodSeconds: 2
 timeoutSeconds: 2
-failureThreshold: {{ div (add (int .Values.probes.startupBudgetSeconds) 1) 2 | max 1 }}
+failureThreshold: {{ div (add (int (ceil .Values.startupBudget)) 1) 2 | max 1 }}
 {{- end -}}
 {{- end -}}
 
-{{/* What Triton reads its models from, as a JSON list. */}}
+{{/* Not empty if the Service has port 8002. */}}
+{{- define "triton.exposeMetrics" -}}
+{{- if ternary .Values.service.exposeMetrics (ne .Values.service.type "LoadBalancer") (hasKey .Values.service "exposeMetrics") -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* The repositories that Triton reads, as a JSON list. */}}
 {{- define "triton.repositories" -}}
 {{- $from := .Values.modelRepository -}}
 {{- if not (or $from.url $from.urls) -}}
@@ -51,9 +58,9 @@ failureThreshold: {{ div (add (int .Values.probes.startupBudgetSeconds) 1) 2 | m
 {{- else if and $from.url $from.urls -}}
 {{- fail "modelRepository.url and modelRepository.urls are both set: models of either could hide those of the other. Set one of them." -}}
 {{- else if and (eq $from.mode "poll") $from.models -}}
-{{- fail "modelRepository.models is set with mode poll: Triton loads all that is there, whatever they name. Leave them out, or use another mode." -}}
+{{- fail "modelRepository.models is set with mode poll: Triton would load every model and ignore the list. Remove it, or use another mode." -}}
 {{- else if and .Values.prefetch.enabled (ne $from.mode "release") -}}
-{{- fail (printf "prefetch.enabled is true with modelRepository.mode %s: the copy would never see a change. Use mode release, or turn prefetch off." $from.mode) -}}
+{{- fail (printf "prefetch.enabled is true with modelRepository.mode %s: the copy would never change. Use mode release, or turn prefetch off." $from.mode) -}}
 {{- end -}}
 {{- if .Values.prefetch.enabled -}}
 {{- toJson (list "/models/release") -}}

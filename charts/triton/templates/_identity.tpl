@@ -1,10 +1,10 @@
 {{/*
-Init container that waits for the identity of the pod: see files/identity.sh.
+Init container that waits until the pod's service account has a token: see files/identity.sh.
 */}}
 {{- define "triton.identity" -}}
 - name: identity
-  image: {{ .Values.image.reference | quote }}
-  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  image: {{ .Values.image | quote }}
+  imagePullPolicy: {{ .Values.imagePullPolicy }}
   command:
     - /bin/bash
     - -c
@@ -19,7 +19,7 @@ Init container that waits for the identity of the pod: see files/identity.sh.
       memory: 64Mi
   securityContext:
     allowPrivilegeEscalation: false
-    readOnlyRootFilesystem: {{ .Values.security.readOnlyRootFilesystem }}
+    readOnlyRootFilesystem: {{ .Values.readOnlyRootFilesystem }}
     capabilities:
       drop:
         - ALL

@@ -1,13 +1,13 @@
 {{/*
-Where releases lie, in rclone's words, as environment variables. The forms of the URL are Triton's own: s3://bucket/path,
+The folder of the releases as environment variables of rclone. The URL takes Triton's forms: s3://bucket/path,
 s3://http(s)://host:port/bucket/path, s3://host:port/bucket/path (plain HTTP), gs://bucket/path.
 */}}
 {{- define "triton.prefetchPlace" -}}
-{{- $url := required "modelRepository.url is not set: prefetch would have nowhere to copy from. Set it to the folder of all releases, such as s3://bucket/prefix." .Values.modelRepository.url | trimSuffix "/" -}}
+{{- $url := required "modelRepository.url is not set: prefetch would have no source. Set it to the folder of all releases, such as s3://bucket/prefix." .Values.modelRepository.url | trimSuffix "/" -}}
 {{- $path := "" -}}
 {{- if hasPrefix "gs://" $url -}}
 {{- $path = printf ":gcs:%s" (trimPrefix "gs://" $url) }}
-# The pod's own identity; uniform access, so no ACL is asked for.
+# The pod's own identity. With uniform access there are no ACLs to read.
 - name: RCLONE_GCS_ENV_AUTH
   value: "true"
 - name: RCLONE_GCS_BUCKET_POLICY_ONLY
@@ -35,35 +35,35 @@ s3://http(s)://host:port/bucket/path, s3://host:port/bucket/path (plain HTTP), g
 {{- with .Values.modelRepository.region }}
 - name: RCLONE_S3_REGION
   value: {{ . | quote }}
-# The exchange of the service account's token for a role's keys is asked for there too.
+# Also the region where the service account's token is exchanged for a role's keys.
 - name: AWS_REGION
   value: {{ . | quote }}
 {{- end }}
 {{- else -}}
-{{- fail (printf "modelRepository.url (%s) is neither s3:// nor gs://: prefetch can't copy from there. Turn prefetch off, or name an object store." $url) -}}
+{{- fail (printf "modelRepository.url (%s) is neither s3:// nor gs://: prefetch can copy from object stores only. Turn prefetch off, or set an object store." $url) -}}
 {{- end }}
 - name: BASE
   value: {{ $path | quote }}
 {{- end -}}
 
-{{/* The init container that copies. It asks for nothing that the server's container doesn't, but memory of its own. */}}
+{{/* The init container that copies the models. Its requests stay below those of the server, so the pod needs no larger node. */}}
 {{- define "triton.prefetch" -}}
 {{- if not (regexMatch "^[0-9a-f]{64}$" .Values.modelRepository.release) -}}
-{{- fail (printf "modelRepository.release (%s) is no SHA-256 in hex: prefetch would have nothing to verify the copy against. Set it to the release's content hash, or turn prefetch off." .Values.modelRepository.release) -}}
+{{- fail (printf "modelRepository.release (%s) must be a SHA-256 in hex: prefetch could not verify the copy. Set it to the release's content hash, or turn prefetch off." .Values.modelRepository.release) -}}
 {{- end -}}
 - name: prefetch
   image: {{ .Values.prefetch.image | quote }}
-  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  imagePullPolicy: {{ .Values.imagePullPolicy }}
   command:
     - /bin/sh
     - -c
-    # In the pod template, not in a ConfigMap: another script is another rollout, and never reaches pods of the old one.
+    # In the pod template, not in a ConfigMap: a changed script is a new rollout and never reaches old pods.
     - |
       {{- .Files.Get "files/prefetch.sh" | trim | nindent 6 }}
   env:
     - name: HOME
       value: /tmp
-    # Told to Go's collector before the limit is: the copy then works with less instead of being killed.
+    # Below the container's limit, so that Go's garbage collector frees memory before the container is killed.
     - name: GOMEMLIMIT
       value: 400MiB
     - name: RELEASE
@@ -84,21 +84,21 @@ s3://http(s)://host:port/bucket/path, s3://host:port/bucket/path (plain HTTP), g
     - secretRef:
         name: {{ . | quote }}
   {{- end }}
-  # The script writes its reason there; what it can't foresee is told by the log's end.
+  # The script writes the reason of a failure to the termination message; after any other failure it is the end of the log.
   terminationMessagePolicy: FallbackToLogsOnError
   resources:
     requests:
       cpu: {{ .Values.resources.cpu | quote }}
       memory: 256Mi
-      {{- if and .Values.prefetch.size (not .Values.prefetch.storageClass) }}
-      # So that the pod goes to a node that has the room.
-      ephemeral-storage: {{ .Values.prefetch.size | quote }}
+      {{- if and .Values.prefetch.volume.size (not .Values.prefetch.volume.storageClass) }}
+      # So that the pod is scheduled to a node with enough disk.
+      ephemeral-storage: {{ .Values.prefetch.volume.size | quote }}
       {{- end }}
     limits:
       memory: 512Mi
   securityContext:
     allowPrivilegeEscalation: false
-    readOnlyRootFilesystem: {{ .Values.security.readOnlyRootFilesystem }}
+    readOnlyRootFilesystem: {{ .Values.readOnlyRootFilesystem }}
     capabilities:
       drop:
         - ALL
@@ -115,19 +115,19 @@ s3://http(s)://host:port/bucket/path, s3://host:port/bucket/path (plain HTTP), g
 {{- end -}}
 
 {{- define "triton.prefetchVolume" -}}
-{{- if .Values.prefetch.storageClass -}}
+{{- if .Values.prefetch.volume.storageClass -}}
 ephemeral:
   volumeClaimTemplate:
     spec:
       accessModes:
         - ReadWriteOnce
-      storageClassName: {{ .Values.prefetch.storageClass | quote }}
+      storageClassName: {{ .Values.prefetch.volume.storageClass | quote }}
       resources:
         requests:
-          storage: {{ required "prefetch.size is not set: a volume of a storage class needs one. Set it to more than the models' bytes." .Values.prefetch.size | quote }}
-{{- else if .Values.prefetch.size -}}
+          storage: {{ required "prefetch.volume.size is not set: a volume of a storage class needs a size. Set it above the size of the models." .Values.prefetch.volume.size | quote }}
+{{- else if .Values.prefetch.volume.size -}}
 emptyDir:
-  sizeLimit: {{ .Values.prefetch.size | quote }}
+  sizeLimit: {{ .Values.prefetch.volume.size | quote }}
 {{- else -}}
 emptyDir: {}
 {{- end -}}

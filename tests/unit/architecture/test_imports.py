@@ -21,7 +21,7 @@ FLOORS = {
     "gke": {"base", "helm", "gpu"},
     "monitoring": {"base", "helm"},
     "gateway": {"base", "helm"},
-    "serving": {"base", "monitoring"},
+    "serving": {"base"},
     "repository": {"base"},
     "images": {"base"},
     "stack": {"base", "helm", "gpu", "existing", "eks", "gke", "monitoring", "gateway", "serving", "repository", "images"},

@@ -16,7 +16,7 @@ RULE = {"seriesQuery": "up", "resources": {}, "metricsQuery": "sum(up) by (<<.Gr
 
 
 def test_prometheus_on_a_cluster() -> None:
-    assert prometheus_values(PrometheusSettings(storage_class="gp3")).to_helm() == {
+    assert prometheus_values(PrometheusSettings(storage_class="gp3")) == {
         "fullnameOverride": "kps",
         "crds": {"enabled": True, "upgradeJob": {"enabled": True, "image": {"busybox": {"tag": "1.37"}}}},
         "prometheus": {
@@ -53,23 +53,23 @@ def test_prometheus_on_a_cluster() -> None:
 
 
 def test_prometheus_without_a_volume_is_bounded_and_claims_nothing() -> None:
-    spec = prometheus_values(PrometheusSettings(storage=None)).to_helm()["prometheus"]["prometheusSpec"]
+    spec = prometheus_values(PrometheusSettings(storage=None))["prometheus"]["prometheusSpec"]
     assert "storageSpec" not in spec
     assert spec["retentionSize"] == "4096MB"
 
 
 def test_no_storage_class_leaves_the_choice_to_the_cluster() -> None:
-    claim = prometheus_values(PrometheusSettings()).to_helm()["prometheus"]["prometheusSpec"]["storageSpec"]["volumeClaimTemplate"]["spec"]
+    claim = prometheus_values(PrometheusSettings())["prometheus"]["prometheusSpec"]["storageSpec"]["volumeClaimTemplate"]["spec"]
     assert "storageClassName" not in claim
 
 
 def test_a_node_port_makes_the_service_one() -> None:
-    service = prometheus_values(PrometheusSettings(node_port=30090)).to_helm()["prometheus"]["service"]
+    service = prometheus_values(PrometheusSettings(node_port=30090))["prometheus"]["service"]
     assert service == {"type": "NodePort", "port": 9090, "nodePort": 30090}
 
 
 def test_toggles_reach_the_chart() -> None:
-    values = prometheus_values(PrometheusSettings(grafana=False, alertmanager=False, upgrade_crds=False)).to_helm()
+    values = prometheus_values(PrometheusSettings(grafana=False, alertmanager=False, upgrade_crds=False))
     assert (values["grafana"], values["alertmanager"]) == ({"enabled": False}, {"enabled": False})
     assert values["crds"]["upgradeJob"]["enabled"] is False
 
@@ -87,7 +87,7 @@ def test_a_retention_that_prometheus_cannot_read_is_refused(retention: str) -> N
 
 @pytest.mark.parametrize("retention", ["7d", "1w3d", "12h30m"])
 def test_a_retention_reaches_prometheus_as_written(retention: str) -> None:
-    values = prometheus_values(PrometheusSettings(retention=retention)).to_helm()
+    values = prometheus_values(PrometheusSettings(retention=retention))
     assert values["prometheus"]["prometheusSpec"]["retention"] == retention
 
 
@@ -125,7 +125,7 @@ def test_dcgm_is_scraped_in_one_way_only() -> None:
     (job,) = scrape_jobs(by_job)
     assert job["job_name"] == "gpu-metrics"
     assert {"action": "replace", "source_labels": ["__meta_kubernetes_service_name"], "target_label": "service"} in job["relabel_configs"]
-    assert prometheus_values(PrometheusSettings(), [job]).to_helm()["prometheus"]["prometheusSpec"]["additionalScrapeConfigs"] == [job]
+    assert prometheus_values(PrometheusSettings(), [job])["prometheus"]["prometheusSpec"]["additionalScrapeConfigs"] == [job]
 
 
 def test_no_job_for_an_exporter_that_is_not_there() -> None:
@@ -138,7 +138,7 @@ def test_dcgm_cannot_sample_faster_than_every_100_ms() -> None:
 
 
 def test_adapter() -> None:
-    values = adapter_values(AdapterSettings(), url="http://kps-prometheus.monitoring.svc", port=9090, rules=[RULE]).to_helm()
+    values = adapter_values(AdapterSettings(), url="http://kps-prometheus.monitoring.svc", port=9090, rules=[RULE])
     assert values["prometheus"] == {"url": "http://kps-prometheus.monitoring.svc", "port": 9090, "path": ""}
     assert values["metricsRelistInterval"] == "15s"
     assert values["rules"] == {"default": False, "custom": [RULE]}
@@ -146,7 +146,7 @@ def test_adapter() -> None:
 
 @pytest.mark.parametrize(("relist", "max_age"), [(5.0, "60s"), (15.0, "60s"), (30.0, "120s")])
 def test_a_late_scrape_does_not_take_the_metric_away(relist: float, max_age: str) -> None:
-    values = adapter_values(AdapterSettings(relist_interval=relist), url="http://kps", port=9090, rules=[RULE]).to_helm()
+    values = adapter_values(AdapterSettings(relist_interval=relist), url="http://kps", port=9090, rules=[RULE])
     assert values["extraArguments"] == [f"--metrics-max-age={max_age}"]
 
 

@@ -8,11 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.serving.scaling import GPU_DUTY_CYCLE, MonitoredPods, adapter_rules, hpa_metrics
+from components.serving.metrics import GkeCluster, ServedPods
+from components.serving.scaling import adapter_rules, hpa_metrics
 from components.serving.settings import ServingSettings
-from components.serving.values import chart_values
+from components.serving.values import ModelRepositoryValues, chart_values
 
-PODS = MonitoredPods(cluster="tri", location="europe-west4-a", namespace="triton", gpus=1)
+CLUSTER = GkeCluster(name="tri", location="europe-west4-a")
+
+
+def pods(container: str = "triton", gpus: int = 1, gke: GkeCluster | None = CLUSTER) -> ServedPods:
+    return ServedPods(container=container, namespace="triton", gpus=gpus, gke=gke)
 
 
 def serving(target: float = 85, **fields: Any) -> ServingSettings:
@@ -20,7 +25,7 @@ def serving(target: float = 85, **fields: Any) -> ServingSettings:
 
 
 def test_the_metric_is_the_references() -> None:
-    (metric,) = hpa_metrics(serving().scaling, container="triton", pods=PODS)
+    (metric,) = hpa_metrics(serving().scaling, pods())
     assert metric["type"] == "External"
     assert metric["external"]["metric"]["name"] == "kubernetes.io|container|accelerator|duty_cycle"
     assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": "85"}
@@ -28,7 +33,7 @@ def test_the_metric_is_the_references() -> None:
 
 def test_no_gpu_of_another_workload_is_counted() -> None:
     """Without a selector the sum is that of every GPU in the project: an external metric has no namespace of its own."""
-    (metric,) = hpa_metrics(serving().scaling, container="bert", pods=PODS)
+    (metric,) = hpa_metrics(serving().scaling, pods("bert"))
     assert metric["external"]["metric"]["selector"] == {
         "matchLabels": {
             "resource.type": "k8s_container",
@@ -43,8 +48,7 @@ def test_no_gpu_of_another_workload_is_counted() -> None:
 @given(target=st.floats(1, 100), gpus=st.integers(1, 16), busy=st.floats(0, 100), replicas=st.integers(1, 50))
 def test_the_target_is_of_each_gpu_however_many_a_pod_has(target: float, gpus: int, busy: float, replicas: int) -> None:
     """The autoscaler wants sum / target replicas, and the sum has a series a GPU."""
-    pods = MonitoredPods(cluster="c", location="l", namespace="n", gpus=gpus)
-    (metric,) = hpa_metrics(serving(target).scaling, container="c", pods=pods)
+    (metric,) = hpa_metrics(serving(target).scaling, pods(gpus=gpus))
     text = metric["external"]["target"]["averageValue"]
     units = {"m": 0.001, "k": 1000.0}
     average = float(text.rstrip("mk")) * units.get(text[-1], 1.0)
@@ -53,8 +57,8 @@ def test_the_target_is_of_each_gpu_however_many_a_pod_has(target: float, gpus: i
 
 
 def test_elsewhere_than_on_gke_it_is_refused() -> None:
-    with pytest.raises(ValueError, match="measured on GKE alone"):
-        hpa_metrics(serving().scaling, container="triton")
+    with pytest.raises(ValueError, match="measured on GKE only"):
+        hpa_metrics(serving().scaling, pods(gke=None))
 
 
 def test_the_chart_gets_it_beside_the_others() -> None:
@@ -67,15 +71,7 @@ def test_the_chart_gets_it_beside_the_others() -> None:
             "scaling": {"metrics": [{"kind": "queueTime", "target": "50ms"}, {"kind": "gpuDutyCycle", "target": 40}]},
         }
     )
-    values = chart_values(
-        settings,
-        url="gs://b/p",
-        release="",
-        region="",
-        credentials_secret=None,
-        service_account_annotations={},
-        monitored=("tri", "europe-west4"),
-    ).dump()
+    values = chart_values(settings, ModelRepositoryValues(url="gs://b/p"), gke=GkeCluster(name="tri", location="europe-west4")).dump()
     queue, duty = values["autoscaling"]["metrics"]
     assert queue["type"] == "Pods"
     assert duty["external"]["metric"]["selector"]["matchLabels"]["resource.labels.location"] == "europe-west4"
@@ -84,4 +80,4 @@ def test_the_chart_gets_it_beside_the_others() -> None:
 
 
 def test_prometheus_adapter_gets_no_rule_of_it() -> None:
-    assert GPU_DUTY_CYCLE not in str(adapter_rules([serving()]))
+    assert "duty_cycle" not in str(adapter_rules([serving()]))

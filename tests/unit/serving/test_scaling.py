@@ -9,15 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.base.quantities import quantity_value
+from components.serving.metrics import GpuUtilizationMetric, Metric, PendingRequestsMetric, QueueTimeMetric, ServedPods
 from components.serving.scaling import adapter_metrics, adapter_rules, hpa_behavior, hpa_metrics
-from components.serving.settings import (
-    GpuUtilizationMetric,
-    Metric,
-    PendingRequestsMetric,
-    QueueTimeMetric,
-    ScalingSettings,
-    ServingSettings,
-)
+from components.serving.settings import ScalingSettings, ServingSettings
 
 IMAGE = "registry.example/triton:1"
 ALL_KINDS: tuple[Metric, ...] = (
@@ -29,6 +23,10 @@ ALL_KINDS: tuple[Metric, ...] = (
 
 def serving(**fields: Any) -> ServingSettings:
     return ServingSettings.model_validate({"image": IMAGE, **fields})
+
+
+def pods(container: str) -> ServedPods:
+    return ServedPods(container=container, namespace="triton", gpus=1)
 
 
 def windows(query: str) -> set[str]:
@@ -45,7 +43,7 @@ def test_the_names_of_the_references_are_served() -> None:
 
 def test_an_autoscaler_reads_only_what_a_rule_serves() -> None:
     served = {rule["name"]["as"]: rule["resources"]["overrides"] for rule in adapter_rules([serving()])}
-    for metric in hpa_metrics(ScalingSettings(metrics=ALL_KINDS), container="triton"):
+    for metric in hpa_metrics(ScalingSettings(metrics=ALL_KINDS), pods("triton")):
         source = metric["pods"] if metric["type"] == "Pods" else metric["object"]
         resource = "pod" if metric["type"] == "Pods" else source["describedObject"]["kind"].lower()
         assert {"resource": resource} in served[source["metric"]["name"]].values()
@@ -85,7 +83,7 @@ def test_every_query_is_grouped_and_matched_by_what_the_adapter_was_asked_for() 
 
 
 def test_queue_time_as_reference_003_has_it() -> None:
-    (metric,) = hpa_metrics(ScalingSettings(metrics=(QueueTimeMetric(kind="queueTime", target=0.01),)), container="speech")
+    (metric,) = hpa_metrics(ScalingSettings(metrics=(QueueTimeMetric(kind="queueTime", target=0.01),)), pods("speech"))
     assert metric == {
         "type": "Pods",
         "pods": {"metric": {"name": "avg_time_queue_us"}, "target": {"type": "AverageValue", "averageValue": "10k"}},
@@ -93,7 +91,7 @@ def test_queue_time_as_reference_003_has_it() -> None:
 
 
 def test_gpu_utilisation_as_reference_000_has_it_and_told_apart_by_container() -> None:
-    (metric,) = hpa_metrics(ScalingSettings(metrics=(GpuUtilizationMetric(kind="gpuUtilization", target=80),)), container="fil")
+    (metric,) = hpa_metrics(ScalingSettings(metrics=(GpuUtilizationMetric(kind="gpuUtilization", target=80),)), pods("fil"))
     assert metric == {
         "type": "Object",
         "object": {
@@ -106,7 +104,7 @@ def test_gpu_utilisation_as_reference_000_has_it_and_told_apart_by_container() -
 
 @given(st.floats(min_value=1e-6, max_value=60))
 def test_queue_targets_are_whole_microseconds(seconds: float) -> None:
-    (metric,) = hpa_metrics(ScalingSettings(metrics=(QueueTimeMetric(kind="queueTime", target=seconds),)), container="triton")
+    (metric,) = hpa_metrics(ScalingSettings(metrics=(QueueTimeMetric(kind="queueTime", target=seconds),)), pods("triton"))
     text = metric["pods"]["target"]["averageValue"]
     assert re.fullmatch(r"[1-9]\d*[kMG]?", text)
     assert float(quantity_value(text)) == pytest.approx(seconds * 1e6, abs=0.5)

@@ -13,12 +13,13 @@ import yaml
 from pydantic import ValidationError
 
 from components.base.quantities import quantity_value
+from components.serving.chart_files import schema, values_yaml
 from components.serving.namespaces import namespace_names
 from components.serving.prefetch import models_to_copy, too_small
-from components.serving.scaling import hpa_behavior, hpa_metrics
+from components.serving.scaling import hpa_behavior, hpa_metrics, served_pods
 from components.serving.settings import OWNED_FLAGS, ServingSettings
 from components.serving.triton import unknown_models
-from components.serving.values import Values, chart_values, rollout_deadline, schema
+from components.serving.values import ModelRepositoryValues, Values, chart_values, rollout_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +32,9 @@ def serving(**fields: Any) -> ServingSettings:
     return ServingSettings.model_validate({"image": IMAGE, **fields})
 
 
-def values(settings: ServingSettings, url: str = "s3://bucket/models/abc", secret: str | None = None) -> dict[str, Any]:
-    return chart_values(
-        settings, url=url, release="abc", region="eu-west-1", credentials_secret=secret, service_account_annotations={"role": "reader"}
-    ).dump()
+def values(settings: ServingSettings, url: str = "s3://bucket/models/abc", secret: str = "") -> dict[str, Any]:
+    repository = ModelRepositoryValues(url=url, release="abc", region="eu-west-1", credentials_secret=secret)
+    return chart_values(settings, repository, annotations={"role": "reader"}).dump()
 
 
 def objects(node: Any) -> Iterator[dict[str, Any]]:
@@ -48,10 +48,9 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
             yield from objects(child)
 
 
-def test_the_chart_carries_the_schema_that_the_models_give() -> None:
-    assert (CHART / "values.schema.json").read_text() == schema(), (
-        "run `python -m components.serving.values > charts/triton/values.schema.json`"
-    )
+def test_the_charts_generated_files_are_what_the_models_give() -> None:
+    assert (CHART / "values.schema.json").read_text() == schema(), "run make schema"
+    assert (CHART / "values.yaml").read_text() == values_yaml(), "run make schema"
 
 
 def test_the_charts_own_defaults_are_the_models_defaults() -> None:
@@ -96,14 +95,9 @@ def test_scaling_reaches_the_chart_as_it_was_decided() -> None:
         }
     )
     autoscaling = values(settings)["autoscaling"]
-    assert autoscaling["metrics"] == hpa_metrics(settings.scaling, container="triton")
+    assert autoscaling["metrics"] == hpa_metrics(settings.scaling, served_pods(settings))
     assert autoscaling["behavior"] == hpa_behavior(settings.scaling)
     assert (autoscaling["minReplicas"], autoscaling["maxReplicas"]) == (2, 7)
-
-
-def test_seconds_are_rounded_up() -> None:
-    drain = values(serving(drain={"preStop": "4200ms", "exitTimeout": "20500ms"}))["drain"]
-    assert (drain["preStopSeconds"], drain["exitTimeoutSeconds"]) == (5, 21)
 
 
 def test_the_engine_waits_for_as_long_as_a_rollout_may_take() -> None:
@@ -115,11 +109,6 @@ def test_the_engine_waits_for_as_long_as_a_rollout_may_take() -> None:
 @pytest.mark.parametrize(("url", "region"), [("s3://bucket/p", "eu-west-1"), ("s3://http://h:1/b/p", "eu-west-1"), ("gs://bucket/p", "")])
 def test_only_s3_has_a_region(url: str, region: str) -> None:
     assert values(serving(), url=url)["modelRepository"]["region"] == region
-
-
-def test_a_load_balancer_keeps_metrics_inside() -> None:
-    assert values(serving(service={"type": "LoadBalancer"}))["service"]["exposeMetrics"] is False
-    assert values(serving())["service"]["exposeMetrics"] is True
 
 
 def test_credentials_and_identity() -> None:
@@ -143,7 +132,7 @@ def test_credentials_and_identity() -> None:
         ({"models": []}, "models is an empty list.*leave the key out"),
         (
             {"extraArgs": ["--log-info=false", "--exit-timeout-secs=1"]},
-            r"extra_args\[1\] \(--exit-timeout-secs\) is a flag that the chart computes",
+            r"extra_args\[1\] \(--exit-timeout-secs\) is a flag that the chart sets",
         ),
         ({"service": {"httpNodePort": 30800}}, r"http_node_port \(30800\) would be ignored.*Set type to NodePort"),
         ({"service": {"type": "NodePort", "httpNodePort": 30800, "grpcNodePort": 30800}}, r"grpc_node_port \(30800\) is httpNodePort too"),
@@ -165,8 +154,8 @@ def test_every_flag_that_the_template_writes_is_owned() -> None:
 
 def test_models_that_the_repository_lacks_are_named() -> None:
     assert unknown_models("triton-fleet:serving[0]", serving(models=["a", "b", "c"]), ("b", "z")) == [
-        f"triton-fleet:serving[0].models names {model}, which the repository does not have: Triton would not start. Add the model or "
-        "leave it out. There: b, z."
+        f"triton-fleet:serving[0].models names {model}, which is not in the repository: Triton would not start. Add the model, or "
+        "remove it from the list. The repository has: b, z."
         for model in ("a", "c")
     ]
     assert unknown_models("k", serving(models=["b"]), ("b", "z")) == []
@@ -181,7 +170,7 @@ def test_one_namespace_a_distinct_name_whatever_the_order() -> None:
 def test_what_decides_values_knows_no_engine() -> None:
     """The pure half of the room stays importable, and testable, without Pulumi."""
     components = CHART.parents[1] / "components"
-    for module in ("base/quantities", "serving/scaling", "serving/values"):
+    for module in ("base/quantities", "serving/metrics/base", "serving/scaling", "serving/values"):
         tree = ast.parse((components / f"{module}.py").read_text())
         imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
         imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -229,10 +218,8 @@ def test_a_volume_smaller_than_its_models_is_refused(size: str | None, models: l
 
 
 def test_nothing_about_models_goes_into_the_values_while_prefetch_is_off() -> None:
-    off = chart_values(
-        serving(), url="", urls=["s3://b/models/a-1"], release="", region="x", credentials_secret=None, service_account_annotations={},
-        sizes={"a": 1}, needs={"a": ("b",)},
-    )  # fmt: skip
+    repository = ModelRepositoryValues(urls=("s3://b/models/a-1",), region="x")
+    off = chart_values(serving(), repository, sizes={"a": 1}, needs={"a": ("b",)})
     assert off.prefetch == Values().prefetch
 
 

@@ -157,8 +157,8 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
         ("serving", 0, "scaling", "minReplicas"),
         5,
         (
-            "triton-fleet:serving[0].scaling.minReplicas (5) is above maxReplicas (4): the autoscaler would be refused. Lower it or raise "
-            "maxReplicas."
+            "triton-fleet:serving[0].scaling.minReplicas (5) is above maxReplicas (4): Kubernetes would reject the autoscaler. Lower it "
+            "or raise maxReplicas."
         ),
     ),
     (("serving", 0, "scrapeInterval"), "30s", "triton-fleet:serving[0].scaling.window (60 s) is shorter than 4 scrapes"),
@@ -258,7 +258,7 @@ GPU_METRIC = {"metrics": [{"kind": "gpuUtilization", "target": 80}]}
         (
             {"resources": {"gpus": 1, "gpuResource": "nvidia.com/mig-1g.5gb"}},
             {},
-            "serving[0].scaling.metrics[0] is gpuUtilization but resources.gpuResource is nvidia.com/mig-1g.5gb: on a shared or sliced GPU",
+            "serving[0].scaling.metrics[0] is gpuUtilization but resources.gpuResource is nvidia.com/mig-1g.5gb: the metric exists",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Who serves the autoscalers' metrics: never two of one API, never nobody."""
+"""What serves the autoscalers' metrics: one owner per API, and at least one API."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def test_two_owners_of_one_api_are_refused() -> None:
     (problem,) = problems(but(ON_GKE, stackdriver={"enabled": True, "customMetrics": True}))
     assert problem == (
         "triton-fleet:stackdriver.customMetrics is true and so is adapter.enabled: both would own v1beta1.custom.metrics.k8s.io, and "
-        "whoever comes second takes the other's metrics from every autoscaler. Leave customMetrics out, or set adapter.enabled to false."
+        "the second to register would hide the metrics of the first from every autoscaler. Remove customMetrics, or set adapter.enabled to "
+        "false."
     )
 
 
@@ -79,15 +80,15 @@ def test_two_owners_of_one_api_are_refused() -> None:
     [
         (
             but(ON_GKE, stackdriver={}),
-            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but stackdriver.enabled is false: nobody would serve it",
+            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but stackdriver.enabled is false: nothing would serve the metric",
         ),
         (
             but(ON_GKE, adapter={"enabled": False}, serving=scaled([*DUTY_CYCLE, *QUEUE])),
-            "triton-fleet:serving[0].scaling.metrics[1] is queueTime but adapter.enabled is false: nobody would serve it",
+            "triton-fleet:serving[0].scaling.metrics[1] is queueTime but adapter.enabled is false: nothing would serve the metric",
         ),
         (
             but(ON_GKE, serving=scaled(DUTY_CYCLE, resources={"gpuResource": "nvidia.com/mig-1g.5gb"})),
-            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but resources.gpuResource is nvidia.com/mig-1g.5gb: GKE has",
+            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but resources.gpuResource is nvidia.com/mig-1g.5gb: the",
         ),
         (
             but(ON_GKE, serving=scaled(DUTY_CYCLE, resources={"gpus": 0})),
@@ -95,7 +96,7 @@ def test_two_owners_of_one_api_are_refused() -> None:
         ),
         (
             but(ON_GKE, cluster={**ON_GKE["cluster"], "monitoring": ["hpa"]}),
-            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but cluster.monitoring lacks system, which it is part of",
+            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but cluster.monitoring lacks system, which includes it",
         ),
         (
             but(ON_GKE, stackdriver={"customMetrics": True}, serving=scaled(QUEUE)),
@@ -103,7 +104,7 @@ def test_two_owners_of_one_api_are_refused() -> None:
         ),
         (
             but(ON_EKS, stackdriver={"enabled": True}),
-            "triton-fleet:stackdriver.enabled is true but cluster.provider is eks: the adapter reads Cloud Monitoring by the identity",
+            "triton-fleet:stackdriver.enabled is true but cluster.provider is eks: the adapter reads Cloud Monitoring with an identity",
         ),
         (
             but(ON_EKS, cluster={"provider": "existing"}, autoscaler={}, stackdriver={"enabled": True}),
@@ -116,10 +117,10 @@ def test_each_mistake_is_told(raw: dict[str, Any], says: str) -> None:
     assert any(problem.startswith(says) for problem in found), found
 
 
-def test_nobody_to_serve_a_metric() -> None:
+def test_nothing_to_serve_a_metric() -> None:
     found = problems(but(ON_EKS, adapter={"enabled": False}))
     assert found[0].startswith(
-        "triton-fleet:adapter.enabled is false and stackdriver.enabled is not true: nobody would serve a metric and no deployment "
+        "triton-fleet:adapter.enabled is false and stackdriver.enabled is not true: nothing would serve metrics and no deployment "
         "could scale."
     )
 

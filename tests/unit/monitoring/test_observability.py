@@ -10,15 +10,33 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from components.monitoring import alerts, dashboards
 from components.monitoring.settings import AlertSettings
-from components.serving.observability import alert_rules, dashboard, fill, panels
-from components.serving.scaling import GPU_DUTY_CYCLE, adapter_metrics
+from components.serving.metrics.gpu_duty_cycle import GpuDutyCycleMetric
+from components.serving.scaling import adapter_metrics, metric_panels, watched
 from components.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from components.base.watch import Panel
+
+GPU_DUTY_CYCLE = GpuDutyCycleMetric.name
+
 SERVING = (ServingSettings(image="x"), ServingSettings(name="small", namespace="other", image="x"))
+
+
+def dashboard(serving: Sequence[ServingSettings]) -> dict[str, Any]:
+    return dashboards.dashboard([watched(entry, serving) for entry in serving], metric_panels(serving))
+
+
+def panels(serving: Sequence[ServingSettings]) -> tuple[Panel, ...]:
+    return dashboards.panels([watched(entry, serving) for entry in serving], metric_panels(serving))
+
+
+def alert_rules(settings: AlertSettings, serving: Sequence[ServingSettings]) -> dict[str, Any]:
+    return alerts.alert_rules(settings, [watched(entry, serving) for entry in serving])
 
 
 def rules_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -34,7 +52,7 @@ def test_the_dashboard_is_json_that_says_what_grafana_needs() -> None:
         "Time in the queue",
         "Pending requests",
         "Replicas",
-        "GPU utilisation",
+        "GPU utilization",
     }
     ids = [panel["id"] for panel in board["panels"]]
     assert len(ids) == len(set(ids))
@@ -64,7 +82,7 @@ def test_no_template_of_the_adapter_is_left() -> None:
         rule["expr"] for rule in rules_of(alert_rules(AlertSettings(), SERVING))
     ]
     assert not [text for text in texts if "<<" in text or ">>" in text]
-    filled = fill(adapter_metrics(SERVING)[1], matchers='a="b"', by="pod")
+    filled = adapter_metrics(SERVING)[1].promql('a="b"')
     assert filled == 'sum(avg_over_time(nv_inference_pending_request_count{a="b"}[15s])) by (pod)'
 
 

@@ -1,0 +1,54 @@
+"""What dashboards and alerts are made of: serving describes its deployments in these terms, monitoring turns them into objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+SELECTED: Final = 'namespace="$namespace",deployment=~"$deployment"'
+"""Label matchers of the deployments that the viewer of the dashboard has selected."""
+SELECTED_HPA: Final = 'namespace="$namespace",horizontalpodautoscaler=~"$deployment"'
+"""The same for the series of their autoscalers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One graph of the dashboard."""
+
+    title: str
+    description: str
+    """What the graph shows and what to do about it."""
+    unit: str
+    """Unit id of Grafana, such as ``reqps`` or ``percent``."""
+    queries: tuple[tuple[str, str], ...]
+    """Pairs of PromQL and legend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """One alert of one deployment."""
+
+    name: str
+    expr: str
+    wait: float
+    """Seconds for which ``expr`` must hold before the alert fires."""
+    severity: Literal["warning", "critical"]
+    summary: str
+    """Follows the deployment's name."""
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedDeployment:
+    """One Triton deployment, as its alerts see it."""
+
+    name: str
+    namespace: str
+    window: float
+    """Window of rates, in seconds."""
+    queue_time: str
+    """PromQL of the mean time in the queue of each pod, in microseconds: the query that the autoscaler reads."""
+    autoscaled: bool
+    """Whether the autoscaler can change the number of replicas."""
+    alerts: tuple[Alert, ...] = ()
+    """Alerts of the metrics that the deployment scales by."""

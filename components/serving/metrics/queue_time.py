@@ -1,0 +1,48 @@
+"""Scaling by the time that requests wait in Triton's queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from pydantic import Field
+
+from components.base.quantities import Duration, prometheus_duration
+from components.serving.metrics.base import AdapterMetric, MetricSettings
+
+if TYPE_CHECKING:
+    from components.serving.metrics.base import Sampling
+
+_RATE_FLOOR: Final = "0.001"
+"""Requests per second below which the denominator is clamped. One request in the longest window that settings allow (600 s) is a rate of
+0.0017, above the floor: only 0/0 is clamped, never real traffic."""
+
+
+class QueueTimeMetric(MetricSettings):
+    """Mean time that a request waits in Triton's queue, per pod (``avg_time_queue_us``)."""
+
+    name = "avg_time_queue_us"
+    title = "Time in the queue"
+    description = "Mean of each pod, as the autoscaler reads it. If it rises with all replicas running, raise maxReplicas."
+    unit = "µs"
+
+    kind: Literal["queueTime"]
+    """Mean time in the queue."""
+    target: Duration = Field(gt=0)
+    """Mean time in the queue that the autoscaler aims at, per pod."""
+
+    @classmethod
+    def published(cls, sampling: Sampling) -> AdapterMetric:
+        """Return the mean over the requests of all models that finished within the window, in microseconds.
+
+        The last term gives 0 for a pod that is scraped but has no rate yet (one sample, or no requests).
+        """
+        window = prometheus_duration(sampling.window)
+        total = f"sum(rate(nv_inference_queue_duration_us{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
+        finished = f"sum(rate(nv_inference_request_success{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
+        idle = "0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)"
+        query = f"{total} / clamp_min({finished}, {_RATE_FLOOR}) or {idle}"
+        return AdapterMetric(name=cls.name, series="nv_inference_queue_duration_us", query=query)
+
+    def average(self) -> float:
+        """Return microseconds, rounded because 0.05 s is not exactly 50,000 µs in binary."""
+        return max(1, round(self.target * 1_000_000))
