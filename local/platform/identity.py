@@ -137,7 +137,11 @@ def wait_gone(node: NodeRecord, timeout_s: float) -> bool:
 
 
 def inhabitants(node: NodeRecord) -> dict[int, int]:
-    """Processes in the node's PID namespace: ID inside to ID on the machine."""
+    """Processes in the node's PID namespace: ID inside to ID on the machine.
+
+    The kernel gives the number of a namespace that is gone to the next one that is created, which may be another program's. Such a
+    namespace has a PID 1 that started after the node did.
+    """
     found: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -148,4 +152,4 @@ def inhabitants(node: NodeRecord) -> dict[int, int]:
             lines = (entry / "status").read_text(encoding="utf-8", errors="replace").splitlines()
             numbers = next(line for line in lines if line.startswith("NSpid:")).split()[1:]
             found[int(numbers[-1])] = int(entry.name)
-    return found
+    return {} if 1 in found and (start_time(found[1]) or 0) > node.start_time else found

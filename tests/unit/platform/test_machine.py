@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from local.images import box
 from local.platform import identity, images, mounts, network, preflight, sockets, status
 from local.platform.config import Forward, PlatformConfig
 from local.platform.errors import PlatformError
 from local.platform.layout import Layout
-from tests.servers import free_port
+from tests.servers import eventually, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,6 +131,16 @@ def test_inhabitants_are_counted_by_namespace() -> None:
     record = identity.record(os.getpid(), port_offset=0, control_plane_only=True)
     assert os.getpid() in identity.inhabitants(record).values()
     assert identity.inhabitants(replace(record, namespaces={"pid": 1, "mnt": 1, "net": 1})) == {}
+
+
+@pytest.mark.skipif(bool(box.unusable()), reason="namespaces can't be created here")
+def test_a_newer_namespace_with_the_number_of_the_nodes_is_another_programs() -> None:
+    with subprocess.Popen(["unshare", "--pid", "--mount", "--fork", "--kill-child", "sleep", "600"]) as process:
+        first = eventually(lambda: box.first_pid(process), "process 1")
+        node = identity.record(first, port_offset=0, control_plane_only=True)
+        assert identity.inhabitants(node) == {1: first}
+        assert identity.inhabitants(replace(node, start_time=node.start_time - 1)) == {}
+        os.kill(first, signal.SIGKILL)
 
 
 def test_only_what_would_be_hidden_is_mounted_again() -> None:
