@@ -1,28 +1,26 @@
-"""What `bench.upload` compares with, and on what: the servers, the peers' command lines, and the limit of a server.
+"""What `bench.upload` compares with, and on what: the servers and the peers' command lines.
 
-Peers are told to do as many things at once as this project does. Where one can send a file of the benchmark whole or in parts, it is run
-both ways, and the faster counts.
+Peers send as many requests at once as this project does. Where one can send a file of the benchmark whole or in parts, it runs both ways,
+and the faster counts.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
-import shutil
 import ssl
 import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.servers import eventually, free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+    from pathlib import Path
 
     Command = Callable[[str], tuple[Sequence[str | Path], Mapping[str, str]]]
     """Arguments and environment of an upload to a prefix."""
@@ -31,7 +29,6 @@ PARALLEL: Final = 16
 BUCKET: Final = "bench"
 AWSCLI: Final = "awscli==1.46.3"
 GSUTIL: Final = "gsutil==5.35"
-_RAW: Final = Path(__file__).parent / "rawput"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,28 +161,7 @@ def in_environment_of_its_own(cache: Path, requirement: str, program: str) -> Pa
     return path
 
 
-def raw_put(cache: Path, go: str | None) -> Path | None:
-    """The program that tells a server's limit, built by this machine's Go; None without one."""
-    name = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_RAW.iterdir()))).hexdigest()[:16]
-    path = cache / "bench" / f"rawput-{name}"
-    if path.exists():
-        return path
-    found = go or shutil.which("go")
-    if found is None:
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
-    subprocess.run([found, "build", "-o", path, "."], cwd=_RAW, check=True, env=environment)
-    return path
-
-
 # ------------------------------------------------------------------ command lines
-def raw_command(program: Path, server: Server, source: Path, *more: str) -> Command:
-    """The limit."""
-    flags = ["-endpoint", server.endpoint, "-bucket", BUCKET, "-parallel", str(PARALLEL), *more]
-    return lambda prefix: ([program, *flags, "-prefix", prefix, source], server.environment)
-
-
 def rclone_command(program: Path, server: Server, source: Path, cutoff: str) -> Command:
     """`rclone copy`."""
     flags = ["--config", "/dev/null", "--transfers", str(PARALLEL), "--checkers", str(PARALLEL), "--s3-provider", "Other", "--s3-env-auth"]

@@ -1,3 +1,0 @@
-module rawput
-
-go 1.22
