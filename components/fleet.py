@@ -12,7 +12,7 @@ What a stand-up waits for is this graph's longest way (bench/standup.py): an edg
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -29,7 +29,7 @@ from components.serving.namespaces import serving_namespaces
 from components.serving.scaling import adapter_rules, metric_panels, watched
 from components.serving.triton import Triton, TritonArgs
 from components.stack.checks import check
-from components.stack.clusters import make_cluster, reader_annotations
+from components.stack.clusters import make_cluster, model_bucket, reader_annotations
 from components.stack.metrics_apis import metrics_apis
 from components.stack.node_addons import node_addons
 
@@ -66,7 +66,8 @@ class TritonFleet(pulumi.ComponentResource):
         if checked.images and made.registry is not None:
             images = Images("images", ImagesArgs(plans=checked.images, registry=made.registry), child).references
         cluster = made.handle
-        models_in_store = ModelRepository("repository", checked.models, child)
+        bucket = model_bucket(settings, made, child)
+        models_in_store = ModelRepository("repository", replace(checked.models, bucket=bucket), child)
         repository = models_in_store.handle
         metrics = PrometheusStack(
             "prometheus",

@@ -53,6 +53,8 @@ class ModelRepositoryArgs:
     """What `components.repository.scan` found in the settings' folder, or `past_plan` in the bucket."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Models that a model loads with itself, by name: see `components.repository.needs`."""
+    bucket: pulumi.Resource | None = None
+    """The bucket, where the stack's cloud provider makes it."""
 
 
 class _Bucket(pulumi.dynamic.Resource, module="repository", name="Bucket"):
@@ -87,11 +89,13 @@ class ModelRepository(pulumi.ComponentResource):
         owner = f"{pulumi.get_organization()}.{pulumi.get_project()}.{pulumi.get_stack()}.{name}"
         stable = settings.mode != "release"
         url = f"{root}/live/{owner}" if stable else root
-        depends_on: list[pulumi.Resource] = []
-        if settings.create_bucket:
+        depends_on = [] if args.bucket is None else [args.bucket]
+        if settings.create_bucket and (args.bucket is None or settings.adopt_bucket):
             bucket: dict[str, object] = {**place, "versioning": settings.versioning}
             if settings.kms_key is not None:
                 bucket["kmsKey"] = settings.kms_key
+            if args.bucket is not None:
+                bucket["handedOver"] = True
             depends_on.append(_Bucket(BucketProvider(), name, bucket, pulumi.ResourceOptions(parent=self)))
         release = _Release(
             ReleaseProvider(),
@@ -102,7 +106,7 @@ class ModelRepository(pulumi.ComponentResource):
                 "digest": plan.digest,
                 "models": plan.models,
                 "source": settings.source,
-                "createBucket": settings.create_bucket,
+                "createBucket": settings.create_bucket if args.bucket is None else "adopt" if settings.adopt_bucket else "cloud",
                 "owner": owner,
                 "url": url,
                 "mode": settings.mode,
@@ -214,6 +218,13 @@ def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) 
     read_key_file(settings)
     if settings.credentials == "environment":
         _find_keys()
+
+
+def custom_endpoint(settings: RepositorySettings, environ: Mapping[str, str]) -> str | None:
+    """URL of the S3-compatible store or the emulator that holds the bucket; None for AWS and Google."""
+    if settings.store == "gcs":
+        return environ.get("STORAGE_EMULATOR_HOST") or None
+    return settings.cluster_endpoint or settings.endpoint or environment_endpoint(environ)
 
 
 def store_url(settings: RepositorySettings, environ: Mapping[str, str]) -> str:

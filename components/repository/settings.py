@@ -108,6 +108,9 @@ class RepositorySettings(Model):
     """Key prefix below which releases are written; no leading or trailing slash."""
     create_bucket: bool = False
     """True: the bucket is made by the stack and destroyed with it. False: it must exist."""
+    adopt_bucket: bool = False
+    """For one run, with ``create_bucket`` on EKS or GKE: imports a bucket that exists, such as one that an earlier version of this program
+    made (docs/upgrading.md)."""
     region: str = "us-east-1"
     """Region of the bucket; of S3 only."""
     project: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")
@@ -189,6 +192,12 @@ class RepositorySettings(Model):
                 at=("kms_key",),
                 text=f"({self.kms_key}) would have no effect: a bucket that the stack doesn't make keeps its own encryption. "
                 "Set createBucket: true, or set the key on the bucket and leave it out here.",
+                also=(("create_bucket",),),
+            )
+        if self.adopt_bucket and not self.create_bucket:
+            yield Problem(
+                at=("adopt_bucket",),
+                text="is true without createBucket: it would have no effect. Set createBucket: true, or leave adoptBucket out.",
                 also=(("create_bucket",),),
             )
         if (self.credentials == "keyFile") != (self.key_file is not None):

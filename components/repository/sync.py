@@ -65,6 +65,17 @@ class ReleaseProvider(ResourceProvider):
         """
         if _olds.get("digest") != news.get("digest") and not news.get("release"):
             _announce(_olds, news)
+        if _olds.get("createBucket") is True and news.get("createBucket") == "cloud":
+            return CheckResult(
+                news,
+                [
+                    CheckFailure(
+                        "bucket",
+                        f"triton-fleet:repository.bucket ({news['bucket']}) was made by an earlier version of this program: the cloud's "
+                        "provider can't create it again. Set adoptBucket: true for one run, which imports it; see docs/upgrading.md.",
+                    )
+                ],
+            )
         moved = any(_olds.get(key) != news.get(key) for key in PLACE)
         if not moved or news.get("createBucket"):
             return CheckResult(news, [])
@@ -133,6 +144,8 @@ class ReleaseProvider(ResourceProvider):
         if _props.get("mode", "release") != "release":
             patiently(releases.deactivate)
         patiently(lambda: releases.withdraw(_props["digest"], str(_props["token"]), _keep(_props)))
+        if _props.get("createBucket") in {"cloud", "adopt"}:
+            patiently(_open(_props).purge)  # before the cloud's provider deletes the bucket
 
 
 class BucketProvider(ResourceProvider):
@@ -149,11 +162,15 @@ class BucketProvider(ResourceProvider):
         replaces = [key for key in ("store", "bucket", "region", "location") if _olds.get(key) != _news.get(key)]
         # Names are unique: one that only moves to another region can't exist twice.
         moves = bool(replaces) and "bucket" not in replaces
-        changed = bool(_olds.get("drifted")) or any(_olds.get(key) != _news.get(key) for key in ("endpoint", *_BUCKET_SETTINGS))
+        changed = bool(_olds.get("drifted")) or any(
+            _olds.get(key) != _news.get(key) for key in ("endpoint", "handedOver", *_BUCKET_SETTINGS)
+        )
         return DiffResult(changes=bool(replaces) or changed, replaces=replaces, delete_before_replace=moves)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Make the bucket. One of that name that is ours and empty is taken over: a run that was killed may have made it."""
+        if props.get("handedOver"):
+            return CreateResult(props["bucket"], {**props, "drifted": []})
         store = open_store(props)
         if store.exists() and any(True for _ in store.list("")):
             raise FleetError(
@@ -172,11 +189,14 @@ class BucketProvider(ResourceProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Bring about what the stack says."""
-        open_store(_news).ensure(_bucket_settings(_news))
+        if not _news.get("handedOver"):
+            open_store(_news).ensure(_bucket_settings(_news))
         return UpdateResult({**_news, "drifted": []})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Delete it if it is empty; refuse otherwise."""
+        """Delete it if it is empty; refuse otherwise. One that the cloud's provider has taken over stays."""
+        if _props.get("handedOver"):
+            return
         store = open_store(_props)
         if store.exists():
             store.remove()

@@ -5,8 +5,11 @@ A provider is a branch in each of these functions and a file in `cluster/`, whic
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from components.repository.resource import custom_endpoint
 
 if TYPE_CHECKING:
     import pulumi
@@ -72,6 +75,44 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
     from components.existing.cluster import ExistingCluster, ExistingClusterArgs  # noqa: PLC0415  # as above
 
     return MadeCluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
+
+
+def model_bucket(settings: Settings, made: MadeCluster, child: pulumi.ResourceOptions) -> pulumi.Resource | None:
+    """Declare the bucket of the models by the cluster's cloud; None where the repository makes it, or none is made."""
+    repository, cluster = settings.repository, settings.cluster
+    if not repository.create_bucket or custom_endpoint(repository, os.environ) is not None:
+        return None
+    if cluster.provider == "eks" and repository.store == "s3" and made.identity is not None:
+        from components.eks import model_bucket as s3  # noqa: PLC0415  # as above
+
+        args = s3.ModelBucketArgs(
+            bucket=repository.bucket,
+            region=repository.region,
+            versioning=repository.versioning,
+            kms_key=repository.kms_key,
+            adopt=repository.adopt_bucket,
+            tags=cluster.tags,
+            provider=made.identity.provider,
+        )
+        return s3.ModelBucket("repository", args, child)
+    if cluster.provider == "gke" and repository.store == "gcs" and made.handle.gcp is not None:
+        from components.gke import model_bucket as gcs  # noqa: PLC0415  # as above
+
+        return gcs.ModelBucket(
+            "repository",
+            gcs.ModelBucketArgs(
+                bucket=repository.bucket,
+                project=repository.project,
+                location=repository.location or "",
+                versioning=repository.versioning,
+                kms_key=repository.kms_key,
+                adopt=repository.adopt_bucket,
+                tags=cluster.tags,
+                provider=made.handle.gcp.gcp,
+            ),
+            child,
+        )
+    return None
 
 
 def reader_annotations(

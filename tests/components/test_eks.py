@@ -455,3 +455,27 @@ async def test_the_stack_files_build(monitor: Monitor, name: str, monkeypatch: p
     assert trust["Condition"]["StringEquals"]["oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub"] == "system:serviceaccount:triton:triton"
     waiting = waits_for(monitor, "kubernetes:helm.sh/v4:Chart", "triton")
     assert "aws:iam/rolePolicyAttachment:RolePolicyAttachment triton-reader" in waiting
+    # The bucket is AWS' provider's, private and encrypted before anything is in it.
+    assert "pulumi-python:dynamic/repository:Bucket repository" not in monitor.requests
+    repository = stack_file(name)["repository"]
+    (bucket,) = of_type(monitor, "aws:s3/bucket:Bucket").values()
+    assert (bucket["bucket"], bucket["region"], bucket.get("forceDestroy")) == (repository["bucket"], repository["region"], None)
+    waiting = waits_for(monitor, "pulumi-python:dynamic/repository:Release", "repository")
+    for kind in ("BucketPublicAccessBlock", "BucketServerSideEncryptionConfiguration", "BucketPolicy", "BucketLifecycleConfiguration"):
+        assert f"aws:s3/{kind[0].lower()}{kind[1:]}:{kind} repository" in waiting
+    (policy,) = of_type(monitor, "aws:s3/bucketPolicy:BucketPolicy").values()
+    assert json.loads(policy["policy"])["Statement"][0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+async def test_a_bucket_of_an_earlier_version_is_imported(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    raw = stack_file("Pulumi.eks.yaml")
+    raw["repository"] |= {"adoptBucket": True, "versioning": True}
+    try:
+        TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=ROOT))
+    finally:
+        await wait_for_rpcs()
+    request = monitor.requests["aws:s3/bucket:Bucket repository"]
+    assert (request.importId, list(request.ignoreChanges)) == (raw["repository"]["bucket"], ["tags", "tagsAll"])
+    assert of_type(monitor, "pulumi-python:dynamic/repository:Bucket")["repository"]["handedOver"] is True
+    assert "aws:s3/bucketVersioning:BucketVersioning repository" in monitor.requests

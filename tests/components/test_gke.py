@@ -630,6 +630,14 @@ async def test_the_stack_files_build(monitor: Monitor, name: str) -> None:
     assert "pulumi-python:dynamic/repository:Release repository" in waits_for(
         monitor, "gcp:storage/bucketIAMMember:BucketIAMMember", "triton-reader-objects"
     )
+    (bucket,) = of_type(monitor, "gcp:storage/bucket:Bucket").values()
+    assert (bucket["name"], bucket["publicAccessPrevention"], bucket["uniformBucketLevelAccess"]) == (
+        repository["bucket"],
+        "enforced",
+        True,
+    )
+    assert "gcp:storage/bucket:Bucket repository" in waits_for(monitor, "pulumi-python:dynamic/repository:Release", "repository")
+    assert "pulumi-python:dynamic/repository:Bucket repository" not in monitor.requests
     ports = of_type(monitor, "gcp:compute/firewall:Firewall")["cluster-webhooks"]["allows"][0]["ports"]
     assert ports == ["6443", "10250", "15017"]
     assert not [key for key in monitor.requests if key.startswith(("aws:", "pulumi:providers:aws", "eks:"))]

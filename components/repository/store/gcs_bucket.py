@@ -71,17 +71,26 @@ class GcsBucket:
             left = [blob.name for blob in self.client.list_blobs(self.bucket, max_results=3, **self.request)]
             if left:
                 raise self._not_empty(left)
-            for blob in self.client.list_blobs(self.bucket, versions=True, **self.request):
-                try:
-                    blob.delete(**self.request)
-                except NotFound:
-                    continue
+            self.purge()
             try:
                 self.client.bucket(self.bucket).delete(**self.request)
             except NotFound:
                 return
             except Conflict:
                 raise self._not_empty(["one that was just written"]) from None
+
+    def purge(self) -> None:
+        """See ManagedBucket."""
+        from google.api_core.exceptions import NotFound  # noqa: PLC0415
+
+        with self.failures.explained():
+            if next(iter(self.client.list_blobs(self.bucket, max_results=1, **self.request)), None) is not None:
+                return
+            for blob in self.client.list_blobs(self.bucket, versions=True, **self.request):
+                try:
+                    blob.delete(**self.request)
+                except NotFound:
+                    continue
 
     def _not_empty(self, keys: Sequence[str]) -> FleetError:
         return FleetError(

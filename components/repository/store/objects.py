@@ -226,6 +226,9 @@ class ManagedBucket(Protocol):
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
         """Names of the settings that the bucket does not have any more."""
 
+    def purge(self) -> None:
+        """Delete what keeps a bucket without objects from being deleted: old versions and unfinished uploads. Does nothing to others."""
+
     def remove(self) -> None:
         """Delete the bucket if it is empty. Raises FleetError when it is not."""
 

@@ -65,9 +65,15 @@ class S3Bucket:
                     f"{KEY}.bucket ({self.location.bucket}) holds objects that this stack did not upload, such as {keys}: it was kept. "
                     "Move them away and run destroy again."
                 )
-            self.abandon("")
-            self._optional(self._purge_versions)
+            self.purge()
             self.client.delete_bucket(Bucket=self.location.bucket)
+
+    def purge(self) -> None:
+        """See ManagedBucket."""
+        with explained(self.location):
+            if not self.client.list_objects_v2(Bucket=self.location.bucket, MaxKeys=1).get("KeyCount", 0):
+                self.abandon("")
+                self._optional(self._purge_versions)
 
     def _purge_versions(self) -> None:
         for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.location.bucket):

@@ -722,6 +722,50 @@ def test_bucket_diff() -> None:
     assert BucketProvider().diff("", olds, {**olds, "endpoint": "http://b"}).replaces == []
 
 
+def test_a_bucket_is_handed_over_to_the_clouds_provider(s3: S3Client, server: str) -> None:
+    """As a stack on EKS or GKE does it that an earlier version made: one run with adoptBucket, and one without."""
+    olds = BucketProvider().create(bucket_props(server, versioning=False)).outs or {}
+    news = {**olds, "handedOver": True}
+    diff = BucketProvider().diff("own-bucket", olds, news)
+    assert (diff.changes, diff.replaces) == (True, [])
+    outs = BucketProvider().update("own-bucket", olds, news).outs or {}
+    assert not BucketProvider().diff("own-bucket", outs, news).changes
+    BucketProvider().delete("own-bucket", outs)
+    assert "own-bucket" in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+
+
+def test_a_bucket_of_an_earlier_version_is_not_made_again(folder: Path) -> None:
+    olds = props(folder, "http://127.0.0.1:1", createBucket=True)
+    (failure,) = ReleaseProvider().check(olds, {**olds, "createBucket": "cloud"}).failures
+    assert failure.reason.endswith("Set adoptBucket: true for one run, which imports it; see docs/upgrading.md.")
+    assert ReleaseProvider().check(olds, {**olds, "createBucket": "adopt"}).failures == []
+    assert ReleaseProvider().check({**olds, "createBucket": "adopt"}, {**olds, "createBucket": "cloud"}).failures == []
+
+
+@pytest.mark.usefixtures("moto")
+def test_the_last_release_leaves_a_bucket_that_can_be_deleted(s3: S3Client, server: str, folder: Path) -> None:
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    outputs = create(props(folder, server, createBucket="cloud"))
+    again = create(props(folder, server, createBucket="cloud", owner="second"))
+    ReleaseProvider().delete("", outputs)
+    assert ReleaseProvider().read("id", again).outs == {**again, "missing": []}
+    ReleaseProvider().delete("", again)
+    found = s3.list_object_versions(Bucket=BUCKET)
+    assert "Versions" not in found
+    assert "DeleteMarkers" not in found
+
+
+def test_providers_in_states_of_earlier_versions(s3: S3Client, server: str, folder: Path) -> None:
+    """`providers_in_states.json` is what the version before this file was moved wrote into states as ``__provider``."""
+    states = json.loads((Path(__file__).parent / "providers_in_states.json").read_text())
+    assert {name: type(dill.loads(base64.b64decode(state))) for name, state in states.items()} == {  # noqa: S301 (our own)
+        "ReleaseProvider": ReleaseProvider,
+        "BucketProvider": BucketProvider,
+    }
+    assert serialize_provider(ReleaseProvider()) == states["ReleaseProvider"], "another text would be a change of every stack"
+    assert serialize_provider(BucketProvider()) == states["BucketProvider"]
+
+
 @pytest.mark.parametrize("provider", [ReleaseProvider(), BucketProvider()])
 def test_the_state_carries_the_providers_name_and_no_code(provider: Any) -> None:
     """Else every edit of the module would show as a change of every stack."""
