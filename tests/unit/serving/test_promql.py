@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCRAPE = 5
-QUEUE, PENDING, GPU = adapter_metrics([ServingSettings(image="registry.example/triton:1", scrape_interval=SCRAPE)])
+METRICS = adapter_metrics([ServingSettings(image="registry.example/triton:1", scrape_interval=SCRAPE)])
+QUEUE, PENDING, *_, GPU = METRICS
 NOW = 300
 """Seconds at which all queries are asked."""
 
@@ -98,7 +99,7 @@ def test_a_single_request_in_the_window_is_not_clamped_away(prometheus: Promethe
     steps = [0] * (NOW // SCRAPE)
     steps[-2] = 1
     prometheus.triton("a", "m", queue_us=counter(90_000 * step for step in steps), success=counter(steps))
-    queue, _, _ = adapter_metrics([settings])
+    queue, *_ = adapter_metrics([settings])
     prometheus.check(rendered(queue.query, queue.series, "pod", namespace="triton", pod="a"), {"a": 90_000})
 
 
@@ -179,7 +180,7 @@ def test_the_rules_as_recording_rules_pass_promtools_check(promtool: Path, tmp_p
                     "record": f"check:{re.sub(r'[^a-z]', '_', metric.name.lower())}",
                     "expr": rendered(metric.query, metric.series, "pod", pod="a|b"),
                 }
-                for metric in (QUEUE, PENDING, GPU)
+                for metric in METRICS
             ],
         }
     ]
