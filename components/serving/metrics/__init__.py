@@ -11,6 +11,7 @@ from components.serving.metrics.gpu_duty_cycle import GpuDutyCycleMetric
 from components.serving.metrics.gpu_utilization import GpuUtilizationMetric
 from components.serving.metrics.pending_requests import PendingRequestsMetric
 from components.serving.metrics.queue_time import QueueTimeMetric
+from components.serving.metrics.request_rate import RequestRateMetric
 
 __all__ = [
     "KINDS", "AdapterMetric", "GkeCluster", "GpuUtilizationMetric", "Metric", "MetricSettings", "MetricSources", "PendingRequestsMetric",
@@ -18,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 Metric = Annotated[
-    QueueTimeMetric | PendingRequestsMetric | GpuUtilizationMetric | GpuDutyCycleMetric,
+    QueueTimeMetric | PendingRequestsMetric | RequestRateMetric | GpuUtilizationMetric | GpuDutyCycleMetric,
     Field(discriminator="kind"),
 ]
 """One metric of a deployment, told apart by ``kind``."""

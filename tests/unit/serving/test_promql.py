@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCRAPE = 5
 METRICS = adapter_metrics([ServingSettings(image="registry.example/triton:1", scrape_interval=SCRAPE)])
-QUEUE, PENDING, *_, GPU = METRICS
+QUEUE, PENDING, RATE, GPU = METRICS
 NOW = 300
 """Seconds at which all queries are asked."""
 
@@ -159,6 +159,14 @@ def test_pending_requests_are_summed_over_models_and_averaged_over_the_window(pr
     prometheus.gauge(PENDING.series, quiet + "3 3 3", namespace="triton", pod="a", model="m2")
     prometheus.gauge(PENDING.series, quiet + "0 0 0", namespace="triton", pod="b", model="m1")
     prometheus.check(rendered(PENDING.query, PENDING.series, "pod", namespace="triton", pod="a|b"), {"a": 33, "b": 0})
+
+
+def test_the_request_rate_is_summed_over_models_and_zero_for_a_new_pod(prometheus: Prometheus) -> None:
+    first = " ".join(["_"] * (NOW // SCRAPE) + ["0"])
+    prometheus.triton("a", "m1", queue_us=every_scrape(0), success=every_scrape(10))
+    prometheus.triton("a", "m2", queue_us=every_scrape(0), success=every_scrape(5))
+    prometheus.triton("new", "m1", queue_us=first, success=first)
+    prometheus.check(rendered(RATE.query, RATE.series, "pod", namespace="triton", pod="a|new"), {"a": 15 / SCRAPE, "new": 0})
 
 
 def test_gpu_utilisation_is_a_mean_over_the_gpus_of_one_deployment(prometheus: Prometheus) -> None:

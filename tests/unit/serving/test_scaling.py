@@ -37,6 +37,7 @@ def test_the_names_of_the_references_are_served() -> None:
     assert [rule["name"]["as"] for rule in adapter_rules([serving()])] == [
         "avg_time_queue_us",
         "nv_inference_pending_request_count",
+        "nv_inference_requests_per_second",
         "DCGM_FI_DEV_GPU_UTIL",
     ]
 
@@ -88,6 +89,19 @@ def test_queue_time_as_reference_003_has_it() -> None:
         "type": "Pods",
         "pods": {"metric": {"name": "avg_time_queue_us"}, "target": {"type": "AverageValue", "averageValue": "10k"}},
     }
+
+
+def test_the_request_rate_is_per_pod() -> None:
+    scaling = ScalingSettings.model_validate({"metrics": [{"kind": "requestRate", "target": 12.5}]})
+    assert hpa_metrics(scaling, pods("bert")) == [
+        {
+            "type": "Pods",
+            "pods": {
+                "metric": {"name": "nv_inference_requests_per_second"},
+                "target": {"type": "AverageValue", "averageValue": "12500m"},
+            },
+        }
+    ]
 
 
 def test_gpu_utilisation_as_reference_000_has_it_and_told_apart_by_container() -> None:

@@ -142,8 +142,8 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
         ("serving", 0, "scaling", "metrics"),
         [{"kind": "queueTim", "target": 1}],
         (
-            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) is none of queueTime, pendingRequests, gpuUtilization, "
-            "gpuDutyCycle: there is nothing of that kind to make. Did you mean queueTime?"
+            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) is none of queueTime, pendingRequests, requestRate, "
+            "gpuUtilization, gpuDutyCycle: there is nothing of that kind to make. Did you mean queueTime?"
         ),
     ),
     (("serving", 0, "scaling", "metrics"), [{"target": 1}], "triton-fleet:serving[0].scaling.metrics[0] names no kind"),
