@@ -200,6 +200,8 @@ class DeploymentSettings(Model):
     """More flags of tritonserver, passed unchanged. A stack file can't repeat the flags that the chart sets itself."""
     env: dict[str, str] = Field(default_factory=dict)
     """More environment variables of the container. Not for secrets: the Deployment shows them."""
+    env_from_secrets: tuple[DnsLabel, ...] = ()
+    """Secrets in the same namespace whose keys become environment variables, such as access tokens. A pod does not start without them."""
     gpu_metrics: bool | None = None
     """Whether Triton measures its GPUs (``--allow-gpu-metrics``). None: with whole GPUs; MIG slices have no such metrics."""
     node_selector: dict[str, str] = Field(default_factory=dict)

@@ -250,6 +250,13 @@ def test_identity(chart: Chart) -> None:
     assert chart.render(values(serving(), secret=""))[Deployment].triton.env_from == []
 
 
+def test_secrets_become_environment_variables_beside_those_of_the_bucket(chart: Chart) -> None:
+    settings = serving(envFromSecrets=["hugging-face", "license"])
+    for secret, expected in ((FIRST, [FIRST, "hugging-face", "license"]), ("", ["hugging-face", "license"])):
+        triton = chart.render(values(settings, secret=secret))[Deployment].triton
+        assert triton.env_from == [EnvFrom(secret_ref=SecretRef(name=name)) for name in expected]
+
+
 def test_what_the_settings_pass_through(chart: Chart) -> None:
     deployment = chart.settings(
         env={"OMP_NUM_THREADS": "4", "QUOTED": 'a "b": {{ c }}'},
