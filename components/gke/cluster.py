@@ -1,20 +1,19 @@
 """A GKE cluster: network, control plane, node pools, and the identities of nodes and pods.
 
-The order is what makes it come up: APIs; VPC, service account with its roles, key; the control plane; the pools, all at once, when their
-way out is there. The Kubernetes provider waits for all of it and for the firewall rules that webhooks need, so that everything made through
-it has somewhere to run and goes away while nodes still work.
+Order of creation: APIs; VPC, service account with its roles, key; the control plane; all pools at once, when they have egress. The
+Kubernetes provider waits for all of these and for the firewall rules that webhooks need, so that everything created through it has nodes to
+run on, and is deleted while nodes still work.
 
-GPU pools don't wait for the pool without GPUs, as they once did, because without one GKE doesn't taint GPU nodes: the taint is declared
-here, to the letter GKE's own, and so there whichever pool is first.
+GPU pools need not wait for the pool without GPUs. GKE would not taint their nodes then, but the taint is declared, exactly as GKE's own.
 
-The pool that GKE makes with a cluster is taken away at once: nothing of it could be changed later.
+The pool that GKE creates with a cluster is removed at once: nothing in it could be changed later.
 """
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 import pulumi_gcp as gcp
@@ -23,12 +22,12 @@ import pulumi_kubernetes as k8s
 from components.base import naming
 from components.base.errors import FleetError
 from components.base.handles import ClusterHandle, GcpAccess, ImageRegistry
-from components.base.naming import type_token
 from components.base.outputs import after
-from components.gke.identity import NodeAccount, NodeAccountArgs, node_roles
-from components.gke.network import GcpVpc, GcpVpcArgs, existing, find_zones, firewall_plans, open_firewall
-from components.gke.node_pools import NodePoolArgs, declare, gpu_pool, node_pools
-from components.gke.plan import PLUGIN, SCOPES, admin_subjects, apis, kubeconfig, log_components, monitoring_components, window
+from components.gke.identity import NodeAccount, NodeAccountArgs
+from components.gke.maintenance import maintenance_policy
+from components.gke.network import GcpVpc, GcpVpcArgs, existing_network, find_zones, open_firewall
+from components.gke.node_pools import gpu_pool, node_pools
+from components.gke.plan import PLUGIN, admin_subjects, apis, component_names, kubeconfig, labels
 from components.gke.registry import ArtifactRepository, ArtifactRepositoryArgs
 
 if TYPE_CHECKING:
@@ -36,26 +35,19 @@ if TYPE_CHECKING:
 
     from components.gke.network import GcpNetwork
     from components.gke.settings.cluster import GkeClusterSettings
-    from components.gke.settings.maintenance import MaintenanceSettings
 
-__all__ = ["PLUGIN", "GkeCluster", "GkeClusterArgs"]
 
-_CLUSTER_LABEL: Final = "triton-fleet-cluster"
 _KEY_ROLE: Final = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 _ROTATION_S: Final = 90 * 86400
 
 
 def check_plugin() -> None:
-    """See that the program is there that the kubeconfig asks for tokens. Raises FleetError."""
+    """Check that the program exists that the kubeconfig gets tokens from. Raises FleetError."""
     if shutil.which(PLUGIN) is None:
         raise FleetError(
-            f"{PLUGIN} is not on PATH: the cluster would be made, and nothing in it. "
-            f"Install it (gcloud components install {PLUGIN}), for previews and destroys too."
+            f"{PLUGIN} is not on PATH: the cluster would be created, and nothing in it. "
+            f"Install it (gcloud components install {PLUGIN}); previews and destroys need it too."
         )
-
-
-def _dns_name(endpoints: Any) -> str:
-    return str(endpoints.dns_endpoint_config.endpoint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +56,7 @@ class GkeClusterArgs:
 
     settings: GkeClusterSettings
     images: Sequence[str]
-    """Images of the deployments: nodes may read the project's registry when one is in it."""
+    """Images of the deployments: nodes may read the project's registry if one is in it."""
     webhook_ports: Sequence[int]
     """Ports of pods that the control plane calls: webhooks and aggregated APIs."""
     build_cache: bool = False
@@ -72,58 +64,54 @@ class GkeClusterArgs:
 
 
 class GkeCluster(pulumi.ComponentResource):
-    """A cluster of the stack's own. Raises FleetError where Google shows the settings to be wrong, before anything is declared."""
+    """A cluster that the stack creates. Raises FleetError if Google shows the settings to be wrong, before anything is declared."""
 
     handle: ClusterHandle
-    registry: ImageRegistry | None
-    """Address of the Artifact Registry repository, where one is made."""
+    registry: ImageRegistry | None = None
+    """The Artifact Registry repository, if the settings ask for one."""
 
     def __init__(self, name: str, args: GkeClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         check_plugin()
+        super().__init__(naming.type_token("cluster", "GkeCluster"), name, None, opts)
+        self._name, self._settings = name, args.settings
         settings = args.settings
-        self._settings = settings
-        super().__init__(type_token("cluster", "GkeCluster"), name, None, opts)
-        self._labels = {**settings.tags, _CLUSTER_LABEL: settings.name}
         self._gcp = gcp.Provider(name, project=settings.project, region=settings.region, opts=pulumi.ResourceOptions(parent=self))
         self._child = pulumi.ResourceOptions(parent=self, provider=self._gcp)
         zones = find_zones(settings, self._gcp)
-        enabled = self._apis(name)
-
-        network = self._network(name, enabled)
-        nodes = NodeAccount(
-            f"{name}-nodes",
-            NodeAccountArgs(
-                cluster=settings.name,
-                project=settings.project,
-                roles=node_roles(settings, args.images),
-                provider=self._gcp,
+        enabled = self._apis()
+        network = self._network(enabled)
+        nodes = NodeAccount(f"{name}-nodes", NodeAccountArgs(cluster=settings, images=args.images, depends_on=enabled), self._child)
+        if settings.image_repository is not None:
+            repository = ArtifactRepositoryArgs(
+                settings=settings.image_repository,
+                cluster=settings,
+                reader=nodes.member,
+                moving_tags=args.build_cache,
                 depends_on=enabled,
-            ),
-            pulumi.ResourceOptions(parent=self),
-        )
-        self.registry = self._registry(name, nodes.member, enabled, build_cache=args.build_cache)
-        control_plane = self._control_plane(name, network, nodes.email, zones, self._secrets_key(name, enabled))
-        # The control plane and GKE's first pool get what they need from Google by private access; pods pull from elsewhere.
-        pools = self._pools(name, after(control_plane.id, *network.way_out), nodes.email, zones)
-        openings = []
-        if settings.network.kind == "create" or settings.network.firewall:
-            openings = open_firewall(
-                name,
-                network,
-                firewall_plans(network.control_plane, args.webhook_ports),
-                cluster=settings.name,
-                target=self._network_tag,
-                opts=self._child,
             )
+            self.registry = ArtifactRepository(f"{name}-images", repository, self._child).handle
+        control_plane = self._control_plane(network, nodes.email, zones, self._secrets_key(enabled))
+        # The control plane and GKE's first pool reach Google by private access; pods also pull from elsewhere, and so wait for egress.
+        pools = node_pools(
+            name,
+            settings,
+            zones,
+            cluster_id=after(control_plane.id, *network.egress),
+            service_account=nodes.email,
+            opts=self._child,
+        )
+        rules = []
+        if settings.network.kind == "create" or settings.network.firewall:
+            rules = open_firewall(name, settings, network, args.webhook_ports, self._child)
         provider = k8s.Provider(
             name,
             kubeconfig=self._kubeconfig(control_plane),
-            # Fixed from the first day: a kubeconfig that is not known in a preview would else plan to replace all that is in the cluster.
+            # Fixed from the start: otherwise a kubeconfig that a preview does not know would plan to replace everything in the cluster.
             cluster_identifier=f"{settings.project}/{settings.location}/{settings.name}",
             enable_server_side_apply=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*pools, *openings]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*pools, *rules]),
         )
-        ready = [pool.id for pool in pools] + [opening.id for opening in openings] + self._admins(name, provider)
+        ready = [resource.id for resource in (*pools, *rules, *self._admins(provider))]
         self.handle = ClusterHandle(
             name=after(pulumi.Output.from_input(settings.name), *ready),
             provider=provider,
@@ -140,104 +128,76 @@ class GkeCluster(pulumi.ComponentResource):
         )
         self.register_outputs({"name": settings.name})
 
-    @property
-    def _network_tag(self) -> str:
-        return f"{self._settings.name}-node"
-
-    def _apis(self, name: str) -> list[gcp.projects.Service]:
-        if not self._settings.enable_apis:
-            return []
+    def _apis(self) -> list[gcp.projects.Service]:
         return [
             gcp.projects.Service(
-                f"{name}-{api}",
+                f"{self._name}-{api}",
                 project=self._settings.project,
                 service=f"{api}.googleapis.com",
                 disable_on_destroy=False,
                 opts=self._child,
             )
-            for api in apis(self._settings)
+            for api in (apis(self._settings) if self._settings.enable_apis else ())
         ]
 
-    def _network(self, name: str, enabled: Sequence[pulumi.Resource]) -> GcpNetwork:
-        settings = self._settings
-        if settings.network.kind == "existing":
-            return existing(settings.network, project=settings.project, region=settings.region, provider=self._gcp)
-        return GcpVpc(
-            f"{name}-vpc",
-            GcpVpcArgs(
-                settings=settings.network,
-                cluster=settings.name,
-                project=settings.project,
-                region=settings.region,
-                provider=self._gcp,
-                depends_on=enabled,
-            ),
-            pulumi.ResourceOptions(parent=self),
-        ).network
+    def _network(self, enabled: Sequence[pulumi.Resource]) -> GcpNetwork:
+        network = self._settings.network
+        if network.kind == "existing":
+            return existing_network(network, self._settings, self._gcp)
+        args = GcpVpcArgs(settings=network, cluster=self._settings, depends_on=enabled)
+        return GcpVpc(f"{self._name}-vpc", args, self._child).network
 
-    def _secrets_key(self, name: str, enabled: Sequence[pulumi.Resource]) -> pulumi.Output[str] | None:
-        """Make the key for Secrets, or take the one that is there; usable by GKE's own service agent when it is handed out."""
-        settings = self._settings
+    def _secrets_key(self, enabled: Sequence[pulumi.Resource]) -> pulumi.Output[str] | None:
+        """Create the key for Secrets, or take the existing one; it resolves once GKE's service agent may use it."""
+        settings, name = self._settings, f"{self._name}-secrets"
         if settings.secrets_key == "none":
             return None
+        waiting = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=list(enabled)))
+        key = pulumi.Output.from_input(settings.secrets_key)
         if settings.secrets_key == "create":
-            # Without a name of our own: a ring can't be deleted, and the next stack of this name could not make it again.
-            ring = gcp.kms.KeyRing(
-                f"{name}-secrets",
-                project=settings.project,
-                location=settings.region,
-                opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=list(enabled))),
-            )
+            # No fixed name: a ring can't be deleted, and the next stack of this name could not create it again.
+            ring = gcp.kms.KeyRing(name, project=settings.project, location=settings.region, opts=waiting)
             key = gcp.kms.CryptoKey(
-                f"{name}-secrets",
+                name,
                 key_ring=ring.id,
                 purpose="ENCRYPT_DECRYPT",
                 rotation_period=f"{_ROTATION_S}s",
-                labels=self._labels,
+                labels=labels(settings),
                 opts=self._child,
             ).id
-        else:
-            key = pulumi.Output.from_input(settings.secrets_key)
         number = gcp.organizations.get_project_output(
             project_id=settings.project,
-            # Asks an API that the stack may only be about to switch on.
+            # Needs an API that the stack may only be about to enable.
             opts=pulumi.InvokeOutputOptions(provider=self._gcp, depends_on=list(enabled)),
         ).number
         allowed = gcp.kms.CryptoKeyIAMMember(
-            f"{name}-secrets",
+            name,
             crypto_key_id=key,
             role=_KEY_ROLE,
             member=pulumi.Output.concat("serviceAccount:service-", number, "@container-engine-robot.iam.gserviceaccount.com"),
-            opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=list(enabled))),
+            opts=waiting,
         )
         return after(key, allowed.id)
 
     def _control_plane(
-        self,
-        name: str,
-        network: GcpNetwork,
-        service_account: pulumi.Output[str],
-        zones: Sequence[str],
-        key: pulumi.Output[str] | None,
+        self, network: GcpNetwork, service_account: pulumi.Output[str], zones: Sequence[str], key: pulumi.Output[str] | None
     ) -> gcp.container.Cluster:
         settings = self._settings
-        further = [zone for zone in zones if zone != settings.zone]
-        more: dict[str, Any] = {}
+        policy = None if settings.maintenance is None else maintenance_policy(settings.maintenance)
+        encryption = None
         if key is not None:
-            more["database_encryption"] = gcp.container.ClusterDatabaseEncryptionArgs(state="ENCRYPTED", key_name=key)
-        if settings.maintenance is not None:
-            more["maintenance_policy"] = self._maintenance(settings.maintenance)
+            encryption = gcp.container.ClusterDatabaseEncryptionArgs(state="ENCRYPTED", key_name=key)
+        groups = None
         if settings.security_group is not None:
-            more["authenticator_groups_config"] = gcp.container.ClusterAuthenticatorGroupsConfigArgs(security_group=settings.security_group)
-        if settings.version is not None:
-            more["min_master_version"] = settings.version
+            groups = gcp.container.ClusterAuthenticatorGroupsConfigArgs(security_group=settings.security_group)
         return gcp.container.Cluster(
-            name,
+            self._name,
             name=settings.name,
             project=settings.project,
             location=settings.location,
-            # Of a zonal cluster these are the zones besides its own, of a regional one all.
-            node_locations=further or None,
+            min_master_version=settings.version,
+            # In a zonal cluster the zones besides its own, in a regional one all.
+            node_locations=[zone for zone in zones if zone != settings.zone] or None,
             network=network.network,
             subnetwork=network.subnetwork,
             networking_mode="VPC_NATIVE",
@@ -248,14 +208,17 @@ class GkeCluster(pulumi.ComponentResource):
             datapath_provider="ADVANCED_DATAPATH" if settings.dataplane_v2 else "LEGACY_DATAPATH",
             remove_default_node_pool=True,
             initial_node_count=1,
-            # Of the pool that goes at once: without an account it would take Compute Engine's default one, which many projects have not,
-            # and its disks of 100 GB in each zone would count against a new project's 500 GB of SSD.
+            # For the pool that is removed at once. Without an account it would use Compute Engine's default one, which many projects lack;
+            # its default disks of 100 GB in each zone would count against a new project's 500 GB of SSD.
             node_config=gcp.container.ClusterNodeConfigArgs(
                 machine_type="e2-standard-2", disk_type="pd-standard", disk_size_gb=32, service_account=service_account
             ),
             deletion_protection=settings.deletion_protection,
             release_channel=gcp.container.ClusterReleaseChannelArgs(channel=settings.release_channel.upper()),
+            maintenance_policy=policy,
             workload_identity_config=gcp.container.ClusterWorkloadIdentityConfigArgs(workload_pool=f"{settings.project}.svc.id.goog"),
+            authenticator_groups_config=groups,
+            database_encryption=encryption,
             enable_shielded_nodes=True,
             private_cluster_config=gcp.container.ClusterPrivateClusterConfigArgs(
                 enable_private_nodes=True,
@@ -283,7 +246,7 @@ class GkeCluster(pulumi.ComponentResource):
                 dns_cache_config=gcp.container.ClusterAddonsConfigDnsCacheConfigArgs(enabled=True),
             ),
             cluster_autoscaling=gcp.container.ClusterClusterAutoscalingArgs(
-                enabled=False,  # no node pools of GKE's own making; and no resource limits, which would bound ours too
+                enabled=False,  # no node pools of GKE's own, and no resource limits, which would apply to these pools too
                 autoscaling_profile="OPTIMIZE_UTILIZATION" if settings.autoscaling_profile == "optimizeUtilization" else "BALANCED",
             ),
             node_pool_defaults=gcp.container.ClusterNodePoolDefaultsArgs(
@@ -291,10 +254,12 @@ class GkeCluster(pulumi.ComponentResource):
                     insecure_kubelet_readonly_port_enabled="FALSE"
                 )
             ),
-            logging_config=gcp.container.ClusterLoggingConfigArgs(enable_components=log_components(settings.logs)),
-            monitoring_config=self._monitoring(),
-            resource_labels=self._labels,
-            **more,
+            logging_config=gcp.container.ClusterLoggingConfigArgs(enable_components=component_names(settings.logs)),
+            monitoring_config=gcp.container.ClusterMonitoringConfigArgs(
+                enable_components=component_names(settings.monitoring),
+                managed_prometheus=gcp.container.ClusterMonitoringConfigManagedPrometheusArgs(enabled=settings.managed_prometheus),
+            ),
+            resource_labels=labels(settings),
             opts=pulumi.ResourceOptions.merge(
                 self._child,
                 pulumi.ResourceOptions(
@@ -305,88 +270,22 @@ class GkeCluster(pulumi.ComponentResource):
             ),
         )
 
-    def _monitoring(self) -> gcp.container.ClusterMonitoringConfigArgs:
-        settings = self._settings
-        return gcp.container.ClusterMonitoringConfigArgs(
-            enable_components=monitoring_components(settings.monitoring),
-            managed_prometheus=gcp.container.ClusterMonitoringConfigManagedPrometheusArgs(enabled=settings.managed_prometheus),
-        )
-
-    def _maintenance(self, settings: MaintenanceSettings) -> gcp.container.ClusterMaintenancePolicyArgs:
-        start, end, recurrence = window(settings)
-        return gcp.container.ClusterMaintenancePolicyArgs(
-            recurring_window=gcp.container.ClusterMaintenancePolicyRecurringWindowArgs(
-                start_time=start, end_time=end, recurrence=recurrence
-            ),
-            maintenance_exclusions=[
-                gcp.container.ClusterMaintenancePolicyMaintenanceExclusionArgs(
-                    exclusion_name=exclusion.name,
-                    start_time=exclusion.start,
-                    end_time=exclusion.end,
-                    exclusion_options=gcp.container.ClusterMaintenancePolicyMaintenanceExclusionExclusionOptionsArgs(
-                        scope=SCOPES[exclusion.scope]
-                    ),
-                )
-                for exclusion in settings.exclusions
-            ],
-        )
-
-    def _pools(
-        self, name: str, cluster: pulumi.Output[str], service_account: pulumi.Output[str], zones: Sequence[str]
-    ) -> list[gcp.container.NodePool]:
-        settings = self._settings
-        args = NodePoolArgs(
-            cluster=cluster,
-            project=settings.project,
-            service_account=service_account,
-            network_tag=self._network_tag,
-            disk_key=settings.disk_key,
-            labels=self._labels,
-            pods_per_node=settings.pods_per_node,
-            protect=settings.deletion_protection,
-        )
-        return [declare(f"{name}-{plan.pool}", plan, args, self._child) for plan in node_pools(settings, zones)]
-
     def _kubeconfig(self, control_plane: gcp.container.Cluster) -> pulumi.Output[str]:
         name = f"gke_{self._settings.project}_{self._settings.location}_{self._settings.name}"
         if self._settings.endpoint.dns:
-            return control_plane.control_plane_endpoints_config.apply(lambda config: kubeconfig(name, _dns_name(config), None))
-        authority = control_plane.master_auth.apply(lambda auth: auth.cluster_ca_certificate)
+            server = control_plane.control_plane_endpoints_config.dns_endpoint_config.endpoint
+            return server.apply(lambda known: kubeconfig(name, known, None))
+        authority = control_plane.master_auth.cluster_ca_certificate
         return pulumi.Output.all(control_plane.endpoint, authority).apply(lambda known: kubeconfig(name, known[0], known[1]))
 
-    def _admins(self, name: str, provider: k8s.Provider) -> list[pulumi.Output[str]]:
+    def _admins(self, provider: k8s.Provider) -> list[k8s.rbac.v1.ClusterRoleBinding]:
         if not self._settings.admins:
             return []
         binding = k8s.rbac.v1.ClusterRoleBinding(
-            f"{name}-admins",
+            f"{self._name}-admins",
             metadata=k8s.meta.v1.ObjectMetaArgs(name=f"{naming.PROJECT}-admins", labels=naming.labels("admins", self._settings.name)),
             role_ref=k8s.rbac.v1.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="cluster-admin"),
-            subjects=[
-                k8s.rbac.v1.SubjectArgs(kind=subject["kind"], name=subject["name"], api_group=subject["apiGroup"])
-                for subject in admin_subjects(self._settings.admins)
-            ],
+            subjects=admin_subjects(self._settings.admins),
             opts=pulumi.ResourceOptions(parent=self, provider=provider),
         )
-        return [binding.id]
-
-    def _registry(
-        self, name: str, reader: pulumi.Output[str], enabled: Sequence[pulumi.Resource], *, build_cache: bool
-    ) -> ImageRegistry | None:
-        settings = self._settings
-        if settings.image_repository is None:
-            return None
-        return ArtifactRepository(
-            f"{name}-images",
-            ArtifactRepositoryArgs(
-                settings=settings.image_repository,
-                cluster=settings.name,
-                project=settings.project,
-                region=settings.region,
-                reader=reader,
-                moving_tags=build_cache,
-                tags=self._labels,
-                provider=self._gcp,
-                depends_on=enabled,
-            ),
-            pulumi.ResourceOptions(parent=self),
-        ).handle
+        return [binding]

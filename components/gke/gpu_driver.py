@@ -1,19 +1,19 @@
 """NVIDIA's driver on GKE nodes that come without one: the DaemonSet that references 001 and 002 apply by hand.
 
-Makes ``nvidia-driver-installer`` in ``kube-system``, once for each operating system of the pools that ask for it
-(``cluster.gpuPools[*].driver``). By default GKE installs the driver itself and nothing is made here. GKE's own device plugin stays: it
-tells Kubernetes of the GPUs as soon as the driver is there, so that a pod waits for a node that is not ready yet instead of failing on it.
+Declares ``nvidia-driver-installer`` in ``kube-system``, one for each operating system of the pools that ask for it
+(``cluster.gpuPools[*].driver``). By default GKE installs the driver itself, and nothing is declared. GKE's own device plugin stays: it
+announces the GPUs once the driver is installed, so a pod waits for a node that is not ready yet instead of failing on it.
 
-Differs from Google's manifest in where it runs: on the pools that ask for it, and on no other node with a GPU. The installers' images are
-in no registry; GKE puts the one that fits a node's kernel on the node (``imagePullPolicy: Never``).
+Unlike Google's manifest, it runs only on the pools that ask for it, not on every node with a GPU. The installers' images are in no
+registry: GKE puts the one for the node's kernel on the node (``imagePullPolicy: Never``).
 
-Makes no choice of the driver's version: the node image decides. A pool that needs a certain one leaves the driver to GKE.
+The node image decides the driver's version. A pool that needs a certain one leaves the driver to GKE.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -21,20 +21,20 @@ import pulumi_kubernetes as k8s
 from components.base import naming, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from components.base.handles import ClusterHandle, GpuPool
 
 System = Literal["cos", "ubuntu"]
 ACCELERATOR_LABEL: Final = "cloud.google.com/gke-accelerator"
-"""GKE's label of every node with a GPU; its value is the type."""
+"""GKE's label on every node with a GPU; its value is the accelerator type."""
 DRIVER_LABEL: Final = "cloud.google.com/gke-gpu-driver-version"
-"""GKE's label of nodes that it installs the driver on itself: a second installer would fight with the first."""
+"""GKE's label on nodes where it installs the driver itself: a second installer would interfere."""
 HOST_FOLDER: Final = "/home/kubernetes/bin/nvidia"
-"""Where the driver lies on GKE's nodes, whoever installed it."""
+"""Path of the driver on GKE's nodes, whoever installs it."""
 _SYSTEMS: Final[tuple[System, ...]] = ("cos", "ubuntu")
 _WAIT_SECONDS: Final = 1800
-"""How long a first ``up`` waits for the driver on nodes that are there: pulling nothing, building against a kernel now and then."""
+"""How long `up` waits for the driver on existing nodes; some installs compile against the node's kernel."""
 _COMPONENT: Final = "gpu-driver"
 
 _COS_SCRIPT: Final = """\
@@ -44,6 +44,24 @@ if lsmod | grep nvidia; then
 fi
 /cos-gpu-installer install || exit 1
 """
+_COS_ENVIRONMENT: Final = {
+    "NVIDIA_INSTALL_DIR_HOST": HOST_FOLDER,
+    "NVIDIA_INSTALL_DIR_CONTAINER": "/usr/local/nvidia",
+    "VULKAN_ICD_DIR_HOST": f"{HOST_FOLDER}/vulkan/icd.d",
+    "VULKAN_ICD_DIR_CONTAINER": "/etc/vulkan/icd.d",
+    "ROOT_MOUNT_DIR": "/root",
+    "COS_TOOLS_DIR_HOST": "/var/lib/cos-tools",
+    "COS_TOOLS_DIR_CONTAINER": "/build/cos-tools",
+}
+_COS_VOLUMES: Final = {
+    "dev": "/dev",
+    "vulkan-icd-mount": f"{HOST_FOLDER}/vulkan/icd.d",
+    "nvidia-install-dir-host": HOST_FOLDER,
+    "root-mount": "/",
+    "cos-tools": "/var/lib/cos-tools",
+    "nvidia-config": "/etc/nvidia",
+}
+_UBUNTU_VOLUMES: Final = {"dev": "/dev", "boot": "/boot", "root-mount": "/"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +75,10 @@ class Installer:
 
 
 def installers(pools: Sequence[GpuPool]) -> tuple[Installer, ...]:
-    """Decide the DaemonSets of the pools that ask for one: one an operating system, in a fixed order.
+    """Return the DaemonSets for the pools that ask for one: one for each operating system, in a fixed order.
 
-    Raises ValueError for an operating system that Google has no installer for: GKE's settings offer no other.
+    Raises:
+        ValueError: For an operating system without an installer, which GKE's settings do not offer.
     """
     asking = [pool for pool in pools if pool.driver == "daemonSet"]
     unknown = sorted({pool.os for pool in asking} - set(_SYSTEMS))
@@ -68,7 +87,7 @@ def installers(pools: Sequence[GpuPool]) -> tuple[Installer, ...]:
     return tuple(
         Installer(
             system=system,
-            # The usual name for the usual system: what looks for the walk-throughs' DaemonSet finds it.
+            # The usual name for the usual system, so that tools of the walk-throughs find their DaemonSet.
             name=naming.GPU_DRIVER if system == "cos" else f"{naming.GPU_DRIVER}-{system}",
             nodes=tuple(dict(pool.labels) for pool in asking if pool.os == system),
         )
@@ -77,144 +96,129 @@ def installers(pools: Sequence[GpuPool]) -> tuple[Installer, ...]:
     )
 
 
-def _terms(nodes: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
-    ours: list[list[dict[str, Any]]] = [
-        [{"key": key, "operator": "In", "values": [value]} for key, value in labels.items()] for labels in nodes
+def _init_containers(system: System) -> list[k8s.core.v1.ContainerArgs]:
+    """Return the node's installer and, on Container-Optimized OS, the program that divides GPUs into the pool's MIG slices, if any."""
+    if system == "ubuntu":
+        mounts = {"boot": "/boot", "dev": "/dev", "root-mount": "/root"}
+        return [_container("nvidia-driver-installer", versions.UBUNTU_DRIVER_INSTALLER, mounts, pull_policy="Never")]
+    mounts = {
+        "nvidia-install-dir-host": "/usr/local/nvidia",
+        "vulkan-icd-mount": "/etc/vulkan/icd.d",
+        "dev": "/dev",
+        "root-mount": "/root",
+        "cos-tools": "/build/cos-tools",
+    }
+    install = _container(
+        "nvidia-driver-installer",
+        versions.COS_DRIVER_INSTALLER,
+        mounts,
+        _COS_ENVIRONMENT,
+        pull_policy="Never",
+        command=["bash", "-c", _COS_SCRIPT],
+    )
+    mounts = {"nvidia-install-dir-host": "/usr/local/nvidia", "dev": "/dev", "nvidia-config": "/etc/nvidia"}
+    return [install, _container("partition-gpus", versions.GPU_PARTITION_IMAGE, mounts, {"LD_LIBRARY_PATH": "/usr/local/nvidia/lib64"})]
+
+
+def _container(
+    name: str,
+    image: str,
+    mounts: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    pull_policy: str | None = None,
+    command: Sequence[str] | None = None,
+) -> k8s.core.v1.ContainerArgs:
+    return k8s.core.v1.ContainerArgs(
+        name=name,
+        image=image,
+        image_pull_policy=pull_policy,
+        command=command,
+        env=None if environment is None else [k8s.core.v1.EnvVarArgs(name=key, value=value) for key, value in environment.items()],
+        resources=k8s.core.v1.ResourceRequirementsArgs(requests={"cpu": "150m"}),
+        security_context=k8s.core.v1.SecurityContextArgs(privileged=True),
+        volume_mounts=[k8s.core.v1.VolumeMountArgs(name=volume, mount_path=path) for volume, path in mounts.items()],
+    )
+
+
+def _node_terms(nodes: Sequence[Mapping[str, str]]) -> list[k8s.core.v1.NodeSelectorTermArgs]:
+    """Return what selects nodes of any of the pools that have a GPU and no driver of GKE's."""
+    requirement = k8s.core.v1.NodeSelectorRequirementArgs
+    gpu = [requirement(key=ACCELERATOR_LABEL, operator="Exists"), requirement(key=DRIVER_LABEL, operator="DoesNotExist")]
+    return [
+        k8s.core.v1.NodeSelectorTermArgs(
+            match_expressions=[*gpu, *(requirement(key=key, operator="In", values=[value]) for key, value in labels.items())]
+        )
+        for labels in nodes
     ]
-    whole = [{"key": ACCELERATOR_LABEL, "operator": "Exists"}, {"key": DRIVER_LABEL, "operator": "DoesNotExist"}]
-    return [{"matchExpressions": [*whole, *own]} for own in ours]
 
 
-def _container(name: str, image: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "image": image, "resources": {"requests": {"cpu": "150m"}}, "securityContext": {"privileged": True}, **more}
-
-
-def _mounts(**paths: str) -> list[dict[str, str]]:
-    return [{"name": name.replace("_", "-"), "mountPath": path} for name, path in paths.items()]
-
-
-def _volumes(**paths: str) -> list[dict[str, Any]]:
-    return [{"name": name.replace("_", "-"), "hostPath": {"path": path}} for name, path in paths.items()]
-
-
-def _cos() -> dict[str, Any]:
-    """Container-Optimized OS: the installer of the node, then the one that cuts GPUs into the pool's MIG slices, if it has any."""
-    vulkan = f"{HOST_FOLDER}/vulkan/icd.d"
-    environment = {
-        "NVIDIA_INSTALL_DIR_HOST": HOST_FOLDER,
-        "NVIDIA_INSTALL_DIR_CONTAINER": "/usr/local/nvidia",
-        "VULKAN_ICD_DIR_HOST": vulkan,
-        "VULKAN_ICD_DIR_CONTAINER": "/etc/vulkan/icd.d",
-        "ROOT_MOUNT_DIR": "/root",
-        "COS_TOOLS_DIR_HOST": "/var/lib/cos-tools",
-        "COS_TOOLS_DIR_CONTAINER": "/build/cos-tools",
-    }
-    return {
-        "hostNetwork": True,
-        "hostPID": True,
-        "volumes": _volumes(
-            dev="/dev",
-            vulkan_icd_mount=vulkan,
-            nvidia_install_dir_host=HOST_FOLDER,
-            root_mount="/",
-            cos_tools="/var/lib/cos-tools",
-            nvidia_config="/etc/nvidia",
-        ),
-        "initContainers": [
-            _container(
-                "nvidia-driver-installer",
-                versions.COS_DRIVER_INSTALLER,
-                imagePullPolicy="Never",
-                command=["bash", "-c", _COS_SCRIPT],
-                env=[{"name": name, "value": value} for name, value in environment.items()],
-                volumeMounts=_mounts(
-                    nvidia_install_dir_host="/usr/local/nvidia",
-                    vulkan_icd_mount="/etc/vulkan/icd.d",
-                    dev="/dev",
-                    root_mount="/root",
-                    cos_tools="/build/cos-tools",
-                ),
-            ),
-            _container(
-                "partition-gpus",
-                versions.GPU_PARTITION_IMAGE,
-                env=[{"name": "LD_LIBRARY_PATH", "value": "/usr/local/nvidia/lib64"}],
-                volumeMounts=_mounts(nvidia_install_dir_host="/usr/local/nvidia", dev="/dev", nvidia_config="/etc/nvidia"),
-            ),
-        ],
-    }
-
-
-def _ubuntu() -> dict[str, Any]:
-    return {
-        "volumes": _volumes(dev="/dev", boot="/boot", root_mount="/"),
-        "initContainers": [
-            _container(
-                "nvidia-driver-installer",
-                versions.UBUNTU_DRIVER_INSTALLER,
-                imagePullPolicy="Never",
-                volumeMounts=_mounts(boot="/boot", dev="/dev", root_mount="/root"),
+def pod_spec(installer: Installer) -> k8s.core.v1.PodSpecArgs:
+    """Return the spec of an installer's pods."""
+    cos = installer.system == "cos"
+    return k8s.core.v1.PodSpecArgs(
+        # kube-system admits this class without a quota.
+        priority_class_name="system-node-critical",
+        automount_service_account_token=False,
+        affinity=k8s.core.v1.AffinityArgs(
+            node_affinity=k8s.core.v1.NodeAffinityArgs(
+                required_during_scheduling_ignored_during_execution=k8s.core.v1.NodeSelectorArgs(
+                    node_selector_terms=_node_terms(installer.nodes)
+                )
             )
+        ),
+        # Whatever taints a pool has: without a driver it is useless.
+        tolerations=[k8s.core.v1.TolerationArgs(operator="Exists")],
+        host_network=cos or None,
+        host_pid=cos or None,
+        volumes=[
+            k8s.core.v1.VolumeArgs(name=name, host_path=k8s.core.v1.HostPathVolumeSourceArgs(path=path))
+            for name, path in (_COS_VOLUMES if cos else _UBUNTU_VOLUMES).items()
         ],
-    }
-
-
-def daemon_set_spec(installer: Installer) -> dict[str, Any]:
-    """Decide ``spec`` of an installer's DaemonSet."""
-    selector = {"k8s-app": installer.name}
-    return {
-        "selector": {"matchLabels": selector},
-        "updateStrategy": {"type": "RollingUpdate"},
-        "template": {
-            "metadata": {"labels": {**selector, "name": installer.name, **naming.labels(_COMPONENT, installer.name)}},
-            "spec": {
-                # Let in here, in kube-system, without a quota.
-                "priorityClassName": "system-node-critical",
-                "automountServiceAccountToken": False,
-                "affinity": {
-                    "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": _terms(installer.nodes)}}
-                },
-                # Whatever else a pool is tainted with: without a driver it is of no use.
-                "tolerations": [{"operator": "Exists"}],
-                **(_cos() if installer.system == "cos" else _ubuntu()),
-                "containers": [{"name": "pause", "image": versions.GKE_PAUSE_IMAGE}],
-            },
-        },
-    }
+        init_containers=_init_containers(installer.system),
+        containers=[k8s.core.v1.ContainerArgs(name="pause", image=versions.GKE_PAUSE_IMAGE)],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuDriverArgs:
-    """What GpuDriver needs."""
+    """Arguments of `GpuDriver`."""
 
     cluster: ClusterHandle
     installers: Sequence[Installer]
-    """As `installers` decides them."""
+    """The result of `installers`."""
 
 
 class GpuDriver(pulumi.ComponentResource):
     """The driver's installers."""
 
     ready: pulumi.Output[str]
-    """Names of the DaemonSets; resolves once the nodes that are there have the driver, at once where there is none yet."""
+    """Names of the DaemonSets; resolves once existing nodes have the driver, at once if there are none yet."""
 
     def __init__(self, name: str, args: GpuDriverArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "GpuDriver"), name, None, opts)
-        made = []
-        for installer in args.installers:
-            spec: Any = daemon_set_spec(installer)
-            made.append(
-                k8s.apps.v1.DaemonSet(
-                    installer.name,
-                    metadata=k8s.meta.v1.ObjectMetaArgs(
-                        name=installer.name,
-                        namespace=naming.SYSTEM_NAMESPACE,
-                        labels={"k8s-app": installer.name, **naming.labels(_COMPONENT, installer.name)},
-                        annotations={"pulumi.com/timeoutSeconds": str(_WAIT_SECONDS)},
+        declared = [
+            k8s.apps.v1.DaemonSet(
+                installer.name,
+                metadata=k8s.meta.v1.ObjectMetaArgs(
+                    name=installer.name,
+                    namespace=naming.SYSTEM_NAMESPACE,
+                    labels={"k8s-app": installer.name, **naming.labels(_COMPONENT, installer.name)},
+                    annotations={"pulumi.com/timeoutSeconds": str(_WAIT_SECONDS)},
+                ),
+                spec=k8s.apps.v1.DaemonSetSpecArgs(
+                    selector=k8s.meta.v1.LabelSelectorArgs(match_labels={"k8s-app": installer.name}),
+                    update_strategy=k8s.apps.v1.DaemonSetUpdateStrategyArgs(type="RollingUpdate"),
+                    template=k8s.core.v1.PodTemplateSpecArgs(
+                        metadata=k8s.meta.v1.ObjectMetaArgs(
+                            labels={"k8s-app": installer.name, "name": installer.name, **naming.labels(_COMPONENT, installer.name)}
+                        ),
+                        spec=pod_spec(installer),
                     ),
-                    spec=spec,
-                    opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
-                )
+                ),
+                opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
             )
-        self.ready = pulumi.Output.all(*(one.metadata.name for one in made)).apply(lambda names: ",".join(map(str, names)))
+            for installer in args.installers
+        ]
+        self.ready = pulumi.Output.all(*(one.metadata.name for one in declared)).apply(lambda names: ",".join(map(str, names)))
         self.register_outputs({"ready": self.ready})

@@ -1,6 +1,6 @@
-"""Who may do what in a Google Cloud project: the nodes' service account, and the identity that each Triton deployment reads its models by.
+"""Identities in a Google Cloud project: the nodes' service account, and the one with which each Triton deployment reads its models.
 
-No key is made anywhere: nodes get tokens from Compute Engine, pods from GKE's metadata server (Workload Identity).
+No key exists anywhere: nodes get tokens from Compute Engine, pods from GKE's metadata server (Workload Identity).
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from components.base.outputs import after
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from components.base.handles import GcpAccess
     from components.gke.settings.cluster import GkeClusterSettings
 
 _LONGEST_ACCOUNT: Final = 30
 _NODE_ROLE: Final = "roles/container.defaultNodeServiceAccount"
-"""What GKE asks of nodes and no more: to write logs and metrics (Google's Terraform modules)."""
+"""The least that GKE asks of nodes: write logs and metrics (Google's Terraform modules)."""
 _STREAMING_ROLE: Final = "roles/serviceusage.serviceUsageConsumer"
 _IMAGES_ROLE: Final = "roles/artifactregistry.reader"
 BUCKET_ROLE: Final = "roles/storage.legacyBucketReader"
-"""Triton asks for the bucket itself before all else (storage.buckets.get), which objectViewer does not allow (server#2253)."""
+"""Triton first asks for the bucket itself (storage.buckets.get), which objectViewer does not allow (server#2253)."""
 OBJECT_ROLE: Final = "roles/storage.objectViewer"
 IMPERSONATION_ROLE: Final = "roles/iam.workloadIdentityUser"
 ANNOTATION: Final = "iam.gke.io/gcp-service-account"
 
 
 def account_id(*parts: str) -> str:
-    """Id of a service account, at most 30 characters: a name that is longer is cut and told apart by a hash."""
+    """Return a service account's id of at most 30 characters; a longer name is cut and made unique by a hash."""
     full = "-".join(parts)
     if len(full) <= _LONGEST_ACCOUNT:
         return full
@@ -42,9 +43,9 @@ def account_id(*parts: str) -> str:
 
 
 def node_roles(settings: GkeClusterSettings, images: Iterable[str]) -> tuple[str, ...]:
-    """Roles of the nodes' service account in the project. ``images`` are those of the deployments.
+    """Return the project roles of the nodes' service account. ``images`` are those of the deployments.
 
-    A repository that the stack makes lets nodes read it by itself; other repositories of the project only when an image is in one.
+    Nodes may read the stack's own repository without a project role; the role is added only if an image is in another one of the project.
     """
     roles = [_NODE_ROLE]
     if any(pool.streams for pool in settings.gpu_pools):
@@ -60,28 +61,35 @@ def _in_project(image: str, project: str) -> bool:
 
 
 def reader_condition(bucket: str, prefix: str) -> str:
-    """Condition (CEL) under which a reader sees objects: below its prefix, and lists of what is below it.
+    """Return the condition (CEL) that limits a reader to objects below its prefix, and to listing them.
 
-    A list is a request for the bucket and has no object's name, hence the second half.
+    A list request names the bucket and no object, hence the second half.
     """
     objects = f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{prefix}/")'
     return f'{objects} || api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{prefix}/")'
 
 
-def principal(number: str, project: str, namespace: str, service_account: str) -> str:
-    """IAM's name of a Kubernetes service account by itself: the project's number first, then its id."""
-    pool = f"projects/{number}/locations/global/workloadIdentityPools/{project}.svc.id.goog"
+def principal(number: str, workload_pool: str, namespace: str, service_account: str) -> str:
+    """Return IAM's name of a Kubernetes service account: by the project's number, and the pool's name, which has the project's id."""
+    pool = f"projects/{number}/locations/global/workloadIdentityPools/{workload_pool}"
     return f"principal://iam.googleapis.com/{pool}/subject/ns/{namespace}/sa/{service_account}"
+
+
+def principal_output(access: GcpAccess, namespace: str, service_account: str, opts: pulumi.InvokeOutputOptions) -> pulumi.Output[str]:
+    """Return `principal` once the cluster exists: its project may only get the API that tells its number with the cluster."""
+    project = gcp.organizations.get_project_output(project_id=access.workload_pool.apply(lambda _: access.project), opts=opts)
+    return pulumi.Output.all(project.number, access.workload_pool).apply(
+        lambda known: principal(known[0], known[1], namespace, service_account)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeAccountArgs:
     """Arguments of `NodeAccount`."""
 
-    cluster: str
-    project: str
-    roles: Sequence[str]
-    provider: pulumi.ProviderResource
+    cluster: GkeClusterSettings
+    images: Sequence[str]
+    """Images of the deployments."""
     depends_on: Sequence[pulumi.Resource] = ()
 
 
@@ -94,19 +102,23 @@ class NodeAccount(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NodeAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("cluster", "NodeAccount"), name, None, opts)
-        child = pulumi.ResourceOptions(parent=self, provider=args.provider)
+        cluster = args.cluster
         account = gcp.serviceaccount.Account(
             name,
-            account_id=account_id(args.cluster, "nodes"),
-            project=args.project,
-            display_name=f"Nodes of the GKE cluster {args.cluster}",
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(args.depends_on))),
+            account_id=account_id(cluster.name, "nodes"),
+            project=cluster.project,
+            display_name=f"Nodes of the GKE cluster {cluster.name}",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.depends_on)),
         )
         bound = [
             gcp.projects.IAMMember(
-                f"{name}-{role.rsplit('/', maxsplit=1)[-1]}", project=args.project, role=role, member=account.member, opts=child
+                f"{name}-{role.rsplit('/', maxsplit=1)[-1]}",
+                project=cluster.project,
+                role=role,
+                member=account.member,
+                opts=pulumi.ResourceOptions(parent=self),
             ).id
-            for role in args.roles
+            for role in node_roles(cluster, args.images)
         ]
         self.email = after(account.email, *bound)
         self.member = account.member
@@ -117,67 +129,59 @@ class NodeAccount(pulumi.ComponentResource):
 class ModelReaderArgs:
     """Arguments of `ModelReader`."""
 
-    cluster: str
-    project: str
-    workload_pool: pulumi.Input[str]
-    """Resolves once the cluster is there: before the first in a project, IAM refuses every binding ("Identity Pool does not exist")."""
+    access: GcpAccess
+    """Its workload pool resolves once the cluster exists: IAM refuses bindings made before a project's first cluster."""
     bucket: pulumi.Input[str]
-    """Name of the bucket; resolves once it is there."""
+    """Name of the bucket; resolves once the bucket exists."""
     bucket_name: str
-    """The same, in a plain value."""
+    """The same as a plain value."""
     prefix: str
     namespace: str
     service_account: str
     direct: bool
-    """Whether the Kubernetes service account is bound itself, without a Google service account between."""
-    provider: pulumi.ProviderResource
+    """Whether the Kubernetes service account itself is bound, without a Google service account in between."""
 
 
 class ModelReader(pulumi.ComponentResource):
     """What one deployment's Kubernetes service account may read without a key.
 
-    By default as a Google service account that it acts as. The direct form (``principal://``) has one resource less, and nobody has shown
-    that Triton's client, which asks the metadata server for its account's scopes first, works with it.
+    By default the account acts as a Google service account. The direct form (``principal://``) saves that resource, but has not been shown
+    to work with Triton's client, which first asks the metadata server for its account's scopes.
     """
 
     annotations: dict[str, pulumi.Input[str]]
-    """Annotations of the Kubernetes service account; they resolve once its rights are there."""
+    """Annotations of the Kubernetes service account; they resolve once its permissions exist."""
 
     def __init__(self, name: str, args: ModelReaderArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        access, identity = args.access, f"{args.namespace}/{args.service_account}"
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=access.gcp))
         super().__init__(type_token("cluster", "ModelReader"), name, None, opts)
-        child = pulumi.ResourceOptions(parent=self, provider=args.provider)
-        pool = pulumi.Output.from_input(args.workload_pool)
         self.annotations = {}
         if args.direct:
-            number = gcp.organizations.get_project_output(
-                project_id=pool.apply(lambda _: args.project), opts=pulumi.InvokeOutputOptions(provider=args.provider)
-            ).number
-            member = pulumi.Output.all(number, pool).apply(
-                lambda known: principal(known[0], args.project, args.namespace, args.service_account)
-            )
-            self._bind(name, args, member, child)
+            invoke = pulumi.InvokeOutputOptions(parent=self)
+            self._bind(name, args, principal_output(access, args.namespace, args.service_account, invoke))
         else:
+            child = pulumi.ResourceOptions(parent=self)
             account = gcp.serviceaccount.Account(
                 name,
-                account_id=account_id(args.cluster, args.service_account, "reader"),
-                project=args.project,
-                display_name=f"Models of {args.namespace}/{args.service_account} in the GKE cluster {args.cluster}",
+                account_id=account_id(access.cluster, args.service_account, "reader"),
+                project=access.project,
+                display_name=f"Models of {identity} in the GKE cluster {access.cluster}",
                 opts=child,
             )
             acting = gcp.serviceaccount.IAMMember(
                 name,
                 service_account_id=account.name,
                 role=IMPERSONATION_ROLE,
-                member=pool.apply(lambda known: f"serviceAccount:{known}[{args.namespace}/{args.service_account}]"),
+                member=access.workload_pool.apply(lambda pool: f"serviceAccount:{pool}[{identity}]"),
                 opts=child,
             )
-            bound = self._bind(name, args, account.member, child)
+            bound = self._bind(name, args, account.member)
             self.annotations[ANNOTATION] = after(account.email, acting.id, *bound)
         self.register_outputs({"annotations": self.annotations})
 
-    def _bind(
-        self, name: str, args: ModelReaderArgs, member: pulumi.Output[str], child: pulumi.ResourceOptions
-    ) -> list[pulumi.Output[str]]:
+    def _bind(self, name: str, args: ModelReaderArgs, member: pulumi.Output[str]) -> list[pulumi.Output[str]]:
+        child = pulumi.ResourceOptions(parent=self)
         objects = gcp.storage.BucketIAMMember(
             f"{name}-objects",
             bucket=args.bucket,

@@ -1,24 +1,24 @@
-"""The VPC that a GKE cluster lives in: one of its own, or one that is there.
+"""The VPC of a GKE cluster: created by the stack, or an existing one.
 
-Makes a subnet with ranges for pods and Services, Cloud NAT, and the firewall rules that a private cluster lacks. Makes no peering, no VPN
-and no DNS zone. The subnet is handed out once its way out is there: a node that starts earlier can pull nothing.
+A created VPC has a subnet with ranges for pods and Services, Cloud NAT, and the firewall rules that a private cluster lacks. It has no
+peering, VPN or DNS zone.
 
-Everything of a load balancer that GKE itself makes (``k8s-fw-..``, network endpoint groups) is GKE's to take away. It does so only while
-the cluster is there: what asks for one comes after the cluster, and so goes before it and before the VPC, which could not be deleted else.
+GKE creates and deletes the parts of a load balancer (``k8s-fw-..`` rules, network endpoint groups), and only while the cluster exists. So
+whatever asks for a load balancer is created after the cluster and deleted before it: leftovers would block the deletion of the VPC.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pulumi
 import pulumi_gcp as gcp
 
 from components.base.errors import FleetError
 from components.base.naming import type_token
-from components.gke.settings.network import zones_missing
+from components.gke.plan import network_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,18 +30,18 @@ POD_RANGE: Final = "pods"
 SERVICE_RANGE: Final = "services"
 _CONTROL_PLANE_LENGTH: Final = 28
 OPERATOR_PORT: Final = 10250
-"""prometheus-operator's webhook (its chart's ``tls.internalPort``), and kubelet: GKE lets the control plane through to it by itself."""
+"""prometheus-operator's webhook (its chart's ``tls.internalPort``). The kubelet has the same port, which GKE opens itself."""
 ADAPTER_PORT: Final = 6443
-"""prometheus-adapter's API (its chart's ``listenPort``): without it custom.metrics.k8s.io answers to nobody on a private cluster."""
+"""prometheus-adapter's API (its chart's ``listenPort``): if it is closed, custom.metrics.k8s.io does not work on a private cluster."""
 ISTIOD_PORT: Final = 15017
-"""istiod's webhooks: without it no pod gets a sidecar, and none is made where that is a condition."""
+"""istiod's webhooks: if it is closed, no pod gets a sidecar, and pods that require one are not created."""
 HEALTH_CHECKERS: Final = ("35.191.0.0/16", "130.211.0.0/22", "209.85.152.0/22", "209.85.204.0/22")
-"""Where Google's load balancers ask whether backends live ("Health checks overview"): the first two for proxies and internal ones, the
-others for external passthrough ones."""
-_API_OFF: Final = ("SERVICE_DISABLED", "has not been used in project", "accessNotConfigured")
-"""What Google says of an API that a project has not switched on."""
+"""Sources of Google's health checks ("Health checks overview"): the first two for proxy and internal load balancers, the others for
+external passthrough ones."""
 _HEALTH_PORTS: Final = ("8000", "8001", "8080", "10256", "15021", "30000-32767")
-"""Triton (HTTP, gRPC), a gateway's plain port, kube-proxy's and Istio's own health, node ports."""
+"""Triton (HTTP, gRPC), a gateway's plain port, health ports of kube-proxy and Istio, node ports."""
+_API_OFF: Final = ("SERVICE_DISABLED", "has not been used in project", "accessNotConfigured")
+"""Texts of Google's error for an API that the project has not enabled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,13 @@ class GcpNetwork:
     pod_range: str
     service_range: str
     control_plane: str
-    """Addresses of the control plane."""
-    way_out: tuple[pulumi.Output[str], ...] = ()
-    """Known once nodes have a way out: what pods pull is not Google's."""
+    """Address range of the control plane."""
+    egress: tuple[pulumi.Output[str], ...] = ()
+    """Resolve once nodes have egress, which pulling images from outside Google needs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RangePlan:
-    """Addresses of a VPC of the stack's own."""
+class RangePlan(NamedTuple):
+    """Address ranges of a VPC that the stack creates."""
 
     nodes: str
     pods: str
@@ -73,7 +72,7 @@ class RangePlan:
 
 
 def plan_ranges(settings: CreatedGcpNetworkSettings) -> RangePlan:
-    """Divide ``cidr`` so that pods, of which a node has many, get half of it, and the control plane the last /28 of the other half."""
+    """Divide ``cidr``: half for pods, of which a node has many; a /28 at the end of the other half for the control plane."""
     lower, upper = IPv4Network(settings.cidr).subnets()
     nodes, rest = lower.subnets()
     services, other = rest.subnets()
@@ -81,9 +80,8 @@ def plan_ranges(settings: CreatedGcpNetworkSettings) -> RangePlan:
     return RangePlan(nodes=str(nodes), pods=str(upper), services=str(services), control_plane=settings.control_plane_cidr or str(last))
 
 
-@dataclass(frozen=True, kw_only=True)
-class FirewallPlan:
-    """One opening."""
+class FirewallPlan(NamedTuple):
+    """One firewall rule for nodes."""
 
     name: str
     description: str
@@ -92,7 +90,7 @@ class FirewallPlan:
 
 
 def firewall_plans(control_plane: str, webhooks: Iterable[int]) -> tuple[FirewallPlan, ...]:
-    """Openings of a private cluster: GKE's own rules let the control plane reach nodes on 443 and 10250 alone."""
+    """Return the rules that a private cluster needs: GKE's own let the control plane reach nodes only on 443 and 10250."""
     return (
         FirewallPlan(
             name="webhooks",
@@ -109,34 +107,29 @@ def firewall_plans(control_plane: str, webhooks: Iterable[int]) -> tuple[Firewal
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SubnetworkFacts:
-    """What Google says of a subnet that is there."""
+def subnetwork_problems(settings: ExistingGcpNetworkSettings, *, network: str, google_access: bool, ranges: Sequence[str]) -> list[str]:
+    """Return what is wrong with an existing subnet, as whole messages.
 
-    network: str
-    """Self link of its VPC."""
-    google_access: bool
-    """Whether machines without a public address reach Google's APIs."""
-    ranges: tuple[str, ...]
-    """Names of its secondary ranges."""
-
-
-def subnetwork_problems(settings: ExistingGcpNetworkSettings, facts: SubnetworkFacts) -> list[str]:
-    """Say what is wrong with a subnet that is there, as whole messages."""
-    key = "triton-fleet:cluster.network"
+    Args:
+        settings: The settings that name it.
+        network: Self link of its VPC.
+        google_access: Whether machines without a public address reach Google's APIs.
+        ranges: Names of its secondary ranges.
+    """
+    key, vpc = "triton-fleet:cluster.network", network.rsplit("/", maxsplit=1)[-1]
     problems = []
-    if facts.network.rsplit("/", maxsplit=1)[-1] != settings.network:
+    if vpc != settings.network:
         problems.append(
-            f"{key}.subnetwork ({settings.subnetwork}) is in {facts.network.rsplit('/', maxsplit=1)[-1]} and not in network "
-            f"({settings.network}): GKE would refuse it. Name its VPC."
+            f"{key}.subnetwork ({settings.subnetwork}) is in {vpc} and not in network ({settings.network}): GKE would reject it. "
+            f"Set network to {vpc}, or name another subnet."
         )
-    there = ", ".join(facts.ranges) or "none"
     problems += [
-        f"{key}.{field} ({name}) is no secondary range of {settings.subnetwork}: GKE would refuse it. There: {there}."
+        f"{key}.{field} ({name}) is not a secondary range of {settings.subnetwork}: GKE would reject it. "
+        f"It must be one of: {', '.join(ranges) or 'none'}."
         for field, name in (("podRange", settings.pod_range), ("serviceRange", settings.service_range))
-        if name not in facts.ranges
+        if name not in ranges
     ]
-    if not facts.google_access:
+    if not google_access:
         problems.append(
             f"{key}.subnetwork ({settings.subnetwork}) has Private Google Access off: nodes without public addresses could not reach "
             "Google's registries and APIs. Turn it on (gcloud compute networks subnets update --enable-private-ip-google-access)."
@@ -145,38 +138,43 @@ def subnetwork_problems(settings: ExistingGcpNetworkSettings, facts: SubnetworkF
 
 
 def pick_zones(settings: GkeClusterSettings, available: Sequence[str]) -> tuple[str, ...]:
-    """Zones of the nodes: those that are named, or the first of the region's, the cluster's own in front.
+    """Return the zones of the nodes: those that the settings name, or the first of the region.
 
     Raises:
-        FleetError: When the region has not so many, or not those.
+        FleetError: If the region has fewer zones, or not these.
     """
-    key, there = "triton-fleet:cluster.network", ", ".join(sorted(available)) or "none"
-    named = settings.zone_names
-    if named is None:
-        found = tuple(sorted(available))[: settings.network.zone_count]
-        if len(found) < settings.network.zone_count:
-            raise FleetError(
-                f"{key}.zoneCount ({settings.network.zone_count}) is above the {len(available)} zones of {settings.region} ({there}): "
-                "the rest could not be made. Lower it."
-            )
-        return found
-    missing = zones_missing(named, available)
-    if missing:
-        at = f"{key}.zones" if settings.network.zones is not None else "triton-fleet:cluster.zone"
-        raise FleetError(f"{at} names {', '.join(missing)}, which {settings.region} has not: no node could be made. Choose from {there}.")
-    return named
+    key, known = "triton-fleet:cluster", sorted(available)
+    choice = f"Choose from {', '.join(known) or 'none'}."
+    named, count = settings.zone_names, settings.network.zone_count
+    if named is None and len(known) < count:
+        raise FleetError(
+            f"{key}.network.zoneCount ({count}) is above the {len(known)} zones of {settings.region} ({', '.join(known) or 'none'}): "
+            "nodes could not be created in the others. Lower it."
+        )
+    field = "network.zones" if settings.network.zones is not None else "zone"
+    problems = [
+        f"{key}.{at} names {', '.join(missing)}, which {settings.region} does not have: nodes could not be created there. {choice}"
+        for at, zones in [
+            (field, named or ()),
+            *((f"gpuPools[{index}].zones", pool.zones or ()) for index, pool in enumerate(settings.gpu_pools)),
+        ]
+        if (missing := [zone for zone in zones if zone not in known])
+    ]
+    if problems:
+        raise FleetError(*problems)
+    return named or tuple(known[:count])
 
 
 def find_zones(settings: GkeClusterSettings, provider: pulumi.ProviderResource) -> tuple[str, ...]:
     """Ask Google for the region's zones and choose among them.
 
-    Zones that are named are believed where Google can't be asked yet, because the stack is only about to switch its API on.
+    Zones that the settings name are taken on trust if Google can't be asked yet, because the stack is only about to enable its API.
 
     Raises:
-        FleetError: Like `pick_zones`, or when a pool names a zone that there is not.
+        FleetError: As `pick_zones` does.
     """
     try:
-        asked = gcp.compute.get_zones(
+        found = gcp.compute.get_zones(
             project=settings.project, region=settings.region, status="UP", opts=pulumi.InvokeOptions(provider=provider)
         )
     except Exception as error:
@@ -184,21 +182,11 @@ def find_zones(settings: GkeClusterSettings, provider: pulumi.ProviderResource) 
             raise
         if settings.zone_names is None:
             raise FleetError(
-                f"triton-fleet:cluster.project ({settings.project}) has the Compute Engine API switched off: its zones can't be asked for. "
+                f"triton-fleet:cluster.project ({settings.project}) has the Compute Engine API disabled: its zones can't be looked up. "
                 f"Run gcloud services enable compute.googleapis.com --project {settings.project}, or name network.zones."
             ) from None
         return settings.zone_names
-    found = list(asked.names)
-    zones = pick_zones(settings, found)
-    problems = [
-        f"triton-fleet:cluster.gpuPools[{index}].zones names {zone}, which {settings.region} has not: its nodes could not be made. "
-        f"Choose from {', '.join(sorted(found))}."
-        for index, pool in enumerate(settings.gpu_pools)
-        for zone in zones_missing(pool.zones or (), found)
-    ]
-    if problems:
-        raise FleetError(*problems)
-    return zones
+    return pick_zones(settings, found.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,37 +194,33 @@ class GcpVpcArgs:
     """Arguments of `GcpVpc`."""
 
     settings: CreatedGcpNetworkSettings
-    cluster: str
-    """Name of the cluster: beginning of all names."""
-    project: str
-    region: str
-    provider: pulumi.ProviderResource
+    cluster: GkeClusterSettings
     depends_on: Sequence[pulumi.Resource] = ()
 
 
 class GcpVpc(pulumi.ComponentResource):
-    """A VPC of the stack's own."""
+    """A VPC that the stack creates."""
 
     network: GcpNetwork
 
     def __init__(self, name: str, args: GcpVpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("cluster", "GcpVpc"), name, None, opts)
-        plan = plan_ranges(args.settings)
-        child = pulumi.ResourceOptions(parent=self, provider=args.provider)
+        plan, cluster = plan_ranges(args.settings), args.cluster
+        child = pulumi.ResourceOptions(parent=self)
         vpc = gcp.compute.Network(
             name,
-            name=args.cluster,
-            project=args.project,
+            name=cluster.name,
+            project=cluster.project,
             auto_create_subnetworks=False,
             routing_mode="REGIONAL",
-            description=f"VPC of the GKE cluster {args.cluster}",
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(args.depends_on))),
+            description=f"VPC of the GKE cluster {cluster.name}",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.depends_on)),
         )
         subnet = gcp.compute.Subnetwork(
             name,
-            name=args.cluster,
-            project=args.project,
-            region=args.region,
+            name=cluster.name,
+            project=cluster.project,
+            region=cluster.region,
             network=vpc.id,
             ip_cidr_range=plan.nodes,
             private_ip_google_access=True,
@@ -246,47 +230,47 @@ class GcpVpc(pulumi.ComponentResource):
             ],
             opts=child,
         )
+        egress: tuple[pulumi.Output[str], ...] = ()
+        if args.settings.nat != "none":
+            router = gcp.compute.Router(name, name=cluster.name, project=cluster.project, region=cluster.region, network=vpc.id, opts=child)
+            nat = gcp.compute.RouterNat(
+                name,
+                name=cluster.name,
+                project=cluster.project,
+                region=cluster.region,
+                router=router.name,
+                nat_ip_allocate_option="AUTO_ONLY",
+                # All ranges: pods have their own addresses, and pull models and packages from outside.
+                source_subnetwork_ip_ranges_to_nat="LIST_OF_SUBNETWORKS",
+                subnetworks=[gcp.compute.RouterNatSubnetworkArgs(name=subnet.id, source_ip_ranges_to_nats=["ALL_IP_RANGES"])],
+                log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
+                opts=child,
+            )
+            egress = (nat.id,)
         self.network = GcpNetwork(
-            project=args.project,
+            project=cluster.project,
             network=vpc.self_link,
             subnetwork=subnet.self_link,
             pod_range=POD_RANGE,
             service_range=SERVICE_RANGE,
             control_plane=plan.control_plane,
-            way_out=() if args.settings.nat == "none" else (self._nat(name, args, vpc.id, subnet.id, child),),
+            egress=egress,
         )
         self.register_outputs({"network": vpc.self_link})
 
-    def _nat(
-        self, name: str, args: GcpVpcArgs, network: pulumi.Output[str], subnet: pulumi.Output[str], child: pulumi.ResourceOptions
-    ) -> pulumi.Output[str]:
-        router = gcp.compute.Router(name, name=args.cluster, project=args.project, region=args.region, network=network, opts=child)
-        nat = gcp.compute.RouterNat(
-            name,
-            name=args.cluster,
-            project=args.project,
-            region=args.region,
-            router=router.name,
-            nat_ip_allocate_option="AUTO_ONLY",
-            # All ranges: pods have addresses of their own, and pull models and packages from outside.
-            source_subnetwork_ip_ranges_to_nat="LIST_OF_SUBNETWORKS",
-            subnetworks=[gcp.compute.RouterNatSubnetworkArgs(name=subnet, source_ip_ranges_to_nats=["ALL_IP_RANGES"])],
-            log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
-            opts=child,
-        )
-        return nat.id
 
-
-def existing(settings: ExistingGcpNetworkSettings, *, project: str, region: str, provider: pulumi.ProviderResource) -> GcpNetwork:
-    """Look an existing subnet up and check it. Raises FleetError with all that is wrong."""
-    host = settings.host_project or project
-    found = gcp.compute.get_subnetwork(name=settings.subnetwork, project=host, region=region, opts=pulumi.InvokeOptions(provider=provider))
-    facts = SubnetworkFacts(
+def existing_network(settings: ExistingGcpNetworkSettings, cluster: GkeClusterSettings, provider: pulumi.ProviderResource) -> GcpNetwork:
+    """Look up an existing subnet and check it. Raises FleetError with everything that is wrong."""
+    host = settings.host_project or cluster.project
+    found = gcp.compute.get_subnetwork(
+        name=settings.subnetwork, project=host, region=cluster.region, opts=pulumi.InvokeOptions(provider=provider)
+    )
+    problems = subnetwork_problems(
+        settings,
         network=found.network,
         google_access=found.private_ip_google_access,
-        ranges=tuple(entry.range_name for entry in found.secondary_ip_ranges),
+        ranges=[entry.range_name for entry in found.secondary_ip_ranges],
     )
-    problems = subnetwork_problems(settings, facts)
     if problems:
         raise FleetError(*problems)
     return GcpNetwork(
@@ -300,27 +284,21 @@ def existing(settings: ExistingGcpNetworkSettings, *, project: str, region: str,
 
 
 def open_firewall(
-    name: str,
-    network: GcpNetwork,
-    plans: Sequence[FirewallPlan],
-    *,
-    cluster: str,
-    target: str,
-    opts: pulumi.ResourceOptions,
+    name: str, cluster: GkeClusterSettings, network: GcpNetwork, webhooks: Iterable[int], opts: pulumi.ResourceOptions
 ) -> list[gcp.compute.Firewall]:
-    """Declare the openings for nodes with the network tag ``target``."""
+    """Declare the firewall rules of `firewall_plans` for the cluster's nodes."""
     return [
         gcp.compute.Firewall(
             f"{name}-{plan.name}",
-            name=f"{cluster}-{plan.name}",
+            name=f"{cluster.name}-{plan.name}",
             project=network.project,
             network=network.network,
             description=plan.description,
             direction="INGRESS",
-            source_ranges=list(plan.sources),
-            target_tags=[target],
-            allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=list(plan.ports))],
+            source_ranges=plan.sources,
+            target_tags=[network_tag(cluster)],
+            allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=plan.ports)],
             opts=opts,
         )
-        for plan in plans
+        for plan in firewall_plans(network.control_plane, webhooks)
     ]

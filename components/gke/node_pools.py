@@ -1,17 +1,16 @@
-"""Node pools: what each is made of, decided purely, and the one resource that it becomes.
+"""Node pools: the arguments of each, decided purely from the settings.
 
-A pool's name in GKE ends in a hash of all that GKE can't change in a pool. A changed GPU, driver or disk makes another pool beside the old
-one, and that goes when the new one is there; with a fixed name the new one would be refused. Pods choose nodes by the label
+A pool's name in GKE ends in a hash of everything that GKE can't change in a pool. A new GPU, driver or disk therefore creates another pool
+next to the old one, which is deleted afterwards; under a fixed name GKE would reject it. Pods choose nodes by the label
 ``triton-fleet/pool``, which stays.
 
-``desired`` counts at creation only; afterwards GKE's autoscaler owns the number.
+``desired`` counts only at creation; afterwards GKE's autoscaler owns the number.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
@@ -19,309 +18,225 @@ import pulumi_gcp as gcp
 
 from components.base import naming
 from components.base.handles import GpuPool
-from components.gke.settings.node_pools import disk_type
+from components.gke.plan import labels, network_tag
+from components.gke.settings.node_pools import GkeGpuPoolSettings, disk_type
 from components.gpu import catalogue
 from components.gpu.sharing import replicas
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from components.gke.settings.cluster import GkeClusterSettings
-    from components.gke.settings.node_pools import GkeCpuPoolSettings, GkeGpuPoolSettings, UpgradeSettings
+    from components.gke.settings.node_pools import GkeCpuPoolSettings
 
 CPU_POOL: Final = "cpu"
 """Name of the pool without GPUs."""
-_IMAGES: Final = {"cos": "COS_CONTAINERD", "ubuntu": "UBUNTU_CONTAINERD"}
 _DRIVERS: Final = {"default": "DEFAULT", "latest": "LATEST", "daemonSet": "INSTALLATION_DISABLED"}
 _SHARING: Final = {"timeSlicing": "TIME_SHARING", "mps": "MPS"}
-_RESERVATION_KEY: Final = "compute.googleapis.com/reservation-name"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-"""The service account's roles are what bounds a node; scopes are the older fence, and a narrow one keeps images from being streamed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accelerator:
-    """GPUs of a node, as GKE takes them."""
-
-    type: str
-    count: int
-    driver: str
-    partition: str | None = None
-    """MIG profile."""
-    sharing: str | None = None
-    clients: int = 1
-    """Pods that share a GPU; read only where ``sharing`` is set."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodePoolPlan:
-    """One node pool, decided."""
-
-    pool: str
-    zones: tuple[str, ...]
-    machine_type: str
-    image_type: str
-    disk_type: str
-    disk_size: int
-    disk_iops: int | None
-    disk_throughput: int | None
-    initial: int
-    """Nodes at creation in each zone."""
-    min: int
-    max: int
-    per_zone: bool
-    """Whether ``min`` and ``max`` count in each zone, or over all."""
-    location_policy: str
-    labels: Mapping[str, str]
-    taints: tuple[tuple[str, str, str], ...]
-    """Key, value, effect as GKE spells it (``NO_SCHEDULE``)."""
-    spot: bool
-    secure_boot: bool
-    gvnic: bool
-    streams: bool
-    max_surge: int
-    max_unavailable: int
-    accelerator: Accelerator | None = None
-    reservation: str | None = None
-    local_ssds: int | None = None
-    image_disk: str | None = None
-    """Disk image that each node gets as a second disk with container images."""
-    compact: bool = False
-
-    @property
-    def name(self) -> str:
-        """The pool's name in GKE."""
-        fixed: dict[str, Any] = {
-            "accelerator": None if self.accelerator is None else vars(self.accelerator),
-            "spot": self.spot,
-            "secure_boot": self.secure_boot,
-            "reservation": self.reservation,
-            "local_ssds": self.local_ssds,
-            "image_disk": self.image_disk,
-            "compact": self.compact,
-        }
-        return f"{self.pool}-{hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:6]}"
+"""Roles limit the service account; scopes are the older mechanism, and narrow ones break image streaming."""
 
 
 def initial_nodes(start: int, most: int, zones: int, *, per_zone: bool) -> int:
-    """Count a pool's first nodes in each zone: GKE starts the same number everywhere.
+    """Return a pool's initial nodes in each zone, where GKE starts the same number everywhere.
 
-    Rounded up, so that ``start`` nodes are there, but never so that all zones together have more than ``most``.
+    Rounded up, so that at least ``start`` nodes exist, but all zones together never exceed ``most``.
     """
     return start if per_zone else min(-(-start // zones), most // zones)
 
 
-def cpu_plan(settings: GkeCpuPoolSettings, zones: Sequence[str]) -> NodePoolPlan:
-    """Decide the pool for everything that is not on a GPU, in all zones."""
-    start = settings.min if settings.desired is None else settings.desired
-    return NodePoolPlan(
-        pool=CPU_POOL,
-        zones=tuple(zones),
-        machine_type=settings.machine_type,
-        image_type=_IMAGES["cos"],
-        disk_type=disk_type(settings.disk, settings.disk_types),
-        disk_size=settings.disk.size,
-        disk_iops=settings.disk.iops,
-        disk_throughput=settings.disk.throughput,
-        # Never 0: what the cluster itself runs has nowhere else to go, and GKE would not taint GPU nodes.
-        initial=max(1, initial_nodes(start, settings.max, len(zones), per_zone=False)),
-        min=settings.min,
-        max=settings.max,
-        per_zone=False,
-        location_policy="BALANCED",
-        labels={naming.POOL_LABEL: CPU_POOL, **settings.labels},
-        taints=(),
-        spot=settings.capacity == "spot",
-        secure_boot=True,
-        gvnic=True,
-        streams=False,
-        **_upgrade(settings.upgrade),
-    )
+def pool_name(pool: GkeCpuPoolSettings | GkeGpuPoolSettings) -> str:
+    """Return the pool's name in GKE. The hashed keys are an interface: another form would replace the pools of existing stacks."""
+    gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
+    fixed: dict[str, Any] = {
+        "accelerator": gpu and _accelerator_facts(gpu),
+        "spot": pool.capacity == "spot",
+        "secure_boot": _secure_boot(pool),
+        "reservation": gpu and gpu.capacity_reservation,
+        "local_ssds": gpu and _local_ssds(gpu),
+        "image_disk": gpu and gpu.disk.image,
+        "compact": gpu is not None and gpu.compact_placement,
+    }
+    return f"{gpu.name if gpu else CPU_POOL}-{hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:6]}"
 
 
-def gpu_plan(pool: GkeGpuPoolSettings, zones: Sequence[str]) -> NodePoolPlan:
-    """Decide a GPU pool."""
-    machine, sharing = pool.machine, pool.sharing
-    of_pool = tuple(zones) if pool.zones is None else pool.zones
-    start = pool.min if pool.desired is None else pool.desired
-    return NodePoolPlan(
-        pool=pool.name,
-        zones=of_pool,
-        machine_type=pool.machine_type,
-        image_type=_IMAGES[pool.os],
-        disk_type=disk_type(pool.disk, machine.boot_disks),
-        disk_size=pool.disk.size,
-        disk_iops=pool.disk.iops,
-        disk_throughput=pool.disk.throughput,
-        initial=initial_nodes(start, pool.max, len(of_pool), per_zone=pool.per_zone),
-        min=pool.min,
-        max=pool.max,
-        per_zone=pool.per_zone,
-        location_policy=pool.location_policy.upper(),
-        # GKE's own labels (cloud.google.com/..) are GKE's to set.
-        labels={naming.POOL_LABEL: pool.name, catalogue.PRESENT_LABEL: "true", **pool.labels},
-        # Exactly the taint that GKE sets itself: another value is refused, and without it a cluster of GPU pools alone has none.
-        taints=((catalogue.TAINT_KEY, catalogue.TAINT_VALUE, "NO_SCHEDULE"),),
-        spot=pool.capacity == "spot",
-        # Ubuntu's drivers are built on the node, and no key of Google's signs them.
-        secure_boot=pool.os == "cos",
-        gvnic=pool.gvnic,
-        streams=pool.streams,
-        accelerator=Accelerator(
-            type=machine.gpu.accelerator,
-            count=machine.gpus,
-            driver=_DRIVERS[pool.driver],
-            partition=sharing.profile if sharing.kind == "mig" else None,
-            sharing=_SHARING.get(sharing.kind),
-            clients=replicas(sharing),
+def _accelerator_facts(pool: GkeGpuPoolSettings) -> dict[str, Any]:
+    return {
+        "type": pool.machine.gpu.accelerator,
+        "count": pool.machine.gpus,
+        "driver": _DRIVERS[pool.driver],
+        "partition": pool.sharing.profile if pool.sharing.kind == "mig" else None,
+        "sharing": _SHARING.get(pool.sharing.kind),
+        "clients": replicas(pool.sharing),
+    }
+
+
+def _secure_boot(pool: GkeCpuPoolSettings | GkeGpuPoolSettings) -> bool:
+    """Ubuntu's GPU driver is built on the node, and not signed with a key of Google's."""
+    return not isinstance(pool, GkeGpuPoolSettings) or pool.os == "cos"
+
+
+def _local_ssds(pool: GkeGpuPoolSettings) -> int | None:
+    return pool.local_ssds or pool.machine.local_ssds
+
+
+def pool_args(
+    cluster: GkeClusterSettings,
+    pool: GkeCpuPoolSettings | GkeGpuPoolSettings,
+    zones: Sequence[str],
+    *,
+    cluster_id: pulumi.Input[str],
+    service_account: pulumi.Input[str],
+) -> gcp.container.NodePoolArgs:
+    """Return the arguments of a node pool.
+
+    Args:
+        cluster: Settings of its cluster.
+        pool: Its own settings.
+        zones: Zones of the cluster.
+        cluster_id: Id of the cluster, which includes the location.
+        service_account: E-mail address of the nodes' service account; resolves once its roles are bound.
+    """
+    gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
+    zones = zones if gpu is None or gpu.zones is None else gpu.zones
+    per_zone = gpu is not None and gpu.per_zone
+    initial = initial_nodes(pool.min if pool.desired is None else pool.desired, pool.max, len(zones), per_zone=per_zone)
+    return gcp.container.NodePoolArgs(
+        name=pool_name(pool),
+        project=cluster.project,
+        cluster=cluster_id,
+        node_locations=list(zones),
+        # Never 0 without GPUs: the cluster's own pods have nowhere else to run.
+        initial_node_count=initial if gpu else max(1, initial),
+        max_pods_per_node=cluster.pods_per_node,
+        autoscaling=gcp.container.NodePoolAutoscalingArgs(
+            location_policy=gpu.location_policy.upper() if gpu else "BALANCED",
+            min_node_count=pool.min if per_zone else None,
+            max_node_count=pool.max if per_zone else None,
+            total_min_node_count=None if per_zone else pool.min,
+            total_max_node_count=None if per_zone else pool.max,
         ),
-        reservation=pool.capacity_reservation,
-        local_ssds=pool.local_ssds or machine.local_ssds,
-        image_disk=pool.disk.image,
-        compact=pool.compact_placement,
-        **_upgrade(pool.upgrade),
-    )
-
-
-def _upgrade(settings: UpgradeSettings) -> dict[str, Any]:
-    return {"max_surge": settings.max_surge, "max_unavailable": settings.max_unavailable}
-
-
-def node_pools(settings: GkeClusterSettings, zones: Sequence[str]) -> tuple[NodePoolPlan, ...]:
-    """All pools of a cluster, the one without GPUs first."""
-    return (cpu_plan(settings.cpu_pool, zones), *(gpu_plan(pool, zones) for pool in settings.gpu_pools))
-
-
-def gpu_pool(pool: GkeGpuPoolSettings) -> GpuPool:
-    """What add-ons and deployments need to know of a pool. GKE runs the device plugin, and always offers slices as whole GPUs."""
-    sharing = pool.sharing
-    offer = pool.offer
-    return GpuPool(
-        name=pool.name,
-        labels={naming.POOL_LABEL: pool.name},
-        resource=offer.resource,
-        units=offer.per_node,
-        sharing="none" if sharing.kind == "whole" else sharing.kind,
-        replicas=replicas(sharing),
-        mig_strategy="single" if sharing.kind == "mig" else "none",
-        device_plugin="bundled",
-        driver="daemonSet" if pool.driver == "daemonSet" else "bundled",
-        os=pool.os,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodePoolArgs:
-    """What `declare` needs besides the plan."""
-
-    cluster: pulumi.Input[str]
-    """Id of the cluster, which has its location."""
-    project: str
-    service_account: pulumi.Input[str]
-    """E-mail address of the nodes' service account; resolves once its roles are bound."""
-    network_tag: str
-    disk_key: str | None
-    labels: Mapping[str, str]
-    """Labels of machines and disks in Google Cloud."""
-    pods_per_node: int
-    protect: bool
-
-
-def declare(name: str, plan: NodePoolPlan, args: NodePoolArgs, opts: pulumi.ResourceOptions) -> gcp.container.NodePool:
-    """Declare a node pool."""
-    if plan.per_zone:
-        numbers: dict[str, int] = {"min_node_count": plan.min, "max_node_count": plan.max}
-    else:
-        numbers = {"total_min_node_count": plan.min, "total_max_node_count": plan.max}
-    return gcp.container.NodePool(
-        name,
-        name=plan.name,
-        project=args.project,
-        cluster=args.cluster,
-        node_locations=list(plan.zones),
-        initial_node_count=plan.initial,
-        max_pods_per_node=args.pods_per_node,
-        autoscaling=gcp.container.NodePoolAutoscalingArgs(location_policy=plan.location_policy, **numbers),
-        # Upgrades are the release channel's; exclusions in `maintenance` hold them back.
-        # Both are GKE's condition for a cluster in a release channel, and ours always are.
+        # GKE requires both in a release channel, which every cluster here is in; `maintenance` holds upgrades back.
         management=gcp.container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
         upgrade_settings=gcp.container.NodePoolUpgradeSettingsArgs(
-            strategy="SURGE", max_surge=plan.max_surge, max_unavailable=plan.max_unavailable
+            strategy="SURGE", max_surge=pool.upgrade.max_surge, max_unavailable=pool.upgrade.max_unavailable
         ),
         network_config=gcp.container.NodePoolNetworkConfigArgs(enable_private_nodes=True),
-        placement_policy=gcp.container.NodePoolPlacementPolicyArgs(type="COMPACT") if plan.compact else None,
-        node_config=_node_config(plan, args),
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(
-                # camelCase: the SDK translates only whole names at the top.
-                ignore_changes=["initialNodeCount", "nodeCount"],
-                protect=args.protect or None,
-                # A day without stock: 35 minutes and more have been seen before a pool was there or given up.
-                custom_timeouts=pulumi.CustomTimeouts(create="90m", update="2h", delete="60m"),
-            ),
-        ),
+        placement_policy=gcp.container.NodePoolPlacementPolicyArgs(type="COMPACT") if gpu and gpu.compact_placement else None,
+        node_config=_node_config(cluster, pool, service_account),
     )
 
 
-def _node_config(plan: NodePoolPlan, args: NodePoolArgs) -> gcp.container.NodePoolNodeConfigArgs:
-    more: dict[str, Any] = {}
-    if plan.accelerator is not None:
-        more["guest_accelerators"] = [_accelerator(plan.accelerator)]
-    if plan.streams:
-        more["gcfs_config"] = gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=True)
-    if plan.local_ssds is not None:
-        more["ephemeral_storage_local_ssd_config"] = gcp.container.NodePoolNodeConfigEphemeralStorageLocalSsdConfigArgs(
-            local_ssd_count=plan.local_ssds
-        )
-    if plan.reservation is not None:
-        more["reservation_affinity"] = gcp.container.NodePoolNodeConfigReservationAffinityArgs(
-            consume_reservation_type="SPECIFIC_RESERVATION", key=_RESERVATION_KEY, values=[plan.reservation]
-        )
-    if plan.image_disk is not None:
-        more["secondary_boot_disks"] = [
-            gcp.container.NodePoolNodeConfigSecondaryBootDiskArgs(disk_image=plan.image_disk, mode="CONTAINER_IMAGE_CACHE")
-        ]
-    if args.disk_key is not None:
-        more["boot_disk_kms_key"] = args.disk_key
+def _node_config(
+    cluster: GkeClusterSettings, pool: GkeCpuPoolSettings | GkeGpuPoolSettings, service_account: pulumi.Input[str]
+) -> gcp.container.NodePoolNodeConfigArgs:
+    gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
+    local_ssds = _local_ssds(gpu) if gpu else None
+    # GKE sets its own labels (cloud.google.com/..) itself.
+    own = {naming.POOL_LABEL: gpu.name, catalogue.PRESENT_LABEL: "true"} if gpu else {naming.POOL_LABEL: CPU_POOL}
+    # Exactly GKE's own taint: another value is rejected, and GKE adds it itself only if a pool without GPUs exists before.
+    taint = gcp.container.NodePoolNodeConfigTaintArgs(key=catalogue.TAINT_KEY, value=catalogue.TAINT_VALUE, effect="NO_SCHEDULE")
     return gcp.container.NodePoolNodeConfigArgs(
-        machine_type=plan.machine_type,
-        image_type=plan.image_type,
+        machine_type=pool.machine_type,
+        image_type="UBUNTU_CONTAINERD" if gpu and gpu.os == "ubuntu" else "COS_CONTAINERD",
         boot_disk=gcp.container.NodePoolNodeConfigBootDiskArgs(
-            disk_type=plan.disk_type,
-            size_gb=plan.disk_size,
-            provisioned_iops=plan.disk_iops,
-            provisioned_throughput=plan.disk_throughput,
+            disk_type=disk_type(pool.disk, pool.disk_types),
+            size_gb=pool.disk.size,
+            provisioned_iops=pool.disk.iops,
+            provisioned_throughput=pool.disk.throughput,
         ),
-        service_account=args.service_account,
+        boot_disk_kms_key=cluster.disk_key,
+        service_account=service_account,
         oauth_scopes=[SCOPE],
-        labels=dict(plan.labels),
-        taints=[gcp.container.NodePoolNodeConfigTaintArgs(key=key, value=value, effect=effect) for key, value, effect in plan.taints],
-        tags=[args.network_tag],
-        resource_labels=dict(args.labels),
-        spot=plan.spot,
-        gvnic=gcp.container.NodePoolNodeConfigGvnicArgs(enabled=plan.gvnic),
+        labels={**own, **pool.labels},
+        taints=[taint] if gpu else [],
+        tags=[network_tag(cluster)],
+        resource_labels=labels(cluster),
+        spot=pool.capacity == "spot",
+        gvnic=gcp.container.NodePoolNodeConfigGvnicArgs(enabled=gpu is None or gpu.gvnic),
         # Pods ask GKE's metadata server, which gives them their own identity and never the node's.
         workload_metadata_config=gcp.container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA"),
         shielded_instance_config=gcp.container.NodePoolNodeConfigShieldedInstanceConfigArgs(
-            enable_secure_boot=plan.secure_boot, enable_integrity_monitoring=True
+            enable_secure_boot=_secure_boot(pool), enable_integrity_monitoring=True
         ),
-        **more,
+        guest_accelerators=[_accelerator(gpu)] if gpu else None,
+        gcfs_config=gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=True) if gpu and gpu.streams else None,
+        ephemeral_storage_local_ssd_config=None
+        if local_ssds is None
+        else gcp.container.NodePoolNodeConfigEphemeralStorageLocalSsdConfigArgs(local_ssd_count=local_ssds),
+        reservation_affinity=None
+        if gpu is None or gpu.capacity_reservation is None
+        else gcp.container.NodePoolNodeConfigReservationAffinityArgs(
+            consume_reservation_type="SPECIFIC_RESERVATION",
+            key="compute.googleapis.com/reservation-name",
+            values=[gpu.capacity_reservation],
+        ),
+        secondary_boot_disks=None
+        if gpu is None or gpu.disk.image is None
+        else [gcp.container.NodePoolNodeConfigSecondaryBootDiskArgs(disk_image=gpu.disk.image, mode="CONTAINER_IMAGE_CACHE")],
     )
 
 
-def _accelerator(found: Accelerator) -> gcp.container.NodePoolNodeConfigGuestAcceleratorArgs:
-    sharing = None
-    if found.sharing is not None:
-        sharing = gcp.container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(
-            gpu_sharing_strategy=found.sharing, max_shared_clients_per_gpu=found.clients
-        )
+def _accelerator(pool: GkeGpuPoolSettings) -> gcp.container.NodePoolNodeConfigGuestAcceleratorArgs:
+    facts = _accelerator_facts(pool)
+    sharing = gcp.container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(
+        gpu_sharing_strategy=facts["sharing"], max_shared_clients_per_gpu=facts["clients"]
+    )
     return gcp.container.NodePoolNodeConfigGuestAcceleratorArgs(
-        type=found.type,
-        count=found.count,
-        gpu_partition_size=found.partition,
-        gpu_sharing_config=sharing,
+        type=facts["type"],
+        count=facts["count"],
+        gpu_partition_size=facts["partition"],
+        gpu_sharing_config=sharing if facts["sharing"] else None,
         gpu_driver_installation_config=gcp.container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
-            gpu_driver_version=found.driver
+            gpu_driver_version=facts["driver"]
         ),
+    )
+
+
+def node_pools(
+    name: str,
+    cluster: GkeClusterSettings,
+    zones: Sequence[str],
+    *,
+    cluster_id: pulumi.Input[str],
+    service_account: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+) -> list[gcp.container.NodePool]:
+    """Declare all pools of a cluster, the one without GPUs first. Arguments are those of `pool_args`."""
+    pools: dict[str, GkeCpuPoolSettings | GkeGpuPoolSettings] = {
+        CPU_POOL: cluster.cpu_pool,
+        **{pool.name: pool for pool in cluster.gpu_pools},
+    }
+    opts = pulumi.ResourceOptions.merge(
+        opts,
+        pulumi.ResourceOptions(
+            # camelCase: the SDK translates only whole names at the top.
+            ignore_changes=["initialNodeCount", "nodeCount"],
+            protect=cluster.deletion_protection or None,
+            # With no stock, GKE has been seen to take more than 35 minutes before it creates a pool or gives up.
+            custom_timeouts=pulumi.CustomTimeouts(create="90m", update="2h", delete="60m"),
+        ),
+    )
+    return [
+        gcp.container.NodePool(
+            f"{name}-{own}", pool_args(cluster, pool, zones, cluster_id=cluster_id, service_account=service_account), opts
+        )
+        for own, pool in pools.items()
+    ]
+
+
+def gpu_pool(pool: GkeGpuPoolSettings) -> GpuPool:
+    """Return what add-ons and deployments need to know. GKE runs the device plugin, and always offers slices as whole GPUs."""
+    kind = pool.sharing.kind
+    return GpuPool(
+        name=pool.name,
+        labels={naming.POOL_LABEL: pool.name},
+        resource=pool.offer.resource,
+        units=pool.offer.per_node,
+        sharing="none" if kind == "whole" else kind,
+        replicas=replicas(pool.sharing),
+        mig_strategy="single" if kind == "mig" else "none",
+        device_plugin="bundled",
+        driver="daemonSet" if pool.driver == "daemonSet" else "bundled",
+        os=pool.os,
     )

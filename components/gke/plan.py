@@ -1,54 +1,57 @@
-"""What a GKE control plane is made of, decided purely: APIs, kubeconfig, maintenance window, names of components, administrators."""
+"""What a GKE control plane consists of, decided from the settings alone: names, APIs, kubeconfig, administrators."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Final
 
+import pulumi_kubernetes as k8s
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from components.gke.settings.cluster import GkeClusterSettings
-    from components.gke.settings.maintenance import MaintenanceSettings
 
 PLUGIN: Final = "gke-gcloud-auth-plugin"
-_MONDAY: Final = "2026-01-05"
-"""A day to write a weekly window from; which one doesn't matter, but a changed one shows in each preview."""
-_LOGS: Final = {
-    "system": "SYSTEM_COMPONENTS",
-    "workloads": "WORKLOADS",
-    "api": "APISERVER",
-    "scheduler": "SCHEDULER",
-    "controllerManager": "CONTROLLER_MANAGER",
-}
-_MONITORING: Final = {"system": "SYSTEM_COMPONENTS", "api": "APISERVER", "controllerManager": "CONTROLLER_MANAGER"}
-"""Those that are not their own names in capitals."""
-SCOPES: Final = {
-    "noUpgrades": "NO_UPGRADES",
-    "noMinorUpgrades": "NO_MINOR_UPGRADES",
-    "noMinorOrNodeUpgrades": "NO_MINOR_OR_NODE_UPGRADES",
-}
+_COMPONENTS: Final = {"system": "SYSTEM_COMPONENTS", "api": "APISERVER", "controllerManager": "CONTROLLER_MANAGER"}
+"""The others have their own names in capitals."""
+
+
+def labels(settings: GkeClusterSettings) -> dict[str, str]:
+    """Return the labels of everything in Google Cloud that can have labels."""
+    return {**settings.tags, "triton-fleet-cluster": settings.name}
+
+
+def network_tag(settings: GkeClusterSettings) -> str:
+    """Return the network tag of the nodes, which firewall rules select them by."""
+    return f"{settings.name}-node"
 
 
 def apis(settings: GkeClusterSettings) -> tuple[str, ...]:
-    """APIs that a stack uses, without ``.googleapis.com``."""
+    """Return the Google APIs that the stack uses, without ``.googleapis.com``."""
+    streaming = any(pool.streams for pool in settings.gpu_pools)
     names = ["compute", "container", "iam", "iamcredentials", "cloudresourcemanager", "storage", "logging", "monitoring"]
-    if settings.image_repository is not None or any(pool.streams for pool in settings.gpu_pools):
+    if settings.image_repository is not None or streaming:
         names.append("artifactregistry")
-    if any(pool.streams for pool in settings.gpu_pools):
+    if streaming:
         names.append("containerfilesystem")
     if settings.secrets_key != "none" or settings.disk_key is not None:
         names.append("cloudkms")
     return tuple(names)
 
 
+def component_names(parts: Sequence[str]) -> list[str]:
+    """Return GKE's names of the components whose logs or metrics go to Google Cloud."""
+    return [_COMPONENTS.get(part, part.upper()) for part in parts]
+
+
 def kubeconfig(name: str, server: str, authority: str | None) -> str:
-    """Kubeconfig (JSON) that asks Google's plugin for a token at each use: a token in it would end after an hour.
+    """Return a kubeconfig (JSON) that gets tokens from Google's plugin: a token in it would expire after an hour.
 
     Args:
-        name: Name of cluster, user and context.
-        server: Host of the API server, with its port where that is not 443.
-        authority: Its certificate authority in base64; None where the certificate is one that everybody knows (DNS endpoint).
+        name: Name of the cluster, user and context.
+        server: Host of the API server, with a port unless that is 443.
+        authority: The server's certificate authority in base64; None for a publicly trusted certificate (DNS endpoint).
     """
     cluster = {"server": f"https://{server}"}
     if authority is not None:
@@ -73,29 +76,10 @@ def kubeconfig(name: str, server: str, authority: str | None) -> str:
     return json.dumps(content, sort_keys=True)
 
 
-def log_components(parts: Sequence[str]) -> list[str]:
-    """What goes to Cloud Logging, as GKE calls it."""
-    return [_LOGS[part] for part in parts]
-
-
-def monitoring_components(parts: Sequence[str]) -> list[str]:
-    """What goes to Cloud Monitoring, as GKE calls it."""
-    return [_MONITORING.get(part, part.upper()) for part in parts]
-
-
-def window(settings: MaintenanceSettings) -> tuple[str, str, str]:
-    """Beginning and end of the first window, and how it recurs (RFC 5545). Times are UTC."""
-    hour, minute = map(int, settings.start.split(":"))
-    last = hour + settings.hours
-    end_day = _MONDAY if last < 24 else f"{_MONDAY[:-2]}{int(_MONDAY[-2:]) + 1:02d}"  # noqa: PLR2004  # hours of a day
-    days = ",".join(dict.fromkeys(settings.days))
-    return f"{_MONDAY}T{settings.start}:00Z", f"{end_day}T{last % 24:02d}:{minute:02d}:00Z", f"FREQ=WEEKLY;BYDAY={days}"
-
-
-def admin_subjects(admins: Sequence[str]) -> list[dict[str, str]]:
-    """Subjects of a ClusterRoleBinding: GKE knows Google's accounts by their addresses."""
-    found = []
-    for member in admins:
-        kind, _, address = member.partition(":")
-        found.append({"kind": "Group" if kind == "group" else "User", "name": address, "apiGroup": "rbac.authorization.k8s.io"})
-    return found
+def admin_subjects(admins: Sequence[str]) -> list[k8s.rbac.v1.SubjectArgs]:
+    """Return the subjects of a ClusterRoleBinding: GKE knows Google's accounts by their e-mail addresses."""
+    members = [member.split(":", maxsplit=1) for member in admins]
+    return [
+        k8s.rbac.v1.SubjectArgs(kind="Group" if kind == "group" else "User", name=address, api_group="rbac.authorization.k8s.io")
+        for kind, address in members
+    ]

@@ -1,4 +1,4 @@
-"""An Artifact Registry repository for Triton images of one's own. Makes no image: what builds or mirrors one pushes here."""
+"""An Artifact Registry repository for the stack's own images. It holds no image yet: what builds or mirrors one pushes to it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import pulumi_gcp as gcp
 from components.base.handles import ImageRegistry
 from components.base.naming import type_token
 from components.base.outputs import after
+from components.gke.plan import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from components.base.registry import ImageRepositorySettings
+    from components.gke.settings.cluster import GkeClusterSettings
 
 _DAY_S: Final = 86400
 _TOKEN_USER: Final = "oauth2accesstoken"  # noqa: S105  # a user's name
-"""Whom Artifact Registry takes an access token from ("Configure authentication to Artifact Registry for Docker")."""
-_READER: Final = "roles/artifactregistry.reader"
+"""The user name that goes with an access token ("Configure authentication to Artifact Registry for Docker")."""
 
 
 def url(*, region: str, project: str, repository: str, image: str) -> str:
-    """What images are named by, before ``@`` or ``:``. A repository of Artifact Registry holds many names; ECR's has one."""
+    """Return an image's name up to ``@`` or ``:``. A repository holds many names, unlike ECR's."""
     return f"{region}-docker.pkg.dev/{project}/{repository}/{image}"
 
 
@@ -33,36 +34,31 @@ class ArtifactRepositoryArgs:
     """Arguments of `ArtifactRepository`."""
 
     settings: ImageRepositorySettings
-    cluster: str
-    """Name of the cluster, and of the repository."""
-    project: str
-    region: str
+    cluster: GkeClusterSettings
+    """The repository has the cluster's name."""
     reader: pulumi.Input[str]
     """IAM member that may pull: the nodes."""
     moving_tags: bool
-    """Whether a build keeps its layers under a tag that moves: Google's rule against that knows no exception."""
-    tags: Mapping[str, str]
-    provider: pulumi.ProviderResource
+    """Whether a build keeps its layers under a tag that moves; Google's immutability knows no exceptions."""
     depends_on: Sequence[pulumi.Resource] = ()
 
 
 class ArtifactRepository(pulumi.ComponentResource):
-    """A repository whose tags never move, as long as no build keeps a cache in it."""
+    """A repository whose tags never move, unless a build keeps its cache in it."""
 
     handle: ImageRegistry
     """Its URL resolves once nodes may pull from it."""
 
     def __init__(self, name: str, args: ArtifactRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("cluster", "ArtifactRepository"), name, None, opts)
-        settings = args.settings
-        child = pulumi.ResourceOptions(parent=self, provider=args.provider)
+        settings, cluster = args.settings, args.cluster
         repository = gcp.artifactregistry.Repository(
             name,
-            repository_id=args.cluster,
-            project=args.project,
-            location=args.region,
+            repository_id=cluster.name,
+            project=cluster.project,
+            location=cluster.region,
             format="DOCKER",
-            description=f"Images of the GKE cluster {args.cluster}",
+            description=f"Images of the GKE cluster {cluster.name}",
             docker_config=gcp.artifactregistry.RepositoryDockerConfigArgs(immutable_tags=not args.moving_tags),
             cleanup_policies=[
                 gcp.artifactregistry.RepositoryCleanupPolicyArgs(
@@ -73,28 +69,26 @@ class ArtifactRepository(pulumi.ComponentResource):
                     ),
                 )
             ],
-            labels=dict(args.tags),
-            # Google deletes a repository with all that is in it and asks nobody: `retain` leaves it where it is.
-            opts=pulumi.ResourceOptions.merge(
-                child, pulumi.ResourceOptions(retain_on_delete=settings.retain or None, depends_on=list(args.depends_on))
-            ),
+            labels=labels(cluster),
+            # Google deletes a repository with all its images; `retain` keeps it out of a destroy.
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=settings.retain or None, depends_on=list(args.depends_on)),
         )
         reader = gcp.artifactregistry.RepositoryIamMember(
             name,
-            project=args.project,
-            location=args.region,
+            project=cluster.project,
+            location=cluster.region,
             repository=repository.name,
-            role=_READER,
+            role="roles/artifactregistry.reader",
             member=args.reader,
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self),
         )
-        address = url(region=args.region, project=args.project, repository=args.cluster, image=settings.name)
-        found = after(pulumi.Output.from_input(address), repository.id, reader.id)
-        caller = gcp.organizations.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self, provider=args.provider))
+        address = url(region=cluster.region, project=cluster.project, repository=cluster.name, image=settings.name)
+        ready = after(pulumi.Output.from_input(address), repository.id, reader.id)
+        caller = gcp.organizations.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self))
         self.handle = ImageRegistry(
-            url=found,
-            address=found.apply(lambda known: known.split("/", maxsplit=1)[0]),
+            url=ready,
+            address=ready.apply(lambda known: known.split("/", maxsplit=1)[0]),
             username=pulumi.Output.from_input(_TOKEN_USER),
             password=pulumi.Output.secret(caller.access_token),
         )
-        self.register_outputs({"url": found})
+        self.register_outputs({"url": ready})

@@ -1,21 +1,21 @@
-"""The custom-metrics-stackdriver-adapter: Cloud Monitoring's metrics as external.metrics.k8s.io, which the HPA reads on GKE.
+"""The custom-metrics-stackdriver-adapter: serves Cloud Monitoring's metrics as external.metrics.k8s.io, which the HPA reads on GKE.
 
-Makes the objects of Google's manifest ``adapter_new_resource_model.yaml`` one by one, so that a preview shows each, and the grant without
-which the adapter ends at once: ``roles/monitoring.viewer`` for its own service account, by Workload Identity and without a key. Where it
-differs from the manifest:
+Declares the objects of Google's manifest ``adapter_new_resource_model.yaml`` one by one, so that a preview shows each, and the role without
+which the adapter exits at once: ``roles/monitoring.viewer`` for its own service account, by Workload Identity and without a key.
+Differences from the manifest:
 
-- custom.metrics.k8s.io is prometheus-adapter's: its APIServices are left out and the adapter is told so, unless the setting gives the API
-  to this adapter (and the settings then refuse the other). Two owners of an APIService take it from each other.
-- No toleration of the GPU taint: on a GPU node the adapter would hold a node that costs, and keep it from going.
-- It is looked at after 5 s and not after 40: a look that comes early costs nothing, a late one holds up every install.
+- custom.metrics.k8s.io belongs to prometheus-adapter: its APIServices are left out unless the setting gives the API to this adapter (the
+  settings then reject the other one). Two owners would keep taking an APIService from each other.
+- No toleration of the GPU taint: the adapter would keep a costly GPU node from being removed.
+- The first readiness probe comes after 5 s and not after 40: an early probe costs nothing, a late one delays every install.
 
-Makes no metric and no HPA: ``serving/scaling.py`` writes the name and the selector.
+It declares no metric and no HPA: ``serving/scaling.py`` writes the metric's name and selector.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 import pulumi_gcp as gcp
@@ -23,6 +23,7 @@ import pulumi_kubernetes as k8s
 
 from components.base import naming
 from components.base.handles import CustomMetricsHandle
+from components.gke.identity import principal_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,83 +34,68 @@ if TYPE_CHECKING:
 ROLE: Final = "roles/monitoring.viewer"
 EXTERNAL: Final = ("v1beta1.external.metrics.k8s.io",)
 CUSTOM: Final = ("v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io")
+_NAME: Final = naming.STACKDRIVER_ADAPTER
+_SPACE: Final = naming.STACKDRIVER_NAMESPACE
 _PORT: Final = 443
-"""The adapter's own. The control plane of a private cluster reaches it without a firewall rule, unlike prometheus-adapter's 6443."""
-_LABELS: Final = {"run": naming.STACKDRIVER_ADAPTER, "k8s-app": naming.STACKDRIVER_ADAPTER}
+"""The adapter's own choice. A private cluster's control plane reaches it without a firewall rule, unlike prometheus-adapter's 6443."""
+_SELECTOR: Final = {"run": _NAME, "k8s-app": _NAME}
+_LABELS: Final = {**_SELECTOR, **naming.labels("stackdriver-adapter", "stackdriver-adapter")}
 _VERSION_PRIORITY: Final = {"v1beta1": 100, "v1beta2": 200}
-_COMPONENT: Final = "stackdriver-adapter"
 
 
-def api_services(settings: StackdriverSettings) -> tuple[str, ...]:
-    """Say which APIServices the adapter serves."""
-    return (*CUSTOM, *EXTERNAL) if settings.custom_metrics else EXTERNAL
+def deployment_spec(settings: StackdriverSettings) -> k8s.apps.v1.DeploymentSpecArgs:
+    """Return the spec of the adapter's Deployment."""
+    resources = {"cpu": "250m", "memory": "200Mi"}
+    container = k8s.core.v1.ContainerArgs(
+        name=f"pod-{_NAME}",
+        image=settings.image,
+        image_pull_policy="IfNotPresent",
+        command=[
+            "/adapter",
+            "--use-new-resource-model=true",
+            "--fallback-for-container-metrics=true",
+            *([] if settings.custom_metrics else ["--enable-custom-metrics-api=false"]),
+        ],
+        # The root file system can't be read-only: the adapter writes its certificate to it at startup.
+        security_context=k8s.core.v1.SecurityContextArgs(allow_privilege_escalation=False),
+        resources=k8s.core.v1.ResourceRequirementsArgs(requests=resources, limits=resources),
+        readiness_probe=k8s.core.v1.ProbeArgs(
+            http_get=k8s.core.v1.HTTPGetActionArgs(path="/healthz", port=_PORT, scheme="HTTPS"),
+            initial_delay_seconds=5,
+            period_seconds=5,
+            timeout_seconds=5,
+        ),
+    )
+    return k8s.apps.v1.DeploymentSpecArgs(
+        replicas=1,
+        selector=k8s.meta.v1.LabelSelectorArgs(match_labels=_SELECTOR),
+        template=k8s.core.v1.PodTemplateSpecArgs(
+            metadata=k8s.meta.v1.ObjectMetaArgs(labels=_LABELS),
+            spec=k8s.core.v1.PodSpecArgs(
+                service_account_name=_NAME,
+                security_context=k8s.core.v1.PodSecurityContextArgs(seccomp_profile=k8s.core.v1.SeccompProfileArgs(type="RuntimeDefault")),
+                containers=[container],
+            ),
+        ),
+    )
 
 
-def adapter_command(settings: StackdriverSettings) -> list[str]:
-    """Decide the adapter's command line."""
-    own = [] if settings.custom_metrics else ["--enable-custom-metrics-api=false"]
-    return ["/adapter", "--use-new-resource-model=true", "--fallback-for-container-metrics=true", *own]
-
-
-def deployment_spec(settings: StackdriverSettings) -> dict[str, Any]:
-    """Decide ``spec`` of the adapter's Deployment."""
-    return {
-        "replicas": 1,
-        "selector": {"matchLabels": _LABELS},
-        "template": {
-            "metadata": {"labels": {**_LABELS, **naming.labels(_COMPONENT, _COMPONENT)}},
-            "spec": {
-                "serviceAccountName": naming.STACKDRIVER_ADAPTER,
-                "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-                "containers": [
-                    {
-                        "name": f"pod-{naming.STACKDRIVER_ADAPTER}",
-                        "image": settings.image,
-                        "imagePullPolicy": "IfNotPresent",
-                        "command": adapter_command(settings),
-                        # Not a read-only root: the adapter writes a certificate of its own there when it starts.
-                        "securityContext": {"allowPrivilegeEscalation": False},
-                        "resources": {
-                            "requests": {"cpu": "250m", "memory": "200Mi"},
-                            "limits": {"cpu": "250m", "memory": "200Mi"},
-                        },
-                        "readinessProbe": {
-                            "httpGet": {"path": "/healthz", "port": _PORT, "scheme": "HTTPS"},
-                            "initialDelaySeconds": 5,
-                            "periodSeconds": 5,
-                            "timeoutSeconds": 5,
-                        },
-                    }
-                ],
-            },
-        },
-    }
-
-
-def api_service_spec(name: str) -> dict[str, Any]:
-    """Decide ``spec`` of the APIService ``name``. The adapter's certificate is its own, so nobody could verify it."""
+def api_service_spec(name: str) -> k8s.apiregistration.v1.APIServiceSpecArgs:
+    """Return the spec of the APIService ``name``. The adapter's certificate is self-signed, so it can't be verified."""
     version, _, group = name.partition(".")
-    return {
-        "group": group,
-        "version": version,
-        "groupPriorityMinimum": 100,
-        "versionPriority": _VERSION_PRIORITY[version],
-        "insecureSkipTLSVerify": True,
-        "service": {"name": naming.STACKDRIVER_ADAPTER, "namespace": naming.STACKDRIVER_NAMESPACE, "port": _PORT},
-    }
-
-
-def principal(project_number: str, workload_pool: str) -> str:
-    """Name the adapter's Kubernetes service account as IAM has it: by the project's number, then the pool, which is named by its id."""
-    return (
-        f"principal://iam.googleapis.com/projects/{project_number}/locations/global/workloadIdentityPools/{workload_pool}"
-        f"/subject/ns/{naming.STACKDRIVER_NAMESPACE}/sa/{naming.STACKDRIVER_ADAPTER}"
+    return k8s.apiregistration.v1.APIServiceSpecArgs(
+        group=group,
+        version=version,
+        group_priority_minimum=100,
+        version_priority=_VERSION_PRIORITY[version],
+        insecure_skip_tls_verify=True,
+        service=k8s.apiregistration.v1.ServiceReferenceArgs(name=_NAME, namespace=_SPACE, port=_PORT),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackdriverAdapterArgs:
-    """What StackdriverAdapter needs."""
+    """Arguments of `StackdriverAdapter`."""
 
     cluster: ClusterHandle
     access: GcpAccess
@@ -124,34 +110,32 @@ class StackdriverAdapter(pulumi.ComponentResource):
     def __init__(self, name: str, args: StackdriverAdapterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "StackdriverAdapter"), name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
-        space = naming.STACKDRIVER_NAMESPACE
-        namespace = k8s.core.v1.Namespace(space, metadata=_metadata(space, None), opts=self._child)
-        account = k8s.core.v1.ServiceAccount(
-            naming.STACKDRIVER_ADAPTER, metadata=_metadata(naming.STACKDRIVER_ADAPTER, space), opts=self._after(namespace)
-        )
-        needed = [account, *self._roles(account), self._grant(args.access)]
-        spec: Any = deployment_spec(args.settings)
+        namespace = k8s.core.v1.Namespace(_SPACE, metadata=_metadata(_SPACE, None), opts=self._child)
+        account = k8s.core.v1.ServiceAccount(_NAME, metadata=_metadata(_NAME, _SPACE), opts=self._after(namespace))
         deployment = k8s.apps.v1.Deployment(
-            naming.STACKDRIVER_ADAPTER, metadata=_metadata(naming.STACKDRIVER_ADAPTER, space), spec=spec, opts=self._after(*needed)
+            _NAME,
+            metadata=_metadata(_NAME, _SPACE),
+            spec=deployment_spec(args.settings),
+            opts=self._after(account, *self._roles(account), self._grant(args.access)),
         )
         service = k8s.core.v1.Service(
-            naming.STACKDRIVER_ADAPTER,
-            metadata=_metadata(naming.STACKDRIVER_ADAPTER, space),
+            _NAME,
+            metadata=_metadata(_NAME, _SPACE),
             spec=k8s.core.v1.ServiceSpecArgs(
                 type="ClusterIP",
-                selector=_LABELS,
+                selector=_SELECTOR,
                 ports=[k8s.core.v1.ServicePortArgs(name="https", port=_PORT, target_port=_PORT, protocol="TCP")],
             ),
-            # Last, because the engine waits for a Service until somebody is ready behind it.
+            # Last, because the engine waits until a Service has a ready pod.
             opts=self._after(deployment),
         )
-        served = []
-        for api in api_services(args.settings):
-            api_spec: Any = api_service_spec(api)
-            # After the adapter, and so gone before it: no namespace can be deleted while an APIService that nobody serves is registered.
-            served.append(
-                k8s.apiregistration.v1.APIService(api, metadata=_metadata(api, None), spec=api_spec, opts=self._after(deployment, service))
+        served = [
+            # After the adapter, and so deleted before it: no namespace can be deleted while an APIService without a server is registered.
+            k8s.apiregistration.v1.APIService(
+                api, metadata=_metadata(api, None), spec=api_service_spec(api), opts=self._after(deployment, service)
             )
+            for api in ((*CUSTOM, *EXTERNAL) if args.settings.custom_metrics else EXTERNAL)
+        ]
         ready = pulumi.Output.all(*(api.metadata.name for api in served)).apply(lambda names: str(names[-1]))
         self.handle = CustomMetricsHandle(ready=ready)
         self.register_outputs({"apiService": ready})
@@ -160,26 +144,19 @@ class StackdriverAdapter(pulumi.ComponentResource):
         return pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=list(resources)))
 
     def _grant(self, access: GcpAccess) -> pulumi.Resource:
-        """Let the adapter's service account read metrics, and nothing else of the project."""
-        # The pool is known once the cluster is there: a binding made earlier would be refused, and so would the question for the project's
-        # number in a project whose APIs are only being switched on.
-        project = gcp.organizations.get_project_output(
-            project_id=access.workload_pool.apply(lambda _: access.project),
-            opts=pulumi.InvokeOutputOptions(parent=self, provider=access.gcp),
-        )
-        member = pulumi.Output.all(project.number, access.workload_pool).apply(lambda known: principal(known[0], known[1]))
+        """Let the adapter's service account read metrics, and nothing else in the project."""
         return gcp.projects.IAMMember(
-            f"{naming.STACKDRIVER_ADAPTER}-viewer",
+            f"{_NAME}-viewer",
             project=access.project,
             role=ROLE,
-            member=member,
+            member=principal_output(access, _SPACE, _NAME, pulumi.InvokeOutputOptions(parent=self, provider=access.gcp)),
             opts=pulumi.ResourceOptions(parent=self, provider=access.gcp),
         )
 
     def _roles(self, account: k8s.core.v1.ServiceAccount) -> Sequence[pulumi.Resource]:
-        """Declare what an aggregated API needs of Kubernetes, and what the HPA needs of it."""
-        adapter = [k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=naming.STACKDRIVER_ADAPTER, namespace=naming.STACKDRIVER_NAMESPACE)]
-        autoscaler = [k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name="horizontal-pod-autoscaler", namespace=naming.SYSTEM_NAMESPACE)]
+        """Declare what an aggregated API needs from Kubernetes, and what the HPA needs from it."""
+        adapter = k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=_NAME, namespace=_SPACE)
+        autoscaler = k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name="horizontal-pod-autoscaler", namespace=naming.SYSTEM_NAMESPACE)
         pods = self._cluster_role("custom-metrics-resource-reader", "", ["pods", "nodes", "nodes/stats"])
         metrics = self._cluster_role("external-metrics-reader", "external.metrics.k8s.io", ["*"])
         return [
@@ -188,7 +165,7 @@ class StackdriverAdapter(pulumi.ComponentResource):
                 "custom-metrics-auth-reader",
                 metadata=_metadata("custom-metrics-auth-reader", naming.SYSTEM_NAMESPACE),
                 role_ref=_role_ref("Role", "extension-apiserver-authentication-reader"),
-                subjects=adapter,
+                subjects=[adapter],
                 opts=self._after(account),
             ),
             self._cluster_binding("custom-metrics-resource-reader", "custom-metrics-resource-reader", adapter, account, pods),
@@ -200,14 +177,10 @@ class StackdriverAdapter(pulumi.ComponentResource):
         return k8s.rbac.v1.ClusterRole(name, metadata=_metadata(name, None), rules=[rule], opts=self._child)
 
     def _cluster_binding(
-        self, name: str, role: str, subjects: Sequence[k8s.rbac.v1.SubjectArgs], *after: pulumi.Resource
+        self, name: str, role: str, subject: k8s.rbac.v1.SubjectArgs, *after: pulumi.Resource
     ) -> k8s.rbac.v1.ClusterRoleBinding:
         return k8s.rbac.v1.ClusterRoleBinding(
-            name,
-            metadata=_metadata(name, None),
-            role_ref=_role_ref("ClusterRole", role),
-            subjects=list(subjects),
-            opts=self._after(*after),
+            name, metadata=_metadata(name, None), role_ref=_role_ref("ClusterRole", role), subjects=[subject], opts=self._after(*after)
         )
 
 
@@ -216,4 +189,4 @@ def _role_ref(kind: str, name: str) -> k8s.rbac.v1.RoleRefArgs:
 
 
 def _metadata(name: str, namespace: str | None) -> k8s.meta.v1.ObjectMetaArgs:
-    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels={**_LABELS, **naming.labels(_COMPONENT, _COMPONENT)})
+    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=_LABELS)

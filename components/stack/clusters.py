@@ -156,9 +156,7 @@ def _gke_reader(
     if settings.cluster.provider != "gke" or access is None or (repository.store, repository.credentials) != ("gcs", "serviceAccount"):
         return {}
     args = ModelReaderArgs(
-        cluster=access.cluster,
-        project=access.project,
-        workload_pool=access.workload_pool,
+        access=access,
         # A bucket of the stack's own is there, and goes after the rights to it.
         bucket=models.url.apply(lambda _: repository.bucket),
         bucket_name=repository.bucket,
@@ -166,6 +164,5 @@ def _gke_reader(
         namespace=entry.namespace,
         service_account=entry.name,
         direct=settings.cluster.identity == "principal",
-        provider=access.gcp,
     )
     return ModelReader(f"{entry.name}-reader", args, child).annotations

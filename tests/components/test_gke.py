@@ -18,7 +18,8 @@ from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.gke.cluster import PLUGIN, GkeCluster, GkeClusterArgs
+from components.gke.cluster import GkeCluster, GkeClusterArgs
+from components.gke.plan import PLUGIN
 from components.gke.settings.cluster import GkeClusterSettings
 from components.stack.load import parse
 from tests.components.conftest import event_loop
@@ -426,12 +427,12 @@ async def test_a_wrong_existing_network_stops_it(monitor: Monitor) -> None:
         await build(cluster_settings(network={**SHARED_VPC, "network": "other", "podRange": "pods"}))
     first, second = map(str, caught.value.problems)
     assert "is in shared and not in network (other)" in first
-    assert "podRange (pods) is no secondary range of nodes: GKE would refuse it. There: gke-pods, gke-services." in second
+    assert "podRange (pods) is not a secondary range of nodes: GKE would reject it. It must be one of: gke-pods, gke-services." in second
     assert of_type(monitor, "gcp:container/cluster:Cluster") == {}
 
 
 async def test_a_zone_that_there_is_not_stops_it(monitor: Monitor) -> None:
-    with pytest.raises(FleetError, match=r"gpuPools\[0\].zones names us-central1-x, which us-central1 has not"):
+    with pytest.raises(FleetError, match=r"gpuPools\[0\].zones names us-central1-x, which us-central1 does not have"):
         await build(cluster_settings(gpuPools=[{**POOL, "zones": ["us-central1-x"]}]))
 
 
@@ -453,7 +454,7 @@ def without_compute(args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], 
 
 async def test_zones_of_a_new_project_can_t_be_asked_for(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor.mocks, "call", without_compute)
-    with pytest.raises(FleetError, match="has the Compute Engine API switched off: its zones can't be asked for"):
+    with pytest.raises(FleetError, match="has the Compute Engine API disabled: its zones can't be looked up"):
         await build(cluster_settings())
 
 
@@ -670,7 +671,7 @@ def test_a_gke_stack_loads_no_sdk_of_aws() -> None:
     """In a process of its own: this one has them loaded for other tests."""
     script = (
         "import asyncio, sys, warnings; warnings.simplefilter('ignore')\n"
-        "from components.gke import cluster, identity, network, node_pools, registry\n"
+        "from components.gke import cluster, identity, maintenance, network, node_pools, registry\n"
         "from components import fleet\n"
         "import pulumi_gcp.container, pulumi_gcp.compute\n"
         "print([m for m in sys.modules if m.split('.')[0] in {'pulumi_aws', 'pulumi_eks', 'boto3', 'botocore'}])"

@@ -14,7 +14,7 @@ from components.base.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHa
 from components.base.versions import STACKDRIVER_ADAPTER_IMAGE
 from components.gateway.istio import IstioGateway, IstioGatewayArgs
 from components.gateway.settings import IstioSettings
-from components.gke.gpu_driver import GpuDriver, GpuDriverArgs, daemon_set_spec, installers
+from components.gke.gpu_driver import GpuDriver, GpuDriverArgs, installers, pod_spec
 from components.gke.load_balancer import google_load_balancer
 from components.gke.settings.stackdriver import StackdriverSettings
 from components.gke.stackdriver import StackdriverAdapter, StackdriverAdapterArgs
@@ -230,14 +230,13 @@ def test_a_pool_whose_driver_the_cloud_brings_gets_no_installer() -> None:
     bundled = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1, device_plugin="bundled", os="cos")
     assert installers([bundled]) == ()
     (installer,) = installers([bundled, POOL])
-    (term,) = daemon_set_spec(installer)["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
-        "nodeSelectorTerms"
-    ]
-    # Only where GKE says that it has not installed one itself: two installers would fight.
-    assert term["matchExpressions"] == [
-        {"key": "cloud.google.com/gke-accelerator", "operator": "Exists"},
-        {"key": "cloud.google.com/gke-gpu-driver-version", "operator": "DoesNotExist"},
-        {"key": "triton-fleet/pool", "operator": "In", "values": ["t4"]},
+    pod: Any = pod_spec(installer)
+    (term,) = pod.affinity.node_affinity.required_during_scheduling_ignored_during_execution.node_selector_terms
+    # Only where GKE says that it has not installed one itself: two installers would interfere.
+    assert [(wanted.key, wanted.operator, wanted.values) for wanted in term.match_expressions] == [
+        ("cloud.google.com/gke-accelerator", "Exists", None),
+        ("cloud.google.com/gke-gpu-driver-version", "DoesNotExist", None),
+        ("triton-fleet/pool", "In", ["t4"]),
     ]
 
 
@@ -247,10 +246,10 @@ def test_each_operating_system_has_an_installer_of_its_own() -> None:
     cos, other = installers([ubuntu, POOL, second])
     assert (cos.name, cos.nodes) == ("nvidia-driver-installer", ({"triton-fleet/pool": "t4"},))
     assert (other.name, other.nodes) == ("nvidia-driver-installer-ubuntu", ({"p": "u"}, {"p": "v"}))
-    pod = daemon_set_spec(other)["template"]["spec"]
-    (install,) = pod["initContainers"]
-    assert (install["image"], install["imagePullPolicy"]) == ("gke-nvidia-installer:fixed", "Never")
-    assert {volume["hostPath"]["path"] for volume in pod["volumes"]} == {"/dev", "/boot", "/"}
+    pod: Any = pod_spec(other)
+    (install,) = pod.init_containers
+    assert (install.image, install.image_pull_policy) == ("gke-nvidia-installer:fixed", "Never")
+    assert {volume.host_path.path for volume in pod.volumes} == {"/dev", "/boot", "/"}
 
 
 def test_no_installer_is_made_up_for_another_system() -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from components.base.errors import FleetError, Problem
+from components.base.errors import Problem
 from components.base.model import Model
 from components.gke.settings.network import NAME
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _LEAST_WINDOW_HOURS: Final = 4
 _LEAST_HOURS_IN_32_DAYS: Final = 48
-"""GKE wants 48 hours of maintenance windows in any 32 days, in pieces of 4 hours or more ("Maintenance windows and exclusions")."""
+"""GKE requires 48 hours of maintenance windows in any 32 days, each of 4 hours or more ("Maintenance windows and exclusions")."""
 _SHORT_EXCLUSION_DAYS: Final = 90
 _MOST_EXCLUSIONS: Final = 20
 
@@ -22,33 +25,37 @@ class ExclusionSettings(Model):
     """A time without upgrades."""
 
     name: str = Field(pattern=NAME)
-    """Name of it."""
+    """Name of the exclusion."""
     start: str
-    """Its beginning, in UTC: ``2026-12-20T00:00:00Z``."""
+    """Its start, in UTC: ``2026-12-20T00:00:00Z``."""
     end: str
     """Its end."""
     scope: Literal["noUpgrades", "noMinorUpgrades", "noMinorOrNodeUpgrades"] = "noMinorOrNodeUpgrades"
-    """What is held back; ``noUpgrades`` for 90 days at most."""
+    """What is excluded; ``noUpgrades`` for at most 90 days."""
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        problems = []
+    def _problems(self) -> Iterator[Problem]:
         times = {}
         for field, value in (("start", self.start), ("end", self.end)):
             try:
-                times[field] = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007  # Z, as the format has it
+                times[field] = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007  # the format has its Z
             except ValueError:
-                text = f"({value}) is no time in UTC: GKE would give it back in another form, and each preview would show a change. Write it like 2026-12-20T00:00:00Z, in quotes."  # noqa: E501
-                problems.append(Problem(at=(field,), text=text))
-        if len(times) > 1 and times["end"] <= times["start"]:
-            text = f"({self.end}) is not after start ({self.start}): GKE would refuse it. Change one of them."
-            problems.append(Problem(at=("end",), text=text, also=(("start",),)))
-        elif len(times) > 1 and self.scope == "noUpgrades" and (times["end"] - times["start"]).days > _SHORT_EXCLUSION_DAYS:
-            text = f"is noUpgrades for {(times['end'] - times['start']).days} days, above the {_SHORT_EXCLUSION_DAYS} that GKE allows: it would be refused. Shorten it, or take noMinorOrNodeUpgrades."  # noqa: E501
-            problems.append(Problem(at=("scope",), text=text, also=(("start",), ("end",))))
-        if problems:
-            raise FleetError(*problems)
-        return self
+                text = (
+                    f"({value}) is not a UTC time: GKE would return it in another form, and every preview would show a change. "
+                    "Write it like 2026-12-20T00:00:00Z, in quotes."
+                )
+                yield Problem(at=(field,), text=text)
+        if len(times) < 2:  # noqa: PLR2004  # both
+            return
+        days = (times["end"] - times["start"]).days
+        if times["end"] <= times["start"]:
+            text = f"({self.end}) is not after start ({self.start}): GKE would reject it. Change one of them."
+            yield Problem(at=("end",), text=text, also=(("start",),))
+        elif self.scope == "noUpgrades" and days > _SHORT_EXCLUSION_DAYS:
+            text = (
+                f"is noUpgrades for {days} days, above the {_SHORT_EXCLUSION_DAYS} that GKE allows: it would be rejected. Shorten it, "
+                "or use noMinorOrNodeUpgrades."
+            )
+            yield Problem(at=("scope",), text=text, also=(("start",), ("end",)))
 
 
 class MaintenanceSettings(Model):
@@ -57,25 +64,22 @@ class MaintenanceSettings(Model):
     days: tuple[Literal["MO", "TU", "WE", "TH", "FR", "SA", "SU"], ...] = Field(default=("SA", "SU"), min_length=1)
     """Days of the week."""
     start: str = Field(default="02:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    """Beginning of the window on each, in UTC."""
+    """Start of the window on each day, in UTC."""
     hours: int = Field(default=6, ge=_LEAST_WINDOW_HOURS, le=24)
     """Length of the window."""
     exclusions: tuple[ExclusionSettings, ...] = Field(default=(), max_length=_MOST_EXCLUSIONS)
     """Times without upgrades."""
 
-    @model_validator(mode="after")
-    def _often_enough(self) -> Self:
-        problems = []
+    def _problems(self) -> Iterator[Problem]:
         hours = self.hours * len(set(self.days)) * 32 // 7
         if hours < _LEAST_HOURS_IN_32_DAYS:
-            text = f"({self.hours}) on {len(set(self.days))} days a week makes {hours} in 32 days, and GKE wants {_LEAST_HOURS_IN_32_DAYS}: the window would be refused. Raise it or name more days."  # noqa: E501
-            problems.append(Problem(at=("hours",), text=text, also=(("days",),)))
+            text = (
+                f"({self.hours}) on {len(set(self.days))} days a week makes {hours} in 32 days, below GKE's {_LEAST_HOURS_IN_32_DAYS}: the "
+                "window would be rejected. Raise it or name more days."
+            )
+            yield Problem(at=("hours",), text=text, also=(("days",),))
         names = [exclusion.name for exclusion in self.exclusions]
-        problems += [
-            Problem(at=("exclusions", index, "name"), text=f"({name}) is another's name too: one would overwrite the other. Change it.")
-            for index, name in enumerate(names)
-            if name in names[:index]
-        ]
-        if problems:
-            raise FleetError(*problems)
-        return self
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                text = f"({name}) is also the name of another exclusion: one would overwrite the other. Change it."
+                yield Problem(at=("exclusions", index, "name"), text=text)

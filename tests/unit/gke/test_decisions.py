@@ -1,9 +1,8 @@
-"""What the GKE room decides before it declares anything: addresses, zones, pools, identities."""
+"""What GKE's components decide before they declare anything: addresses, zones, pools, identities."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from datetime import datetime
 from ipaddress import IPv4Network
 from itertools import combinations
@@ -15,9 +14,10 @@ from hypothesis import strategies as st
 
 from components.base.errors import FleetError
 from components.gke.identity import account_id, node_roles, principal, reader_condition
-from components.gke.network import SubnetworkFacts, firewall_plans, pick_zones, plan_ranges, subnetwork_problems
-from components.gke.node_pools import cpu_plan, gpu_plan, gpu_pool, initial_nodes, node_pools
-from components.gke.plan import admin_subjects, apis, kubeconfig, window
+from components.gke.maintenance import window
+from components.gke.network import firewall_plans, pick_zones, plan_ranges, subnetwork_problems
+from components.gke.node_pools import gpu_pool, initial_nodes, pool_args, pool_name
+from components.gke.plan import admin_subjects, apis, kubeconfig
 from components.gke.registry import url
 from components.gke.settings.cluster import GkeClusterSettings, addresses_per_node
 from components.gke.settings.maintenance import MaintenanceSettings
@@ -39,6 +39,10 @@ def network(**values: Any) -> CreatedGcpNetworkSettings:
 
 def pool(**values: Any) -> GkeGpuPoolSettings:
     return GkeGpuPoolSettings.model_validate({"name": "gpu", "machineType": "g2-standard-8", **values})
+
+
+def args(settings: GkeCpuPoolSettings | GkeGpuPoolSettings) -> Any:
+    return pool_args(cluster(), settings, ZONES, cluster_id="cluster", service_account="nodes@example.com")
 
 
 # Addresses and zones
@@ -97,7 +101,7 @@ def test_more_zones_than_there_are() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"zone": "us-central1-x"}, r"cluster\.zone names us-central1-x, which us-central1 has not"),
+        ({"zone": "us-central1-x"}, r"cluster\.zone names us-central1-x, which us-central1 does not have"),
         ({"network": {"kind": "create", "zones": ["us-central1-x"]}}, r"network\.zones names us-central1-x"),
     ],
 )
@@ -111,26 +115,24 @@ def existing(**values: Any) -> ExistingGcpNetworkSettings:
     return ExistingGcpNetworkSettings.model_validate({**raw, **values})
 
 
-def facts(**values: Any) -> SubnetworkFacts:
-    given_facts: dict[str, Any] = {"network": "https://x/global/networks/net", "google_access": True, "ranges": ("pods", "services")}
-    return SubnetworkFacts(**{**given_facts, **values})
+FACTS: dict[str, Any] = {"network": "https://x/global/networks/net", "google_access": True, "ranges": ("pods", "services")}
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
         ({"network": "https://x/global/networks/other"}, "subnetwork (nodes) is in other and not in network (net)"),
-        ({"ranges": ("services",)}, "podRange (pods) is no secondary range of nodes: GKE would refuse it. There: services."),
-        ({"ranges": ()}, "serviceRange (services) is no secondary range of nodes: GKE would refuse it. There: none."),
+        ({"ranges": ("services",)}, "podRange (pods) is not a secondary range of nodes: GKE would reject it. It must be one of: services."),
+        ({"ranges": ()}, "serviceRange (services) is not a secondary range of nodes: GKE would reject it. It must be one of: none."),
         ({"google_access": False}, "subnetwork (nodes) has Private Google Access off"),
     ],
 )
 def test_a_subnet_that_would_not_do(wrong: dict[str, Any], says: str) -> None:
-    assert [problem for problem in subnetwork_problems(existing(), facts(**wrong)) if says in problem]
+    assert [problem for problem in subnetwork_problems(existing(), **{**FACTS, **wrong}) if says in problem]
 
 
 def test_a_subnet_that_does() -> None:
-    assert subnetwork_problems(existing(), facts()) == []
+    assert subnetwork_problems(existing(), **FACTS) == []
 
 
 def test_openings_are_from_the_control_plane_and_google_s_health_checks_alone() -> None:
@@ -151,12 +153,10 @@ def test_first_nodes_are_enough_and_never_more_than_the_most(zones: int, most: i
     assert initial_nodes(start, most, zones, per_zone=True) == start
 
 
-def test_the_first_pool_is_the_one_without_gpus_and_never_empty() -> None:
-    plans = node_pools(cluster(gpuPools=[{"name": "gpu", "machineType": "g2-standard-8"}]), ZONES)
-    assert [plan.pool for plan in plans] == ["cpu", "gpu"]
-    assert plans[0].taints == ()
-    few = GkeCpuPoolSettings.model_validate({"min": 1, "max": 1})
-    assert cpu_plan(few, ZONES).initial == 1
+def test_the_pool_without_gpus_is_untainted_and_never_empty() -> None:
+    few = args(GkeCpuPoolSettings.model_validate({"min": 1, "max": 1}))
+    assert few.initial_node_count == 1
+    assert few.node_config.taints == []
 
 
 REPLACING: list[dict[str, Any]] = [
@@ -175,7 +175,7 @@ REPLACING: list[dict[str, Any]] = [
 @pytest.mark.parametrize("change", REPLACING, ids=[next(iter(change)) for change in REPLACING])
 def test_what_gke_can_t_change_in_a_pool_makes_another(change: dict[str, Any]) -> None:
     """Of the same name it would be refused while the old one is there."""
-    assert gpu_plan(pool(**change), ZONES).name != gpu_plan(pool(), ZONES).name
+    assert pool_name(pool(**change)) != pool_name(pool())
 
 
 @pytest.mark.parametrize(
@@ -193,27 +193,32 @@ def test_what_gke_can_t_change_in_a_pool_makes_another(change: dict[str, Any]) -
     ids=str,
 )
 def test_what_gke_can_change_keeps_the_pool(change: dict[str, Any]) -> None:
-    assert gpu_plan(pool(**change), ZONES).name == gpu_plan(pool(), ZONES).name
+    assert pool_name(pool(**change)) == pool_name(pool())
 
 
 def test_a_pool_s_name_fits() -> None:
-    assert len(gpu_plan(pool(name="g" * 32), ZONES).name) <= 40
+    assert len(pool_name(pool(name="g" * 32))) <= 40
+
+
+def test_the_form_of_the_hash_is_an_interface() -> None:
+    """Another form would replace the pools of every existing stack."""
+    assert (pool_name(pool()), pool_name(GkeCpuPoolSettings())) == ("gpu-e64519", "cpu-d20dcb")
 
 
 def test_two_gpus_of_a_machine_are_in_the_hash() -> None:
     one, two = (pool(machineType="n1-standard-8", accelerator={"type": "nvidia-tesla-t4", "count": count}) for count in (1, 2))
-    assert gpu_plan(one, ZONES).name != gpu_plan(two, ZONES).name
+    assert pool_name(one) != pool_name(two)
 
 
 def test_labels_of_gke_s_own_are_not_set() -> None:
-    plan = gpu_plan(pool(sharing={"kind": "mps", "replicas": 2}, labels={"team": "ml"}), ZONES)
-    assert plan.labels == {"triton-fleet/pool": "gpu", "nvidia.com/gpu.present": "true", "team": "ml"}
+    plan = args(pool(sharing={"kind": "mps", "replicas": 2}, labels={"team": "ml"}))
+    assert plan.node_config.labels == {"triton-fleet/pool": "gpu", "nvidia.com/gpu.present": "true", "team": "ml"}
     assert pool(sharing={"kind": "mps", "replicas": 2}).node_labels["cloud.google.com/gke-gpu-sharing-strategy"] == "mps"
 
 
 def test_disks_follow_the_machine() -> None:
     kinds = {
-        machine: gpu_plan(pool(machineType=machine), ZONES).disk_type
+        machine: args(pool(machineType=machine)).node_config.boot_disk.disk_type
         for machine in ("g2-standard-8", "a2-highgpu-1g", "a3-highgpu-1g", "a3-ultragpu-8g", "a4-highgpu-8g", "g4-standard-48")
     }
     assert kinds == {
@@ -225,12 +230,12 @@ def test_disks_follow_the_machine() -> None:
         "g4-standard-48": "hyperdisk-balanced",
     }
     n4 = GkeCpuPoolSettings.model_validate({"machineTypes": ["n4-standard-4"]})
-    assert cpu_plan(n4, ZONES).disk_type == "hyperdisk-balanced"
+    assert args(n4).node_config.boot_disk.disk_type == "hyperdisk-balanced"
 
 
 def test_ubuntu_has_no_secure_boot_and_no_streaming() -> None:
-    plan = gpu_plan(pool(os="ubuntu", fastPull=False), ZONES)
-    assert (plan.secure_boot, plan.streams, plan.image_type) == (False, False, "UBUNTU_CONTAINERD")
+    node = args(pool(os="ubuntu", fastPull=False)).node_config
+    assert (node.shielded_instance_config.enable_secure_boot, node.gcfs_config, node.image_type) == (False, None, "UBUNTU_CONTAINERD")
 
 
 def test_slices_are_whole_gpus_to_gke() -> None:
@@ -279,13 +284,13 @@ def test_a_reader_sees_its_prefix_and_lists_of_it() -> None:
 
 
 def test_a_principal_has_the_number_and_then_the_id() -> None:
-    assert principal("42", "my-project", "ns", "sa") == (
+    assert principal("42", "my-project.svc.id.goog", "ns", "sa") == (
         "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/my-project.svc.id.goog/subject/ns/ns/sa/sa"
     )
 
 
 def test_administrators_are_users_by_their_addresses() -> None:
-    found = [(subject["kind"], subject["name"]) for subject in admin_subjects(["user:a@b.c", "group:d@b.c", "serviceAccount:e@b.c"])]
+    found = [(subject.kind, subject.name) for subject in admin_subjects(["user:a@b.c", "group:d@b.c", "serviceAccount:e@b.c"])]
     assert found == [("User", "a@b.c"), ("Group", "d@b.c"), ("User", "e@b.c")]
 
 
@@ -316,10 +321,3 @@ def test_apis_follow_what_is_used() -> None:
 def test_an_image_s_address() -> None:
     address = url(region="us-central1", project="p", repository="fleet", image="triton")
     assert address == "us-central1-docker.pkg.dev/p/fleet/triton"
-
-
-def test_every_part_of_a_plan_is_decided() -> None:
-    """A part with a default could be forgotten for one kind of pool."""
-    optional = {"accelerator", "reservation", "local_ssds", "image_disk", "compact"}
-    plan = gpu_plan(pool(), ZONES)
-    assert {field.name for field in fields(plan) if field.default is None or field.default is False} == optional

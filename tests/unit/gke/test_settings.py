@@ -1,4 +1,4 @@
-"""What a GKE stack may say, and what is said back about one that it may not."""
+"""What a GKE stack file may contain, and the message about what it may not."""
 
 from __future__ import annotations
 
@@ -111,19 +111,19 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "zone for region",
         cluster(region="us-central1-a"),
-        "triton-fleet:cluster.region (us-central1-a) is a zone: subnets are in regions. Write us-central1, and zone: us-central1-a",
+        "triton-fleet:cluster.region (us-central1-a) is a zone: subnets are regional. Write us-central1, and zone: us-central1-a",
     ),
     (
         "AWS region",
         cluster(region="us-east-1"),
-        "cluster.region (us-east-1) is no region of Google Cloud: nothing could be made there. That",
+        "cluster.region (us-east-1) is not a Google Cloud region: nothing could be created in it. This",
     ),
     ("zone of another region", cluster(zone="europe-west4-a"), "triton-fleet:cluster.zone (europe-west4-a) is not in us-central1"),
-    ("name for an id", cluster(project="My Project"), "triton-fleet:cluster.project (My Project) is no id of a project"),
-    ("cluster name", cluster(name="triton_gke"), "triton-fleet:cluster.name (triton_gke) is no GKE cluster name"),
-    ("name too long", cluster(name="t" * 41), "is no GKE cluster name: GKE would refuse it. Use 1 to 40"),
+    ("name for an id", cluster(project="My Project"), "triton-fleet:cluster.project (My Project) is not a project id"),
+    ("cluster name", cluster(name="triton_gke"), "triton-fleet:cluster.name (triton_gke) is not a GKE cluster name"),
+    ("name too long", cluster(name="t" * 41), "is not a GKE cluster name: GKE would reject it. Use 1 to 40"),
     ("version as a number", cluster(version=1.35), "triton-fleet:cluster.version (1.35) is no text"),
-    ("no version", cluster(version="1.35-gke"), "triton-fleet:cluster.version (1.35-gke) is no Kubernetes version of GKE"),
+    ("no version", cluster(version="1.35-gke"), "triton-fleet:cluster.version (1.35-gke) is not a Kubernetes version of GKE"),
     # Access
     (
         "public to all by omission",
@@ -138,47 +138,47 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "not private",
         cluster(endpoint={"private": False, "publicCidrs": ["203.0.113.0/24"]}),
-        "triton-fleet:cluster.endpoint.private is false, and a GKE control plane has its address inside the VPC",
+        "triton-fleet:cluster.endpoint.private is false, but a GKE control plane always has an address inside the VPC",
     ),
     ("host bits", cluster(endpoint={"publicCidrs": ["203.0.113.7/24"]}), "publicCidrs[0] (203.0.113.7/24) is no IPv4 network"),
-    ("admin as an address", cluster(admins=["someone@example.com"]), "cluster.admins[0] (someone@example.com) is no member"),
+    ("admin as an address", cluster(admins=["someone@example.com"]), "cluster.admins[0] (someone@example.com) is not an IAM member"),
     (
         "group without groups",
         cluster(admins=["group:ops@example.com"]),
-        "triton-fleet:cluster.admins names group:ops@example.com, and GKE knows groups only below gke-security-groups@DOMAIN",
+        "triton-fleet:cluster.admins names group:ops@example.com, but GKE recognizes only groups in gke-security-groups@DOMAIN",
     ),
     # Network
     (
         "public addresses",
         cluster(network={"kind": "create", "cidr": "8.0.0.0/16"}),
-        "network.cidr (8.0.0.0/16) has addresses of the internet's",
+        "network.cidr (8.0.0.0/16) has public addresses",
     ),
     ("Docker's addresses", cluster(network={"kind": "create", "cidr": "172.17.0.0/16"}), "which containers on the nodes use"),
     ("too small", cluster(network={"kind": "create", "cidr": "10.0.0.0/24"}), "network.cidr (10.0.0.0/24) is smaller than a /21"),
     (
         "no addresses for pods",
         cluster(network={"kind": "create", "cidr": "10.0.0.0/21"}),
-        "triton-fleet:cluster.network.cidr (10.0.0.0/21) has pod addresses for 8 nodes with 64 pods each, and the pools may grow to 10",
+        "triton-fleet:cluster.network.cidr (10.0.0.0/21) has pod addresses for 8 nodes with 64 pods each, but the pools may grow to 10",
     ),
     (
         "control plane among pods",
         cluster(network={"kind": "create", "cidr": "10.0.0.0/16", "controlPlaneCidr": "10.0.5.0/28"}),
-        "network.controlPlaneCidr (10.0.5.0/28) lies in cidr (10.0.0.0/16)",
+        "network.controlPlaneCidr (10.0.5.0/28) overlaps cidr (10.0.0.0/16)",
     ),
     (
         "control plane too large",
         cluster(network={"kind": "create", "controlPlaneCidr": "172.16.0.0/24"}),
-        "network.controlPlaneCidr (172.16.0.0/24) is no /28",
+        "network.controlPlaneCidr (172.16.0.0/24) must be a /28",
     ),
     (
         "one range for both",
         cluster(network={"kind": "existing", "network": "n", "subnetwork": "s", "podRange": "r", "serviceRange": "r"}),
-        "network.serviceRange (r) is podRange too",
+        "network.serviceRange (r) is also podRange",
     ),
     (
         "own zone left out",
         cluster(zone="us-central1-a", network={"kind": "create", "zones": ["us-central1-b"]}),
-        "triton-fleet:cluster.network.zones is without the cluster's own zone (us-central1-a)",
+        "triton-fleet:cluster.network.zones lacks the cluster's own zone (us-central1-a)",
     ),
     ("pool in another region", pool(zones=["us-east1-b"]), "gpuPools[0].zones names us-east1-b, which is not in us-central1"),
     # Machines
@@ -188,12 +188,13 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "T4 on G2",
         pool(accelerator={"type": "nvidia-tesla-t4"}),
-        "gpuPools[0].accelerator is 1 nvidia-tesla-t4, and g2-standard-8 has 1 nvidia-l4 by its type",
+        "gpuPools[0].accelerator is 1 nvidia-tesla-t4, but g2-standard-8 comes with 1 nvidia-l4",
     ),
     (
         "misspelt accelerator",
         pool(machineType="n1-standard-4", accelerator={"type": "nvidia-t4"}),
-        "gpuPools[0].machineType (n1-standard-4) cannot have nvidia-t4 attached: Compute Engine would refuse it. Did you mean nvidia-tesla-t4?",
+        "gpuPools[0].machineType (n1-standard-4) cannot have nvidia-t4 attached: Compute Engine would refuse it. "
+        "Did you mean nvidia-tesla-t4?",
     ),
     (
         "three T4",
@@ -206,7 +207,7 @@ BAD: list[tuple[str, Changes, str]] = [
         "has 96 vCPUs and 360 GB, above the 48 vCPUs and 312 GB allowed with 1 nvidia-tesla-t4",
     ),
     ("GPU in the CPU pool", cluster(cpuPool={"machineTypes": ["g2-standard-8"]}), "cpuPool.machineTypes[0] (g2-standard-8) has a GPU"),
-    ("EC2 in the CPU pool", cluster(cpuPool={"machineTypes": ["m7i.large"]}), "(m7i.large) is no machine type of Compute Engine"),
+    ("EC2 in the CPU pool", cluster(cpuPool={"machineTypes": ["m7i.large"]}), "(m7i.large) is not a machine type of Compute Engine"),
     (
         "two machine types",
         cluster(cpuPool={"machineTypes": ["c3-standard-4", "n2-standard-4"]}),
@@ -245,8 +246,12 @@ BAD: list[tuple[str, Changes, str]] = [
         (*pool(sharing={"kind": "timeSlicing", "replicas": 4}), *serving(resources={"gpus": 2, "cpu": "1", "memory": "4Gi"})),
         "a second share of a GPU is no second GPU",
     ),
-    ("no taint", pool(taint=False), "gpuPools[0].taint is false, and GKE taints GPU nodes whatever is said here"),
-    ("label of GKE's", pool(labels={"cloud.google.com/gke-accelerator": "x"}), "gpuPools[0].labels has cloud.google.com/gke-accelerator"),
+    ("no taint", pool(taint=False), "gpuPools[0].taint is false, but GKE taints GPU nodes in any case"),
+    (
+        "GKE's own label prefix",
+        pool(labels={"cloud.google.com/gke-accelerator": "x"}),
+        "gpuPools[0].labels has cloud.google.com/gke-accelerator",
+    ),
     # Capacity
     ("reservation without name", pool(capacity="reservation", zones=["us-central1-a"]), "gpuPools[0].capacityReservation is missing"),
     (
@@ -257,23 +262,27 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "reservation everywhere",
         pool(capacity="reservation", capacityReservation="mine"),
-        "gpuPools[0].capacity is reservation, which lies in one zone",
+        "gpuPools[0].capacity is reservation, but a reservation is in one zone",
     ),
-    ("compact everywhere", pool(compactPlacement=True), "gpuPools[0].compactPlacement is true, and such nodes lie in one zone"),
+    (
+        "compact everywhere",
+        pool(compactPlacement=True),
+        "gpuPools[0].compactPlacement is true, but compact placement works in one zone only",
+    ),
     (
         "compact N1",
         pool(machineType="n1-standard-4", accelerator={"type": "nvidia-tesla-t4"}, compactPlacement=True, zones=["us-central1-a"]),
-        "gpuPools[0].compactPlacement is true, and n1-standard-4 can't be placed compactly",
+        "gpuPools[0].compactPlacement is true, but n1-standard-4 has no compact placement",
     ),
     (
         "more than the quota",
         cluster(gpuQuota={"nvidia-l4": 2}),
-        "triton-fleet:cluster.gpuQuota has 2 of nvidia-l4, and the pools together may grow to 4",
+        "triton-fleet:cluster.gpuQuota has 2 of nvidia-l4, but the pools together may grow to 4",
     ),
     (
         "more than all the quota",
         (*cluster(gpuQuota={"all": 11}), *pool(perZone=True)),
-        "gpuQuota has 11 of all, and the pools together may grow to 12",
+        "gpuQuota has 11 of all, but the pools together may grow to 12",
     ),
     (
         "spot with a floor",
@@ -286,31 +295,35 @@ BAD: list[tuple[str, Changes, str]] = [
         "gpuPools[0].upgrade.maxSurge and maxUnavailable are both 0",
     ),
     # Images and disks
-    ("latest on Ubuntu", pool(os="ubuntu", driver="latest", fastPull=False), "gpuPools[0].driver is latest, which GKE has for Container-"),
-    ("streaming on Ubuntu", pool(os="ubuntu", fastPull=True), "gpuPools[0].fastPull is true, and Ubuntu nodes stream no images"),
+    (
+        "latest on Ubuntu",
+        pool(os="ubuntu", driver="latest", fastPull=False),
+        "gpuPools[0].driver is latest, but only Container-Optimized OS has it",
+    ),
+    ("streaming on Ubuntu", pool(os="ubuntu", fastPull=True), "gpuPools[0].fastPull is true, but Ubuntu nodes can't stream images"),
     (
         "second disk without streaming",
         pool(fastPull=False, disk={"image": "projects/p-1/global/images/triton"}),
-        "gpuPools[0].disk.image needs image streaming and Container-Optimized OS",
+        "gpuPools[0].disk.image requires image streaming, on Container-Optimized OS",
     ),
     (
-        "disk that G2 has not",
+        "disk that G2 lacks",
         pool(disk={"type": "hyperdisk-balanced"}),
-        "gpuPools[0].disk.type (hyperdisk-balanced) is no disk that g2-standard-8 takes",
+        "gpuPools[0].disk.type (hyperdisk-balanced) is not supported by g2-standard-8",
     ),
-    ("IOPS of a persistent disk", pool(disk={"iops": 6000}), "gpuPools[0].disk.iops (6000) is of hyperdisk-balanced alone"),
+    ("IOPS of a persistent disk", pool(disk={"iops": 6000}), "gpuPools[0].disk.iops (6000) applies only to hyperdisk-balanced"),
     (
         "local SSDs",
         pool(machineType="a3-highgpu-8g", localSsds=2),
-        "gpuPools[0].localSsds (2) is not the 16 that a3-highgpu-8g comes with",
+        "gpuPools[0].localSsds (2) is not the 16 of a3-highgpu-8g",
     ),
     (
-        "volumes that the machine takes not",
+        "volumes that the machine does not support",
         cluster(cpuPool={"machineTypes": ["n4-standard-4"]}),
         "triton-fleet:prometheus.storageClass is missing, and GKE's default one makes pd-balanced volumes",
     ),
     (
-        "no way to the image",
+        "no egress to the image",
         cluster(network={"kind": "create", "nat": "none"}),
         "serving[0].image (nvcr.io/nvidia/tritonserver:26.07-py3) is in no registry of Google's, and cluster.network.nat is none",
     ),
@@ -334,15 +347,15 @@ BAD: list[tuple[str, Changes, str]] = [
         ),
         "serving[0].image (old) is older than 23.03",
     ),
-    ("alias for a key", cluster(secretsKey="my-key"), "cluster.secretsKey (my-key) is neither create nor none nor a key of Cloud KMS"),
+    ("alias for a key", cluster(secretsKey="my-key"), "cluster.secretsKey (my-key) must be create, none or a Cloud KMS key"),
     (
         "key of another region",
         cluster(diskKey="projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k"),
-        "triton-fleet:cluster.diskKey is a key of europe-west4: GKE takes one of us-central1",
+        "triton-fleet:cluster.diskKey is a key in europe-west4: GKE requires one in us-central1",
     ),
-    ("no role", cluster(nodeRoles=["storage.admin"]), "cluster.nodeRoles[0] (storage.admin) is no role"),
-    ("label with capitals", cluster(tags={"Team": "ml"}), "triton-fleet:cluster.tags has Team: ml, which is no label of Google's"),
-    # What EKS has and GKE has not
+    ("no role", cluster(nodeRoles=["storage.admin"]), "cluster.nodeRoles[0] (storage.admin) is not a role"),
+    ("label with capitals", cluster(tags={"Team": "ml"}), "triton-fleet:cluster.tags has Team: ml, which is not a valid label"),
+    # What EKS has and GKE lacks
     (
         "an autoscaler",
         ((("autoscaler",), {"kind": "clusterAutoscaler"}),),
@@ -352,11 +365,15 @@ BAD: list[tuple[str, Changes, str]] = [
     ("EFA", pool(efa=True), "gpuPools[0].efa is no setting"),
     ("two exporters", cluster(monitoring=["system", "dcgm"]), "triton-fleet:cluster.monitoring has dcgm, GKE's own exporter"),
     # Maintenance
-    ("too seldom", cluster(maintenance={"days": ["SU"], "hours": 4}), "cluster.maintenance.hours (4) on 1 days a week makes 18 in 32 days"),
+    (
+        "window too rare",
+        cluster(maintenance={"days": ["SU"], "hours": 4}),
+        "cluster.maintenance.hours (4) on 1 days a week makes 18 in 32 days",
+    ),
     (
         "local time",
         cluster(maintenance={"exclusions": [{"name": "freeze", "start": "2026-12-20T00:00:00+01:00", "end": "2027-01-03T00:00:00Z"}]}),
-        "maintenance.exclusions[0].start (2026-12-20T00:00:00+01:00) is no time in UTC",
+        "maintenance.exclusions[0].start (2026-12-20T00:00:00+01:00) is not a UTC time",
     ),
     (
         "too long without upgrades",
@@ -382,7 +399,7 @@ BAD: list[tuple[str, Changes, str]] = [
 
 
 @pytest.mark.parametrize(("changes", "says"), [entry[1:] for entry in BAD], ids=[entry[0] for entry in BAD])
-def test_bad_input_is_told(changes: Changes, says: str) -> None:
+def test_bad_input_is_reported(changes: Changes, says: str) -> None:
     with pytest.raises(FleetError) as caught:
         parse(changed(*changes))
     problems = list(map(str, caught.value.problems))
@@ -415,7 +432,7 @@ GOOD_CHANGES: list[tuple[str, Changes]] = [
     ("S3 with keys", ((("repository", "store"), "s3"), (("repository", "credentials"), "environment"))),
     ("an image of one's own", serving(image="us-central1-docker.pkg.dev/my-project/triton-fleet/triton:1")),
     (
-        "mirrored, and no way out",
+        "mirrored, without egress",
         (
             *cluster(network={"kind": "create", "nat": "none"}, imageRepository={"name": "triton"}),
             (("images",), [{"kind": "mirror", "name": "triton", "source": "nvcr.io/nvidia/tritonserver:26.07-py3"}]),
