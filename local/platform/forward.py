@@ -54,7 +54,7 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, targ
 
 
 async def serve(listeners: list[tuple[socket.socket, tuple[str, int]]]) -> None:
-    """Accept connections on every listener until canceled."""
+    """Accept connections on every listener until cancelled."""
     servers = []
     for listener, target in listeners:
         listener.setblocking(False)  # noqa: FBT003 - the method takes it so

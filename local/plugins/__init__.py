@@ -1,1 +1,1 @@
-"""Pulumi plugins of our own, for machines where the official ones can't be had."""
+"""This project's Pulumi plugins, for machines that can't download the official ones."""

@@ -1,8 +1,8 @@
-"""The protocol's modules without the SDK: `import pulumi` takes most of a second, and only components need it.
+"""Import the protocol's modules without the SDK: `import pulumi` takes most of a second, and only components need it.
 
-`light_packages` puts empty packages in the place of `pulumi`, `pulumi.runtime` and `pulumi.runtime.proto`, so that the protocol's modules
-in them can be imported; `whole_packages` takes the empty ones away again and imports the SDK. The protocol's modules stay: a message
-class must not exist twice.
+`light_packages` replaces `pulumi`, `pulumi.runtime` and `pulumi.runtime.proto` with empty packages, from which the protocol's modules can
+be imported; `whole_packages` removes the empty packages and imports the SDK. The protocol's modules stay loaded, because a message class
+must not exist twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _lock = threading.Lock()
 
 
 def light_packages() -> None:
-    """Make the protocol's modules importable quickly. Does nothing where the SDK is loaded already."""
+    """Make the protocol's modules importable quickly. Does nothing if the SDK is already loaded."""
     if "pulumi" in sys.modules:
         return
     spec = importlib.util.find_spec("pulumi")

@@ -1,6 +1,6 @@
-"""How a provider written in Python is served: until it is asked to end, or the engine is gone.
+"""Serve a provider written in Python until it is asked to stop or the engine exits.
 
-Imported after `light_packages`: it needs the protocol's modules and nothing else of the SDK.
+Import it after `light_packages`: of the SDK it needs only the protocol's modules.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
-Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types know nothing of abort_with_status
+Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types lack abort_with_status
 
 MAX_MESSAGE: Final = 400 * 1024 * 1024
-"""Bytes; the engine's own limit."""
+"""Bytes: the engine's limit."""
 _PARENT_POLL_S: Final = 1.0
 _DRAIN_S: Final = 0.2
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
-    """A provider's servicer: what does not depend on what it provides.
+    """Base class of a provider's servicer.
 
     Attributes:
-        title: What a mistake is said to be in.
-        expected: Errors of the world, as opposed to mistakes in the plugin.
-        broken: The error that says: it is there, and not as it should be. `broken_status` makes of it what the engine is told.
+        title: The plugin's name in messages about its bugs.
+        expected: Exceptions that are not bugs of the plugin.
+        broken: The exception for a resource that exists but is not healthy; `broken_status` converts it for the engine.
     """
 
     title: str
@@ -48,12 +48,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     broken: type[Exception]
 
     def __init__(self, engine_address: str, *, threads: int) -> None:
-        """Serve the engine at an address (host:port), with so many threads: waits sleep in them."""
+        """Serve the engine at ``engine_address`` (host:port); blocking work runs in ``threads`` threads."""
         self._engine_address = engine_address
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
 
     async def _run(self, context: Context, work: Callable[[], T]) -> T:
-        """Run blocking work in a thread; turn what it raises into a status."""
+        """Run blocking work in a thread; convert exceptions to statuses."""
         try:
             copied = contextvars.copy_context()
             return await asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(copied.run, work))
@@ -65,33 +65,33 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 await context.abort(grpc.StatusCode.UNKNOWN, str(error) or "cancelled")
                 raise
             trace = "".join(traceback.format_exception(error))
-            print(trace, file=sys.stderr)  # reaches the user's screen as the plugin's own output
-            await context.abort(grpc.StatusCode.INTERNAL, f"a mistake in {self.title}: {type(error).__name__}: {error}\n{trace}")
+            print(trace, file=sys.stderr)  # the engine shows the plugin's output to the user
+            await context.abort(grpc.StatusCode.INTERNAL, f"a bug in {self.title}: {type(error).__name__}: {error}\n{trace}")
             raise
 
     def broken_status(self, error: Any) -> grpc.Status:
-        """See ``broken``: `init_failed` makes one."""
+        """Convert ``broken`` with `init_failed`."""
         raise NotImplementedError
 
-    # --- how it ends
+    # --- stopping
 
     def cancel(self) -> bool:
-        """End every wait. Returns whether that had been asked for before."""
+        """End every wait; return whether it was already cancelled."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Stop what is done and clean up after it. Called from any thread, and maybe twice."""
+        """Stop all work and clean up. May be called from any thread, and twice."""
         self.cancel()
 
     async def Cancel(self, _: Any, __: Context) -> Any:
-        """The user asked to stop: end every wait."""
+        """End every wait, because the user pressed Ctrl-C."""
         self.cancel()
         return empty_pb2.Empty()
 
-    # --- whom it serves
+    # --- the engine
 
     async def Handshake(self, request: Any, _: Context) -> Any:
-        """Say what we understand; the first call of a newer engine."""
+        """Report supported features; newer engines call this first."""
         self._attach(request.engine_address)
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=True, accept_resources=False, accept_outputs=False, supports_autonaming_configuration=True
@@ -114,24 +114,24 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.GetMappingsResponse()
 
     async def CheckConfig(self, request: Any, _: Context) -> Any:
-        """Every input of the provider is taken; what can't be used is refused by Configure."""
+        """Accept every input of the provider; Configure rejects invalid ones."""
         return provider_pb2.CheckResponse(inputs=request.news)
 
 
 def engine_address(arguments: Sequence[str]) -> str:
-    """The engine's address in a plugin's command line, where older engines pass options too; empty without one."""
+    """The engine's address in a plugin's command line, to which older engines add options; empty without one."""
     addresses = [argument for argument in arguments if not argument.startswith("-")]
     return addresses[-1] if addresses else ""
 
 
 def serve(make: Callable[[], Plugin]) -> None:
-    """Serve a provider on a free port of loopback, which is printed, until the engine is gone. Ends the process.
+    """Serve a provider on a free port on loopback, print the port, and exit the process when the engine exits.
 
     Args:
-        make: Makes the servicer, in the event loop.
+        make: Creates the servicer, in the event loop.
     """
     asyncio.run(_serve(make))
-    # Threads that still wait for a cluster or a cloud must not keep us: the engine has stopped listening.
+    # Do not wait for threads that still wait for a cluster or a cloud: the engine no longer listens.
     sys.stdout.flush()
     os._exit(0)
 
@@ -147,8 +147,8 @@ async def _serve(make: Callable[[], Plugin]) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def interrupted() -> None:
-        # A terminal's Ctrl-C may reach us too. The engine must still get its answers, or it loses what was made: the first one only
-        # cancels, as the engine itself would ask in a moment.
+        # A terminal's Ctrl-C may also reach this process. The engine must still get its responses, or it loses what was created: the first
+        # Ctrl-C only cancels, as the engine is about to request.
         if servicer.cancel():
             stop.set()
 
@@ -166,10 +166,10 @@ async def _serve(make: Callable[[], Plugin]) -> None:
 
 
 def _end_with_engine(end: Callable[[], None]) -> None:
-    """End when the engine is gone, however it went.
+    """Call ``end`` when the engine exits, even if it is killed: otherwise the plugin would make changes during the next update.
 
-    A killed engine can't say goodbye; a plugin that goes on would change the cluster or the cloud under the next update. The engine holds
-    our standard input open: its end is the engine's. Where that is no pipe (a debugger's terminal) our parent is looked at.
+    The engine keeps this process's standard input open, so its end means the engine's end. If it is not a pipe (a debugger's terminal),
+    only the parent process is watched.
     """
 
     def watch_input() -> None:
@@ -189,7 +189,7 @@ def _end_with_engine(end: Callable[[], None]) -> None:
 
 
 class _Status(grpc.Status):
-    """A status with details, as grpc wants it."""
+    """A status with details, as gRPC expects it."""
 
     def __init__(self, message: str, packed: bytes) -> None:
         self.code = grpc.StatusCode.UNKNOWN
@@ -198,14 +198,14 @@ class _Status(grpc.Status):
 
 
 def init_failed(message: str, *, resource_id: str, properties: Any, reasons: Sequence[str], inputs: Any = None) -> grpc.Status:
-    """The status that tells the engine: it is there, keep its state, and it is not as it should be.
+    """The status for a resource that exists but is not healthy: the engine keeps its state.
 
     Args:
-        message: For people.
-        resource_id: Its id.
-        properties: Its state, encoded.
-        reasons: What is wrong with it.
-        inputs: Encoded, where they are to be kept too.
+        message: For the user.
+        resource_id: Its ID.
+        properties: Its encoded state.
+        reasons: What is wrong.
+        inputs: Its encoded inputs, if they must be kept too.
     """
     detail = provider_pb2.ErrorResourceInitFailed(id=resource_id, properties=properties, reasons=reasons)
     if inputs is not None:

@@ -194,7 +194,7 @@ class Fetcher:
 
     def _read(self, response: http.client.HTTPResponse, url: str) -> bytes:
         if self._stopping.is_set():
-            raise SourceUnavailableError(f"the download of {url} was canceled")
+            raise SourceUnavailableError(f"the download of {url} was cancelled")
         try:
             return response.read(_CHUNK)
         except (OSError, http.client.HTTPException) as error:

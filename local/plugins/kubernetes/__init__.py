@@ -1,10 +1,10 @@
-"""A Pulumi `kubernetes` resource provider, for machines where the official plugin can't be had.
+"""A Pulumi `kubernetes` resource provider, for machines that can't download the official plugin.
 
-It serves Pulumi's provider protocol and gives the results of the official provider 4.34.2 for what this project uses: every kind of
-object by server-side apply, Helm releases by real Helm, charts and manifests as components. docs/plugin.md says what it does otherwise.
+It implements Pulumi's provider protocol and behaves like the official provider 4.34.2 for everything that this project uses: objects by
+server-side apply, Helm releases with real Helm, charts and manifests as components. docs/plugin.md lists the differences.
 
-`official_available` tells whether it is needed, `write_launcher` makes the executable that `pulumi plugin install --file` takes,
-`install` does both.
+`official_available` tells whether it is needed, `write_launcher` writes the executable for `pulumi plugin install --file`, and `install`
+installs it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSION: Final = "4.34.2"
-"""Of the official provider whose results these are, and of the SDK that the program uses (requirements.in)."""
+"""Version of the official provider that this one reproduces, and of the SDK (requirements.in)."""
 
 PLUGIN: Final = "pulumi-resource-kubernetes"
 
 _OFFICIAL_HOST: Final = ("get.pulumi.com", 443)
-_OFFICIAL_SIZE: Final = 10_000_000  # bytes; the official executable has over 100 MB, our launcher some hundred bytes
+_OFFICIAL_SIZE: Final = 10_000_000  # bytes; the official executable has over 100 MB, the launcher a few hundred bytes
 
 
 def plugin_folder(pulumi_home: Path) -> Path:
-    """Where Pulumi keeps this plugin."""
+    """Folder of this plugin in PULUMI_HOME."""
     return pulumi_home / "plugins" / f"resource-kubernetes-v{VERSION}"
 
 
 def official_installed(pulumi_home: Path) -> bool:
-    """Whether the official plugin of this version is in a PULUMI_HOME (ours, a small script, does not count)."""
+    """Whether the official plugin of this version is in PULUMI_HOME; this one's launcher, a small script, does not count."""
     executable = plugin_folder(pulumi_home) / PLUGIN
     return executable.is_file() and executable.stat().st_size > _OFFICIAL_SIZE
 
 
 def official_available(*, timeout_s: float = 3.0) -> bool:
-    """Whether the official plugin could be downloaded: Pulumi's download server takes a connection within `timeout_s` seconds."""
+    """Whether the official plugin can be downloaded: Pulumi's server accepts a connection within `timeout_s` seconds."""
     try:
         with socket.create_connection(_OFFICIAL_HOST, timeout=timeout_s):
             return True
@@ -52,16 +52,15 @@ def official_available(*, timeout_s: float = 3.0) -> bool:
 def write_launcher(folder: Path, *, python: Path | None = None) -> Path:
     """Write the executable that starts this plugin, and return its path.
 
-    Pulumi copies the file that it is given, so it can't find the code by its own place: it names this Python and this checkout. Written
-    atomically, and only when it would change.
+    Pulumi copies the file, so it contains the paths of the Python and of this checkout. Written atomically, and only if it changes.
 
     Args:
-        folder: Where to put `pulumi-resource-kubernetes`; made if it is missing. Outside the checkout: the file names paths of this
+        folder: Where to put `pulumi-resource-kubernetes`; created if missing. Outside the checkout, because the file has paths of this
             machine.
         python: The interpreter with the project's packages; the running one by default.
     """
     main = Path(__file__).resolve().parent / "__main__.py"
-    # sys.executable unresolved: a virtual environment's python is a link, and following it would lose the environment.
+    # sys.executable unresolved: a virtual environment's python is a link, and resolving it would lose the environment.
     text = f'#!/bin/sh\nexec {shlex.quote(str(python or sys.executable))} -P {shlex.quote(str(main))} "$@"\n'
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PLUGIN
@@ -74,19 +73,19 @@ def write_launcher(folder: Path, *, python: Path | None = None) -> Path:
 
 
 def install(pulumi: Path, pulumi_home: Path, folder: Path, *, environment: Mapping[str, str] | None = None) -> Path:
-    """Put this plugin into a PULUMI_HOME, unless it is there already.
+    """Install this plugin into a PULUMI_HOME, unless it is installed already.
 
     Args:
         pulumi: The Pulumi CLI.
-        pulumi_home: The PULUMI_HOME; the official plugin in it is left alone.
-        folder: Where the launcher is written.
-        environment: Of the CLI, beside PULUMI_HOME.
+        pulumi_home: The PULUMI_HOME; an official plugin in it is kept.
+        folder: For the launcher.
+        environment: The CLI's environment, without PULUMI_HOME.
 
     Returns:
-        The executable that Pulumi will start.
+        The executable that Pulumi starts.
 
     Raises:
-        subprocess.CalledProcessError: Pulumi refused the file; its words are in `stderr`.
+        subprocess.CalledProcessError: Pulumi refuses the file; its message is in `stderr`.
     """
     installed = plugin_folder(pulumi_home) / PLUGIN
     if official_installed(pulumi_home):

@@ -1,4 +1,4 @@
-"""The plugin's executable part: started by Pulumi with the engine's address, prints its port, serves until the engine is gone."""
+"""Executable part of the plugin: Pulumi starts it with the engine's address; it prints its port and serves until the engine exits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Make this checkout importable, whatever the working directory is, and serve."""
+    """Make this checkout importable from any working directory, and serve."""
     root = str(Path(__file__).resolve().parents[3])
     if root not in sys.path:
         sys.path.insert(0, root)

@@ -1,6 +1,6 @@
-"""The loops that wait: until an object is ready, until it is gone.
+"""Wait until an object is ready, or until it is gone.
 
-They poll: one GET every second or less, over a kept connection, and no informers to keep in step. What ready means is in `judge`.
+Polls with one GET per second on a persistent connection, which is simpler than informers. `judge` defines readiness.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 600.0  # the official provider's
 _POLL_FIRST_S, _POLL_MOST_S, _POLL_GROWTH = 0.1, 1.0, 1.5
-_QUIET_S = 1.0  # what is over sooner needs no progress
-_UNREACHABLE_PATIENCE_S = 60.0  # an API server that restarts is back by then
+_QUIET_S = 1.0  # shorter waits show no progress
+_UNREACHABLE_PATIENCE_S = 60.0  # enough for a restart of the API server
 
 
 class NotReady(Exception):  # noqa: N818
-    """The wait ended without success.
+    """The object did not become ready, or was not deleted.
 
     Attributes:
-        reasons: What the object's pods and events say, a line each.
-        live: The object as it was last seen.
+        reasons: Reasons from the object's pods and events.
+        live: The last known object.
     """
 
     def __init__(self, message: str, reasons: list[str], live: Object) -> None:
@@ -41,18 +41,18 @@ class NotReady(Exception):  # noqa: N818
 
 
 class Cancelled(Exception):  # noqa: N818
-    """The user asked to stop."""
+    """The user pressed Ctrl-C."""
 
 
 def timeout_of(custom_s: float, inputs: Object) -> float:
-    """How long to wait, in seconds: the resource option `custom_timeouts`, else the annotation, else the default."""
+    """The timeout in seconds: the resource option `custom_timeouts`, else the annotation, else the default."""
     if custom_s > 0:
         return custom_s
     text = annotation(inputs, TIMEOUT_SECONDS)
     return float(text) if text.isdigit() else DEFAULT_TIMEOUT_S
 
 
-def wait_ready(  # noqa: C901, PLR0912  # one loop, with every way out of it
+def wait_ready(  # noqa: C901, PLR0912  # one loop with all its exits
     obj: Object,
     inputs: Object,
     cluster: Cluster,
@@ -64,19 +64,19 @@ def wait_ready(  # noqa: C901, PLR0912  # one loop, with every way out of it
     """Wait until an object is ready.
 
     Args:
-        obj: The object as the API server returned it.
-        inputs: What the program asked for (its annotations steer the wait).
-        cluster: To look again.
-        timeout_s: How long.
-        cancelled: Set when the user asks to stop.
-        status: Gets the progress, a line each.
+        obj: The object that the API server returned.
+        inputs: The program's inputs, whose annotations control the wait.
+        cluster: Queried for the current object.
+        timeout_s: Timeout in seconds.
+        cancelled: Set when the user presses Ctrl-C.
+        status: Receives progress messages.
 
     Returns:
-        The object as it was last seen.
+        The current object.
 
     Raises:
-        NotReady: It failed or the time is up.
-        Cancelled: The user asked to stop.
+        NotReady: The object failed, or the timeout expired.
+        Cancelled: The user pressed Ctrl-C.
     """
     if is_true(inputs, SKIP_AWAIT):
         return obj
@@ -119,7 +119,7 @@ def wait_ready(  # noqa: C901, PLR0912  # one loop, with every way out of it
             if kind.kind in ("Job", "Pod") and ((live.get("spec") or {}).get("ttlSecondsAfterFinished") is not None):
                 status("")
                 return live  # cleaned up after it finished
-            raise NotReady(f"{kind.kind} {object_id(live)} was deleted by somebody else while waiting for it", [], live) from error
+            raise NotReady(f"{kind.kind} {object_id(live)} was deleted by another client while waiting for it", [], live) from error
     details = pod_reasons(live, cluster, logs=True) + warnings_of(live, cluster)
     if verdict.state is State.FAILED:
         raise NotReady(f"{kind.kind} {object_id(live)} failed: {verdict.message}", details, live)
@@ -130,7 +130,7 @@ def wait_ready(  # noqa: C901, PLR0912  # one loop, with every way out of it
     )
 
 
-def wait_gone(  # noqa: C901  # one loop, with every way out of it
+def wait_gone(  # noqa: C901  # one loop with all its exits
     obj: Object,
     cluster: Cluster,
     *,
@@ -141,8 +141,8 @@ def wait_gone(  # noqa: C901  # one loop, with every way out of it
     """Wait until an object is gone, or another one has its name.
 
     Raises:
-        NotReady: The time is up; the reasons name what holds the object.
-        Cancelled: The user asked to stop.
+        NotReady: The timeout expired; the reasons name what blocks the deletion.
+        Cancelled: The user pressed Ctrl-C.
     """
     kind, space, name = kind_of(obj), namespace_of(obj), name_of(obj)
     uid = obj["metadata"].get("uid")
@@ -168,7 +168,7 @@ def wait_gone(  # noqa: C901  # one loop, with every way out of it
         now = time.monotonic()
         if now - started >= timeout_s:
             raise NotReady(
-                f"{kind.kind} {object_id(live)} is still there {timeout_s:.0f} s after its deletion was asked for: {'; '.join(holding)}",
+                f"{kind.kind} {object_id(live)} still exists {timeout_s:.0f} s after its deletion was requested: {'; '.join(holding)}",
                 holding,
                 live,
             )
@@ -181,14 +181,14 @@ def wait_gone(  # noqa: C901  # one loop, with every way out of it
 
 
 def what_holds(live: Object) -> list[str]:
-    """Why a deleted object is still there."""
+    """Why a deleted object still exists."""
     lines = []
     finalizers = live["metadata"].get("finalizers") or []
     own = [item for item in finalizers if item not in ("foregroundDeletion", "orphan")]
     if own:
-        lines.append(f"finalizers {', '.join(own)} (whoever put them there must take them away)")
+        lines.append(f"finalizers {', '.join(own)} (their controllers must remove them)")
     if "foregroundDeletion" in finalizers:
-        lines.append("the objects that it owns go first")
+        lines.append("the objects that it owns are deleted first")
     if kind_of(live).kind == "Namespace":
         conditions = (live.get("status") or {}).get("conditions") or []
         lines += [str(item["message"]) for item in conditions if item.get("status") == "True" and item.get("message")]

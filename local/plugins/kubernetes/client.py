@@ -1,8 +1,8 @@
-"""The Kubernetes API over HTTPS: requests, and which resource a kind is.
+"""A client of the Kubernetes API over HTTPS: requests and discovery.
 
-Threads share one client: connections are pooled and kept, discovery is read once per group and version and again where a kind is missing (a
-CustomResourceDefinition may have just come). urllib3 and no Kubernetes library: the objects stay plain dicts, and nothing is imported
-that takes half a second to load.
+Threads share one client: connections are pooled, discovery is read once per group and version, and again if a kind is missing (its
+CustomResourceDefinition may be new). Uses urllib3 instead of a Kubernetes library: objects stay plain dicts, and importing a library would
+take half a second.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Object = dict[str, Any]
 
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 60.0  # the API server itself ends a request after 60 s
-_POOL_SIZE = 64  # connections kept; Pulumi works on up to 4 x cores resources at once, Construct on more
-_FIRST_PATIENCE_S = 1.0  # for a server that never answered: most likely it is not there
-_PATIENCE_S = 20.0  # for one that did: it restarts
+_POOL_SIZE = 64  # Pulumi works on up to 4 x cores resources at once, Construct on more
+_FIRST_PATIENCE_S = 1.0  # for a server that has never answered: most likely it does not exist
+_PATIENCE_S = 20.0  # for a server that has answered: it may be restarting
 _BUSY_RETRIES = 9
 _USER_AGENT = "pulumi-kubernetes/4.34.2 (triton-fleet)"
 
@@ -44,7 +44,7 @@ JSON_PATCH = "application/json-patch+json"
 
 @dataclass(frozen=True)
 class Resource:
-    """Where a kind is served."""
+    """The API resource of a kind."""
 
     group: str
     version: str
@@ -60,13 +60,13 @@ class Resource:
 
 @dataclass
 class Warnings:
-    """What the API server had to say beside its answer (HTTP `Warning` headers)."""
+    """The API server's warnings (HTTP `Warning` headers)."""
 
     messages: list[str] = field(default_factory=list)
 
 
 class Client:
-    """The API of one cluster."""
+    """A client for one cluster."""
 
     def __init__(self, access: Access, *, timeout_s: float | None = None) -> None:
         self._access = access
@@ -91,24 +91,24 @@ class Client:
         connect_timeout_s: float = _CONNECT_TIMEOUT_S,
         text: bool = False,
     ) -> Any:
-        """One call.
+        """Send a request.
 
         Args:
             method: HTTP method.
             path: URL path, starting with a slash.
             query: URL parameters.
-            body: What is sent, as JSON (which the apply patch type takes too: it is YAML).
-            content_type: Of the body.
-            accept: The forms of answer that are understood.
-            warnings: Gets what the server warns of.
-            connect_timeout_s: For the connection alone.
-            text: The answer is text (logs), not JSON.
+            body: The body, sent as JSON (which is also valid for the apply patch type, YAML).
+            content_type: The body's content type.
+            accept: Accepted content types.
+            warnings: Receives the server's warnings.
+            connect_timeout_s: Seconds to connect.
+            text: The response is text (logs), not JSON.
 
         Raises:
-            ApiError: The server refused.
-            Unreachable: There was no answer.
+            ApiError: The server refuses.
+            Unreachable: The server does not answer.
         """
-        import urllib3  # noqa: PLC0415  # a fifth of the plugin's start, and a preview of a cluster that is yet to be made asks none
+        import urllib3  # noqa: PLC0415  # a fifth of the plugin's start time, which a preview without a cluster need not spend
 
         url = f"{self._access.server}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
@@ -133,8 +133,8 @@ class Client:
                     retries=False,
                 )
             except urllib3.exceptions.HTTPError as error:
-                # Every call may be made again, also one whose answer was lost: what was created then is known as ours, applying twice is
-                # applying once, a patch names the version that it is for, and what is deleted is gone.
+                # Every request may be repeated, even if its response was lost: a created object is recognized by its field manager, apply
+                # is idempotent, a patch names its resource version, and a deleted object stays deleted.
                 patience = _FIRST_PATIENCE_S if self._version is None else _PATIENCE_S
                 if time.monotonic() - started < patience:
                     time.sleep(min(0.1 * attempt, 1.0))
@@ -156,9 +156,7 @@ class Client:
             try:
                 return json.loads(answer.data) if answer.data else {}
             except ValueError as error:
-                raise Unreachable(
-                    f"{self._access.server}{path} answered with something that is not JSON; is it a Kubernetes API?"
-                ) from error
+                raise Unreachable(f"{self._access.server}{path} did not return JSON; is it a Kubernetes API?") from error
 
     def _pool(self, credentials: Credentials) -> urllib3.PoolManager:
         key = credentials if credentials.certificate else None
@@ -176,7 +174,7 @@ class Client:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if credentials.certificate and credentials.key:
-            # ssl only loads certificates from files; these live for a moment, readable by us alone.
+            # ssl loads certificates only from files; these exist briefly and are readable only by the user.
             with tempfile.NamedTemporaryFile() as certificate, tempfile.NamedTemporaryFile() as key:
                 certificate.write(credentials.certificate)
                 key.write(credentials.key)
@@ -196,22 +194,22 @@ class Client:
     # --- discovery
 
     def version(self) -> dict[str, Any]:
-        """The server's version; asked once. Doubles as the check that it can be reached.
+        """The server's version, requested once; also a check that the server is reachable.
 
         Raises:
-            ApiError: It refuses us.
-            Unreachable: It does not answer.
+            ApiError: The server refuses.
+            Unreachable: The server does not answer.
         """
         if self._version is None:
             self._version = self.request("GET", "/version")
         return self._version
 
     def resource(self, kind: Kind) -> Resource:
-        """Where a kind is served.
+        """The API resource of a kind.
 
         Raises:
-            NoSuchKind: Nowhere (yet).
-            ApiError, Unreachable: The server can't be asked.
+            NoSuchKind: The kind is not served (yet).
+            ApiError, Unreachable: The server refuses or does not answer.
         """
         group, version = split_api_version(kind.api_version)
         key = f"{group}/{version}"
@@ -226,12 +224,12 @@ class Client:
         return served[kind.kind]
 
     def forget_discovery(self) -> None:
-        """Ask again: kinds came or went."""
+        """Clear the discovery cache, because kinds have changed."""
         with self._lock:
             self._discovery.clear()
 
     def api_versions(self) -> Sequence[str]:
-        """What a chart's `.Capabilities.APIVersions` knows: `apps/v1` and `apps/v1/Deployment`, of everything that is served."""
+        """The values of a chart's `.Capabilities.APIVersions`: `apps/v1` and `apps/v1/Deployment`, for every served kind."""
         found = []
         for root in ("/api", "/apis"):
             listing = self.request("GET", root, accept=_AGGREGATED)
@@ -249,7 +247,7 @@ class Client:
         try:
             listing = self.request("GET", f"/apis/{group}/{version}" if group else f"/api/{version}")
         except ApiError as error:
-            # 503: an aggregated API whose server is away. For us, the kind is not to be had now.
+            # 503: an aggregated API whose server is unavailable, and so is the kind.
             if error.status in {404, 503}:
                 return None
             raise
@@ -262,12 +260,12 @@ class Client:
     # --- objects
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object."""
+        """Get an object."""
         result: Object = self.request("GET", self.resource(kind).path(namespace, name))
         return result
 
     def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
-        """Objects of a namespace (empty: of all), filtered by selectors."""
+        """List objects in a namespace (all namespaces if empty), filtered by selectors."""
         query = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
         result = self.request("GET", self.resource(kind).path(namespace), query=query)
         items: list[Object] = result.get("items") or []
@@ -277,7 +275,7 @@ class Client:
         return items
 
     def create(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False, warnings: Warnings | None = None) -> Object:
-        """Make an object that must not exist."""
+        """Create an object, which must not exist."""
         query = {"fieldManager": manager, "fieldValidation": "Warn"} | ({"dryRun": "All"} if dry_run else {})
         resource = self.resource(kind)
         result: Object = self.request("POST", resource.path(_namespace(obj)), query=query, body=_scoped(resource, obj), warnings=warnings)
@@ -286,7 +284,7 @@ class Client:
     def apply(
         self, kind: Kind, obj: Object, *, manager: str, force: bool = False, dry_run: bool = False, warnings: Warnings | None = None
     ) -> Object:
-        """Server-side apply."""
+        """Server-side apply an object."""
         query = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Warn"} | ({"dryRun": "All"} if dry_run else {})
         resource = self.resource(kind)
         path = resource.path(_namespace(obj), obj["metadata"]["name"])
@@ -294,27 +292,27 @@ class Client:
         return result
 
     def patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Object], *, manager: str = "pulumi-kubernetes") -> Object:
-        """A JSON patch."""
+        """Apply a JSON patch."""
         path = self.resource(kind).path(namespace, name)
         result: Object = self.request("PATCH", path, query={"fieldManager": manager}, body=operations, content_type=JSON_PATCH)
         return result
 
     def replace(self, kind: Kind, obj: Object, *, manager: str, dry_run: bool = False, warnings: Warnings | None = None) -> Object:
-        """Put an object in place of what is there (used with server-side apply turned off)."""
+        """Replace an existing object (used if server-side apply is disabled)."""
         query = {"fieldManager": manager, "fieldValidation": "Warn"} | ({"dryRun": "All"} if dry_run else {})
         path = self.resource(kind).path(_namespace(obj), obj["metadata"]["name"])
         result: Object = self.request("PUT", path, query=query, body=obj, warnings=warnings)
         return result
 
     def delete(self, kind: Kind, namespace: str, name: str, *, propagation: str) -> Object:
-        """Ask for an object's end; it may take longer than this call."""
+        """Request the deletion of an object, which may take longer than this call."""
         path = self.resource(kind).path(namespace, name)
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         result: Object = self.request("DELETE", path, body=body)
         return result
 
     def log_tail(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool) -> str:
-        """The end of a container's log."""
+        """The last lines of a container's log."""
         query = {"container": container, "tailLines": str(lines)} | ({"previous": "true"} if previous else {})
         result: str = self.request("GET", f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/log", query=query, text=True)
         return result
@@ -325,7 +323,7 @@ def _namespace(obj: Object) -> str:
 
 
 def _scoped(resource: Resource, obj: Object) -> Object:
-    """The object as it may be sent: a cluster-scoped one with a namespace (charts write them) would be refused."""
+    """The object without a namespace if it is cluster-scoped: charts set one, and the API would refuse it."""
     metadata = obj.get("metadata") or {}
     if resource.namespaced or "namespace" not in metadata:
         return obj

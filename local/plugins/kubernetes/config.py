@@ -1,4 +1,4 @@
-"""The provider's configuration: its inputs, the environment variables behind them, and what a change of it means."""
+"""The provider's configuration: inputs, their environment variables, and the effect of a change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HelmSettings:
 
 @dataclass(frozen=True)
 class Config:
-    """What the provider resource says."""
+    """The provider resource's settings."""
 
     kubeconfig: str = ""
     context: str = ""
@@ -48,14 +48,14 @@ class Config:
 
 
 class ConfigError(Exception):
-    """The configuration can't be used; the message names the key and the remedy."""
+    """The configuration is invalid; the message names the key and the remedy."""
 
 
 def parse(variables: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Config:
-    """The configuration from the engine's variables (`kubernetes:config:<key>`) and the documented environment variables.
+    """Parse the configuration from the engine's variables (`kubernetes:config:<key>`) and the documented environment variables.
 
     Raises:
-        ConfigError: A value that can't be read, or an option that this provider does not have.
+        ConfigError: An invalid value, or an option that this provider does not support.
     """
     env = os.environ if environment is None else environment
 
@@ -111,7 +111,7 @@ def parse(variables: Mapping[str, str], environment: Mapping[str, str] | None = 
 
 @dataclass(frozen=True)
 class ConfigDiff:
-    """What changed in the provider's inputs, and what of it makes everything new."""
+    """Changed inputs of the provider, and those that replace all its resources."""
 
     changed: tuple[str, ...]
     replaces: tuple[str, ...]
@@ -120,8 +120,7 @@ class ConfigDiff:
 def compare(olds: dict[str, Any], news: dict[str, Any]) -> ConfigDiff:
     """Whether a changed configuration still means the same cluster.
 
-    A kubeconfig has no identity; like the official provider, the active cluster's settings stand for it, `clusterIdentifier` wins where
-    it is set.
+    As in the official provider, the active cluster's settings identify a kubeconfig, unless `clusterIdentifier` is set.
     """
     keys = [key for key in dict.fromkeys([*olds, *news]) if reveal(olds.get(key)) != reveal(news.get(key))]
     changed = tuple(keys)

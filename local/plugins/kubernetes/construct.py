@@ -1,7 +1,7 @@
-"""Components: `helm.v4.Chart`, `yaml.v2.ConfigGroup` and `yaml.v2.ConfigFile`, each a component with one resource an object.
+"""Components `helm.v4.Chart`, `yaml.v2.ConfigGroup` and `yaml.v2.ConfigFile`, with one resource for each object.
 
-The only module that uses the Pulumi SDK as a program does; it is imported at the first Construct. Names are the official ones:
-`<prefix>:<namespace>/<name>`, where the prefix is the component's name unless `resourcePrefix` says otherwise.
+The only module that uses the whole Pulumi SDK; it is imported at the first Construct. Names are the official ones:
+`<prefix>:<namespace>/<name>`, where the prefix is `resourcePrefix` or the component's name.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ CHART, CONFIG_GROUP, CONFIG_FILE = "kubernetes:helm.sh/v4:Chart", "kubernetes:ya
 _RESOURCE_POLICY = "helm.sh/resource-policy"
 _GLOB = re.compile(r"(?:^|[^\\])[*?\[]")
 _LOOKUP = re.compile(rb"\{\{[^}]*\blookup\b")
-_UNKNOWN_KIND = "ensure CRDs are installed first"  # in Helm's words
-_RENDER_TIMEOUT_S = 300.0  # a chart from a repository is downloaded in it
+_UNKNOWN_KIND = "ensure CRDs are installed first"  # part of Helm's message
+_RENDER_TIMEOUT_S = 300.0  # includes the download of a chart
 
 
 class Component(pulumi.ComponentResource):
-    """A component whose objects are its children."""
+    """A component; its objects are its children."""
 
     resources: pulumi.Output[Any]
 
@@ -54,12 +54,12 @@ class Components(PulumiProvider):
     def construct(
         self, name: str, resource_type: str, inputs: Mapping[str, Any], options: pulumi.ResourceOptions | None = None
     ) -> ConstructResult:
-        """Make the component; its objects follow when the inputs are known."""
+        """Create the component; its objects follow when the inputs are known."""
         self._provider.reach()
         render = {CHART: self._chart, CONFIG_GROUP: self._group, CONFIG_FILE: self._file}.get(resource_type)
         if render is None:
             raise ProviderError(
-                f"unknown resource type {resource_type!r}: the offline Kubernetes plugin makes {CHART}, {CONFIG_GROUP}, {CONFIG_FILE}"
+                f"unknown component {resource_type!r}: the offline Kubernetes plugin supports {CHART}, {CONFIG_GROUP} and {CONFIG_FILE}"
             )
         component = Component(resource_type, name, None, options)
         resources: pulumi.Output[Any] = pulumi.Output.from_input(asyncio.ensure_future(self._children(component, name, inputs, render)))
@@ -119,7 +119,7 @@ class Components(PulumiProvider):
             return self._helm.run(arguments + extra, values=values, timeout_s=_RENDER_TIMEOUT_S)
 
         try:
-            # Only a chart that looks things up needs the cluster to render, and only without it can kinds be used that do not exist yet.
+            # Only a chart that uses `lookup` needs the cluster. Without the cluster, charts can contain kinds that do not exist yet.
             text = render(online=_looks_up(where.folder))
         except HelmError as error:
             if _UNKNOWN_KIND not in str(error):
@@ -143,7 +143,7 @@ class Components(PulumiProvider):
 
 
 def register(component: pulumi.ComponentResource, objects: list[Object], prefix: str, *, skip_await: bool) -> list[pulumi.Resource]:
-    """Declare one resource an object, after what it depends on."""
+    """Declare a resource for each object, after its dependencies."""
     made: dict[manifests.Reference, pulumi.Resource] = {}
     for obj, needs in manifests.ordered(objects):
         metadata = obj["metadata"]
@@ -178,7 +178,7 @@ def _looks_up(folder: Path | None) -> bool:
 
 def _read_files(name: str, *, with_glob: bool) -> list[Object]:
     if re.match(r"^[a-z][a-z0-9+.-]*://", name):
-        raise ProviderError(f"{name}: manifests at an address are not fetched here; download the file and name its path")
+        raise ProviderError(f"{name}: manifests at a URL are not supported; download the file and use its path")
     paths = sorted(glob.glob(name)) if with_glob and _GLOB.search(name) else [name]  # noqa: PTH207  # relative to where the program runs
     objects: list[Object] = []
     for path in paths:
@@ -196,7 +196,7 @@ def _text_of(value: Any) -> str:
         return Path(value.path).read_text(encoding="utf-8")
     if isinstance(value, str):
         return value
-    raise ProviderError(f"an asset of type {type(value).__name__} can't be read here; use a FileAsset or a StringAsset")
+    raise ProviderError(f"an asset of type {type(value).__name__} is not supported; use a FileAsset or a StringAsset")
 
 
 def _path_of(value: Any) -> str:
@@ -218,5 +218,5 @@ def _without_assets(value: Any) -> Any:
 
 
 def servicer(provider: Provider, helm: Helm, engine_address: str) -> ProviderServicer:
-    """The SDK's server of Construct, over our components."""
+    """The SDK's server for Construct, with these components."""
     return ProviderServicer(Components(provider, helm), [], engine_address)

@@ -1,9 +1,9 @@
-"""What changes, and what of it needs a new object. Pure.
+"""The differences between two versions of an object, as pure functions.
 
-The inputs of the last update are compared with the new ones; what the cluster did to the object in between comes in through `refresh`,
-which `refreshed_inputs` maps back onto the inputs. So a field that the server writes otherwise than we do (a quantity of `1000m` read
-back as `1`, a false that it leaves out, `stringData`) never shows as a change, and somebody else's edit does after a refresh. The
-official provider compares with the pruned live object and a typed normal form; both see the same changes for what a program can write.
+The new inputs are compared with the inputs of the last update. Changes in the cluster come in through `refresh`: `refreshed_inputs` maps
+them to the inputs. A field that the server normalizes (a quantity `1000m` to `1`, an omitted false, `stringData`) is therefore never a
+change, but another manager's edit is, after a refresh. The official provider compares with the pruned live object and a typed normal form;
+for what a program can write, the changes are the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Change(Enum):
-    """What happens to a property."""
+    """Kind of change of a property."""
 
     ADD = "add"
     DELETE = "delete"
@@ -58,10 +58,7 @@ _READ_ONLY_METADATA = (
 
 
 def normalize(obj: Object) -> Object:
-    """A copy in which things that mean the same are written the same.
-
-    No nulls, no read-only metadata, a Secret's stringData in its data.
-    """
+    """A copy in normal form: without nulls and read-only metadata, and with a Secret's stringData in its data."""
     result: Object = without_none(obj)
     metadata = result.get("metadata")
     if isinstance(metadata, dict):
@@ -110,13 +107,13 @@ _SUFFIX = {
     "T": Decimal(10) ** 12, "P": Decimal(10) ** 15, "E": Decimal(10) ** 18, "Ki": Decimal(2) ** 10, "Mi": Decimal(2) ** 20,
     "Gi": Decimal(2) ** 30, "Ti": Decimal(2) ** 40, "Pi": Decimal(2) ** 50, "Ei": Decimal(2) ** 60,
 }  # fmt: skip
-# Where Kubernetes keeps quantities: under these keys (a map of them), or at these keys.
+# Kubernetes has quantities in maps at these keys, or directly at these keys.
 _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity", "hard", "overhead", "allocatable", "default", "defaultRequest", "max", "min"})
 _QUANTITY_KEYS = frozenset({"sizeLimit", "averageValue", "value", "storage", "divisor"})
 
 
 def quantity(value: Any) -> Decimal | None:
-    """A quantity's number; None if it is none."""
+    """A quantity as a number; None if it is not a quantity."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     match = _QUANTITY.match(str(value))
@@ -139,7 +136,7 @@ def _is_quantity_place(path: Path) -> bool:
 
 
 def same(left: Any, right: Any, path: Path = ()) -> bool:  # noqa: PLR0911  # one return a type
-    """Whether two values mean the same at this place."""
+    """Whether two values are equivalent at this path."""
     if left is UNKNOWN or right is UNKNOWN:
         return False
     if isinstance(left, dict) and isinstance(right, dict):
@@ -160,9 +157,9 @@ def same(left: Any, right: Any, path: Path = ()) -> bool:  # noqa: PLR0911  # on
 
 
 def differences(old: Any, new: Any, path: Path = ()) -> dict[Path, Change]:  # noqa: C901  # one branch a type
-    """The places at which two values differ, as deep as both have a structure.
+    """The paths at which two values differ, as deep as their structures match.
 
-    An empty mapping is not the same as none: `emptyDir: {}` and `podSelector: {}` say something.
+    An empty mapping differs from a missing one: `emptyDir: {}` and `podSelector: {}` have a meaning.
     """
     if new is UNKNOWN or old is UNKNOWN:
         return {path: Change.UPDATE}
@@ -194,7 +191,7 @@ def differences(old: Any, new: Any, path: Path = ()) -> dict[Path, Change]:  # n
 
 
 def detailed(old: Object, new: Object, rules: Sequence[Path], ignored: Sequence[Path] = ()) -> dict[Path, Difference]:
-    """The differences of two objects in normal form, each with whether it needs a new object."""
+    """The differences of two objects in normal form, with whether each needs a new object."""
     found = differences(old, new)
     return {
         path: Difference(change, needs_replacement(path, old, new, rules))
@@ -207,17 +204,17 @@ def detailed(old: Object, new: Object, rules: Sequence[Path], ignored: Sequence[
 
 
 def refreshed_inputs(inputs: Any, recorded: Any, live: Any, path: Path = ()) -> Any:
-    """The inputs as the cluster has them now.
+    """The inputs with drift applied.
 
     Args:
-        inputs: What the program asked for.
-        recorded: The object as it was when the state was written.
+        inputs: The program's inputs.
+        recorded: The object when the state was written.
         live: The object now.
-        path: Where we are in it.
+        path: Path of the values in the object.
 
     Returns:
-        The inputs, in which only those values changed that differ between `recorded` and `live`: drift. What the server never repeats
-        (write-only fields, values that it leaves out) stays as it was asked for.
+        The inputs, changed only where `recorded` and `live` differ. Values that the server does not return (write-only and omitted fields)
+        stay unchanged.
     """
     if inputs is UNKNOWN:
         return live

@@ -1,4 +1,4 @@
-"""What is read off an object as it is, and what of a cluster is looked up for it."""
+"""Read properties of an object, and the interface for querying its cluster."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ if TYPE_CHECKING:
 
 
 class Cluster(Protocol):
-    """What the judgements look up."""
+    """The queries that rules in `judge` use."""
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object."""
+        """Get an object."""
 
     def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
-        """Objects by selector."""
+        """List objects by selector."""
 
     def log_tail(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool) -> str:
-        """The end of a log."""
+        """The last lines of a log."""
 
 
 def namespace_of(obj: Object) -> str:
-    """Its namespace; empty for what has none."""
+    """The object's namespace; empty if it has none."""
     return str(obj["metadata"].get("namespace") or "")
 
 
 def name_of(obj: Object) -> str:
-    """Its name."""
+    """The object's name."""
     return str(obj["metadata"]["name"])
 
 
 def condition(obj: Object, name: str) -> Object:
-    """A status condition by its type; empty if it is not there."""
+    """A status condition by its type; empty if it is missing."""
     for item in (obj.get("status") or {}).get("conditions") or []:
         if item.get("type") == name:
             return dict(item)
@@ -46,7 +46,7 @@ def said(item: Object) -> str:
 
 
 def observed(obj: Object) -> bool:
-    """Whether its controller has seen its newest version."""
+    """Whether the controller has observed the object's latest generation."""
     return int((obj.get("status") or {}).get("observedGeneration") or 0) >= int(obj["metadata"].get("generation") or 0)
 
 

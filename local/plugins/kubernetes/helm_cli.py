@@ -1,6 +1,6 @@
-"""The `helm` program: its arguments (pure) and running it.
+"""Run the `helm` program, and compute its arguments.
 
-Helm 4 and Helm 3 are both understood; they differ in the names of a few flags. Values go in through stdin, so that a secret is never on a
+Supports Helm 3 and Helm 4, which differ in the names of a few flags. Values are passed through stdin, so that secrets are never on a
 command line or in a file.
 """
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from local.plugins.kubernetes.config import Config
 
 DEFAULT_TIMEOUT_S = 300
-_TERM_GRACE_S = 20.0  # Helm marks the release as failed when it is asked to stop; give it the time to write that
+_TERM_GRACE_S = 20.0  # after SIGTERM Helm marks the release as failed, which takes time
 _QUERY_TIMEOUT_S = 120.0
 _HELM_4 = 4
-# An update that is killed must not leave a Helm at work: prctl(2) PR_SET_PDEATHSIG, set by a Python that then becomes Helm. A preexec_fn
-# was refused: it runs between fork and exec in a copy of a process with gRPC's threads, and crashed there.
+# Helm must not outlive a killed update: a Python process sets PR_SET_PDEATHSIG with prctl(2) and then executes Helm. A preexec_fn was
+# rejected: it runs between fork and exec in a copy of a process with gRPC's threads, where it crashed.
 _DIE_WITH_PARENT = (
     "import ctypes, os, sys; "
-    "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, int(sys.argv[1])); "  # there is none on macOS
+    "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, int(sys.argv[1])); "  # macOS has no prctl
     "os.execv(sys.argv[2], sys.argv[2:])"
 )
 
 
 class HelmError(Exception):
-    """Helm said no; the message is what it said."""
+    """Helm failed; the message is Helm's."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where a chart comes from."""
+    """A chart's source."""
 
     chart: str
     version: str = ""
@@ -64,18 +64,18 @@ class Location:
 
     @property
     def folder(self) -> Path | None:
-        """The chart's folder, if it is one on this machine."""
+        """The chart's folder, if it is a local folder."""
         path = Path(self.chart)
         return path if not self.repo and (path / "Chart.yaml").is_file() else None
 
     @property
     def archive(self) -> Path | None:
-        """The chart's archive, if it is one on this machine."""
+        """The chart's archive, if it is a local file."""
         path = Path(self.chart)
         return path if not self.repo and path.is_file() else None
 
     def arguments(self) -> list[str]:
-        """The chart and how to find it. Helm takes a repository's password nowhere else than here."""
+        """Arguments that select the chart. Helm accepts a repository's password only as an argument."""
         args = [self.chart]
         for flag, value in (
             ("--version", self.version if self.folder is None and self.archive is None else ""),
@@ -97,7 +97,7 @@ class Location:
 
 @dataclass(frozen=True)
 class Action:
-    """What install and upgrade share."""
+    """Options of install and upgrade."""
 
     name: str
     namespace: str
@@ -173,7 +173,7 @@ def _common(action: Action, major: int) -> list[str]:
 
 
 def uninstall_arguments(name: str, namespace: str, *, wait: bool, timeout_s: int, major: int) -> list[str]:
-    """`helm uninstall`; a release that is gone already is no error."""
+    """Arguments of `helm uninstall`, which ignores a release that does not exist."""
     args = ["uninstall", name, "--namespace", namespace, "--ignore-not-found"]
     if wait:
         args += ["--wait=watcher" if major >= _HELM_4 else "--wait", "--timeout", f"{timeout_s}s"]
@@ -183,16 +183,16 @@ def uninstall_arguments(name: str, namespace: str, *, wait: bool, timeout_s: int
 def template_arguments(
     name: str, namespace: str, where: Location, *, include_crds: bool, kube_version: str, api_versions: Sequence[str], online: bool
 ) -> list[str]:
-    """`helm template`, as `helm.v4.Chart` uses it: no hooks, no schema of the cluster.
+    """Arguments of `helm template` for `helm.v4.Chart`: without hooks and the cluster's schema.
 
     Args:
         name: The release's name in the templates.
         namespace: The release's namespace in the templates.
         where: The chart.
-        include_crds: Whether what is in the chart's `crds/` comes too.
-        kube_version: `.Capabilities.KubeVersion`; empty to let Helm say.
-        api_versions: `.Capabilities.APIVersions` beside Helm's own list.
-        online: Let Helm ask the cluster, which answers `lookup`. Helm then refuses a chart with objects of kinds that do not exist yet.
+        include_crds: Whether to include the chart's `crds/`.
+        kube_version: `.Capabilities.KubeVersion`; Helm's default if empty.
+        api_versions: `.Capabilities.APIVersions`, added to Helm's own list.
+        online: Let Helm query the cluster for `lookup`. Helm then rejects objects of kinds that do not exist yet.
     """
     args = ["template", name, *where.arguments(), "--no-hooks", "--values", "-"]
     if namespace:
@@ -210,7 +210,7 @@ def template_arguments(
 
 @dataclass
 class Helm:
-    """A `helm` that talks to the provider's cluster."""
+    """Runs `helm` for the provider's cluster."""
 
     config: Config
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -224,13 +224,13 @@ class Helm:
         """The program's path.
 
         Raises:
-            HelmError: There is none.
+            HelmError: Helm is not on PATH.
         """
         if self._program is None:
             found = shutil.which("helm")
             if found is None:
                 raise HelmError(
-                    'no `helm` on PATH: charts can\'t be rendered or released. Install Helm 4, or run `eval "$(make -s env)"` first'
+                    '`helm` is not on PATH: charts can\'t be rendered or released. Install Helm 4, or run `eval "$(make -s env)"` first'
                 )
             self._program = found
         return self._program
@@ -245,7 +245,7 @@ class Helm:
         return self._major
 
     def environment(self) -> dict[str, str]:
-        """The variables that point Helm at the cluster and at its own settings."""
+        """Environment variables with the cluster and Helm's settings."""
         settings = self.config.helm
         env = {**os.environ, "HELM_DRIVER": settings.driver}
         wanted = (
@@ -266,14 +266,14 @@ class Helm:
             return os.pathsep.join(map(str, paths_from(text)))
         with self._lock:
             if self._kubeconfig is None:
-                # The contents were handed over: Helm wants a file. 0600, and gone with the process (`close`).
+                # The setting is the content, but Helm needs a file. Its mode is 0600, and `close` deletes it.
                 handle, self._kubeconfig = tempfile.mkstemp(prefix="pulumi-kubernetes-", suffix=".kubeconfig")
                 with os.fdopen(handle, "w") as file:
                     file.write(text)
             return self._kubeconfig
 
     def close(self) -> None:
-        """Remove what `environment` wrote."""
+        """Delete the file that `environment` wrote."""
         with self._lock:
             if self._kubeconfig is not None:
                 Path(self._kubeconfig).unlink(missing_ok=True)
@@ -288,17 +288,17 @@ class Helm:
         progress: Callable[[str], None] | None = None,
         cancellable: bool = True,
     ) -> str:
-        """Run Helm and return what it printed.
+        """Run Helm and return its output.
 
         Args:
-            arguments: Of the command.
-            values: Chart values, sent as the file `-`.
-            timeout_s: A bound for commands that have none of their own.
-            progress: Called about once a second while Helm works.
-            cancellable: Whether it ends when the user asks to stop. What only looks goes on: it tells what has to be kept in the state.
+            arguments: The command and its arguments.
+            values: Chart values, passed as the file `-`.
+            timeout_s: Time limit for commands that have none of their own.
+            progress: Called about once per second while Helm runs.
+            cancellable: Whether Ctrl-C ends it. Queries continue, because the state depends on their result.
 
         Raises:
-            HelmError: It failed, was cancelled, or took too long.
+            HelmError: Helm failed, was cancelled, or exceeded the time limit.
         """
         process = subprocess.Popen(
             [*_dying_with_parent(arguments[0]), self.program, *arguments],
@@ -308,7 +308,7 @@ class Helm:
             env=self.environment(),
             start_new_session=True,
         )
-        # JSON is YAML, and has none of YAML's surprises for strings such as "no" or "1e3".
+        # JSON is valid YAML, without YAML's surprises for strings such as "no" or "1e3".
         sent = manifests.dump(values).encode() if values is not None else None
         done: list[tuple[bytes, bytes]] = []
         talker = threading.Thread(target=lambda: done.append(process.communicate(sent)), daemon=True)
@@ -320,7 +320,7 @@ class Helm:
             if cancellable and self.cancelled.is_set():
                 stopped = "cancelled"
             elif timeout_s is not None and time.monotonic() - started > timeout_s:
-                stopped = f"no end after {timeout_s:.0f} s"
+                stopped = f"still running after {timeout_s:.0f} s"
             if stopped:
                 _stop(process, talker, arguments[0])
                 break
@@ -331,25 +331,25 @@ class Helm:
         if stopped:
             raise HelmError(f"helm {arguments[0]}: {stopped}")
         if process.returncode:
-            raise HelmError(_said(err.decode(errors="replace")) or f"helm {arguments[0]} ended with exit code {process.returncode}")
+            raise HelmError(_said(err.decode(errors="replace")) or f"helm {arguments[0]} failed with exit code {process.returncode}")
         return out.decode()
 
     def query(self, arguments: Sequence[str]) -> Any:
-        """Run a quick command and parse its JSON."""
+        """Run a query and parse its JSON."""
         return json.loads(self.run([*arguments, "--output", "json"], timeout_s=_QUERY_TIMEOUT_S, cancellable=False) or "null")
 
 
 def _ending(command: str) -> signal.Signals:
-    """The signal that ends Helm.
+    """The signal that stops Helm.
 
-    An install is killed at once: asked to stop, it takes objects away while it goes on making others, and forgets the release. What a
-    killed one leaves is all in the release's record, for the next update, a destroy, or `make up` (local/cli/releases.py).
+    An install is killed at once: on SIGTERM, Helm deletes objects while it still creates others, and forgets the release. What a killed
+    install leaves is in the release's record, for the next update, a destroy, or `make up` (local/cli/releases.py).
     """
     return signal.SIGKILL if command == "install" else signal.SIGTERM
 
 
 def _dying_with_parent(command: str) -> tuple[str, ...]:
-    """What Helm is started by."""
+    """The command that runs Helm so that it ends with its parent process."""
     return (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(int(_ending(command))))
 
 

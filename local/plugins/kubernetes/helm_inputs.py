@@ -1,4 +1,4 @@
-"""What the inputs of a Helm release say: the chart and its values, what Helm is asked to do, who owns it. Pure, but for files of values."""
+"""Interpret the inputs of a Helm release: chart, values, Helm's options, owner. Pure, except for reading values files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from local.plugins.kubernetes.provider import ProviderError
 if TYPE_CHECKING:
     from pathlib import Path
 
-OWNER_LABEL = "pulumi.com.owner"  # on Helm's own record of a release; Helm takes no slash in a label's name here
+OWNER_LABEL = "pulumi.com.owner"  # on Helm's record of a release; Helm does not allow a slash in this label
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Chart values as Helm merges files: mappings key by key, all else replaced; a null stays, it takes a default away."""
+    """Merge chart values like Helm: mappings by key, all else replaced; a null is kept, because it removes a default."""
     result = dict(base)
     for key, value in over.items():
         result[key] = merge(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
@@ -26,7 +26,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def chart_values(inputs: Props) -> dict[str, Any]:
-    """The values of a release: its files in order, then `values`. Assets become their text.
+    """A release's values: its files in order, then `values`. Assets are replaced by their text.
 
     Raises:
         ProviderError: A file can't be read or is not a mapping.
@@ -40,7 +40,7 @@ def chart_values(inputs: Props) -> dict[str, Any]:
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise ProviderError(f"valueYamlFiles: {error}") from error
         if not isinstance(parsed, dict):
-            raise ProviderError("valueYamlFiles: a file of values must be a mapping")
+            raise ProviderError("valueYamlFiles: a values file must be a mapping")
         values = merge(values, parsed)
     return merge(values, _plain_values(reveal(inputs.get("values")) or {}))
 
@@ -56,7 +56,7 @@ def _plain_values(value: Any) -> Any:
 
 
 def location(inputs: Props) -> Location:
-    """Where the chart of a release comes from."""
+    """The source of a release's chart."""
     plain = reveal(inputs)
     repository = plain.get("repositoryOpts") or {}
     return Location(
@@ -76,7 +76,7 @@ def location(inputs: Props) -> Location:
 
 
 def action(inputs: Props, urn: str) -> Action:
-    """What Helm is asked to do for a release."""
+    """Helm's options for a release."""
     plain = reveal(inputs)
     skip_await = bool(plain.get("skipAwait"))
     return Action(
@@ -106,12 +106,12 @@ def action(inputs: Props, urn: str) -> Action:
 
 
 def owner(urn: str) -> str:
-    """What names a resource in a label."""
+    """Identifies a resource in a label."""
     return hashlib.sha256(urn.encode()).hexdigest()[:16]
 
 
 def folder_checksum(folder: Path) -> str:
-    """The content of a chart's folder as one number: every file's path and bytes, in order; not times, not modes."""
+    """Digest of a chart folder: paths and contents of all files, without times and modes."""
     digest = hashlib.sha256()
     for path in sorted(item for item in folder.rglob("*") if item.is_file()):
         name = path.relative_to(folder).as_posix()

@@ -30,7 +30,7 @@ class PodWatch:
         self.troubles: list[str] = []
 
     def __call__(self, text: str) -> None:
-        """Show one line of Helm's output, with the first trouble of the pods."""
+        """Show Helm's progress, with the first problem of the pods."""
         client = self._provider.client
         if self._namespace and client is not None and time.monotonic() - self._looked > _LOOK_EVERY_S:
             try:

@@ -1,8 +1,8 @@
-"""`kubernetes:helm.sh/v3:Release`: a release made by real Helm.
+"""`kubernetes:helm.sh/v3:Release`: a release installed by real Helm.
 
-The state is the official provider's: the release's settings, `status`, `resourceNames`, and the inputs as a secret under `__inputs`. What
-ours does beyond it: a chart that is a folder carries a checksum in its inputs, so that an edited template shows as a change; and a release
-that a killed update left half made is taken up again, known by a label that names the resource.
+The state is the official provider's: the release's settings, `status`, `resourceNames`, and the inputs as a secret in `__inputs`. In
+addition, the inputs have a checksum of a chart folder, so that an edited template is a change; and a label identifies the resource, so that
+a partial release of a killed update can be continued.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from local.plugins.kubernetes.provider import INPUTS, CheckResult, DiffResult, I
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CHECKSUM = "checksum"  # a deprecated input of the official provider, which it leaves out of its comparison
+CHECKSUM = "checksum"  # a deprecated input of the official provider, which its diff ignores
 _NOT_INPUTS = ("status", "resourceNames", "compat", "manifest")
 _IDENTITY = tuple(paths.parse_path(name) for name in ("name", "namespace"))
 
 
 @dataclass(frozen=True)
 class Found:
-    """A release as Helm knows it."""
+    """A release in Helm's records."""
 
     name: str
     namespace: str
@@ -56,12 +56,12 @@ class Found:
 
     @property
     def pending(self) -> bool:
-        """Helm was at work on it when it last wrote, and may have been killed."""
+        """Helm's last operation has not finished; it may have been killed."""
         return self.status.startswith("pending-") or self.status == "uninstalling"
 
 
 class Releases:
-    """Helm releases of one provider."""
+    """A provider's Helm releases."""
 
     def __init__(self, provider: Provider, helm: Helm) -> None:
         self._provider = provider
@@ -81,7 +81,7 @@ class Releases:
             inputs["timeout"] = DEFAULT_TIMEOUT_S
         if inputs.get("verify") is True and not inputs.get("keyring"):
             inputs["keyring"] = str(Path("~/.gnupg/pubring.gpg").expanduser())
-        # Unset switches are not said, so that a state of the official provider compares as equal.
+        # Omit default values, so that the inputs equal those in a state of the official provider.
         for key in [key for key, value in inputs.items() if value is False or value in ("", {}, [])]:
             del inputs[key]
         if has_unknown(inputs.get("chart")) or has_unknown(inputs.get("version")) or has_unknown(inputs.get("repositoryOpts")):
@@ -105,17 +105,17 @@ class Releases:
         return self._versions[where]
 
     def diff(self, olds: Props, old_inputs: Props, news: Props, ignored: Sequence[str]) -> DiffResult:
-        """What an upgrade would change. Only a new name or namespace is another release."""
+        """The changes of an upgrade. Only a new name or namespace needs a new release."""
         recorded = reveal(old_inputs) or reveal(olds.get(INPUTS)) or {}
         old, new = (
             without_none({key: value for key, value in reveal(side).items() if key not in _NOT_INPUTS}) for side in (recorded, news)
         )
-        if CHECKSUM not in old:  # a state of the official provider, which keeps none
+        if CHECKSUM not in old:  # a state of the official provider, which has none
             new.pop(CHECKSUM, None)
         details = diff.detailed(old, new, _IDENTITY, [paths.parse_path(path) for path in ignored])
         status = reveal(olds.get("status"))
         if isinstance(status, dict) and status.get("status") not in (None, "deployed") and not details:
-            # Found by a refresh: somebody's `helm rollback` or a failed upgrade. The next update deploys what the program says.
+            # Found by a refresh: a `helm rollback` or a failed upgrade. The next update deploys the program's release again.
             details = {("status",): diff.Difference(diff.Change.UPDATE)}
         return DiffResult(details)
 
@@ -126,7 +126,7 @@ class Releases:
 
         Raises:
             ProviderError: It was not installed.
-            InitFailed: It was, and does not work.
+            InitFailed: It was installed but does not work.
         """
         if preview:
             return "", self._previewed(news)
@@ -144,14 +144,14 @@ class Releases:
             raise self._failure(urn, what, news, error, "was created, but failed to initialize completely") from error
 
     def _take_up(self, urn: str, found: Found, what: Action, values: dict[str, Any]) -> None:
-        """Go on with a release that an interrupted or failed update of this resource left."""
+        """Continue with a release of an interrupted or failed update of this resource."""
         if found.labels.get(OWNER_LABEL) != owner(urn):
             raise ProviderError(
-                f"Helm release {found.namespace}/{found.name} (status {found.status}, revision {found.revision}) exists already and "
-                "was not made by this resource: cannot re-use a name that is still in use. "
+                f"Helm release {found.namespace}/{found.name} (status {found.status}, revision {found.revision}) already exists and "
+                "was not installed by this resource: cannot re-use a name that is still in use. "
                 "Choose another name, `pulumi import` the release, or `helm uninstall` it"
             )
-        self._provider.log.info(urn, f"taking up Helm release {found.name}, left {found.status} by an interrupted update")
+        self._provider.log.info(urn, f"continuing Helm release {found.name}, which an interrupted update left {found.status}")
         self._upgrade(urn, found, what, values)
 
     def _upgrade(self, urn: str, found: Found, what: Action, values: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ class Releases:
             self._run(urn, upgrade_arguments(what, self._helm.major), values)
 
     def _unlock(self, urn: str, found: Found, what: Action) -> Found:
-        """Free a release that a killed Helm left pending: back to what was deployed last, or away if nothing ever was."""
+        """Repair a release that a killed Helm left pending: roll back to the last deployed revision, or uninstall it if there is none."""
         history = self._helm.query(["history", found.name, "--namespace", found.namespace]) or []
         deployed = [item["revision"] for item in history if item["status"] in ("deployed", "superseded")]
         self._provider.log.warning(urn, f"Helm release {found.name} was left {found.status} by an interrupted operation; repairing it")
@@ -181,7 +181,7 @@ class Releases:
 
         Raises:
             ProviderError: Nothing was changed.
-            InitFailed: The upgrade was made, and does not work (or was rolled back).
+            InitFailed: The release was upgraded but does not work, or was rolled back.
         """
         if preview:
             return self._previewed(news)
@@ -192,7 +192,7 @@ class Releases:
             found = self._find(what.name, what.namespace)
             if found is None:
                 self._provider.log.warning(
-                    urn, f"Helm release {what.namespace}/{what.name} was uninstalled by somebody else; installing it again"
+                    urn, f"Helm release {what.namespace}/{what.name} was uninstalled outside Pulumi; installing it again"
                 )
                 self._run(urn, install_arguments(what, self._helm.major), values)
             else:
@@ -202,10 +202,10 @@ class Releases:
             raise self._failure(urn, what, news, error, "failed to initialize completely") from error
 
     def read(self, resource_id: str, olds: Props, old_inputs: Props) -> ReadResult:
-        """A release as it is now; an empty result if it is gone.
+        """The current release; an empty result if it does not exist.
 
         Raises:
-            ProviderError: Helm can't be asked.
+            ProviderError: Helm failed.
         """
         namespace, name = naming.parse_id(resource_id)
         self._reach("read")
@@ -218,14 +218,14 @@ class Releases:
             return ReadResult()
         inputs = copy.deepcopy(old_inputs) if old_inputs else reveal(olds.get(INPUTS)) or _imported(found)
         if inputs.get("version") and found.version and not has_unknown(inputs["version"]):
-            inputs["version"] = found.version  # somebody upgraded it: the next update goes back
+            inputs["version"] = found.version  # upgraded outside Pulumi: the next update restores the version
         return ReadResult(resource_id, self._state(inputs, found), inputs)
 
     def delete(self, urn: str, resource_id: str, olds: Props) -> None:
         """Uninstall a release and wait until its objects are gone.
 
         Raises:
-            ProviderError: It is still there.
+            ProviderError: It still exists.
         """
         if self._provider.client is None:
             raise ProviderError(f"can't delete Helm Release with unreachable cluster. Reason: {self._provider.unreachable!r}")
@@ -253,7 +253,7 @@ class Releases:
             return self._helm.run(arguments, values=values, progress=watch)
         except HelmError as error:
             if watch.troubles:
-                # An atomic release takes its pods away with it: what they said while they were there is the reason.
+                # An atomic release deletes its pods: report the reasons that were seen before.
                 raise HelmError(str(error) + "".join(f"\n  - {line}" for line in watch.troubles)) from error
             raise
         finally:
@@ -285,11 +285,11 @@ class Releases:
     def _expect(self, what: Action) -> Found:
         found = self._find(what.name, what.namespace)
         if found is None:
-            raise HelmError(f"release {what.namespace}/{what.name} is gone although Helm said it was made")
+            raise HelmError(f"release {what.namespace}/{what.name} does not exist although Helm reported success")
         return found
 
     def _failure(self, urn: str, what: Action, news: Props, error: HelmError, text: str) -> Exception:
-        """The exception for a failed Helm: with state if there is a release, and with what its pods say."""
+        """The exception for a failed Helm: with the state if the release exists, and with its pods' reasons."""
         resource_id = f"{what.namespace}/{what.name}"
         try:
             found = self._find(what.name, what.namespace)
@@ -299,8 +299,8 @@ class Releases:
         listed = "".join(f"\n  - {reason}" for reason in reasons)
         if found is None or (found.labels.get(OWNER_LABEL) != owner(urn) and found.revision == 1):
             removed = what.atomic and not self._helm.cancelled.is_set()
-            hint = " The release was removed again, as `atomic` asks." if removed else ""
-            return ProviderError(f"Helm release {resource_id!r} was not made: {error}.{hint}{listed}")
+            hint = " The release was removed again, because it is `atomic`." if removed else ""
+            return ProviderError(f"Helm release {resource_id!r} was not installed: {error}.{hint}{listed}")
         return InitFailed(
             f"Helm release {resource_id!r} {text}. "
             f"Use Helm CLI to investigate (`helm status -n {what.namespace} {what.name}`): {error}{listed}",
@@ -337,7 +337,7 @@ class Releases:
 
 
 def _imported(found: Found) -> Props:
-    """Inputs for a release that was not made by Pulumi. Helm does not keep where a chart came from: the program must say it."""
+    """Inputs for a release that was not installed by Pulumi. Helm does not record a chart's source: the program must set it."""
     inputs: Props = {
         "name": found.name,
         "namespace": found.namespace,

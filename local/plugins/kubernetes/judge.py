@@ -1,7 +1,7 @@
-"""When is an object ready: one pure judgement a kind.
+"""Whether an object is ready: one rule per kind.
 
-A judgement looks at the object as it is now (and, through `Cluster`, at what belongs to it) and says ready, waiting with what is missing,
-or failed. The rules are those of `kubectl rollout status` and of the official provider.
+A rule examines the current object (and, through `Cluster`, related objects) and returns ready, waiting with what is missing, or failed. The
+rules are those of `kubectl rollout status` and of the official provider.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STORAGE_CLASS = Kind("storage.k8s.io", "v1", "StorageClass")
 
 
 class State(Enum):
-    """How far an object is."""
+    """Readiness of an object."""
 
     READY = "ready"
     WAITING = "waiting"
@@ -36,7 +36,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judgement and its reason (empty when ready)."""
+    """A rule's result and its reason (empty if ready)."""
 
     state: State
     message: str = ""
@@ -46,17 +46,17 @@ READY = Verdict(State.READY)
 
 
 def waiting(message: str) -> Verdict:
-    """Not yet, because."""
+    """Not ready yet, with the reason."""
     return Verdict(State.WAITING, message)
 
 
 def failed(message: str) -> Verdict:
-    """It will not become ready by itself, because."""
+    """Will not become ready without a change, with the reason."""
     return Verdict(State.FAILED, message)
 
 
-def deployment(obj: Object, _: Cluster) -> Verdict:  # noqa: PLR0911  # one return a finding
-    """The new ReplicaSet has all its pods available and the old ones are gone."""
+def deployment(obj: Object, _: Cluster) -> Verdict:  # noqa: PLR0911  # one return per finding
+    """All pods of the new ReplicaSet are available, and the old ones are gone."""
     if not observed(obj):
         return waiting("the controller has not seen the change yet")
     status, wanted = obj.get("status") or {}, int(obj["spec"].get("replicas", 1))
@@ -70,13 +70,13 @@ def deployment(obj: Object, _: Cluster) -> Verdict:  # noqa: PLR0911  # one retu
         return waiting(f"pods can't be created: {said(failure)}")
     if obj["spec"].get("paused"):
         return READY
-    updated, total, available, lacking = (
+    updated, total, available, unavailable = (
         int(status.get(key) or 0) for key in ("updatedReplicas", "replicas", "availableReplicas", "unavailableReplicas")
     )
     if updated < wanted:
         return waiting(f"{updated} of {wanted} pods updated")
-    if total > updated and lacking:
-        return waiting(f"{lacking} new pods not available yet, {total - updated} old ones kept until they are")
+    if total > updated and unavailable:
+        return waiting(f"{unavailable} new pods not available yet, {total - updated} old ones kept until they are")
     if total > updated:
         return waiting(f"{total - updated} old pods still terminating")
     if available < updated:
@@ -94,7 +94,7 @@ def replica_set(obj: Object, _: Cluster) -> Verdict:
 
 
 def stateful_set(obj: Object, _: Cluster) -> Verdict:
-    """Every pod up to the partition is of the new revision, and all are ready."""
+    """All pods from the partition on have the new revision, and all pods are ready."""
     if not observed(obj):
         return waiting("the controller has not seen the change yet")
     status, spec = obj.get("status") or {}, obj["spec"]
@@ -114,7 +114,7 @@ def stateful_set(obj: Object, _: Cluster) -> Verdict:
 
 
 def daemon_set(obj: Object, _: Cluster) -> Verdict:
-    """Every node that should run a pod runs an available one of the new template."""
+    """Every selected node runs an available pod of the new template."""
     if not observed(obj):
         return waiting("the controller has not seen the change yet")
     status = obj.get("status") or {}
@@ -127,7 +127,7 @@ def daemon_set(obj: Object, _: Cluster) -> Verdict:
 
 
 def job(obj: Object, _: Cluster) -> Verdict:
-    """It completed."""
+    """It has completed."""
     if condition(obj, "Complete").get("status") == "True":
         return READY
     failure = condition(obj, "Failed")
@@ -138,7 +138,7 @@ def job(obj: Object, _: Cluster) -> Verdict:
 
 
 def pod(obj: Object, _: Cluster) -> Verdict:
-    """It is ready, or has done its work."""
+    """It is ready, or has succeeded."""
     status = obj.get("status") or {}
     phase = status.get("phase")
     if phase == "Succeeded" or condition(obj, "Ready").get("status") == "True":
@@ -149,7 +149,7 @@ def pod(obj: Object, _: Cluster) -> Verdict:
 
 
 def service(obj: Object, cluster: Cluster) -> Verdict:
-    """It has somewhere to send a request, and a load balancer its address."""
+    """It has a ready endpoint and, for a load balancer, an address."""
     spec = obj["spec"]
     if spec.get("type") == "ExternalName":
         return READY
@@ -164,14 +164,14 @@ def service(obj: Object, cluster: Cluster) -> Verdict:
 
 
 def ingress(obj: Object, _: Cluster) -> Verdict:
-    """A controller gave it an address."""
+    """It has an address."""
     if ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
         return READY
     return waiting("no ingress controller has given it an address yet")
 
 
 def volume_claim(obj: Object, cluster: Cluster) -> Verdict:
-    """It is bound, or waits for its first pod as its class wants."""
+    """It is bound, or waits for its first consumer because of its StorageClass."""
     phase = (obj.get("status") or {}).get("phase")
     if phase == "Bound":
         return READY
@@ -182,14 +182,14 @@ def volume_claim(obj: Object, cluster: Cluster) -> Verdict:
         try:
             chosen = cluster.get(STORAGE_CLASS, "", class_name)
         except (ApiError, NoSuchKind):
-            return waiting(f"there is no StorageClass {class_name!r}")
+            return waiting(f"StorageClass {class_name!r} does not exist")
         if chosen.get("volumeBindingMode") == "WaitForFirstConsumer":
             return READY
     return waiting(f"the claim is {phase or 'new'}")
 
 
 def volume(obj: Object, _: Cluster) -> Verdict:
-    """It can be claimed."""
+    """It is available or bound."""
     phase = (obj.get("status") or {}).get("phase")
     return READY if phase in ("Available", "Bound") else waiting(f"the volume is {phase or 'new'}")
 
@@ -204,21 +204,21 @@ def custom_resource_definition(obj: Object, _: Cluster) -> Verdict:
 
 
 def api_service(obj: Object, _: Cluster) -> Verdict:
-    """The server behind it answers."""
+    """Its server is available."""
     available = condition(obj, "Available")
     return READY if available.get("status") == "True" else waiting(said(available) or "not available yet")
 
 
 def namespace(obj: Object, _: Cluster) -> Verdict:
-    """It takes objects."""
+    """It is not terminating."""
     phase = (obj.get("status") or {}).get("phase")
     return waiting("it is being deleted") if phase == "Terminating" else READY
 
 
 def secret(obj: Object, _: Cluster) -> Verdict:
-    """A service account's token has been filled in."""
+    """If it is for a service account, it has the token."""
     if obj.get("type") == "kubernetes.io/service-account-token" and not (obj.get("data") or {}).get("token"):
-        return waiting("the token is not there yet")
+        return waiting("the token has not been generated yet")
     return READY
 
 
@@ -241,7 +241,7 @@ JUDGEMENTS: dict[tuple[str, str], Callable[[Object, Cluster], Verdict]] = {
 
 
 def judge(obj: Object, cluster: Cluster) -> Verdict:
-    """The verdict on an object of any kind; one that we know no rule for is ready."""
+    """The verdict on an object of any kind; without a rule for its kind, it is ready."""
     wanted = annotation(obj, WAIT_FOR)
     if wanted:
         return _custom(obj, wanted)

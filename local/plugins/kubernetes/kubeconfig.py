@@ -1,8 +1,8 @@
-"""Kubeconfig -> how to reach a cluster and who to be there.
+"""Read a kubeconfig: the cluster's address and the user's credentials.
 
-Reads a path, a list of paths (as KUBECONFIG holds them) or the contents; merges like kubectl: the first file that names a thing wins.
-Client certificates, tokens, basic authentication and exec plugins (`aws eks get-token`, `gke-gcloud-auth-plugin`) are supported; the
-auth-provider stanzas that Kubernetes dropped in 1.26 are not.
+Reads a path, a list of paths (as in KUBECONFIG) or the contents, and merges like kubectl: the first file that defines a name wins. Supports
+client certificates, tokens, basic authentication and exec plugins (`aws eks get-token`, `gke-gcloud-auth-plugin`), but not the
+auth-provider stanzas that Kubernetes removed in 1.26.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _EXPIRY_MARGIN = timedelta(seconds=30)
 
 
 class KubeconfigError(Exception):
-    """The kubeconfig can't be used; the message says what is wrong and where."""
+    """The kubeconfig is invalid; the message says what is wrong and where."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a request carries: a client certificate (PEM) or an `Authorization` header."""
+    """Credentials of a request: a client certificate (PEM) or an `Authorization` header."""
 
     certificate: bytes | None = None
     key: bytes | None = None
@@ -39,7 +39,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class ExecPlugin:
-    """A program that hands out credentials (client.authentication.k8s.io)."""
+    """A program that provides credentials (client.authentication.k8s.io)."""
 
     command: str
     args: tuple[str, ...]
@@ -49,10 +49,10 @@ class ExecPlugin:
     folder: Path | None
 
     def run(self) -> tuple[Credentials, datetime | None]:
-        """New credentials and when they end (None: not said).
+        """New credentials and their expiry (None if unknown).
 
         Raises:
-            KubeconfigError: The program is missing, fails, or answers with something else.
+            KubeconfigError: The program is missing, fails, or returns something else.
         """
         request = {"apiVersion": self.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
         environment = {**os.environ, **dict(self.env), "KUBERNETES_EXEC_INFO": json.dumps(request)}
@@ -70,9 +70,9 @@ class ExecPlugin:
                 f"the kubeconfig's credential program {command!r} failed with exit code {error.returncode}: {said}"
             ) from error
         except subprocess.TimeoutExpired as error:
-            raise KubeconfigError(f"the kubeconfig's credential program {command!r} gave no answer in {_EXEC_TIMEOUT_S:.0f} s") from error
+            raise KubeconfigError(f"the kubeconfig's credential program {command!r} did not finish in {_EXEC_TIMEOUT_S:.0f} s") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise KubeconfigError(f"the kubeconfig's credential program {command!r} gave no ExecCredential") from error
+            raise KubeconfigError(f"the kubeconfig's credential program {command!r} returned no ExecCredential") from error
         until = status.get("expirationTimestamp")
         certificate, key = status.get("clientCertificateData"), status.get("clientKeyData")
         credentials = Credentials(
@@ -85,7 +85,7 @@ class ExecPlugin:
 
 @dataclass
 class Access:
-    """One cluster as one user."""
+    """A cluster with one user's credentials."""
 
     server: str
     namespace: str
@@ -100,10 +100,10 @@ class Access:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def credentials(self) -> Credentials:
-        """Credentials that are good now.
+        """Valid credentials.
 
         Raises:
-            KubeconfigError: They can't be had.
+            KubeconfigError: They are unavailable.
         """
         if self.token_file is not None:
             try:
@@ -118,20 +118,20 @@ class Access:
             return self._cached[0]
 
     def forget(self) -> None:
-        """Drop cached credentials: the server refused them."""
+        """Clear cached credentials that the server refused."""
         with self._lock:
             self._cached = None
 
 
 def paths_from(text: str) -> list[Path]:
-    """The files that a `kubeconfig` setting names; none if it is the contents itself."""
+    """The files in a `kubeconfig` setting; empty if the setting is the contents."""
     if "\n" in text or text.lstrip().startswith("{"):
         return []
     return [Path(part).expanduser() for part in text.split(os.pathsep) if part]
 
 
 def default_paths() -> list[Path]:
-    """Where kubectl looks when nothing is said."""
+    """The default paths of kubectl."""
     return paths_from(os.environ.get("KUBECONFIG", "")) or [Path("~/.kube/config").expanduser()]
 
 
@@ -139,10 +139,10 @@ def read(setting: str | None) -> dict[str, Any]:
     """The merged kubeconfig.
 
     Args:
-        setting: The provider's `kubeconfig`: contents, path or list of paths; None or empty for what kubectl would use.
+        setting: The provider's `kubeconfig`: contents, path or list of paths; None or empty for kubectl's default.
 
     Raises:
-        KubeconfigError: Nothing readable is there.
+        KubeconfigError: A file is invalid, or none exists.
     """
     if setting and not paths_from(setting):
         return _parse(setting, "the kubeconfig contents", None)
@@ -166,7 +166,7 @@ def read(setting: str | None) -> dict[str, Any]:
     if not found:
         names = ", ".join(map(str, paths))
         raise KubeconfigError(
-            f"no kubeconfig at {names}. Set KUBECONFIG or the provider's `kubeconfig` to one, or start the cluster that writes it"
+            f"no kubeconfig at {names}. Set KUBECONFIG or the provider's `kubeconfig`, or start the cluster that writes it"
         )
     return merged
 
@@ -177,7 +177,7 @@ def _parse(text: str, what: str, folder: Path | None) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise KubeconfigError(f"{what}: not YAML: {error}") from error
     if not isinstance(config, dict):
-        raise KubeconfigError(f"{what}: not a kubeconfig (a mapping with clusters, users and contexts is expected)")
+        raise KubeconfigError(f"{what}: not a kubeconfig (it must be a mapping with clusters, users and contexts)")
     for section in ("clusters", "users", "contexts"):
         for item in config.get(section) or []:
             if isinstance(item, dict):
@@ -186,16 +186,16 @@ def _parse(text: str, what: str, folder: Path | None) -> dict[str, Any]:
 
 
 def access(config: dict[str, Any], *, context: str = "", cluster: str = "", namespace: str = "") -> Access:
-    """How to reach the cluster of a context.
+    """The cluster and credentials of a context.
 
     Args:
-        config: From `read`.
-        context: The context's name; empty for the current one.
-        cluster: A cluster's name that wins over the context's.
-        namespace: A default namespace that wins over the context's.
+        config: The result of `read`.
+        context: The context's name; the current one if empty.
+        cluster: Overrides the context's cluster.
+        namespace: Overrides the context's namespace.
 
     Raises:
-        KubeconfigError: A name is not there, or a file that is named can't be read.
+        KubeconfigError: A name is not defined, or a file can't be read.
     """
     name = context or config.get("current-context") or ""
     if not name:

@@ -1,4 +1,4 @@
-"""Messages to the engine: a line for the user, or a status beside the resource that the next one overwrites."""
+"""Messages to the engine: permanent lines, or a status next to the resource, which the next one replaces."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any, Protocol
 
 
 class Log(Protocol):
-    """Where messages go."""
+    """Receives messages."""
 
     def info(self, urn: str, text: str) -> None:
-        """Say something that stays."""
+        """Log information."""
 
     def warning(self, urn: str, text: str) -> None:
-        """Say something that stays and should be looked at."""
+        """Log a warning."""
 
     def error(self, urn: str, text: str) -> None:
-        """Say what went wrong."""
+        """Log an error."""
 
     def status(self, urn: str, text: str) -> None:
         """Show progress; an empty text clears it."""
 
 
 class EngineLog:
-    """The engine's Log call. A message that can't be delivered is dropped: the engine is gone, and so is whoever would read it."""
+    """The engine's Log call. Messages that can't be delivered are dropped: the engine has exited."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -32,8 +32,8 @@ class EngineLog:
         self._last: dict[str, str] = {}
         self._protocol: Any = None
         if address:
-            # Now, and kept: while a component has the whole SDK loaded in another thread (`light.whole_packages`), an import of a part of
-            # it finds packages that are half there.
+            # Import now: while another thread imports the whole SDK (`light.whole_packages`), an import of a part of it would find
+            # incomplete packages.
             import grpc  # noqa: PLC0415  # not needed by the pure modules and their tests
             from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc  # noqa: PLC0415
 

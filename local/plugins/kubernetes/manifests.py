@@ -1,4 +1,4 @@
-"""Kubernetes manifests as text and as objects: reading, lists, default namespaces, what depends on what. Pure, but for reading files."""
+"""Kubernetes manifests as text and as objects: parsing, lists, default namespaces, dependencies."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _SHOWN = 100  # characters of an object in an error
 
 
 class ManifestError(Exception):
-    """A manifest can't be used; the message shows its beginning."""
+    """A manifest is invalid; the message shows its beginning."""
 
 
-class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]  # the C one is ten times as fast
-    """YAML as Kubernetes reads it (sigs.k8s.io/yaml): no dates, and `=` is a string."""
+class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]  # the C loader is ten times faster
+    """Parses YAML like Kubernetes (sigs.k8s.io/yaml): no dates, and `=` is a string."""
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# `y` and `n` are booleans to Kubernetes and Helm (YAML 1.1 to the letter), strings to PyYAML.
+# `y` and `n` are booleans in Kubernetes and Helm (as in YAML 1.1), but strings in PyYAML.
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$"), list("yYnN"))
 _Loader.bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
-# YAML 1.2's exponents without a dot or sign (`1e3`) are numbers to Kubernetes, strings to PyYAML.
+# YAML 1.2's exponents without a dot or sign (`1e3`) are numbers in Kubernetes, but strings in PyYAML.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
@@ -44,10 +44,10 @@ _Loader.add_implicit_resolver(
 
 
 def load(text: str) -> list[Object]:
-    """All objects of a YAML stream; empty documents are left out.
+    """All objects of a YAML stream, without empty documents.
 
     Raises:
-        ManifestError: It is not YAML, or a document is no mapping.
+        ManifestError: It is not YAML, or a document is not a mapping.
     """
     try:
         documents = list(yaml.load_all(text, Loader=_Loader))  # a SafeLoader
@@ -60,7 +60,7 @@ def load(text: str) -> list[Object]:
 
 
 def _text_keys(value: Any) -> Any:
-    """Keys as text, as JSON has them: `on: 1` has the key `true`, `8080: x` the key `8080`."""
+    """Convert keys to strings as in JSON: `on: 1` has the key `true`, `8080: x` the key `8080`."""
     if isinstance(value, dict):
         return {key if isinstance(key, str) else json.dumps(key): _text_keys(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -69,7 +69,7 @@ def _text_keys(value: Any) -> Any:
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """A value as text that every YAML reader takes (JSON)."""
+    """Serialize a value as JSON, which is valid YAML."""
     return json.dumps(value)
 
 
@@ -87,15 +87,15 @@ def expand(objects: Iterable[Object]) -> list[Object]:
 def normalize(
     objects: Iterable[Object], default_namespace: str, namespaced: Callable[[Kind, Sequence[Object]], bool | None]
 ) -> list[Object]:
-    """Single objects, each with a kind, a name and, where its kind has one, a namespace.
+    """Single objects, each with a kind, a name and, if its kind is namespaced, a namespace.
 
     Args:
-        objects: As they were read.
-        default_namespace: For those that name none.
-        namespaced: Says whether a kind lives in namespaces, given the definitions that come along; None if nobody knows.
+        objects: The parsed objects.
+        default_namespace: For objects without a namespace.
+        namespaced: Whether a kind is namespaced, given the definitions among the objects; None if unknown.
 
     Raises:
-        ManifestError: An object lacks what it needs.
+        ManifestError: An object has no kind, apiVersion or name.
     """
     result = expand(objects)
     definitions = [obj for obj in result if (kind_of(obj).group, kind_of(obj).kind) == _CRD]
@@ -107,7 +107,7 @@ def normalize(
         if not isinstance(metadata, dict) or not metadata.get("name"):
             raise ManifestError(f"Kubernetes resources require a .metadata.name: `{_shown(obj)}`")
         obj["apiVersion"] = kind.api_version
-        # An object whose kind nobody knows yet is left without: it gets the default when it is made, if it turns out to be namespaced.
+        # If the kind is still unknown, the object gets the default namespace when it is created, if the kind is namespaced.
         if not metadata.get("namespace") and namespaced(kind, definitions):
             metadata["namespace"] = default_namespace
     return result
@@ -122,7 +122,7 @@ Reference = tuple[str, str, str, str]  # group, namespace, kind, name
 
 
 def reference(obj: Object) -> Reference:
-    """What names an object among others."""
+    """Identifies an object among others."""
     metadata = obj["metadata"]
     kind = kind_of(obj)
     return kind.group, str(metadata.get("namespace") or ""), kind.kind, str(metadata["name"])
@@ -145,13 +145,13 @@ def _explicit(obj: Object) -> list[Reference]:
 
 
 def ordered(objects: Sequence[Object]) -> list[tuple[Object, list[Object]]]:
-    """Objects with what each depends on, which always comes before it.
+    """Objects with their dependencies, which come before them.
 
-    A custom object depends on the definition of its kind, an object in a namespace on that namespace, and all on what the annotation
-    `config.kubernetes.io/depends-on` names.
+    A custom object depends on its definition, a namespaced object on its namespace, and every object on those in its annotation
+    `config.kubernetes.io/depends-on`.
 
     Raises:
-        ManifestError: They depend on each other in a circle, or on something that is not there.
+        ManifestError: The dependencies have a cycle, or one does not exist.
     """
     by_reference = {reference(obj): obj for obj in objects}
     definitions = {
@@ -169,7 +169,7 @@ def ordered(objects: Sequence[Object]) -> list[tuple[Object, list[Object]]]:
         for wanted in _explicit(obj):
             if wanted not in by_reference:
                 raise ManifestError(
-                    f"{_DEPENDS_ON} of {kind.kind} {obj['metadata']['name']} names {'/'.join(wanted)}, which is not in this group"
+                    f"{_DEPENDS_ON} of {kind.kind} {obj['metadata']['name']} refers to {'/'.join(wanted)}, which is not in this group"
                 )
             found.append(by_reference[wanted])
         needs[reference(obj)] = found
@@ -180,7 +180,7 @@ def ordered(objects: Sequence[Object]) -> list[tuple[Object, list[Object]]]:
         ready = [obj for obj in left if all(reference(need) in placed for need in needs[reference(obj)])]
         if not ready:
             names = ", ".join("/".join(filter(None, reference(obj))) for obj in left)
-            raise ManifestError(f"these objects depend on each other in a circle: {names}")
+            raise ManifestError(f"the dependencies of these objects have a cycle: {names}")
         for obj in ready:
             placed.add(reference(obj))
             result.append((obj, needs[reference(obj)]))
@@ -189,7 +189,7 @@ def ordered(objects: Sequence[Object]) -> list[tuple[Object, list[Object]]]:
 
 
 def resource_names(manifest: str) -> dict[str, list[str]]:
-    """What a release made: `Kind.group/apiVersion` -> `namespace/name`, both sorted, keyed as the official provider does."""
+    """A release's objects: `Kind.group/apiVersion` -> `namespace/name`, both sorted, with the official provider's keys."""
     names: dict[str, list[str]] = {}
     for obj in expand(load(manifest)):
         metadata = obj.get("metadata") or {}

@@ -1,8 +1,7 @@
-"""Names: auto-naming, resource ids, type tokens and kinds.
+"""Names: auto-naming, resource IDs, type tokens and kinds.
 
-Everything here is pure. The rules are those of the official provider: an object without `metadata.name` is called `<logical name>-<8 hex
-digits>` and carries the annotation `pulumi.com/autonamed`, an id is `namespace/name` or `name`, a type token is
-`kubernetes:<group>/<version>:<Kind>`.
+The rules are those of the official provider: an object without `metadata.name` is named `<logical name>-<8 hex digits>` and gets the
+annotation `pulumi.com/autonamed`, an ID is `namespace/name` or `name`, and a type token is `kubernetes:<group>/<version>:<Kind>`.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ REPLACE_UNREADY = "pulumi.com/replaceUnready"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
-RELEASE_TOKEN = "kubernetes:helm.sh/v3:Release"  # noqa: S105  # a Pulumi type token, no secret
+RELEASE_TOKEN = "kubernetes:helm.sh/v3:Release"  # noqa: S105  # a Pulumi type token, not a secret
 
 _RANDOM_DIGITS = 8
 
 
 class NamingError(Exception):
-    """A name is missing, and may not be generated."""
+    """A name is missing and must not be generated."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Kind:
 
 
 def kind_of(obj: dict[str, Any]) -> Kind:
-    """The kind that an object says it has; empty parts where it says nothing."""
+    """An object's kind; parts that the object does not set are empty."""
     api_version = obj.get("apiVersion")
     kind = obj.get("kind")
     group, version = split_api_version(api_version if isinstance(api_version, str) else "")
@@ -68,7 +67,7 @@ def split_api_version(api_version: str) -> tuple[str, str]:
 
 
 def urn_type(urn: str) -> str:
-    """The type token of a URN (its last one: a URN carries its parents' types too)."""
+    """The type token of a URN: the last one, because a URN also contains its parents' types."""
     return urn.split("::")[2].rsplit("$", maxsplit=1)[-1]
 
 
@@ -78,14 +77,14 @@ def urn_name(urn: str) -> str:
 
 
 def kind_from_token(token: str) -> Kind:
-    """`kubernetes:apps/v1:Deployment` -> its Kind. A `...Patch` token means the object that it patches."""
+    """`kubernetes:apps/v1:Deployment` -> its Kind. A `...Patch` token means the kind of the patched object."""
     _, middle, kind = token.split(":", 2)
     group, version = split_api_version(middle)
     return Kind(group, version, kind.removesuffix("Patch") if is_patch_kind(kind) else kind)
 
 
 def is_patch_kind(kind: str) -> bool:
-    """Whether the SDK's class of this name patches an object that somebody else made (`DeploymentPatch`)."""
+    """Whether the SDK's class of this name patches an existing object (`DeploymentPatch`)."""
     return kind.endswith("Patch") and kind != "Patch"
 
 
@@ -96,20 +95,20 @@ def is_patch(urn: str, obj: dict[str, Any]) -> bool:
 
 
 def object_id(obj: dict[str, Any]) -> str:
-    """`namespace/name`, or `name` for a cluster-scoped object: the Pulumi id of an object."""
+    """An object's Pulumi ID: `namespace/name`, or `name` for a cluster-scoped object."""
     metadata = obj.get("metadata") or {}
     name, namespace = metadata.get("name", ""), metadata.get("namespace", "")
     return f"{namespace}/{name}" if namespace else str(name)
 
 
 def parse_id(resource_id: str) -> tuple[str, str]:
-    """An id -> (namespace or "", name)."""
+    """An ID -> (namespace or "", name)."""
     namespace, _, name = resource_id.rpartition("/")
     return namespace, name
 
 
 def metadata_of(obj: dict[str, Any]) -> dict[str, Any]:
-    """An object's metadata, made if it is missing; an empty throwaway where it is not known yet."""
+    """An object's metadata, created if missing; an unattached empty dict if it is unknown."""
     metadata = obj.get("metadata")
     if metadata is None:
         metadata = obj["metadata"] = {}
@@ -125,7 +124,7 @@ def annotation(obj: dict[str, Any], key: str) -> str:
 
 
 def is_true(obj: dict[str, Any], key: str) -> bool:
-    """Whether an annotation says `true`."""
+    """Whether an annotation is `true`."""
     return annotation(obj, key) == "true"
 
 
@@ -164,17 +163,17 @@ def unique_name(logical: str, seed: bytes) -> str:
 
 
 def assign_name(obj: dict[str, Any], logical: str, seed: bytes, *, proposed: str = "", disabled: bool = False) -> None:
-    """Give a new object its name, unless it has one.
+    """Give a new object a name, unless it has one.
 
     Args:
         obj: The object, changed in place.
         logical: The resource's name in the program.
-        seed: The engine's random seed for this resource, possibly empty.
-        proposed: A name that the engine's own auto-naming settings ask for.
-        disabled: Those settings forbid generated names.
+        seed: The engine's random seed for this resource; may be empty.
+        proposed: The name from the engine's auto-naming settings.
+        disabled: Whether these settings forbid generated names.
 
     Raises:
-        NamingError: The object has no name and must not be given one.
+        NamingError: The object has no name, and generated names are forbidden.
     """
     if is_named(obj) or has_generate_name(obj):
         return
@@ -185,22 +184,22 @@ def assign_name(obj: dict[str, Any], logical: str, seed: bytes, *, proposed: str
 
 
 def adopt_name(new: dict[str, Any], old: dict[str, Any]) -> None:
-    """Keep the generated name of the object that exists already."""
+    """Keep the generated name of the existing object."""
     if not is_named(new) and is_true(old, AUTONAMED):
         metadata_of(new)["name"] = old["metadata"]["name"]
         _mark_autonamed(new)
 
 
 def field_manager(urn: str) -> str:
-    """Who we are in `managedFields`: `pulumi-kubernetes-<8 hex digits>`.
+    """The manager's name in `managedFields`: `pulumi-kubernetes-<8 hex digits>`.
 
-    The official provider draws the digits. Ours come from the URN, so that an object made by an `up` that was killed before it could
-    write its state is known as this very resource's own at the next `up`.
+    The official provider's digits are random. Here they are derived from the URN, so that the next `up` recognizes an object that a killed
+    `up` created before it wrote its state.
     """
     return f"pulumi-kubernetes-{hashlib.sha256(urn.encode()).hexdigest()[:_RANDOM_DIGITS]}"
 
 
-# Cluster-scoped kinds of Kubernetes itself, for use while no API server can be asked (1.36; beta and alpha ones included).
+# Cluster-scoped kinds of Kubernetes itself (1.36, including alpha and beta), for when the API server is unreachable.
 _CLUSTER_SCOPED: dict[str, frozenset[str]] = {
     "": frozenset({"Namespace", "Node", "PersistentVolume", "ComponentStatus"}),
     "admissionregistration.k8s.io": frozenset(
@@ -232,12 +231,12 @@ _NAMESPACED_GROUPS = frozenset({"apps", "autoscaling", "batch", "coordination.k8
 
 
 def is_builtin(kind: Kind) -> bool:
-    """Whether a kind belongs to Kubernetes itself, so that it needs no CustomResourceDefinition."""
+    """Whether a kind belongs to Kubernetes itself and needs no CustomResourceDefinition."""
     return kind.group in _CLUSTER_SCOPED or kind.group in _NAMESPACED_GROUPS
 
 
 def builtin_namespaced(kind: Kind) -> bool | None:
-    """Whether a kind of Kubernetes itself lives in namespaces; None for a kind that we do not know."""
+    """Whether a kind of Kubernetes itself is namespaced; None for other kinds."""
     if kind.group in _CLUSTER_SCOPED:
         return kind.kind not in _CLUSTER_SCOPED[kind.group]
     return True if kind.group in _NAMESPACED_GROUPS else None

@@ -1,4 +1,4 @@
-"""What an operation on a resource ends with."""
+"""Results of an operation on a resource."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class ProviderError(Exception):
-    """The operation failed and changed nothing that the state should know of."""
+    """The operation failed without changes that the state must record."""
 
 
 class InitFailed(Exception):  # noqa: N818
-    """The object is there, but not ready: its state is kept, and the next `up` goes on from it."""
+    """The object exists but is not ready: its state is kept, and the next `up` continues from it."""
 
     def __init__(self, message: str, *, resource_id: str, state: Props, reasons: list[str], inputs: Props | None = None) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class InitFailed(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Inputs as they will be used, and what is wrong with them: (property, reason)."""
+    """Checked inputs, and problems as (property, reason)."""
 
     inputs: Props
     failures: tuple[tuple[str, str], ...] = ()
@@ -37,7 +37,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class DiffResult:
-    """What an update would change."""
+    """The changes of an update."""
 
     details: dict[paths.Path, diffs.Difference]
     delete_first: bool = False
@@ -45,18 +45,18 @@ class DiffResult:
 
     @property
     def replaces(self) -> list[str]:
-        """The properties that need a new object, as the engine writes paths."""
+        """The paths of properties that need a new object, in the engine's format."""
         return [paths.path_text(path) for path, item in self.details.items() if item.replace] + list(self.extra_replaces)
 
     @property
     def changed(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether anything changes."""
         return bool(self.details or self.extra_replaces)
 
 
 @dataclass(frozen=True)
 class ReadResult:
-    """An object as it is now; an empty id: it is gone."""
+    """The current object; an empty ID means that it does not exist."""
 
     resource_id: str = ""
     state: Props = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Paths of properties: parsing, writing, matching."""
+"""Property paths: parsing, formatting, matching."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PATH_PART = re.compile(r'\.?([^.\[\]"]+)|\[(\d+|\*)\]|\["((?:[^"\\]|\\.)*)"\]')
 
 
 def path_text(path: Path) -> str:
-    """A path as the engine writes it: `spec.containers[0].image`, `metadata.annotations["a.b/c"]`."""
+    """Format a path as the engine does: `spec.containers[0].image`, `metadata.annotations["a.b/c"]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -25,7 +25,7 @@ def path_text(path: Path) -> str:
 
 
 def parse_path(text: str) -> Path:
-    """A path as a program writes it (`ignore_changes`); `[*]` becomes the part `*`."""
+    """Parse a path as in `ignore_changes`; `[*]` becomes the part `*`."""
     parts: list[str | int] = []
     for match in _PATH_PART.finditer(text):
         plain, index, quoted = match.groups()
@@ -39,12 +39,12 @@ def parse_path(text: str) -> Path:
 
 
 def contains(outer: Path, inner: Path) -> bool:
-    """Whether `inner` is `outer` or inside it; `*` in `outer` stands for any part."""
+    """Whether `inner` is `outer` or in it; `*` in `outer` matches any part."""
     return len(outer) <= len(inner) and all(mine in ("*", theirs) for mine, theirs in zip(outer, inner, strict=False))
 
 
 def look(value: Any, path: Path) -> Any:
-    """What is at a path, or None."""
+    """The value at a path, or None."""
     for part in path:
         if isinstance(value, list):
             if not isinstance(part, int) or part >= len(value):

@@ -1,4 +1,4 @@
-"""What is wrong with the pods that an object waits for, in their own words. It explains a failure, and never adds one."""
+"""Why the pods that an object waits for are not ready. Only explains failures: its own errors are ignored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from local.plugins.kubernetes.client import Object
 
 _LOG_LINES = 20
-_PODS_NAMED = 3  # in a message; the others say the same
+_PODS_NAMED = 3  # in a message; the others usually have the same reason
 
 POD = Kind("", "v1", "Pod")
 REPLICA_SET = Kind("apps", "v1", "ReplicaSet")
@@ -20,7 +20,7 @@ EVENT = Kind("", "v1", "Event")
 
 
 def pod_troubles(obj: Object) -> list[str]:
-    """Why a pod is not ready: scheduling, images, crashes; in its own words."""
+    """Why a pod is not ready: scheduling, images, crashes."""
     troubles = []
     status = obj.get("status") or {}
     scheduled = condition(obj, "PodScheduled")
@@ -40,12 +40,12 @@ def pod_troubles(obj: Object) -> list[str]:
         if ended and ended.get("exitCode"):
             troubles.append(f"container {name!r} ended with exit code {ended['exitCode']}: {said(ended)}")
         if "running" in state and not item.get("ready") and item in (status.get("containerStatuses") or []):
-            troubles.append(f"container {name!r} runs and is not ready (readiness probe)")
+            troubles.append(f"container {name!r} is running but not ready (readiness probe)")
     return troubles
 
 
 def pods_of(obj: Object, cluster: Cluster) -> list[Object]:
-    """The pods that an object waits for; for a Deployment those of its newest ReplicaSet."""
+    """The pods that an object waits for; for a Deployment, those of its latest ReplicaSet."""
     kind = kind_of(obj)
     spec = obj.get("spec") or {}
     space = namespace_of(obj)
@@ -76,10 +76,7 @@ _WITH_PODS = frozenset({"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", 
 
 
 def pod_reasons(obj: Object, cluster: Cluster, *, logs: bool = False) -> list[str]:
-    """What keeps an object's pods from being ready, a line a pod; with the end of the logs of what crashed.
-
-    Never raises: this only explains a failure that is there already.
-    """
+    """Why an object's pods are not ready, a line for each pod, with the end of crashed containers' logs. Never raises."""
     if kind_of(obj).kind not in _WITH_PODS:
         return []
     try:
@@ -118,7 +115,7 @@ def _crash_logs(obj: Object, cluster: Cluster) -> list[str]:
 
 
 def warnings_of(obj: Object, cluster: Cluster) -> list[str]:
-    """What Kubernetes warns of about an object; never raises either."""
+    """Warning events of an object. Never raises."""
     uid = obj["metadata"].get("uid")
     try:
         events = cluster.list(EVENT, namespace_of(obj), fields=f"involvedObject.uid={uid},type=Warning")

@@ -1,8 +1,7 @@
 """Property values: protobuf `Struct` <-> Python.
 
-Pulumi sends values that JSON does not know (secrets, values that are not known yet, assets, references to resources) as objects with a
-signature. Here they become `Secret`, `UNKNOWN`, `Asset` and `Archive`; everything else is a plain dict, list, str, int, float, bool or
-None.
+Pulumi sends values that JSON lacks (secrets, unknown values, assets, references to resources) as objects with a signature. They become
+`Secret`, `UNKNOWN`, `Asset` and `Archive`; everything else is a plain dict, list, str, int, float, bool or None.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ Props: TypeAlias = dict[str, Any]
 
 # From the protocol (sdk/go/common/resource: sig.go, plugin/rpc.go).
 _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
-_SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # a signature, as its neighbours
+_SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # a signature
 _ASSET: Final = "c44067f5952c0a294b673a41bacd8c17"
 _ARCHIVE: Final = "0def7320c3a5731c473e5ecbe6d01bc7"
 _RESOURCE: Final = "5cf8f73096256a8f31e491e813e4eb8e"
 _OUTPUT: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 _UNKNOWN_STRINGS: Final = frozenset(
     {
-        "04da6b54-80e4-46f7-96ec-b56ff0331ba9",  # string; the one that is sent for values of any type today
+        "04da6b54-80e4-46f7-96ec-b56ff0331ba9",  # string; current engines send it for values of any type
         "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",  # bool
         "3eeb2bf0-c639-47a8-9e75-3b44932eb421",  # number
         "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",  # array
@@ -37,7 +36,7 @@ _UNKNOWN_STRINGS: Final = frozenset(
 )
 _UNKNOWN_STRING: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
-# Fields of a CustomResourceDefinition whose dashes the SDKs write as underscores.
+# Fields of a CustomResourceDefinition that the SDKs write with underscores instead of dashes.
 _DASHED: Final = {
     name.replace("-", "_"): name
     for name in (
@@ -52,11 +51,11 @@ _DASHED: Final = {
 }
 _UNDERSCORED: Final = {dashed: under for under, dashed in _DASHED.items()}
 
-_EXACT_FLOAT: Final = 2**53  # beyond it a double no longer holds every integer
+_EXACT_FLOAT: Final = 2**53  # beyond it, a double can't represent every integer
 
 
 class _Unknown:
-    """A value that is known only after something has been made."""
+    """A value that is unknown until a resource has been created."""
 
     _instance: _Unknown | None = None
 
@@ -83,7 +82,7 @@ UNKNOWN: Final = _Unknown()
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that must be encrypted wherever it is kept."""
+    """A value that must be encrypted wherever it is stored."""
 
     value: Any
 
@@ -93,7 +92,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Asset:
-    """A file, by its text, its path or its address."""
+    """A file: a text, a path or a URL."""
 
     raw: tuple[tuple[str, Any], ...]
 
@@ -102,7 +101,7 @@ class Asset:
 
         Raises:
             OSError: The file can't be read.
-            ValueError: The asset is at a remote address, which this provider does not fetch.
+            ValueError: The asset is at a URL, which this provider does not support.
         """
         fields = dict(self.raw)
         if fields.get("text"):
@@ -110,15 +109,13 @@ class Asset:
         if fields.get("path"):
             return Path(str(fields["path"])).read_bytes()
         if fields.get("uri"):
-            raise ValueError(
-                f"asset {fields['uri']}: remote assets are not supported here; read the file in the program and pass a StringAsset"
-            )
+            raise ValueError(f"asset {fields['uri']}: remote assets are not supported; read the file in the program and pass a StringAsset")
         return b""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A collection of files; carried through, never opened."""
+    """A collection of files, which is passed through."""
 
     raw: tuple[tuple[str, Any], ...]
 
@@ -160,7 +157,7 @@ def _decode_struct(struct: struct_pb2.Struct) -> Any:  # noqa: PLR0911  # one re
         case sig if sig == _ARCHIVE:
             return Archive(tuple((key, _decode_value(item)) for key, item in sorted(fields.items()) if key != _SIGNATURE))
         case sig if sig == _RESOURCE:
-            # A property that holds a resource: only its id can be meant here.
+            # A reference to a resource stands for its ID.
             return _decode_value(fields["id"]) if "id" in fields else _decode_value(fields["urn"])
         case _:
             return decode(struct)
@@ -168,7 +165,7 @@ def _decode_struct(struct: struct_pb2.Struct) -> Any:  # noqa: PLR0911  # one re
 
 def encode(props: Props) -> struct_pb2.Struct:
     """Python values as a response's properties."""
-    from google.protobuf import struct_pb2  # noqa: PLC0415  # keeps the pure modules quick to import
+    from google.protobuf import struct_pb2  # noqa: PLC0415  # keeps the pure modules fast to import
 
     struct = struct_pb2.Struct()
     for key, value in props.items():
@@ -205,7 +202,7 @@ def _encode_into(target: struct_pb2.Value, value: Any) -> None:  # noqa: C901, P
         for key, item in value.raw:
             _encode_into(target.struct_value.fields[key], item)
     else:
-        raise TypeError(f"a property of type {type(value).__name__} has no place in the protocol")
+        raise TypeError(f"the protocol does not support properties of type {type(value).__name__}")
 
 
 def reveal(value: Any) -> Any:
@@ -220,14 +217,14 @@ def reveal(value: Any) -> Any:
 
 
 def to_object(props: Props) -> Props:
-    """Inputs as the Kubernetes object that they describe: no secret wrappers, `x-kubernetes-*` keys with their dashes."""
+    """Inputs as a Kubernetes object: without secret wrappers, with dashes in `x-kubernetes-*` keys."""
     result = _rename(reveal(props), _DASHED)
     assert isinstance(result, dict)  # noqa: S101  # a dict goes in, a dict comes out
     return result
 
 
 def from_object(obj: Props) -> Props:
-    """A Kubernetes object as properties: `x-kubernetes-*` keys with the underscores that the SDKs expect."""
+    """A Kubernetes object as properties, with underscores in `x-kubernetes-*` keys, as the SDKs expect."""
     result = _rename(obj, _UNDERSCORED)
     assert isinstance(result, dict)  # noqa: S101
     return result
@@ -242,7 +239,7 @@ def _rename(value: Any, names: dict[str, str]) -> Any:
 
 
 def has_unknown(value: Any) -> bool:
-    """Whether anything in a value is not known yet."""
+    """Whether anything in a value is unknown."""
     if value is UNKNOWN:
         return True
     if isinstance(value, Secret):
@@ -266,9 +263,9 @@ def has_secret(value: Any) -> bool:
 
 
 def keep_secret(outputs: Any, inputs: Any) -> Any:
-    """Outputs, with everything secret that is secret at the same place in the inputs.
+    """Outputs, in which everything is secret that is secret at the same path in the inputs.
 
-    A list of another length than its input has lost the places: it becomes secret as a whole if anything in the input list is.
+    The items of a list with another length than its input do not correspond: the whole list becomes secret if any input item is.
     """
     if isinstance(outputs, Secret):
         return outputs
@@ -284,7 +281,7 @@ def keep_secret(outputs: Any, inputs: Any) -> Any:
 
 
 def without_none(value: Any) -> Any:
-    """A copy without keys whose value is None; a None in a list stays (it holds a place)."""
+    """A copy without keys whose value is None. None is kept in lists, where it has a position."""
     if isinstance(value, dict):
         return {key: without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

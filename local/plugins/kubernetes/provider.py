@@ -1,7 +1,7 @@
-"""What the provider does with one Kubernetes object: check, diff, create, read, update, delete.
+"""The provider's operations on a Kubernetes object: check, diff, create, read, update, delete.
 
-Free of gRPC: values in, values out, errors as exceptions. Creating and updating is in `write`, what a state holds in `state`. Helm releases
-are in `helm_release`, components in `construct`.
+Independent of gRPC: plain values and exceptions. `write` creates and updates objects, `state` defines the state, `helm_release` handles
+Helm releases, and `construct` components.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _REMOVED_IN_DELETE = (
 
 
 class Provider(Writer):
-    """One configured provider."""
+    """A configured provider."""
 
     # --- check
 
-    def check(  # noqa: C901  # one rule after the other
+    def check(  # noqa: C901  # one rule after another
         self, urn: str, olds: Props, news: Props, *, seed: bytes = b"", proposed_name: str = "", autoname_disabled: bool = False
     ) -> CheckResult:
-        """The inputs with their name and namespace.
+        """The inputs with name and namespace.
 
         Raises:
-            ProviderError: The object can't be one.
+            ProviderError: The object is invalid.
         """
         if self.client is None and self.config.skip_update_unreachable:
             self.log.warning(urn, "Cluster is unreachable but skipUpdateUnreachable flag is set to true, skipping...")
@@ -99,7 +99,7 @@ class Provider(Writer):
     # --- diff
 
     def diff(self, urn: str, olds: Props, old_inputs: Props, news: Props, ignored: Sequence[str] = ()) -> DiffResult:
-        """What an update would change, and whether it needs a new object."""
+        """The changes of an update, and whether it needs a new object."""
         recorded_inputs, live = parse_state(olds)
         old = diffs.normalize(to_object(old_inputs) if old_inputs else recorded_inputs)
         new = diffs.normalize(to_object(news))
@@ -113,7 +113,7 @@ class Provider(Writer):
                 metadata = naming.metadata_of(obj)
                 metadata["namespace"] = metadata.get("namespace") or "default"
         if naming.is_named(new) and live.get("metadata"):
-            # A program may write down the name that was generated.
+            # A program may set the generated name explicitly.
             naming.metadata_of(old)["name"] = live["metadata"].get("name", old["metadata"].get("name"))
         rules = replacement.force_new(new, self.config.mutability, patch=patch)
         details = diffs.detailed(old, new, rules, [paths.parse_path(path) for path in ignored])
@@ -134,7 +134,7 @@ class Provider(Writer):
     def _with_dry_run(
         self, details: dict[paths.Path, diffs.Difference], urn: str, olds: Props, new: Object, ignored: Sequence[str]
     ) -> dict[paths.Path, diffs.Difference]:
-        """Ask the API server whether it would take the change; what it calls immutable needs a new object."""
+        """Dry-run the change on the API server; a change of a field that it calls immutable needs a new object."""
         if self.client is None or has_unknown(new) or not self.config.server_side_apply:
             return details
         kind = kind_of(new)
@@ -151,7 +151,7 @@ class Provider(Writer):
         return details
 
     def _unready(self, urn: str, new: Object, live: Object) -> tuple[str, ...]:
-        """The annotation pulumi.com/replaceUnready: a Job that did not succeed is made again."""
+        """The annotation pulumi.com/replaceUnready: a Job that did not succeed is replaced."""
         if not naming.is_true(new, naming.REPLACE_UNREADY):
             return ()
         if kind_of(new).kind != "Job":
@@ -170,11 +170,11 @@ class Provider(Writer):
     # --- read
 
     def read(self, urn: str, resource_id: str, olds: Props, old_inputs: Props) -> ReadResult:
-        """An object as it is now, for refresh, import and `get`.
+        """The current object, for refresh, import and `get`.
 
         Raises:
             ProviderError: It can't be read.
-            InitFailed: It is there and does not work.
+            InitFailed: It exists but has failed.
         """
         if self.client is None:
             return self._read_unreachable(urn, resource_id, olds, old_inputs)
@@ -210,7 +210,7 @@ class Provider(Writer):
         return ReadResult(resource_id or naming.object_id(live), state, checked)
 
     def _check_health(self, live: Object, inputs: Object, resource_id: str, state: Props, checked: Props, *, imported: bool) -> None:
-        """A refresh tells of what has failed for good. What is merely on its way (a rollout, an HPA at work) is no finding."""
+        """Report an object that has failed permanently. One that is still progressing (a rollout, an HPA) is not reported."""
         if imported or self.client is None or naming.is_true(inputs, naming.SKIP_AWAIT):
             return
         try:
@@ -244,11 +244,11 @@ class Provider(Writer):
 
     # --- delete
 
-    def delete(self, urn: str, resource_id: str, olds: Props, *, timeout_s: float = 0) -> None:  # noqa: C901  # the ways it can end
+    def delete(self, urn: str, resource_id: str, olds: Props, *, timeout_s: float = 0) -> None:  # noqa: C901  # one branch per outcome
         """Delete an object and wait until it is gone.
 
         Raises:
-            ProviderError: It is still there.
+            ProviderError: It still exists.
         """
         if self.client is None:
             self.log.warning(urn, f"configured Kubernetes cluster is unreachable: {self.unreachable}")
@@ -297,7 +297,7 @@ class Provider(Writer):
 
 
 def _importable(live: Object) -> Object:
-    """The inputs that would make an object: without what the server filled in about it."""
+    """Inputs that would create an object: without fields that the server sets."""
     result = copy.deepcopy(live)
     result.pop("status", None)
     metadata = result.get("metadata", {})

@@ -1,4 +1,4 @@
-"""A configured provider's cluster: whether it answers, which kinds it has, and waiting for what is in it."""
+"""A configured provider's cluster: whether it is reachable, which kinds it serves, and waiting for its objects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Reach:
-    """One configured provider, as far as all operations need it."""
+    """The part of a configured provider that all operations use."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -36,7 +36,7 @@ class Reach:
     # --- configuration
 
     def configure(self, config: Config) -> None:
-        """Take a configuration and see whether its cluster answers; if not, say so when something needs it."""
+        """Apply a configuration and check whether its cluster is reachable; if not, operations that need it fail later."""
         self.config = config
         self.client = None
         self.unreachable = ""
@@ -58,28 +58,28 @@ class Reach:
 
     @property
     def default_namespace(self) -> str:
-        """Where an object goes that names no namespace."""
+        """The namespace of objects that do not set one."""
         return self.access.namespace if self.access else self.config.namespace or "default"
 
     def reach(self) -> Client:
-        """The cluster.
+        """The cluster's client.
 
         Raises:
-            ProviderError: It can't be reached.
+            ProviderError: The cluster is unreachable.
         """
         if self.client is None:
             raise ProviderError(f"configured Kubernetes cluster is unreachable: {self.unreachable}")
         return self.client
 
     def note_definition(self, definition: Object) -> None:
-        """Remember a CustomResourceDefinition of the program: objects of its kind may come before it exists."""
+        """Record a CustomResourceDefinition of the program: objects of its kind may be checked before it exists."""
         spec = definition.get("spec")
         if isinstance(spec, dict) and isinstance(spec.get("names"), dict):
             with self._lock:
                 self._program_kinds[(str(spec.get("group")), str(spec["names"].get("kind")))] = spec.get("scope") != "Cluster"
 
     def is_namespaced(self, kind: Kind, definitions: Sequence[Object] = ()) -> bool | None:
-        """Whether a kind lives in namespaces; None if nobody knows yet."""
+        """Whether a kind is namespaced; None if unknown."""
         known = naming.builtin_namespaced(kind)
         if known is not None:
             return known

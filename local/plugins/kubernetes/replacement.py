@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mutability:
-    """The provider's switches for kinds that are replaced when their data changes."""
+    """The provider's options for kinds that are otherwise replaced when their data changes."""
 
     config_map: bool = False
     secret: bool = False
@@ -51,7 +51,7 @@ _VOLUME_SOURCES = tuple(
         "scaleIO", "storageos", "vsphereVolume",
     )
 )  # fmt: skip
-# The official provider's list. What is missing from it and yet immutable is found by the dry-run (`immutable_paths`).
+# The official provider's list. Other immutable fields are found by the dry-run (`immutable_paths`).
 _FORCE_NEW: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "DaemonSet"): _SELECTOR,
     ("apps", "Deployment"): _SELECTOR,
@@ -76,7 +76,7 @@ _IDENTITY = ("metadata.name", "metadata.namespace")
 
 
 def force_new(obj: Object, mutability: Mutability, *, patch: bool = False) -> list[Path]:
-    """The properties of an object whose change needs a new one."""
+    """The properties of an object whose change needs a new object."""
     names: tuple[str, ...] = _IDENTITY
     kind = kind_of(obj)
     key = (kind.group, kind.kind)
@@ -93,11 +93,11 @@ def force_new(obj: Object, mutability: Mutability, *, patch: bool = False) -> li
 
 
 def needs_replacement(path: Path, old: Any, new: Any, rules: Iterable[Path]) -> bool:
-    """Whether a change at `path` touches a property that `rules` name."""
+    """Whether a change at `path` affects a property in `rules`."""
     for rule in rules:
         if contains(rule, path):
             return True
-        # A whole parent came or went: does it bring the property?
+        # A whole parent was added or removed: does it contain the property?
         inner = rule[len(path) :]
         if (
             contains(path, rule)
@@ -112,16 +112,15 @@ _IMMUTABLE = re.compile(r"immutable|may not be changed|cannot be changed|updates
 
 
 def immutable_paths(causes: Sequence[Cause], found: Iterable[Path]) -> set[Path]:
-    """Which changes the API server refused because the field can't be changed (HTTP 422 of a dry-run).
+    """The changes that the API server refuses because a field is immutable (HTTP 422 of a dry-run).
 
-    Only what it calls immutable counts: any other complaint is an error in the program, and a new object would not cure it. A claim that
-    may not
-    shrink is such an error too: replacing it would throw its data away.
+    Any other error is an error in the program, which a new object would not fix. So is a claim that must not shrink: replacing it would
+    delete its data.
     """
     refused = [parse_path(cause.field) for cause in causes if _IMMUTABLE.search(cause.message)]
     changed = [path for path in found if path[:1] != ("metadata",)]
     result = {path for path in changed for field in refused if contains(field, path) or contains(path, field)}
     if refused and not result:
-        # The server names the field in another way (a Secret's `data` for its `stringData`): all that changed must be it.
+        # The server uses another name for the field (a Secret's `data` for `stringData`): take all changes.
         result = set(changed)
     return result

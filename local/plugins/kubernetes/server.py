@@ -1,6 +1,6 @@
-"""The provider protocol over gRPC: requests to values, results to responses, errors to statuses.
+"""The provider protocol over gRPC: converts requests to values, results to responses and errors to statuses.
 
-One asyncio server. What talks to a cluster blocks, so it runs in threads: many objects wait at once, each in one.
+An asyncio server. Requests to the cluster block, so they run in threads: each waiting object has one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from local.plugins.kubernetes.provider import InitFailed, Provider, ProviderErro
 from local.plugins.light import whole_packages
 
 T = TypeVar("T")
-Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types know nothing of abort_with_status
+Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types lack abort_with_status
 
-_THREADS = 128  # waits sleep in them; the engine's default parallelism is 4 x cores, and a user may ask for more
+_THREADS = 128  # for waits; the engine's default parallelism is 4 x cores, and users may raise it
 
 _KINDS = {Change.ADD: "ADD", Change.DELETE: "DELETE", Change.UPDATE: "UPDATE"}
-# What may go wrong in the world, as opposed to in this program.
+# Exceptions that are not bugs of this program.
 _EXPECTED = (
     ProviderError,
     ApiError,
@@ -44,7 +44,7 @@ _EXPECTED = (
 
 
 class Servicer(serving.Plugin):
-    """One provider instance."""
+    """A provider instance."""
 
     title = "the offline Kubernetes plugin"
     expected = _EXPECTED
@@ -62,7 +62,7 @@ class Servicer(serving.Plugin):
     # --- the plugin itself
 
     def broken_status(self, error: InitFailed) -> grpc.Status:
-        """Of an object that is not ready: it is there, and its state is kept."""
+        """The status for an object that exists but is not ready; its state is kept."""
         return serving.init_failed(
             str(error),
             resource_id=error.resource_id,
@@ -72,13 +72,13 @@ class Servicer(serving.Plugin):
         )
 
     def cancel(self) -> bool:
-        """End every wait. Returns whether that had been asked for before."""
+        """End every wait; return whether it was already cancelled."""
         before = self._provider.cancelled.is_set()
         self._provider.cancelled.set()
         return before
 
     def close(self) -> None:
-        """Stop what runs and clean up."""
+        """Stop all work and clean up."""
         self._provider.cancelled.set()
         self._helm.close()
 
@@ -89,11 +89,11 @@ class Servicer(serving.Plugin):
             self._provider.log = self._log
 
     async def GetPluginInfo(self, _: Any, __: Context) -> Any:
-        """Our version."""
+        """The plugin's version."""
         return plugin_pb2.PluginInfo(version=VERSION)
 
     async def GetSchema(self, _: Any, __: Context) -> Any:
-        """No schema: SDKs are generated from the official one and need none at run time."""
+        """An empty schema: SDKs are generated from the official one and need none at run time."""
         return provider_pb2.GetSchemaResponse(schema=f'{{"name": "kubernetes", "version": "{VERSION}"}}')
 
     # --- configuration
@@ -105,10 +105,10 @@ class Servicer(serving.Plugin):
         return provider_pb2.DiffResponse(changes=changes, diffs=found.changed, replaces=found.replaces)
 
     async def Configure(self, request: Any, context: Context) -> Any:
-        """Take the configuration."""
+        """Apply the configuration."""
 
         def work() -> None:
-            self._provider.cancelled.clear()  # another update of an engine that attached to us
+            self._provider.cancelled.clear()  # for the next update of an attached engine
             settings = config.parse(dict(request.variables))
             self._provider.configure(settings)
             self._helm.config = settings
@@ -119,7 +119,7 @@ class Servicer(serving.Plugin):
     # --- functions
 
     async def Invoke(self, request: Any, context: Context) -> Any:
-        """Functions."""
+        """Call a function."""
 
         def work() -> dict[str, Any]:
             args = decode(request.args)
@@ -132,7 +132,7 @@ class Servicer(serving.Plugin):
                         metadata["namespace"] = space
                 return {"result": objects}
             raise ProviderError(
-                f"the offline Kubernetes plugin has no function {request.tok!r}; use yaml.v2 and helm.v4 resources in its place"
+                f"the offline Kubernetes plugin does not support the function {request.tok!r}; use yaml.v2 and helm.v4 resources instead"
             )
 
         result = await self._run(context, work)
@@ -141,7 +141,7 @@ class Servicer(serving.Plugin):
         return response
 
     async def Construct(self, request: Any, context: Context) -> Any:
-        """Make a component."""
+        """Create a component."""
         async with self._import_lock:
             if self._components is None:
                 self._components = await self._run(context, self._load_components)
@@ -166,7 +166,7 @@ class Servicer(serving.Plugin):
     # --- resources
 
     async def Check(self, request: Any, context: Context) -> Any:
-        """Inputs as they will be used."""
+        """Check inputs."""
 
         def work() -> Any:
             olds, news = decode(request.olds), decode(request.news)
@@ -188,7 +188,7 @@ class Servicer(serving.Plugin):
         return provider_pb2.CheckResponse(inputs=encode(result.inputs), failures=failures)
 
     async def Diff(self, request: Any, context: Context) -> Any:
-        """What an update would change."""
+        """Compute the changes of an update."""
 
         def work() -> Any:
             olds, old_inputs, news = decode(request.olds), decode(request.old_inputs), decode(request.news)
@@ -211,7 +211,7 @@ class Servicer(serving.Plugin):
         )
 
     async def Create(self, request: Any, context: Context) -> Any:
-        """Make a resource."""
+        """Create a resource."""
 
         def work() -> tuple[str, Any]:
             news = decode(request.properties)
@@ -223,7 +223,7 @@ class Servicer(serving.Plugin):
         return provider_pb2.CreateResponse(id=resource_id, properties=encode(state))
 
     async def Update(self, request: Any, context: Context) -> Any:
-        """Change a resource."""
+        """Update a resource."""
 
         def work() -> Any:
             olds, news = decode(request.olds), decode(request.news)
@@ -236,7 +236,7 @@ class Servicer(serving.Plugin):
         return provider_pb2.UpdateResponse(properties=encode(await self._run(context, work)))
 
     async def Read(self, request: Any, context: Context) -> Any:
-        """A resource as it is now."""
+        """Read the current resource."""
 
         def work() -> Any:
             olds, inputs = decode(request.properties), decode(request.inputs)
@@ -250,7 +250,7 @@ class Servicer(serving.Plugin):
         return provider_pb2.ReadResponse(id=result.resource_id, properties=encode(result.state), inputs=encode(result.inputs))
 
     async def Delete(self, request: Any, context: Context) -> Any:
-        """End a resource."""
+        """Delete a resource."""
 
         def work() -> None:
             olds = decode(request.properties)
@@ -264,9 +264,9 @@ class Servicer(serving.Plugin):
 
 
 def serve(arguments: list[str]) -> None:
-    """Serve until the engine is gone.
+    """Serve until the engine exits.
 
     Args:
-        arguments: The command line: options that older engines pass (ignored), and the engine's address.
+        arguments: The command line: the engine's address, and options of older engines, which are ignored.
     """
     serving.serve(lambda: Servicer(serving.engine_address(arguments)))

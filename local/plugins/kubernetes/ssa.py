@@ -1,4 +1,4 @@
-"""Server-side apply: who owns what, and what to say when somebody else does."""
+"""Server-side apply: ownership of fields, and messages about conflicts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from local.plugins.kubernetes.client import Object
     from local.plugins.kubernetes.errors import ApiError
 
-# Managers whose fields become ours at the first apply, so that what leaves the program leaves the object: kubectl's, and those that the
-# official provider creates objects with.
+# Managers whose fields the first apply takes over, so that fields removed from the program are removed from the object: kubectl's, and
+# those of the official provider's creates.
 _TAKEN_OVER = frozenset({"before-first-apply", "pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes"})
 
 
 def takes_over(entry: Object, manager: str) -> bool:
-    """Whether a `managedFields` entry becomes part of ours."""
+    """Whether the apply takes over a `managedFields` entry."""
     if entry.get("subresource"):
         return False
     name, operation = entry.get("manager", ""), entry.get("operation")
@@ -27,7 +27,7 @@ def takes_over(entry: Object, manager: str) -> bool:
 
 
 def migrate(live: Object, manager: str) -> list[Object] | None:
-    """A JSON patch that hands the fields of earlier managers to `manager`'s apply entry; None if there is nothing to hand over."""
+    """A JSON patch that moves the fields of earlier managers to `manager`'s apply entry; None if there are none."""
     entries: list[Object] = (live.get("metadata") or {}).get("managedFields") or []
     taken = [entry for entry in entries if takes_over(entry, manager)]
     if not taken:
@@ -40,7 +40,7 @@ def migrate(live: Object, manager: str) -> list[Object] | None:
     result = [entry for entry in kept if entry is not ours] + [merged]
     return [
         {"op": "replace", "path": "/metadata/managedFields", "value": result},
-        # Refused if the object changed since it was read.
+        # Fails if the object has changed since it was read.
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
     ]
 
@@ -57,12 +57,12 @@ def _union(left: Object, right: Object) -> Object:
 
 
 def made_by(live: Object, manager: str) -> bool:
-    """Whether `manager` has fields in an object: it made it or applied to it."""
+    """Whether `manager` owns fields of an object, because it created or applied it."""
     return any(entry.get("manager") == manager for entry in (live.get("metadata") or {}).get("managedFields") or [])
 
 
 def owned_by_others(live: Object, manager: str, path: Iterable[str | int]) -> bool:
-    """Whether a field (a path of keys, no list items) is managed by somebody else, and not by us."""
+    """Whether a field (a path of keys, without list items) is managed by others and not by `manager`."""
     ours = theirs = False
     keys = [f"f:{part}" for part in path]
     for entry in (live.get("metadata") or {}).get("managedFields") or []:
@@ -87,7 +87,7 @@ def relinquish(obj: Object) -> Object:
 
 
 def conflict_message(error: ApiError, what: str, manager: str) -> str:
-    """A conflict, with the fields, their owners and the ways out."""
+    """The message about a conflict: fields, owners and remedies."""
     fields = [f"  - {cause.field}: {cause.message}" for cause in error.causes if cause.reason == "FieldManagerConflict"]
     listed = "\n".join(fields) if fields else f"  - {error.message}"
     return (

@@ -1,7 +1,7 @@
-"""What a state holds of an object.
+"""An object's state.
 
-It is what the official provider keeps: the live object, with `__inputs`, `__initialApiVersion` and `__fieldManager` beside it. So either
-plugin goes on from the other's state.
+It has the official provider's format: the live object with `__inputs`, `__initialApiVersion` and `__fieldManager`, so that either plugin
+can continue with the other's state.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _INTERNAL = (INPUTS, INITIAL_API_VERSION, FIELD_MANAGER)
 
 
 def state_of(inputs: Object, live: Object, secrets: Props, manager: str, initial: Any = None) -> Props:
-    """The checkpoint of an object."""
+    """An object's state."""
     shown = copy.deepcopy(live)
-    # Bookkeeping of the API server, as long as the object itself and of no use to a program.
+    # As long as the object itself, and of no use to a program.
     shown.get("metadata", {}).pop("managedFields", None)
     state: Props = secret_data(keep_secret(from_object(shown), _as_data(secrets)))
     state[INPUTS] = secret_data(keep_secret(from_object(inputs), secrets))
@@ -32,7 +32,7 @@ def state_of(inputs: Object, live: Object, secrets: Props, manager: str, initial
 
 
 def parse_state(state: Props) -> tuple[Object, Object]:
-    """A checkpoint -> (the inputs, the live object), as plain objects."""
+    """A state -> (inputs, live object), as plain objects."""
     inputs = to_object(reveal(state.get(INPUTS)) or {})
     live = to_object({key: value for key, value in state.items() if key not in _INTERNAL})
     return inputs, live
@@ -43,11 +43,11 @@ def _is_secret(obj: Props) -> bool:
 
 
 def secret_data(obj: Props) -> Props:
-    """A Secret's values are secret, whether or not the program said so; also in the copy that `kubectl apply` leaves behind."""
+    """Mark a Secret's values as secret, including those in the annotation of `kubectl apply`."""
     if not _is_secret(obj):
         return obj
     result = {key: Secret(reveal(value)) if key in ("data", "stringData") and value is not None else value for key, value in obj.items()}
-    metadata = result.get("metadata")  # wrapped as a whole or in parts: then it is secret already
+    metadata = result.get("metadata")  # if it is wrapped, it is secret already
     if isinstance(metadata, dict) and isinstance(metadata.get("annotations"), dict) and naming.LAST_APPLIED in metadata["annotations"]:
         annotations = metadata["annotations"]
         result["metadata"] = {**metadata, "annotations": {**annotations, naming.LAST_APPLIED: Secret(annotations[naming.LAST_APPLIED])}}
@@ -55,5 +55,5 @@ def secret_data(obj: Props) -> Props:
 
 
 def _as_data(inputs: Props) -> Props:
-    """Inputs with a Secret's stringData at the place where the live object has it."""
+    """Inputs with a Secret's stringData where the live object has it, in data."""
     return {**inputs, "data": Secret(None)} if _is_secret(inputs) and ("stringData" in inputs or "data" in inputs) else inputs

@@ -1,4 +1,4 @@
-"""Creating and updating an object."""
+"""Create and update an object."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from local.plugins.kubernetes.state import INITIAL_API_VERSION, parse_state, sta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A namespace or a CustomResourceDefinition may be on its way: waits of 0.25, 0.5, 1, 2, 4, 8, 16 s, about as long as the official
-# provider's.
+# A namespace or a CustomResourceDefinition may not exist yet: retry after 0.25, 0.5, 1, 2, 4, 8 and 16 s, about as long as the official
+# provider.
 _CREATE_RETRIES, _RETRY_FIRST_S = 7, 0.25
-_APPLY_RETRIES = 5  # somebody wrote between our read and our write
+_APPLY_RETRIES = 5  # the object changed between read and write
 _ALREADY_EXISTS = """
 
 The resource already exists in the cluster. This can happen when:
@@ -36,19 +36,19 @@ The resource already exists in the cluster. This can happen when:
 
 
 class Writer(Reach):
-    """Makes objects and changes them."""
+    """Creates and updates objects."""
 
     # --- create
 
     def create(self, urn: str, news: Props, *, timeout_s: float = 0, preview: bool = False) -> tuple[str, Props]:
-        """Make an object and wait for it.
+        """Create an object and wait for it.
 
         Returns:
-            Its id (empty in a preview) and its state.
+            Its ID (empty in a preview) and its state.
 
         Raises:
-            ProviderError: It was not made.
-            InitFailed: It was made and is not ready.
+            ProviderError: It was not created.
+            InitFailed: It was created but is not ready.
         """
         if not preview:
             self.reach()
@@ -97,7 +97,7 @@ class Writer(Reach):
                     self._wait_for_old(urn, in_the_way)
                     continue
                 if in_the_way is not None and ssa.made_by(in_the_way, manager):
-                    self.log.info(urn, "taking up the object that an interrupted update of this resource created")
+                    self.log.info(urn, "adopting the object that an interrupted update of this resource created")
                     live = self._update(urn, kind, obj, manager, (), preview=False, warnings=warnings)
                     break
                 vanished = error.already_exists and in_the_way is None
@@ -120,7 +120,7 @@ class Writer(Reach):
             raise ProviderError(f"cancelled; the last attempt failed: {error}") from error
 
     def _in_the_way(self, kind: Kind, obj: Object) -> Object | None:
-        """The object that has the name already; None if it has just gone."""
+        """The existing object of the same name; None if it has just been deleted."""
         metadata = obj["metadata"]
         try:
             return self.reach().get(kind, metadata.get("namespace", ""), metadata["name"])
@@ -130,14 +130,14 @@ class Writer(Reach):
             raise
 
     def _wait_for_old(self, urn: str, live: Object) -> None:
-        """An object of the name is on its way out, as after an update that was stopped while it deleted: its end comes first."""
+        """Wait for a terminating object of the same name, as after an update that was interrupted during a deletion."""
         try:
             await_.wait_gone(
                 live,
                 self.reach(),
                 timeout_s=await_.DEFAULT_TIMEOUT_S,
                 cancelled=self.cancelled,
-                status=lambda text: self.log.status(urn, text and f"{text} (of the object that had the name before)"),
+                status=lambda text: self.log.status(urn, text and f"{text} (the previous object of this name)"),
             )
         except (await_.NotReady, await_.Cancelled) as error:
             raise ProviderError(f"resource {urn!r} was not created: {error}") from error
@@ -147,14 +147,14 @@ class Writer(Reach):
     def update(
         self, urn: str, olds: Props, news: Props, *, ignored: Sequence[str] = (), timeout_s: float = 0, preview: bool = False
     ) -> Props:
-        """Change an object and wait for it.
+        """Update an object and wait for it.
 
         Returns:
             Its state.
 
         Raises:
-            ProviderError: It was not changed.
-            InitFailed: It was changed and is not ready.
+            ProviderError: It was not updated.
+            InitFailed: It was updated but is not ready.
         """
         if not preview:
             self.reach()
@@ -189,7 +189,7 @@ class Writer(Reach):
             return state_of(inputs, live, news, manager, initial)
         return self._await(urn, live, inputs, news, manager, timeout_s, "was updated, but", initial)
 
-    def _update(  # the parts of one call
+    def _update(
         self, urn: str, kind: Kind, obj: Object, manager: str, ignored: Sequence[str], *, preview: bool, warnings: Warnings
     ) -> Object:
         client = self.reach()
@@ -201,7 +201,7 @@ class Writer(Reach):
             except ApiError as error:
                 if not error.not_found or naming.is_patch(urn, obj):
                     raise
-                self.log.warning(urn, "the object was deleted by somebody else; making it again")
+                self.log.warning(urn, "the object was deleted outside Pulumi; creating it again")
                 return client.create(kind, obj, manager=manager, dry_run=preview, warnings=warnings)
             wanted = self._without_ignored(obj, live, ignored, manager)
             try:
@@ -218,7 +218,7 @@ class Writer(Reach):
                     raise
 
     def _replace(self, kind: Kind, obj: Object, live: Object, manager: str, *, preview: bool, warnings: Warnings) -> Object:
-        """Without server-side apply: the live object with our fields put over it."""
+        """Without server-side apply: replace the live object with itself and the program's fields."""
         merged = _overlay(live, obj)
         merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
         return self.reach().replace(kind, merged, manager=manager, dry_run=preview, warnings=warnings)
@@ -237,14 +237,14 @@ class Writer(Reach):
 
     @staticmethod
     def _without_ignored(obj: Object, live: Object, ignored: Sequence[str], manager: str) -> Object:
-        """The object with what `ignore_changes` names as it is in the cluster; left out where another manager owns it."""
+        """The object with the live values of fields in `ignore_changes`, or without those that another manager owns."""
         if not ignored:
             return obj
         result = copy.deepcopy(obj)
         for text in ignored:
             path = paths.parse_path(text)
             if not path or "*" in path or any(isinstance(part, int) for part in path):
-                continue  # the engine has put the old inputs there already
+                continue  # the engine has already restored the old inputs
             parent = paths.look(result, path[:-1])
             if not isinstance(parent, dict):
                 continue

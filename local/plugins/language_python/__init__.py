@@ -1,4 +1,8 @@
-"""The Python language host for machines that cannot have Pulumi's own, and where it is put."""
+"""A Python language host for machines that can't download Pulumi's own, and its launcher.
+
+Pulumi's release archive contains the official host next to the CLI. If the CLI is built from its Go module, there is none: the host is a
+separate module that no registry has.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,9 @@ HOST: Final = Path(__file__).with_name("__main__.py")
 
 
 def official(cli: Path, search_path: str | None = None) -> Path | None:
-    """Pulumi's own language host: beside the CLI ``cli`` (links followed), else on ``search_path`` (PATH by default); None without one.
+    """Pulumi's own language host: in the folder of ``cli`` (links resolved), else on ``search_path`` (PATH by default), else None.
 
-    A launcher of ours on the search path does not count.
+    Ignores launchers written by `install`.
     """
     candidates = [cli.resolve().parent / NAME]
     entries = (os.environ.get("PATH", "") if search_path is None else search_path).split(os.pathsep)
@@ -33,9 +37,9 @@ def is_ours(path: Path) -> bool:
 
 
 def install(folder: Path, python: Path) -> Path:
-    """Write a launcher named pulumi-language-python into ``folder``, which runs the host with ``python``; returns its path.
+    """Write a launcher named pulumi-language-python into ``folder``, which runs the host with ``python``; return its path.
 
-    Written beside and renamed, so that an engine that starts it at this moment sees a whole file.
+    Written to another name and renamed, so that an engine that starts it at the same time sees a complete file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     launcher = folder / NAME

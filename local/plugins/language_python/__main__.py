@@ -19,7 +19,7 @@ def main() -> None:
 
     code = serve(sys.argv[1:])
     sys.stdout.flush()
-    # gRPC's threads may still be in a call that the engine abandoned; waiting for them would make Ctrl-C hang.
+    # gRPC's threads may still be in a call that the engine has abandoned; waiting for them would make Ctrl-C hang.
     os._exit(code)
 
 

@@ -15,7 +15,7 @@ _STOP_GRACE_S: Final = 4.0
 
 
 class Children:
-    """Processes that this host started and must not leave behind."""
+    """Child processes of this host."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class Children:
 
     @contextlib.contextmanager
     def run(self, arguments: list[str], **options: Any) -> Generator[subprocess.Popen[bytes]]:
-        """Start a program; it is stopped when the context ends."""
+        """Start a program and stop it when the context ends."""
         process = subprocess.Popen(arguments, **options)
         with self._lock:
             self._running.add(process)
@@ -35,7 +35,7 @@ class Children:
                 self._running.discard(process)
 
     def stop_all(self) -> None:
-        """End every child."""
+        """Stop every child."""
         with self._lock:
             running = list(self._running)
         for process in running:
@@ -46,7 +46,7 @@ class Children:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End ``process`` if it still runs: politely, then for sure."""
+    """Stop ``process`` if it still runs: with SIGTERM, then SIGKILL."""
     if process.poll() is not None:
         return
     process.terminate()

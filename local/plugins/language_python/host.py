@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from google.protobuf import message
 
 SHOWN_TO_USER_EXIT_CODE: Final = 32
-"""Exit code of pulumi-language-python-exec when it has already reported the error: the engine must not report a second one."""
+"""Exit code of pulumi-language-python-exec after it has reported the error: the engine must not report it again."""
 MAX_MESSAGE: Final = 400 * 1024 * 1024
-"""Bytes; the engine's own limit (``rpcutil.GrpcChannelOptions``)."""
+"""Bytes: the engine's limit (``rpcutil.GrpcChannelOptions``)."""
 _FACTS_SCRIPT: Final = """
 import json, sys
 print(json.dumps({"path": sys.path, "executable": sys.executable, "version": sys.version.split()[0], "found": []}))
@@ -67,42 +67,42 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         self._version = version
         self.children = Children()
 
-    # ------------------------------------------------------------------ who we are
+    # ------------------------------------------------------------------ the host itself
     def Handshake(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """Take the engine's address."""
+        """Store the engine's address."""
         self._engine_address = request.engine_address or self._engine_address
         return language_pb2.LanguageHandshakeResponse()
 
     def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """Say the version: the SDK's."""
+        """Return the SDK's version."""
         return plugin_pb2.PluginInfo(version=self._version)
 
     def About(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """Say which Python runs programs, for ``pulumi about``."""
+        """Return the Python that runs programs, for ``pulumi about``."""
         known = self._inspect(request.info, context, _FACTS_SCRIPT)
         return language_pb2.AboutResponse(executable=known["executable"], version=known["version"], metadata={"host": "triton-fleet"})
 
     def RuntimeOptionsPrompts(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """Ask the user nothing."""
+        """Prompt for nothing."""
         return language_pb2.RuntimeOptionsResponse()
 
     def Template(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """Leave a new project as its template made it."""
+        """Leave a new project unchanged."""
         return language_pb2.TemplateResponse()
 
-    # ------------------------------------------------------------------ what a program needs
+    # ------------------------------------------------------------------ dependencies
     def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """Name the resource plugins of the installed packages."""
+        """List the resource plugins of the installed packages."""
         found = self._required(request.info, context)
         return language_pb2.GetRequiredPackagesResponse(packages=[plugin_pb2.PackageDependency(kind="resource", **one) for one in found])
 
     def GetRequiredPlugins(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """Name the same plugins for older engines."""
+        """List the same plugins for older engines."""
         found = self._required(request.info, context)
         return language_pb2.GetRequiredPluginsResponse(plugins=[plugin_pb2.PluginDependency(kind="resource", **one) for one in found])
 
     def GetProgramDependencies(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """List the installed packages; without ``transitiveDependencies`` only those that no other one needs."""
+        """List the installed packages; without ``transitiveDependencies``, only those that no other package needs."""
         found = self._inspect(request.info, context)["found"]
         needed = {requirement for _, _, requires in found for requirement in requires}
         return language_pb2.GetProgramDependenciesResponse(
@@ -114,7 +114,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         )
 
     def InstallDependencies(self, request: Any, context: grpc.ServicerContext) -> Generator[message.Message]:
-        """Make the virtual environment if it lacks and install requirements.txt or the project into it."""
+        """Create the virtual environment if it is missing, and install requirements.txt or the project into it."""
         directory = Path(request.info.program_directory or request.directory)
         root = Path(request.info.root_directory or directory)
         options = self._options(request.info, context)
@@ -133,13 +133,13 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             yield response(stdout=f"$ {' '.join(command)}\n".encode())
             for name, chunk, code in self._stream(command, context, cwd=directory, env=dict(os.environ)):
                 if name == "exit" and code:
-                    context.abort(grpc.StatusCode.INTERNAL, f"`{' '.join(command)}` ended with exit code {code}; its output is above")
+                    context.abort(grpc.StatusCode.INTERNAL, f"`{' '.join(command)}` failed with exit code {code}; see its output above")
                 elif name != "exit":
                     yield response(stdout=chunk) if name == "stdout" else response(stderr=chunk)
 
     # ------------------------------------------------------------------ running
     def Run(self, request: Any, context: grpc.ServicerContext) -> message.Message:
-        """Run the program to its end. A failure that the program reported itself is a bail, without a second message."""
+        """Run the program. A failure that the program has reported itself is a bail, without a second message."""
         error, bail = self._run(request, context)
         return language_pb2.RunResponse(error=error, bail=bail)
 
@@ -151,7 +151,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             return str(error), False
         executor = find_executor()
         if executor is None:
-            return "pulumi-language-python-exec is neither beside the language host nor on PATH: `make doctor` says how to get it", False
+            return "pulumi-language-python-exec is neither in the language host's folder nor on PATH: run `make doctor`", False
         environment = interpreter.environment(os.environ)
         environment["PULUMI_CONFIG"] = json.dumps(dict(request.config))
         environment["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(list(request.configSecretKeys))
@@ -160,10 +160,10 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             program = Path(request.info.program_directory or ".") / request.info.entry_point
             check = [interpreter.executable, "-m", options.typechecker, str(program)]
             if self._wait(check, context, cwd=directory, env=environment):
-                return f"{options.typechecker} found type errors in the program, see above", False
+                return f"{options.typechecker} found type errors in the program; see above", False
         arguments = exec_arguments(request, executor)
         arguments[2:2] = ["--engine", self._engine_address]
-        # The program's output is this host's: the engine reads it line by line and shows it under the stack.
+        # The program inherits this host's output, which the engine shows under the stack.
         code = self._wait([interpreter.executable, *arguments], context, cwd=directory, env=environment)
         if code < 0:
             return f"Program was ended by signal {signal.Signals(-code).name}", False
@@ -172,9 +172,9 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         return f"Program exited with non-zero exit code: {code}", False
 
     def RunPlugin(self, request: Any, context: grpc.ServicerContext) -> Generator[message.Message]:
-        """Run a folder as a plugin, with its output streamed and its exit code last; ends it when the engine hangs up.
+        """Run a folder as a plugin; stream its output, then its exit code. Stops it when the engine disconnects.
 
-        Policy packs run under the SDK's ``pulumi.policy``, everything else as the folder's ``__main__``, as with the official host.
+        As with the official host, policy packs run under the SDK's ``pulumi.policy``, everything else as the folder's ``__main__``.
         """
         interpreter = self._interpreter(request.info, context)
         environment = interpreter.environment(dict(entry.split("=", 1) for entry in request.env if "=" in entry) or os.environ)
@@ -186,7 +186,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             yield response(exitcode=code) if name == "exit" else response(stdout=chunk) if name == "stdout" else response(stderr=chunk)
 
     def Cancel(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
-        """End the running program."""
+        """Stop the running program."""
         self.children.stop_all()
         return empty_pb2.Empty()
 
@@ -212,14 +212,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         command = [interpreter.executable, "-c", script]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=interpreter.environment(os.environ))
         if done.returncode:
-            context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION, f"{interpreter.executable} could not list its packages: {done.stderr.strip()}"
-            )
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{interpreter.executable} can't list its packages: {done.stderr.strip()}")
         result: dict[str, Any] = json.loads(done.stdout)
         return result
 
     def _required(self, info: Any, context: grpc.ServicerContext) -> list[dict[str, Any]]:
-        # The files nearly always say their versions. Reading the metadata of all packages takes 0.2 s, before every command.
+        # The files nearly always contain the versions. Reading the metadata of all packages would add 0.2 s to every command.
         plugins = required_plugins(self._inspect(info, context, _FACTS_SCRIPT)["path"], {})
         if all(one["version"] for one in plugins):
             return plugins
@@ -259,10 +257,10 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
 
 def signals() -> int:
-    """A pipe's end that can be read from when SIGINT or SIGTERM has come.
+    """A pipe that becomes readable on SIGINT or SIGTERM.
 
-    A `threading.Event` that a handler sets was refused: a signal that comes between the interpreter's last look at signals and the wait
-    for the event's lock is seen by neither, and the host waited on (seen twice in a thousand runs on a busy machine).
+    A `threading.Event` set by a handler was rejected: a signal between the interpreter's last check for signals and the wait for the
+    event's lock is missed, and the host kept waiting (seen twice in a thousand runs on a busy machine).
     """
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -273,7 +271,7 @@ def signals() -> int:
 
 
 def wait_for_end(woken: int, engine: int | None) -> None:
-    """Wait for a signal, or until the engine's end of ``engine`` is closed, which the system does however the engine ended."""
+    """Wait for a signal, or until the engine's end of the pipe ``engine`` is closed, which happens even if the engine is killed."""
     watched = [woken] if engine is None else [woken, engine]
     while True:
         readable, _, _ = select.select(watched, [], [])
@@ -286,9 +284,11 @@ def wait_for_end(woken: int, engine: int | None) -> None:
 
 
 def serve(arguments: list[str]) -> int:
-    """Serve until asked to end (SIGINT, SIGTERM) or until the engine is gone. Exit code 0 unless the arguments are wrong."""
+    """Serve until SIGINT or SIGTERM, or until the engine exits. Exit code 0, or 2 for invalid arguments."""
     if not arguments or ":" not in arguments[-1]:
-        print("pulumi-language-python: started by the Pulumi engine, with the engine's address as its last argument", file=sys.stderr)
+        print(
+            "pulumi-language-python: the last argument must be the engine's address; only the engine starts this program", file=sys.stderr
+        )
         return 2
     woken = signals()
     version = importlib.metadata.version("pulumi")
@@ -301,7 +301,7 @@ def serve(arguments: list[str]) -> int:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    # The engine keeps the other end of this pipe. Its death, even by SIGKILL, must not leave a program running.
+    # The engine holds the other end of this pipe. No program may keep running after the engine dies, even by SIGKILL.
     wait_for_end(woken, 0 if stat.S_ISFIFO(os.fstat(0).st_mode) else None)
     host.children.stop_all()
     server.stop(grace=0.2).wait(0.4)

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class OptionError(Exception):
-    """A runtime option in Pulumi.yaml that can't be followed."""
+    """An invalid runtime option in Pulumi.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """The Python that runs a program or plugin."""
+    """The Python that runs a program or a plugin."""
 
     executable: str
     virtualenv: Path | None
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """``base`` as it is after ``source bin/activate``."""
+        """``base`` with the virtual environment activated."""
         environment = dict(base)
         if self.virtualenv is not None:
             environment["VIRTUAL_ENV"] = str(self.virtualenv)
@@ -43,23 +43,23 @@ class Options:
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> Options:
-        """Read the options. Raises OptionError for a toolchain or type checker that this host does not know."""
+        """Parse the options. Raises OptionError for an unsupported toolchain or type checker."""
         toolchain = str(options.get("toolchain") or "pip").lower()
         if toolchain not in {"pip", "uv"}:
             message = (
-                f"runtime.options.toolchain is {toolchain!r}: this language host knows pip and uv. "
-                "Set one, or install Pulumi's own release."
+                f"runtime.options.toolchain ({toolchain!r}) must be pip or uv with this language host. "
+                "Set one of them, or install Pulumi's own release."
             )
             raise OptionError(message)
         typechecker = options.get("typechecker")
         if typechecker not in {None, "", "none", "mypy", "pyright"}:
-            message = f"runtime.options.typechecker is {typechecker!r}: use mypy, pyright or none."
+            message = f"runtime.options.typechecker ({typechecker!r}) must be mypy, pyright or none."
             raise OptionError(message)
         virtualenv = str(options.get("virtualenv") or "") or (".venv" if toolchain == "uv" else None)
         return cls(virtualenv=virtualenv, toolchain=toolchain, typechecker=None if typechecker in {"", "none"} else typechecker)
 
     def virtualenv_path(self, root: Path) -> Path | None:
-        """Where the virtual environment is: relative to ``root``, the folder of the project file; with uv also above it."""
+        """Path of the virtual environment, relative to ``root``, the folder of the project file; with uv also in its parents."""
         if self.virtualenv is None:
             return None
         given = Path(self.virtualenv).expanduser()
@@ -72,14 +72,14 @@ class Options:
         return root / given
 
     def interpreter(self, root: Path) -> Interpreter:
-        """Find the Python to run. Raises OptionError when the virtual environment that is named isn't one."""
+        """Find the Python to run. Raises OptionError if the virtual environment is invalid or there is no Python."""
         virtualenv = self.virtualenv_path(root)
         if virtualenv is not None:
             python = virtualenv / "bin" / "python"
             if not python.exists():
                 message = (
-                    f"The 'virtualenv' option is set to {self.virtualenv!r}, but {virtualenv} is no virtual environment. "
-                    "Run `pulumi install` (or `make env` in Triton Fleet) to make it."
+                    f"The 'virtualenv' option is set to {self.virtualenv!r}, but {virtualenv} is not a virtual environment. "
+                    "Run `pulumi install` (or `make venv` in Triton Fleet) to create it."
                 )
                 raise OptionError(message)
             return Interpreter(executable=str(python), virtualenv=virtualenv)
@@ -88,5 +88,5 @@ class Options:
             found = shutil.which(name)
             if found is not None:
                 return Interpreter(executable=found, virtualenv=None)
-        message = f"No Python on PATH ({wanted or 'python3, python'}): install it, or set runtime.options.virtualenv."
+        message = f"PATH has no Python ({wanted or 'python3, python'}): install it, or set runtime.options.virtualenv."
         raise OptionError(message)

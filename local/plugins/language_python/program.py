@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def required_plugins(search_path: Iterable[str], versions: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Plugins that the installed ``pulumi_*`` packages ask for: name, version (``v`` and a number), download server (or empty).
+    """Plugins that the installed ``pulumi_*`` packages need: name, version (with ``v``) and download server (may be empty).
 
-    A package says what it needs in ``pulumi-plugin.json``; without a version there, the package's own counts, as with the official host.
+    They are listed in the packages' ``pulumi-plugin.json``. As with the official host, a missing version means the package's own.
     """
     plugins: dict[tuple[str, str], dict[str, Any]] = {}
     seen: set[str] = set()
@@ -43,7 +43,7 @@ def required_plugins(search_path: Iterable[str], versions: Mapping[str, str]) ->
 
 
 def exec_arguments(request: Any, executor: str) -> list[str]:
-    """Arguments of pulumi-language-python-exec for a RunRequest: empty ones are left out, the program comes last."""
+    """Arguments of pulumi-language-python-exec for a RunRequest, without empty ones; the program comes last."""
     program_directory = request.info.program_directory or request.pwd or "."
     named = {
         "project": request.project,
@@ -65,6 +65,6 @@ def exec_arguments(request: Any, executor: str) -> list[str]:
 
 
 def find_executor() -> str | None:
-    """Path of pulumi-language-python-exec: beside this host's launcher, else on PATH."""
+    """Path of pulumi-language-python-exec: in the folder of this host's launcher, else on PATH."""
     beside = Path(sys.argv[0]).resolve().parent / "pulumi-language-python-exec"
     return str(beside) if beside.exists() else shutil.which("pulumi-language-python-exec")

@@ -136,7 +136,7 @@ def test_daemon_set(status: Any, state: State) -> None:
         ("v1", "Pod", {}, {"phase": "Pending", "conditions": conditions(PodScheduled="False")}, WAITING, "Because: of that"),
         ("v1", "PersistentVolumeClaim", {}, {"phase": "Bound"}, READY, ""),
         ("v1", "PersistentVolumeClaim", {}, {"phase": "Lost"}, FAILED, "lost"),
-        ("v1", "PersistentVolumeClaim", {"storageClassName": "none"}, {"phase": "Pending"}, WAITING, "no StorageClass 'none'"),
+        ("v1", "PersistentVolumeClaim", {"storageClassName": "none"}, {"phase": "Pending"}, WAITING, "StorageClass 'none' does not exist"),
         ("v1", "PersistentVolumeClaim", {"storageClassName": "late"}, {"phase": "Pending"}, READY, ""),
         ("v1", "PersistentVolumeClaim", {"storageClassName": "now"}, {"phase": "Pending"}, WAITING, "Pending"),
         ("v1", "Namespace", {}, {"phase": "Active"}, READY, ""),

@@ -102,7 +102,7 @@ def test_circles_and_strangers_are_named() -> None:
     def depending(name: str, on: str) -> dict[str, Any]:
         return one("ConfigMap", name, "s", metadata={"annotations": {"config.kubernetes.io/depends-on": f"/namespaces/s/ConfigMap/{on}"}})
 
-    with pytest.raises(ManifestError, match="circle"):
+    with pytest.raises(ManifestError, match="have a cycle"):
         manifests.ordered([depending("a", "b"), depending("b", "a")])
     with pytest.raises(ManifestError, match="not in this group"):
         manifests.ordered([depending("a", "nobody")])

@@ -181,7 +181,7 @@ def test_an_endless_checksum_file_is_refused(server: Any, fetcher: Fetcher, tmp_
 def test_stopping_ends_downloads(server: Any, fetcher: Fetcher, tmp_path: Path) -> None:
     server.publish("/tool", CONTENT)
     fetcher.stop()
-    with pytest.raises(SourceUnavailableError, match="was canceled"):
+    with pytest.raises(SourceUnavailableError, match="was cancelled"):
         fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path)
     fetcher.stop(stopping=False)
     assert fetcher.verified(f"{server.url}/tool", f"{server.url}/tool.sha256", tmp_path).is_file()
