@@ -51,7 +51,7 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """When ``pid`` started, in clock ticks since boot; None when there is no such process."""
+    """Start time of ``pid`` in clock ticks since boot; None if the process does not exist."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

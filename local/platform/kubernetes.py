@@ -125,13 +125,13 @@ def apiserver(binary: str, layout: Layout, environment: Mapping[str, str]) -> Co
         environment={**environment, "GOGC": "75"},
         after=("etcd",),
         probe=Probe(https=(config.NODE_IP, config.APISERVER_PORT, "/readyz")),
-        # It would drain watches for a minute. All that it knows is in etcd, and whoever watches is stopped before it.
+        # It would drain watches for a minute. Its data is in etcd, and the clients that watch are stopped first.
         stop_timeout_s=2,
     )
 
 
 def controller_manager(binary: str, layout: Layout, environment: Mapping[str, str]) -> Component:
-    """Every default controller, each with a service account of its own."""
+    """All default controllers, each with its own service account."""
     pki = layout.pki
     own = layout.component_kubeconfig("controller-manager")
     return Component(
@@ -149,14 +149,14 @@ def controller_manager(binary: str, layout: Layout, environment: Mapping[str, st
             f"--cluster-signing-cert-file={pki}/ca.crt",
             f"--cluster-signing-key-file={pki}/ca.key",
             "--use-service-account-credentials=true",
-            # The bridge gives pods their addresses; a range per node would be a second truth.
+            # The bridge plugin assigns pod addresses, so the controller must not.
             "--allocate-node-cidrs=false",
-            # One of a kind: an election would only add its lease time to every start.
+            # Single instance: leader election would only add its lease time to every start.
             "--leader-elect=false",
-            # Each of forty controllers asks for an account and a token when it starts: at the default of 20 requests a second that is 4 s.
+            # At the start, each of forty controllers requests an account and a token, which takes 4 s at the default of 20 requests/s.
             "--kube-api-qps=200",
             "--kube-api-burst=400",
-            # As often as the dev stack's metrics are scraped, because someone waits for what a load does. Elsewhere it is 15 s.
+            # The dev stack's scrape interval, so that users see the effect of load sooner. The default is 15 s.
             "--horizontal-pod-autoscaler-sync-period=5s",
             "--profiling=false",
             "--v=1",

@@ -2,8 +2,8 @@
 
 A unit's tools come from the first of these sources that works:
 
-1. PATH, if the version is accepted; only for what runs beside the platform (kubectl, helm, pulumi, iptables). The cluster's own programs
-   always come from the other sources, so that the cluster does not depend on what a machine has installed;
+1. PATH, if the version is accepted; only for programs that are not part of the cluster (kubectl, helm, pulumi, iptables). The cluster's
+   programs always come from the other sources, so that the cluster does not depend on what a machine has installed;
 2. the cache;
 3. the publisher's release, verified against the publisher's checksum file (or the digests of a published image);
 4. a build from Go modules (each pinned by digest in ``go/<unit>/go.sum``), a package of the distribution, or a wheel.

@@ -1,1 +1,1 @@
-"""A program that stands in for NVIDIA's dcgm-exporter where there is no GPU; it goes into an image as it is and imports nothing of ours."""
+"""A stand-in for NVIDIA's dcgm-exporter on machines without a GPU. It is copied into an image and imports nothing from this project."""

@@ -124,13 +124,13 @@ class Action:
 
 
 def install_arguments(action: Action, major: int) -> list[str]:
-    """`helm install`."""
+    """Arguments of `helm install`."""
     args = ["install", action.name, *action.where.arguments(), *_common(action, major)]
     return args + (["--replace"] if action.replace else [])
 
 
 def upgrade_arguments(action: Action, major: int) -> list[str]:
-    """`helm upgrade`."""
+    """Arguments of `helm upgrade`."""
     args = ["upgrade", action.name, *action.where.arguments(), *_common(action, major)]
     for flag, on in (
         ("--force-replace" if major >= _HELM_4 else "--force", action.force),
@@ -140,7 +140,7 @@ def upgrade_arguments(action: Action, major: int) -> list[str]:
     ):
         if on:
             args.append(flag)
-    # The official provider keeps every revision unless it is told otherwise (Helm's own default is 10).
+    # Like the official provider, keep every revision by default (Helm's default is 10).
     return [*args, "--history-max", str(action.max_history or 0)]
 
 

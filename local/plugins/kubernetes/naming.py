@@ -133,31 +133,31 @@ def _mark_autonamed(obj: dict[str, Any]) -> None:
     annotations = metadata.get("annotations")
     if annotations is None:
         annotations = metadata["annotations"] = {}
-    if isinstance(annotations, dict):  # else it is not known yet, and nothing can be put into it
+    if isinstance(annotations, dict):  # otherwise they are unknown
         annotations[AUTONAMED] = "true"
 
 
 def mark_managed(obj: dict[str, Any]) -> None:
-    """Label an object as Pulumi's. Only without server-side apply, where no field manager says so; as the official provider does."""
+    """Label an object as Pulumi's, like the official provider; only without server-side apply, which has field managers."""
     labels = metadata_of(obj).setdefault("labels", {})
     if isinstance(labels, dict):
         labels[MANAGED_BY] = "pulumi"
 
 
 def is_named(obj: dict[str, Any]) -> bool:
-    """Whether an object has a name, known or not."""
+    """Whether an object has a name, which may be unknown."""
     metadata = obj.get("metadata")
     return metadata is UNKNOWN or (isinstance(metadata, dict) and bool(metadata.get("name")))
 
 
 def has_generate_name(obj: dict[str, Any]) -> bool:
-    """Whether the API server is asked to make up the name."""
+    """Whether the API server generates the name."""
     metadata = obj.get("metadata")
     return not is_named(obj) and isinstance(metadata, dict) and bool(metadata.get("generateName"))
 
 
 def unique_name(logical: str, seed: bytes) -> str:
-    """`<logical>-<8 hex digits>`; the engine's seed makes a preview and its update agree."""
+    """`<logical>-<8 hex digits>`, the same in a preview and its update because of the engine's seed."""
     digits = hashlib.sha256(seed + logical.encode()).hexdigest()[:_RANDOM_DIGITS] if seed else secrets.token_hex(_RANDOM_DIGITS // 2)
     return f"{logical}-{digits}"
 

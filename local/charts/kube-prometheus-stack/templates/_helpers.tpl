@@ -1,4 +1,4 @@
-{{/* As upstream: fullnameOverride, else the release's name if it contains the chart's, else both; 26 characters, for the names made of it. */}}
+{{/* As in upstream: fullnameOverride, else the release's name if it contains the chart's, else both; at most 26 characters, for derived names. */}}
 {{- define "kps.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 26 | trimSuffix "-" -}}
@@ -19,7 +19,7 @@ release: {{ .Release.Name | quote }}
 heritage: {{ .Release.Service | quote }}
 {{- end -}}
 
-{{/* A selector of monitors or rules: of this release only, or everything. Argument: dict release, own (bool). */}}
+{{/* A selector for monitors or rules of this release, or for all. Argument: dict with release and own (bool). */}}
 {{- define "kps.selector" -}}
 {{- if .own -}}
 {matchLabels: {release: {{ .release | quote }}}}
