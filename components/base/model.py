@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
 
 from components.base.errors import raise_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-    from components.base.errors import Problem
+    from components.base.errors import FieldPath, Problem
+
+
+DEFER_RULES: Final = object()
+"""Validation context: `Model.problems` is called for the whole tree once it is read, instead of model by model."""
 
 
 def matching(pattern: str, text: str) -> AfterValidator:
@@ -57,6 +62,26 @@ class Model(BaseModel):
         return ()
 
     @model_validator(mode="after")
-    def _check_problems(self) -> Self:
-        raise_problems(self._problems())
+    def _check_problems(self, info: ValidationInfo) -> Self:
+        if info.context is not DEFER_RULES:
+            raise_problems(self._problems())
         return self
+
+    def problems(self, path: FieldPath = (), ignored: Collection[FieldPath] = ()) -> list[tuple[FieldPath, Problem]]:
+        """Return what `_problems` finds in this model, which is at ``path`` of the stack file, or else in the models within it.
+
+        As rules may rely on those of the models within, they run only if all of those hold, or are ``ignored``. With each problem, in the
+        stack file's keys, comes the path of the model that has the rule.
+        """
+        inner = []
+        for name, value in self:
+            key = (*path, to_camel(name))
+            entries = {(*key, index): entry for index, entry in enumerate(value)} if isinstance(value, tuple) else {key: value}
+            inner += [found for way, entry in entries.items() if isinstance(entry, Model) for found in entry.problems(way, ignored)]
+
+        def absolute(way: FieldPath) -> FieldPath:
+            return (*path, *(to_camel(step) if isinstance(step, str) else step for step in way))
+
+        if inner or path in ignored:
+            return inner
+        return [(path, replace(problem, at=absolute(problem.at), also=tuple(map(absolute, problem.also)))) for problem in self._problems()]

@@ -69,7 +69,7 @@ class MirrorImageSettings(Model):
     """Copied unchanged."""
     name: DnsLabel
     """Name for use in ``serving[].image``."""
-    source: Annotated[str, AfterValidator(_check_source)]
+    source: Annotated[str, AfterValidator(_check_source)] = Field(examples=["nvcr.io/nvidia/tritonserver:26.07-py3"])
     """Image reference with a registry and a tag or digest, such as ``nvcr.io/nvidia/tritonserver:26.07-py3``."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from components.base.errors import FleetError, Problem
+from components.base.errors import Problem
 from components.base.model import Model
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ class RepositorySettings(Model):
     versioning: bool = False
     """For a bucket of the stack's own: keeps what was overwritten or deleted for 30 days."""
 
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
+    def _problems(self) -> list[Problem]:
         problems = [*self._of_the_store()]
         if self.models is not None:
             if not self.models:
@@ -178,9 +177,7 @@ class RepositorySettings(Model):
                     "Write the store's address as pods see it.",
                 )
             )
-        if problems:
-            raise FleetError(*problems)
-        return self
+        return problems
 
     def _of_the_store(self) -> Iterator[Problem]:
         """What one kind of store takes and the other doesn't."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from components.base.errors import FleetError, Problem
+from components.base.errors import Problem
 from components.base.model import Model
 from components.eks.settings.addons import AutoscalerSettings, LoadBalancerSettings, NoAutoscalerSettings
 from components.eks.settings.cluster import EksClusterSettings
@@ -97,8 +97,7 @@ class Settings(Model):
         """An empty section is an absent one: Pulumi.yaml's default for each."""
         return {"kind": "none"} if value == {} else value
 
-    @model_validator(mode="after")
-    def _coherent(self) -> Self:
+    def _problems(self) -> list[Problem]:
         problems = [*self._names(), *self._models(), *self._node_ports(), *self._patience()]
         problems += [*self._addons(), *self._modes(), *metric_problems(self)]
         problems += [*self._images(), *self._identity()]
@@ -113,9 +112,7 @@ class Settings(Model):
             )
         if isinstance(self.cluster, (EksClusterSettings, GkeClusterSettings)):
             problems += capacity_problems(self.cluster, self.serving, self.autoscaler, self.warm_floor)
-        if problems:
-            raise FleetError(*problems)
-        return self
+        return problems
 
     def _names(self) -> Iterator[Problem]:
         seen: dict[str, int] = {}

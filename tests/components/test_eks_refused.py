@@ -43,7 +43,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
     "desired outside min and max": (((f"{POOL}.desired", 5),), "cluster.gpuPools[0].desired (5) is not between min (0) and max (4)"),
     "min above max": (((f"{POOL}.min", 5),), "cluster.gpuPools[0].min (5) is above max (4)"),
     "public endpoint without networks": ((("cluster.endpoint", {}),), "cluster.endpoint.publicCidrs is missing"),
-    "1.2 GPUs": ((("serving.0.resources.gpus", 1.2),), "serving[0].resources.gpus (1.2) is no whole number"),
+    "1.2 GPUs": ((("serving.0.resources.gpus", 1.2),), "serving[0].resources.gpus (1.2) must be a whole number"),
     "more replicas than the pools can ever hold": (
         (("serving.0.scaling.maxReplicas", 17),),
         "serving[0].scaling.maxReplicas (17) with 1 nvidia.com/gpu each is above the 16",
@@ -54,7 +54,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
         "warmFloor[0].pool (gpu-dev) is a spot pool",
     ),
     # What others ran into (the twelve; those that are no mistake of a stack file are in TWELVE below).
-    "no node for DNS": ((("cluster.cpuPool.min", 0),), "cluster.cpuPool.min (0) is below 1"),
+    "no node for DNS": ((("cluster.cpuPool.min", 0),), "cluster.cpuPool.min (0) must be at least 1"),
     "GPU nodes in the CPU pool": (
         (("cluster.cpuPool.machineTypes", ["g6.xlarge"]),),
         "machineTypes[0] (g6.xlarge) has a GPU",

@@ -70,7 +70,7 @@ class EksClusterSettings(Model):
         ),
     ] = "triton-fleet"
     """Name of the cluster."""
-    region: Region
+    region: Region = Field(examples=["eu-west-1"])
     """AWS region of everything."""
     profile: str | None = None
     """AWS profile, also for the kubeconfig; None: what the default credential chain finds."""
@@ -87,7 +87,7 @@ class EksClusterSettings(Model):
     """``standard``: EKS upgrades the cluster itself when its version's 14 months are over. ``extended``: it stays, at a higher price."""
     network: NetworkSettings = CreatedNetworkSettings(kind="create")
     """The VPC."""
-    endpoint: EndpointSettings
+    endpoint: EndpointSettings = Field(examples=[{"publicCidrs": ["203.0.113.0/24"]}])
     """Endpoints of the Kubernetes API."""
     admins: tuple[PrincipalArn, ...] = ()
     """IAM roles and users that administer the cluster. Leave out the principal that runs Pulumi: EKS makes it an administrator itself."""

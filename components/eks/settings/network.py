@@ -61,9 +61,11 @@ class ExistingNetworkSettings(Model):
 
     kind: Literal["existing"]
     """The VPC exists."""
-    vpc_id: Annotated[str, matching(r"vpc-[0-9a-f]{8,17}", "is not a VPC id: AWS would refuse it. Write one like vpc-0a1b2c3d.")]
+    vpc_id: Annotated[str, matching(r"vpc-[0-9a-f]{8,17}", "is not a VPC id: AWS would refuse it. Write one like vpc-0a1b2c3d.")] = Field(
+        examples=["vpc-0a1b2c3d"]
+    )
     """Id of the VPC."""
-    private_subnet_ids: tuple[_SubnetId, ...] = Field(min_length=2)
+    private_subnet_ids: tuple[_SubnetId, ...] = Field(min_length=2, examples=[["subnet-0a1b2c3d", "subnet-4e5f6a7b"]])
     """Subnets for nodes, in 2 zones or more, with internet egress and the tag ``kubernetes.io/role/internal-elb=1``."""
     public_subnet_ids: tuple[_SubnetId, ...] = ()
     """Subnets for public load balancers, with the tag ``kubernetes.io/role/elb=1``."""

@@ -90,7 +90,7 @@ class SshSettings(Model):
 
     key: str
     """Name of an EC2 key pair in the region."""
-    source_cidrs: tuple[Network, ...] = Field(min_length=1)
+    source_cidrs: tuple[Network, ...] = Field(min_length=1, examples=[["203.0.113.0/24"]])
     """Networks that may reach port 22."""
 
     def _problems(self) -> Iterator[Problem]:
@@ -156,7 +156,7 @@ class GpuPoolSettings(Model):
 
     name: DnsLabel
     """Name of the pool: label ``triton-fleet/pool`` of its nodes."""
-    machine_type: Annotated[str, AfterValidator(_check_gpu_machine)]
+    machine_type: Annotated[str, AfterValidator(_check_gpu_machine)] = Field(examples=["g5.xlarge"])
     """EC2 instance type with GPUs, such as ``g6.xlarge``."""
     min: int = Field(default=0, ge=0)
     """Minimum number of nodes; with ``perZone``, in each zone."""

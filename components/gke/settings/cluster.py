@@ -91,7 +91,7 @@ class GkeClusterSettings(Model):
     """Name of the cluster."""
     project: Project
     """Id of the Google Cloud project of everything."""
-    region: GcpRegion
+    region: GcpRegion = Field(examples=["europe-west4"])
     """Region of everything."""
     zone: GcpZone | None = None
     """Zone of the control plane. This makes a zonal cluster: cheaper, but its API is unavailable during upgrades. None: a regional one."""
@@ -107,7 +107,7 @@ class GkeClusterSettings(Model):
     """The VPC."""
     pods_per_node: int = Field(default=64, ge=8, le=256)
     """Most pods on a node, which gets twice as many addresses of the pods' range, rounded up to a power of two."""
-    endpoint: GkeEndpointSettings
+    endpoint: GkeEndpointSettings = Field(examples=[{"publicCidrs": ["203.0.113.0/24"]}])
     """Endpoints of the Kubernetes API."""
     admins: tuple[Admin, ...] = ()
     """Administrators besides the creator of the cluster, as IAM members (``user:someone@example.com``): a ClusterRoleBinding to

@@ -26,9 +26,9 @@ class ExclusionSettings(Model):
 
     name: str = Field(pattern=NAME)
     """Name of the exclusion."""
-    start: str
+    start: str = Field(examples=["2026-12-20T00:00:00Z"])
     """Its start, in UTC: ``2026-12-20T00:00:00Z``."""
-    end: str
+    end: str = Field(examples=["2026-12-27T00:00:00Z"])
     """Its end."""
     scope: Literal["noUpgrades", "noMinorUpgrades", "noMinorOrNodeUpgrades"] = "noMinorOrNodeUpgrades"
     """What is excluded; ``noUpgrades`` for at most 90 days."""

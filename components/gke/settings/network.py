@@ -81,7 +81,7 @@ class ExistingGcpNetworkSettings(_ZonesSettings):
     """Name of the subnet for nodes, in the cluster's region, with Private Google Access."""
     pod_range: str = Field(pattern=NAME)
     """Name of its secondary range for pods."""
-    service_range: str = Field(pattern=NAME)
+    service_range: str = Field(pattern=NAME, examples=["services"])
     """Name of its secondary range for Services."""
     host_project: Project | None = None
     """Project of the VPC, if it is another one; GKE's service account needs roles/container.hostServiceAgentUser there."""

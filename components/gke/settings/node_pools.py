@@ -168,7 +168,7 @@ class GkeGpuPoolSettings(Model):
 
     name: DnsLabel = Field(max_length=32)
     """Name of the pool, and value of the label ``triton-fleet/pool`` of its nodes. GKE's own name for it has a suffix."""
-    machine_type: Annotated[str, AfterValidator(_check_gpu_machine)]
+    machine_type: Annotated[str, AfterValidator(_check_gpu_machine)] = Field(examples=["g2-standard-8"])
     """Machine type with GPUs, such as ``g2-standard-8``; or an N1 machine with ``accelerator``."""
     accelerator: AcceleratorSettings | None = None
     """GPUs to attach to an N1 machine. With other machine types the GPUs are fixed."""

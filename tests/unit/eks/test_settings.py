@@ -150,8 +150,8 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         pool(machineType="p6-b200.48xlarge", os="bottlerocket", sharing={"kind": "mig", "profile": "1g.23gb"}),
         "gpuPools[0].sharing is mig, which Bottlerocket does not support on B200",
     ),
-    ("shared by one", pool(sharing={"kind": "timeSlicing", "replicas": 1}), "gpuPools[0].sharing.replicas (1) is below 2"),
-    ("no kind", pool(sharing={"replicas": 2}), "triton-fleet:cluster.gpuPools[0].sharing names no kind"),
+    ("shared by one", pool(sharing={"kind": "timeSlicing", "replicas": 1}), "gpuPools[0].sharing.replicas (1) must be at least 2"),
+    ("no kind", pool(sharing={"replicas": 2}), "triton-fleet:cluster.gpuPools[0].sharing has no kind"),
     ("unknown kind", pool(sharing={"kind": "timeslicing", "replicas": 2}), "Did you mean timeSlicing?"),
     # Numbers
     (
@@ -165,7 +165,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         pool(min=5),
         "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the pool could never be made. Lower min or raise max.",
     ),
-    ("no nodes for DNS", cluster(cpuPool={"min": 0}), "triton-fleet:cluster.cpuPool.min (0) is below 1"),
+    ("no nodes for DNS", cluster(cpuPool={"min": 0}), "triton-fleet:cluster.cpuPool.min (0) must be at least 1"),
     (
         "pool that never has a node",
         ((("autoscaler",), {"kind": "none"}),),
@@ -223,7 +223,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         karpenter(instanceFamilies=["p4d"], maxGpus=4),
         "triton-fleet:autoscaler.pools[0].maxGpus (4) is below the 8 GPUs of the smallest machine of p4d",
     ),
-    ("no limit", karpenter(maxGpus=0), "triton-fleet:autoscaler.pools[0].maxGpus (0) is below 1"),
+    ("no limit", karpenter(maxGpus=0), "triton-fleet:autoscaler.pools[0].maxGpus (0) must be at least 1"),
     (
         "more replicas than the limit",
         karpenter(maxGpus=3),
@@ -289,7 +289,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "triton-fleet:images[1].name (own) is images[0]'s name too",
     ),
     # Pods against pools
-    ("1.2 GPUs", ((("serving", 0, "resources", "gpus"), 1.2),), "triton-fleet:serving[0].resources.gpus (1.2) is no whole number"),
+    ("1.2 GPUs", ((("serving", 0, "resources", "gpus"), 1.2),), "triton-fleet:serving[0].resources.gpus (1.2) must be a whole number"),
     (
         "more replicas than nodes",
         ((("serving", 0, "scaling"), {"maxReplicas": 5}),),
@@ -410,7 +410,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "version as a number",
         cluster(version=1.35),
-        "triton-fleet:cluster.version (1.35) is no text: it can't be read. Write a text, in quotes",
+        "triton-fleet:cluster.version (1.35) must be a string: it can't be read. Write a string, in quotes",
     ),
     ("no release", pool(release="v1.35"), "triton-fleet:cluster.gpuPools[0].release (v1.35) is not a release of al2023's image"),
     (
@@ -446,7 +446,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         pool(disk={"throughput": 1000}),
         "triton-fleet:cluster.gpuPools[0].disk.throughput (1000) is more than 3000 iops allow: EC2 would refuse the volume. Rai",
     ),
-    ("disk too small for an image", pool(disk={"size": 20}), "triton-fleet:cluster.gpuPools[0].disk.size (20) is below 30"),
+    ("disk too small for an image", pool(disk={"size": 20}), "triton-fleet:cluster.gpuPools[0].disk.size (20) must be at least 30"),
     (
         "snapshot on AL2023",
         pool(disk={"snapshot": "snap-0a1b2c3d"}),
@@ -455,7 +455,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "misspelt key",
         pool(machinetype="g6.xlarge"),
-        "triton-fleet:cluster.gpuPools[0].machinetype is no setting: it would be ignored. Did you mean machineType?",
+        "triton-fleet:cluster.gpuPools[0].machinetype is an unknown key: nothing would read it. Did you mean machineType?",
     ),
     ("cluster name", cluster(name="my cluster"), "triton-fleet:cluster.name (my cluster) is not an EKS cluster name"),
 ]

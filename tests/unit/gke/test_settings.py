@@ -122,7 +122,7 @@ BAD: list[tuple[str, Changes, str]] = [
     ("name for an id", cluster(project="My Project"), "triton-fleet:cluster.project (My Project) is not a project id"),
     ("cluster name", cluster(name="triton_gke"), "triton-fleet:cluster.name (triton_gke) is not a GKE cluster name"),
     ("name too long", cluster(name="t" * 41), "is not a GKE cluster name: GKE would reject it. Use 1 to 40"),
-    ("version as a number", cluster(version=1.35), "triton-fleet:cluster.version (1.35) is no text"),
+    ("version as a number", cluster(version=1.35), "triton-fleet:cluster.version (1.35) must be a string"),
     ("no version", cluster(version="1.35-gke"), "triton-fleet:cluster.version (1.35-gke) is not a Kubernetes version of GKE"),
     # Access
     (
@@ -193,8 +193,10 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "misspelt accelerator",
         pool(machineType="n1-standard-4", accelerator={"type": "nvidia-t4"}),
-        "gpuPools[0].machineType (n1-standard-4) cannot have nvidia-t4 attached: Compute Engine would refuse it. "
-        "Did you mean nvidia-tesla-t4?",
+        (
+            "gpuPools[0].machineType (n1-standard-4) cannot have nvidia-t4 attached: Compute Engine would refuse it. "
+            "Did you mean nvidia-tesla-t4?"
+        ),
     ),
     (
         "three T4",
@@ -239,7 +241,7 @@ BAD: list[tuple[str, Changes, str]] = [
             *pool(machineType="a2-highgpu-1g", sharing={"kind": "mig", "profile": "1g.5gb"}),
             *serving(scaling={"metrics": [{"kind": "gpuUtilization", "target": 80}]}),
         ),
-        "serving[0].scaling.metrics[0] is gpuUtilization, and pool gpu cuts its GPUs into slices",
+        "serving[0].scaling.metrics[0] is gpuUtilization, and pool gpu splits its GPUs into MIG slices",
     ),
     (
         "two shares for a pod",
@@ -362,7 +364,7 @@ BAD: list[tuple[str, Changes, str]] = [
         "autoscaler.kind is clusterAutoscaler but cluster.provider is gke: GKE scales its pools itself",
     ),
     ("AWS' load balancers", ((("loadBalancer",), {"enabled": True}),), "loadBalancer.enabled is true but cluster.provider is gke"),
-    ("EFA", pool(efa=True), "gpuPools[0].efa is no setting"),
+    ("EFA", pool(efa=True), "gpuPools[0].efa is an unknown key"),
     ("two exporters", cluster(monitoring=["system", "dcgm"]), "triton-fleet:cluster.monitoring has dcgm, GKE's own exporter"),
     # Maintenance
     (
@@ -387,7 +389,7 @@ BAD: list[tuple[str, Changes, str]] = [
     # Pools
     ("min above max", pool(min=5), "gpuPools[0].min (5) is above max (4): the pool could never be made"),
     ("desired above max", pool(desired=5), "gpuPools[0].desired (5) is not between min (0) and max (4)"),
-    ("no nodes for DNS", cluster(cpuPool={"min": 0}), "cluster.cpuPool.min (0) is below 1"),
+    ("no nodes for DNS", cluster(cpuPool={"min": 0}), "cluster.cpuPool.min (0) must be at least 1"),
     (
         "two of a name",
         ((("cluster", "gpuPools", "+"), {"name": "gpu", "machineType": "g2-standard-4"}),),

@@ -6,20 +6,24 @@ import copy
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 import pulumi.runtime.config as pulumi_config
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.base.errors import FleetError
+from components.serving.settings import PendingRequestsMetric
 from components.stack.load import load, parse
+from components.stack.places import models_in, parts, tag, tag_field
 from components.stack.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from components.base.model import Model
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -47,6 +51,10 @@ def changed(*path: str | int, to: object) -> dict[str, Any]:
     return raw
 
 
+def key_of(path: tuple[str | int, ...]) -> str:
+    return "triton-fleet:" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]
+
+
 def problems(raw: dict[str, Any]) -> tuple[str, ...]:
     with pytest.raises(FleetError) as caught:
         parse(raw)
@@ -71,6 +79,45 @@ def test_a_zero_is_a_value() -> None:
     assert parse(changed("serving", 0, "drain", to={"preStop": 0, "exitTimeout": 1})).serving[0].drain.pre_stop == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "written", "read"),
+    [
+        (("resources", "cpu"), 4, "4"),
+        (("resources", "cpu"), 0.5, "0.5"),
+        (("resources", "memory"), "4Gi", "4Gi"),
+        (("resources", "gpus"), "1", 1),
+        (("scaling", "maxReplicas"), "4", 4),
+        (
+            ("scaling", "metrics"),
+            [{"kind": "pendingRequests", "target": "80"}],
+            (PendingRequestsMetric(kind="pendingRequests", target=80),),
+        ),
+        (("startupBudget",), "600", 600),
+        (("prefetch", "enabled"), "true", True),
+    ],
+)
+def test_what_is_unambiguous_is_accepted(path: tuple[str, ...], written: object, read: object) -> None:
+    value: object = parse(changed("serving", 0, *path, to=written)).serving[0]
+    for key in path:
+        value = getattr(value, re.sub(r"(?=[A-Z])", "_", key).lower())
+    assert value == read
+    assert type(value) is type(read) or isinstance(read, int)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (("resources", "cpu"), "resources.cpu (true) must be a string"),
+        (("resources", "gpus"), "resources.gpus (true) must be a number: true and false are not numbers"),
+        (("scaling", "maxReplicas"), "scaling.maxReplicas (true) must be a number"),
+        (("startupBudget",), "startupBudget (true) must be a number"),
+    ],
+)
+def test_true_is_not_a_number(path: tuple[str, ...], says: str) -> None:
+    (problem,) = problems(changed("serving", 0, *path, to=True))
+    assert says in problem
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse(GOOD).repository.bucket = "other"  # type: ignore[misc]
@@ -78,79 +125,88 @@ def test_settings_are_frozen() -> None:
 
 BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     # Unknown keys
-    (("clutser",), {}, "triton-fleet:clutser is no setting: it would be ignored. Did you mean cluster?"),
-    (("nonsense",), {}, "triton-fleet:nonsense is no setting: it would be ignored. Known there: adapter, alerts,"),
-    (("cluster", "kubeconfg"), "x", "triton-fleet:cluster.kubeconfg is no setting: it would be ignored. Did you mean kubeconfig?"),
-    (("serving", 0, "scaling", "min"), 1, "triton-fleet:serving[0].scaling.min is no setting: it would be ignored. Did you mean"),
+    (("clutser",), {}, "triton-fleet:clutser is an unknown key: nothing would read it. Did you mean cluster?"),
+    (("nonsense",), {}, "triton-fleet:nonsense is an unknown key: nothing would read it. Known keys: adapter, alerts,"),
+    (("cluster", "kubeconfg"), "x", "triton-fleet:cluster.kubeconfg is an unknown key: nothing would read it. Did you mean kubeconfig?"),
+    (("serving", 0, "scaling", "min"), 1, "triton-fleet:serving[0].scaling.min is an unknown key: nothing would read it. Did you mean"),
     (
         ("serving", 0, "scaling", "min_replicas"),
         1,
-        "triton-fleet:serving[0].scaling.min_replicas is no setting: it would be ignored. Did you mean minReplicas?",
+        "triton-fleet:serving[0].scaling.min_replicas is an unknown key: nothing would read it. Did you mean minReplicas?",
     ),
     (
         ("serving", 0, "scaling", "metrics"),
         [{"kind": "queueTime", "target": 1, "traget": 2}],
-        "triton-fleet:serving[0].scaling.metrics[0].traget is no setting: it would be ignored. Did you mean target?",
+        "triton-fleet:serving[0].scaling.metrics[0].traget is an unknown key: nothing would read it. Did you mean target?",
     ),
     # Wrong types
-    (("cluster",), "kind", "triton-fleet:cluster (kind) is no set of keys: it can't be read. Write keys and values below it."),
+    (("cluster",), "kind", "triton-fleet:cluster (kind) must be a mapping: it can't be read. Put keys and values below it."),
     (("serving",), {"name": "triton"}, "triton-fleet:serving ({"),
-    (("serving", 0, "resources", "gpus"), "many", "triton-fleet:serving[0].resources.gpus (many) is no whole number: it can't be read."),
-    (("serving", 0, "resources", "gpus"), 1.5, "triton-fleet:serving[0].resources.gpus (1.5) is no whole number"),
-    (("serving", 0, "image"), 26.07, "triton-fleet:serving[0].image (26.07) is no text: it can't be read. Write a text, in quotes"),
-    (("repository", "createBucket"), "perhaps", "triton-fleet:repository.createBucket (perhaps) is neither true nor false"),
-    (("repository", "models"), "add_sub", "triton-fleet:repository.models (add_sub) is no list: it can't be read. Write a list"),
+    (
+        ("serving", 0, "resources", "gpus"),
+        "many",
+        "triton-fleet:serving[0].resources.gpus (many) must be a whole number: it can't be read.",
+    ),
+    (("serving", 0, "resources", "gpus"), 1.5, "triton-fleet:serving[0].resources.gpus (1.5) must be a whole number"),
+    (("serving", 0, "image"), 26.07, "triton-fleet:serving[0].image (26.07) must be a string: it can't be read. Write a string, in quotes"),
+    (("repository", "createBucket"), "perhaps", "triton-fleet:repository.createBucket (perhaps) must be true or false"),
+    (("repository", "models"), "add_sub", "triton-fleet:repository.models (add_sub) must be a list: it can't be read. Write it as"),
     (
         ("serving", 0, "scrapeInterval"),
         "soon",
         "triton-fleet:serving[0].scrapeInterval (soon) is not a duration: it can't be read",
     ),
     (("serving", 0, "startupBudget"), "5 minutes", "triton-fleet:serving[0].startupBudget (5 minutes) is not a duration"),
-    (("serving", 0, "startupBudget"), float("inf"), "triton-fleet:serving[0].startupBudget (inf) is no finite number"),
+    (("serving", 0, "startupBudget"), float("inf"), "triton-fleet:serving[0].startupBudget (inf) must be a finite number"),
     (("serving", 0, "resources", "memory"), "4 GB", "triton-fleet:serving[0].resources.memory (4 GB) is not a Kubernetes quantity"),
     (("serving", 0, "name"), "Triton_1", "triton-fleet:serving[0].name (Triton_1) is not a DNS label: Kubernetes would reject a Service"),
     (("serving", 0, "name"), "triton\n", "is not a DNS label"),
     # Missing
-    (("repository",), {}, "triton-fleet:repository.bucket is missing: it is the name of the bucket that holds the releases, and nothing"),
-    (("serving",), [], "triton-fleet:serving ([]) has fewer than 1 entries: there would be nothing to make. Add one."),
+    (
+        ("repository",),
+        {},
+        "triton-fleet:repository.bucket is missing: nothing can be created without it. Add it: Name of the bucket that holds",
+    ),
+    (("serving",), [], "triton-fleet:serving ([]) must have at least 1: fewer can't work. Add what is missing."),
     (
         ("serving", 0),
         {"name": "a"},
-        "triton-fleet:serving[0].image is missing: it is the container image with tritonserver, and nothing can be made without it.",
+        "triton-fleet:serving[0].image is missing: nothing can be created without it. Add it: Container image with tritonserver",
     ),
     (("serving", 0, "scaling", "metrics"), [{"kind": "queueTime"}], "triton-fleet:serving[0].scaling.metrics[0].target is missing"),
     # Out of range
     (
         ("prometheus", "nodePort"),
         80,
-        "triton-fleet:prometheus.nodePort (80) is below 30000: it would be refused. Raise it to 30000 or more.",
+        "triton-fleet:prometheus.nodePort (80) must be at least 30000: it would be rejected. Raise it.",
     ),
-    (("prometheus", "nodePort"), 40000, "triton-fleet:prometheus.nodePort (40000) is above 32767"),
-    (("serving", 0, "scaling", "minReplicas"), 0, "triton-fleet:serving[0].scaling.minReplicas (0) is below 1"),
-    (("serving", 0, "scaling", "metrics"), [{"kind": "queueTime", "target": 0}], "metrics[0].target (0) is not above 0"),
-    (("serving", 0, "scaling", "metrics"), [], "triton-fleet:serving[0].scaling.metrics ([]) has fewer than 1 entries"),
+    (("prometheus", "nodePort"), 40000, "triton-fleet:prometheus.nodePort (40000) must be at most 32767"),
+    (("serving", 0, "scaling", "minReplicas"), 0, "triton-fleet:serving[0].scaling.minReplicas (0) must be at least 1"),
+    (("serving", 0, "scaling", "metrics"), [{"kind": "queueTime", "target": 0}], "metrics[0].target (0) must be above 0:"),
+    (("serving", 0, "scaling", "metrics"), [], "triton-fleet:serving[0].scaling.metrics ([]) must have at least 1"),
     # None of the choices
     (
         ("cluster", "provider"),
         "existin",
-        (
-            "triton-fleet:cluster.provider (existin) is none of existing, eks, gke: there is nothing of that kind to make. "
-            "Did you mean existing?"
-        ),
+        ("triton-fleet:cluster.provider (existin) must be one of existing, eks, gke: nothing else is supported. Did you mean existing?"),
     ),
     (
         ("serving", 0, "scaling", "metrics"),
         [{"kind": "queueTim", "target": 1}],
         (
-            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) is none of queueTime, pendingRequests, requestRate, "
-            "gpuUtilization, gpuDutyCycle: there is nothing of that kind to make. Did you mean queueTime?"
+            "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) must be one of queueTime, pendingRequests, requestRate, "
+            "gpuUtilization, gpuDutyCycle: nothing else is supported. Did you mean queueTime?"
         ),
     ),
-    (("serving", 0, "scaling", "metrics"), [{"target": 1}], "triton-fleet:serving[0].scaling.metrics[0] names no kind"),
+    (
+        ("serving", 0, "scaling", "metrics"),
+        [{"target": 1}],
+        "triton-fleet:serving[0].scaling.metrics[0] has no kind: its other keys depend on it. Add kind: one of queueTime",
+    ),
     (
         ("serving", 0, "service"),
         {"type": "Nodeport"},
-        "triton-fleet:serving[0].service.type (Nodeport) is none of ClusterIP, NodePort, LoadBalancer",
+        "triton-fleet:serving[0].service.type (Nodeport) must be one of ClusterIP, NodePort, LoadBalancer",
     ),
     # One against the other
     (
@@ -279,6 +335,63 @@ def test_node_ports_are_one_services_each() -> None:
     assert found[1].startswith("triton-fleet:serving[1].service.grpcNodePort (30800) is the node port of another Service")
 
 
+STACK_FILES = {path.name: stack_file(path.name) for path in sorted(ROOT.glob("Pulumi.*.yaml"))}
+RULES: list[tuple[tuple[str | int, ...], object]] = [
+    (("serving", 0, "startupBudget"), 3),
+    (("charts", "location"), "charts"),
+    (("repository", "models"), []),
+    (("cluster", "gpuPools", 0, "min"), 99),
+]
+"""Values that are valid one by one and break a rule, which is reported at their own key."""
+
+
+def faults(model: type[Model], raw: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Every way to spoil one value of a stack file: a key that is unknown, and a value that can't be read for each key that is known."""
+    if not isinstance(raw, dict):
+        return
+    yield (*path, "unknownKey"), 1
+    for name, field in model.model_fields.items():
+        key = (*path, field.alias or name)
+        known = models_in(field.annotation)
+        yield key, True if str in _types(field.annotation) and not known else "not ok!"
+        absent = {} if len(known) == 1 and not field.is_required() and get_origin(field.annotation) is not tuple else None
+        entries = raw.get(str(key[-1]), absent)
+        for index, entry in enumerate(entries) if isinstance(entries, list) else [("", entries)]:
+            inner = [kind for kind in known if len(known) == 1 or (isinstance(entry, dict) and entry.get(tag_field(kind), "") == tag(kind))]
+            if inner:
+                yield from faults(inner[0], entry, (*key, *((index,) if isinstance(index, int) else ())))
+
+
+def _types(annotation: object) -> set[object]:
+    return {part for part in parts(annotation) if part in {str, int, float, bool}}
+
+
+def spoiled(raw: dict[str, Any], path: tuple[str | int, ...], value: object) -> None:
+    here: Any = raw
+    for step in path[:-1]:
+        here = here.setdefault(step, {}) if isinstance(here, dict) else here[step]
+    here[path[-1]] = value
+
+
+@pytest.mark.parametrize("name", STACK_FILES)
+@given(data=st.data())
+@settings(deadline=None, max_examples=40)
+def test_independent_faults_are_all_reported_in_one_run(name: str, data: st.DataObject) -> None:
+    pools = "gpuPools" in STACK_FILES[name].get("cluster", {})
+    rules = [
+        (path, value) for path, value in RULES if {"charts": "charts" not in STACK_FILES[name], "cluster": pools}.get(str(path[0]), True)
+    ]
+    candidates = [*rules, *(fault for fault in faults(Settings, STACK_FILES[name]) if fault[0][-1] not in {"kind", "provider"})]
+    chosen: dict[tuple[str | int, ...], object] = {}
+    for path, value in data.draw(st.lists(st.sampled_from(candidates), min_size=1, max_size=12)):
+        if not any(path[: len(other)] == other or other[: len(path)] == path for other in chosen):
+            chosen[path] = value
+    raw = copy.deepcopy(STACK_FILES[name])
+    for path, value in chosen.items():
+        spoiled(raw, path, value)
+    assert sorted(problem.split(" ")[0] for problem in problems(raw)) == sorted(map(key_of, chosen))
+
+
 def test_all_problems_at_once_also_those_behind_others() -> None:
     raw = stack_file("Pulumi.dev.yaml")
     raw["repository"]["bucket"] = "A"  # unreadable
@@ -303,7 +416,7 @@ def test_nothing_is_said_about_the_stand_in_of_an_unreadable_value() -> None:
     # maxReplicas can't be read; compared with its default 4, minReplicas 9 would look wrong.
     raw = changed("serving", 0, "scaling", to={"minReplicas": 9, "maxReplicas": "ten"})
     (problem,) = problems(raw)
-    assert "maxReplicas (ten) is no whole number" in problem
+    assert "maxReplicas (ten) must be a whole number" in problem
 
 
 def test_several_problems_are_counted_and_listed() -> None:
@@ -364,7 +477,7 @@ def test_load_reads_the_stacks_configuration(stack_config: Any) -> None:
 
 def test_load_tells_unknown_keys_of_our_namespace_and_leaves_others_alone(stack_config: Any) -> None:
     stack_config({**GOOD, "servng": []})
-    with pytest.raises(FleetError, match=r"triton-fleet:servng is no setting: it would be ignored\. Did you mean serving\?"):
+    with pytest.raises(FleetError, match=r"triton-fleet:servng is an unknown key: nothing would read it\. Did you mean serving\?"):
         load()
 
 
@@ -381,7 +494,7 @@ def test_load_refuses_secrets(stack_config: Any) -> None:
 
 def test_load_takes_a_bare_word_where_an_object_is_wanted_for_what_it_is(stack_config: Any) -> None:
     stack_config({**GOOD, "cluster": "kind"})
-    with pytest.raises(FleetError, match=r"triton-fleet:cluster \(kind\) is no set of keys"):
+    with pytest.raises(FleetError, match=r"triton-fleet:cluster \(kind\) must be a mapping"):
         load()
 
 
