@@ -20,6 +20,7 @@ import pulumi_kubernetes as k8s
 
 from components.base import naming, versions
 from components.base.handles import GatewayHandle
+from components.base.outputs import behind
 from components.base.quantities import prometheus_duration
 from components.helm import release
 
@@ -223,9 +224,7 @@ class IstioRoute(pulumi.ComponentResource):
                     parent=self,
                     provider=args.cluster.provider,
                     # After the gateway, because istiod serves their validating webhook; after Triton, so that no request fails.
-                    depends_on=pulumi.Output.all(args.gateway.service, args.serving.service).apply(
-                        lambda _: list[pulumi.Input[pulumi.Resource]]()
-                    ),
+                    depends_on=behind(args.gateway.service, args.serving.service),
                 ),
             )
         self.register_outputs({"hosts": list(self.hosts)})

@@ -18,6 +18,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import naming, versions
+from components.base.outputs import behind
 from components.base.quantities import prometheus_duration
 from components.gpu import catalogue
 from components.helm import release
@@ -170,7 +171,7 @@ class DcgmExporter(pulumi.ComponentResource):
             namespace=naming.DCGM_NAMESPACE,
             values=dcgm_values(args.settings, google=google),
             # The kind ServiceMonitor comes with Prometheus' release.
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=release.after(args.metrics.url, *needed))),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=behind(args.metrics.url, also=needed))),
         )
         self.service = release.up(naming.DCGM_RELEASE, exporter)
         self.register_outputs({"service": self.service})

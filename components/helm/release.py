@@ -17,7 +17,7 @@ from components.base import naming
 from components.helm.source import chart_source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from components.base.versions import ChartPin
     from components.helm.settings import ChartSettings
@@ -110,8 +110,3 @@ def up(value: str, of: k8s.helm.v3.Release) -> pulumi.Output[str]:
 def gated(values: Mapping[str, str], of: k8s.helm.v3.Release) -> dict[str, pulumi.Output[str]]:
     """Apply `up` to every value."""
     return {key: up(value, of) for key, value in values.items()}
-
-
-def after(value: pulumi.Output[str], *resources: pulumi.Resource) -> pulumi.Output[Sequence[pulumi.Input[pulumi.Resource]]]:
-    """Return a ``depends_on`` of ``resources`` and of those that ``value`` comes from."""
-    return value.apply(lambda _: list(resources))

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base.naming import labels, type_token
-from components.helm.release import after
+from components.base.outputs import behind
 from components.monitoring.alerts import alert_rules
 from components.monitoring.dashboards import dashboard
 
@@ -46,7 +46,7 @@ class Observability(pulumi.ComponentResource):
     def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("serving", "Observability"), name, None, opts)
         # Prometheus brings the namespace and the kind PrometheusRule.
-        child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, depends_on=after(args.metrics.url))
+        child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, depends_on=behind(args.metrics.url))
         if args.dashboard:
             k8s.core.v1.ConfigMap(
                 f"{name}-dashboard",

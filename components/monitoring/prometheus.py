@@ -15,6 +15,7 @@ import pulumi
 
 from components.base import naming, versions
 from components.base.handles import ClusterHandle, MetricsHandle
+from components.base.outputs import behind
 from components.base.quantities import prometheus_duration, quantity_value
 from components.helm import release
 
@@ -86,7 +87,7 @@ def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mappin
 def _behind_volumes(args: PrometheusStackArgs) -> pulumi.ResourceOptions | None:
     if args.settings.storage is None or args.cluster.volumes is None:
         return None
-    return pulumi.ResourceOptions(depends_on=release.after(args.cluster.volumes))
+    return pulumi.ResourceOptions(depends_on=behind(args.cluster.volumes))
 
 
 @dataclass(frozen=True, kw_only=True)

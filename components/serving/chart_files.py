@@ -49,7 +49,8 @@ def values_yaml() -> str:
 def _lines(model: Model, name: str, indent: str = "") -> Iterator[str]:
     field, value = type(model).model_fields[name], getattr(model, name)
     key = field.alias or name
-    text = " ".join((field.description or "").replace("``", "").replace("None:", "By default:").split())
+    about = field.description or (type(value).__doc__ if isinstance(value, Model) else None) or ""
+    text = " ".join(about.replace("``", "").replace("None:", "By default:").split())
     for line in textwrap.wrap(text, _WIDTH - len(indent)):
         yield f"{indent}# {line}"
     if value is None:

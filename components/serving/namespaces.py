@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base.naming import labels
+from components.base.outputs import behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ def serving_namespaces(
     instead, a broken adapter would block the namespace, and the namespace the removal of the adapter.
     """
     claims = {entry.namespace for entry in serving if entry.prefetch.enabled and entry.prefetch.volume.storage_class is not None}
+    volumes = () if cluster.volumes is None else (cluster.volumes,)
     return {
         name: k8s.core.v1.Namespace(
             name,
@@ -53,9 +55,7 @@ def serving_namespaces(
             opts=pulumi.ResourceOptions(
                 parent=parent,
                 provider=cluster.provider,
-                depends_on=pulumi.Output.all(*after, *([cluster.volumes] if name in claims and cluster.volumes is not None else [])).apply(
-                    lambda _: list[pulumi.Input[pulumi.Resource]]()
-                ),
+                depends_on=behind(*after, *(volumes if name in claims else ())),
             ),
         )
         for name in namespace_names(serving)

@@ -16,6 +16,7 @@ import pulumi_kubernetes as k8s
 from components.base.errors import FleetError
 from components.base.handles import ServingHandle
 from components.base.naming import labels, type_token
+from components.base.outputs import behind
 from components.serving.metrics import GkeCluster
 from components.serving.prefetch import models_to_copy
 from components.serving.values import COMPONENT, ModelRepositoryValues, chart_values
@@ -135,8 +136,8 @@ def monitored_by(metrics: MetricsHandle) -> Callable[[pulumi.ResourceTransformAr
     def wait(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
         if args.type_ != "kubernetes:monitoring.coreos.com/v1:PodMonitor":
             return None
-        behind = pulumi.ResourceOptions(depends_on=metrics.url.apply(lambda _: list[pulumi.Input[pulumi.Resource]]()))
-        return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, behind))
+        more = pulumi.ResourceOptions(depends_on=behind(metrics.url))
+        return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, more))
 
     return wait
 

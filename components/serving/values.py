@@ -57,7 +57,11 @@ class ModelRepositoryValues(Model):
 
 
 class PrefetchValues(PrefetchSettings):
-    """Copy the release to local disk before Triton starts. Needs ``modelRepository.url``, the folder of all releases, and ``release``."""
+    """Copying the models to local disk before Triton starts, in parallel and verified.
+
+    Needs ``modelRepository.url``, the folder of all releases, and ``modelRepository.release``, the hash of the release. ``volume.size`` has
+    no default here.
+    """
 
     models: tuple[str, ...] = ()
     """Models to copy, including those that ensembles among them need; empty: the whole release."""
@@ -201,22 +205,13 @@ class Values(DeploymentSettings):
     image: str = Field(default=TRITON_IMAGE, min_length=1)
     """Container image with tritonserver. Its entrypoint must run the arguments that it is given."""
     model_repository: ModelRepositoryValues = ModelRepositoryValues()
-    """Where Triton reads its models from. ``url`` or ``urls`` is required."""
     prefetch: PrefetchValues = PrefetchValues()
-    """Copying the models to local disk before Triton starts, in parallel and verified. Needs ``modelRepository.url``, the folder of all
-    releases, and ``modelRepository.release``, the hash of the release. The chart itself has no default of ``volume.size``."""
     autoscaling: AutoscalingValues = AutoscalingValues.of(ScalingSettings(), ServedPods(container="triton", namespace="triton", gpus=1))
-    """HorizontalPodAutoscaler (autoscaling/v2). While it is enabled, it owns the number of replicas."""
     probes: ProbesValues = ProbesValues()
-    """Startup and readiness probe /v2/health/ready, liveness probes /v2/health/live."""
     service_account: ServiceAccountValues = ServiceAccountValues()
-    """The service account of the pods."""
     pod_monitor: PodMonitorValues = PodMonitorValues()
-    """PodMonitor. Needs the CRDs of the Prometheus operator."""
     disruption: DisruptionValues = DisruptionValues()
-    """PodDisruptionBudget."""
     rollout: RolloutValues = RolloutValues()
-    """How a new version replaces the old one, with never fewer ready pods than wanted."""
     read_only_root_filesystem: bool = True
     """Whether the containers' root file systems are read-only."""
     labels: dict[str, str] = Field(default_factory=dict)
