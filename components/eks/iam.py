@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import pulumi
 
+    Conditions = Mapping[str, Mapping[str, str | tuple[str, ...]]]
+
 ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
 """Annotation of a Kubernetes service account with the ARN of its role (IRSA)."""
 NO_RESOURCE: Final = frozenset(
@@ -67,11 +69,6 @@ class Account:
         return ".cn" if self.partition == "aws-cn" else ""
 
 
-def actions(**services: str) -> tuple[str, ...]:
-    """``actions(ec2="DescribeVpcs DescribeTags")`` is ``("ec2:DescribeVpcs", "ec2:DescribeTags")``."""
-    return tuple(f"{service}:{name}" for service, names in services.items() for name in names.split())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Statement:
     """One statement of a policy. Raises ValueError where a resource is wider than its actions need."""
@@ -80,7 +77,7 @@ class Statement:
     """Such as ``s3:GetObject``. ``kms:ReEncrypt*`` names a family of actions; a lone ``*`` is refused."""
     resources: tuple[str, ...] = ()
     """ARNs. Empty only in a trust policy, which is about the role itself."""
-    conditions: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(default_factory=dict)
+    conditions: Conditions = field(default_factory=dict)
     """Operator -> key -> value or values."""
     effect: Literal["Allow", "Deny"] = "Allow"
     principals: Mapping[str, tuple[str, ...]] | None = None
@@ -118,6 +115,27 @@ class Statement:
         return {key: value for key, value in statement.items() if value}
 
 
+def actions(names: str) -> tuple[str, ...]:
+    """``"ec2:DescribeVpcs DescribeTags"`` becomes ``("ec2:DescribeVpcs", "ec2:DescribeTags")``: a service applies to all names after it."""
+    service, found = "", []
+    for name in names.split():
+        prefix, _, action = name.rpartition(":")
+        service = prefix or service
+        found.append(f"{service}:{action}")
+    return tuple(found)
+
+
+def allow(
+    sid: str,
+    names: str,
+    *resources: str,
+    conditions: Conditions | None = None,
+    principals: Mapping[str, tuple[str, ...]] | None = None,
+) -> Statement:
+    """A statement that allows the actions ``names``, in the form of `actions`, on ``resources``."""
+    return Statement(sid=sid, actions=actions(names), resources=resources, conditions=conditions or {}, principals=principals)
+
+
 def _render(values: str | tuple[str, ...]) -> str | list[str]:
     if isinstance(values, str):
         return values
@@ -136,7 +154,7 @@ def service_trust(service: str) -> str:
 
 def pod_identity_trust() -> str:
     """Trust policy of a role that EKS Pod Identity gives to the pods that its association names."""
-    return document([Statement(actions=actions(sts="AssumeRole TagSession"), principals={"Service": ("pods.eks.amazonaws.com",)})])
+    return document([Statement(actions=("sts:AssumeRole", "sts:TagSession"), principals={"Service": ("pods.eks.amazonaws.com",)})])
 
 
 def service_account_trust(*, oidc_arn: str, issuer: str, namespace: str, service_account: str) -> str:

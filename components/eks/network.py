@@ -107,32 +107,19 @@ def find_zones(provider: aws.Provider, count: int) -> tuple[str, ...]:
 # An existing network.
 
 
-@dataclass(frozen=True, kw_only=True)
-class SubnetFacts:
-    """What AWS reports about an existing subnet."""
-
-    id: str
-    vpc_id: str
-    zone: str
-    free: int
-    """Free addresses."""
-    tags: Mapping[str, str]
-    public_addresses: bool = False
-    """Whether instances get a public address, which marks a subnet whose egress is an internet gateway."""
-
-
-def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iterable[SubnetFacts], *, discovery: bool = False) -> list[str]:
+def subnet_problems(
+    settings: ExistingNetworkSettings, cluster: str, subnets: Sequence[aws.ec2.GetSubnetResult], *, discovery: bool = False
+) -> list[str]:
     """What is wrong with existing subnets, as whole messages; with ``discovery``, for Karpenter too."""
     key = "triton-fleet:cluster.network"
-    found = list(facts)
     problems = []
-    zones = {subnet.zone for subnet in found if subnet.id in settings.private_subnet_ids}
+    zones = {subnet.availability_zone for subnet in subnets if subnet.id in settings.private_subnet_ids}
     if len(zones) < 2:  # noqa: PLR2004  # EKS' own limit
         problems.append(
             f"{key}.privateSubnetIds are all in {', '.join(zones)}: EKS needs 2 zones and would refuse them. Add a subnet in another zone."
         )
-    for subnet in found:
-        private = subnet.id in settings.private_subnet_ids
+    for subnet in subnets:
+        private, free = subnet.id in settings.private_subnet_ids, subnet.available_ip_address_count
         role_tag = PRIVATE_TAG if private else PUBLIC_TAG
         own = f"kubernetes.io/cluster/{cluster}"
         foreign = [tag for tag in subnet.tags if tag.startswith("kubernetes.io/cluster/") and tag != own]
@@ -140,8 +127,8 @@ def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iter
             f"which is in {subnet.vpc_id} and not in vpcId ({settings.vpc_id}): EKS would refuse it. Name its VPC": (
                 subnet.vpc_id != settings.vpc_id
             ),
-            f"with {subnet.free} free addresses: EKS recommends {_MIN_FREE}, and pods would run out of them. Name a larger subnet": (
-                subnet.free < _MIN_FREE
+            f"with {free} free addresses: EKS recommends {_MIN_FREE}, and pods would run out of them. Name a larger subnet": (
+                free < _MIN_FREE
             ),
             f"tagged {', '.join(foreign)} for another cluster: it would get no load balancers. Add the tag {own}=shared": (
                 bool(foreign) and own not in subnet.tags
@@ -149,8 +136,9 @@ def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iter
             f"without the tag {role_tag}=1: load balancers would not find it. Add the tag, or name another subnet": (
                 subnet.tags.get(role_tag) != "1"
             ),
+            # Public addresses mark a subnet whose egress is an internet gateway.
             "which gives public addresses: its nodes would be exposed to the internet. Name a subnet with egress through a NAT gateway": (
-                private and subnet.public_addresses
+                private and bool(subnet.map_public_ip_on_launch)
             ),
             f"without the tag {DISCOVERY_TAG}={cluster}: Karpenter would start no node there. Add the tag": (
                 discovery and private and subnet.tags.get(DISCOVERY_TAG) != cluster
@@ -163,27 +151,16 @@ def subnet_problems(settings: ExistingNetworkSettings, cluster: str, facts: Iter
 
 def find_network(settings: ExistingNetworkSettings, cluster: str, provider: aws.Provider, *, discovery: bool = False) -> Network:
     """Look up existing subnets and check them; with ``discovery``, for Karpenter too. Raises FleetError with everything that is wrong."""
-    facts = []
-    for subnet in (*settings.private_subnet_ids, *settings.public_subnet_ids):
-        found = aws.ec2.get_subnet(id=subnet, opts=pulumi.InvokeOptions(provider=provider))
-        facts.append(
-            SubnetFacts(
-                id=subnet,
-                vpc_id=found.vpc_id,
-                zone=found.availability_zone,
-                free=found.available_ip_address_count,
-                tags=found.tags,
-                public_addresses=bool(found.map_public_ip_on_launch),
-            )
-        )
-    problems = subnet_problems(settings, cluster, facts, discovery=discovery)
+    options = pulumi.InvokeOptions(provider=provider)
+    found = {subnet: aws.ec2.get_subnet(id=subnet, opts=options) for subnet in (*settings.private_subnet_ids, *settings.public_subnet_ids)}
+    problems = subnet_problems(settings, cluster, list(found.values()), discovery=discovery)
     if problems:
         raise FleetError(*problems)
-    private = {fact.id: fact.zone for fact in facts if fact.id in settings.private_subnet_ids}
-    ids = {subnet: pulumi.Output.from_input(subnet) for subnet in private}
+    ids = {subnet: pulumi.Output.from_input(subnet) for subnet in settings.private_subnet_ids}
+    zones = sorted({found[subnet].availability_zone for subnet in ids})
     return Network(
         vpc_id=pulumi.Output.from_input(settings.vpc_id),
-        private={zone: tuple(ids[subnet] for subnet in ids if private[subnet] == zone) for zone in sorted(set(private.values()))},
+        private={zone: tuple(ids[subnet] for subnet in ids if found[subnet].availability_zone == zone) for zone in zones},
         control_plane_ids=tuple(ids.values()),
     )
 

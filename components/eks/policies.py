@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from components.eks.iam import Statement, actions, document
+from components.eks.iam import Statement, allow, document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from components.eks.iam import Account
+    from components.eks.iam import Account, Conditions
 
-_ANY: Final = ("*",)
-"""Only for actions that take no resource, and in a key's own policy, where it means that key."""
-_USE_KEY: Final = actions(kms="Decrypt DescribeKey Encrypt GenerateDataKey* ReEncrypt*")
+_USE_KEY: Final = "kms:Decrypt DescribeKey Encrypt GenerateDataKey* ReEncrypt*"
 _FOR_AWS: Final = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
 """Limits a grant to AWS services: a grant outlives the policy that allowed it."""
 
@@ -40,25 +38,22 @@ def model_reader(account: Account, *, bucket: str, prefix: str, key: str | None,
         region: The bucket's region, which may differ from the cluster's.
     """
     arn = f"arn:{account.partition}:s3:::{bucket}"
-    in_prefix = {"StringLike": {"s3:prefix": (prefix, f"{prefix}/*")}}
     statements = [
-        Statement(sid="ListModels", actions=("s3:ListBucket",), resources=(arn,), conditions=in_prefix),
-        Statement(sid="HeadBucket", actions=("s3:ListBucket",), resources=(arn,), conditions={"Null": {"s3:prefix": "true"}}),
-        Statement(sid="ReadModels", actions=("s3:GetObject",), resources=(f"{arn}/{prefix}/*",)),
+        allow("ListModels", "s3:ListBucket", arn, conditions={"StringLike": {"s3:prefix": (prefix, f"{prefix}/*")}}),
+        allow("HeadBucket", "s3:ListBucket", arn, conditions={"Null": {"s3:prefix": "true"}}),
+        allow("ReadModels", "s3:GetObject", f"{arn}/{prefix}/*"),
     ]
     if key is not None:
         through_s3 = {"StringEquals": {"kms:ViaService": account.service("s3", region)}}
-        statements.append(Statement(sid="DecryptModels", actions=("kms:Decrypt",), resources=(key,), conditions=through_s3))
+        statements.append(allow("DecryptModels", "kms:Decrypt", key, conditions=through_s3))
     return tuple(statements)
 
 
 def volume_driver(key: str) -> tuple[Statement, ...]:
     """What the EBS driver needs besides AWS' policy for it, for volumes encrypted with ``key`` (EKS user guide, "EBS CSI")."""
     return (
-        Statement(
-            sid="GrantKeyToVolumes", actions=actions(kms="CreateGrant ListGrants RevokeGrant"), resources=(key,), conditions=_FOR_AWS
-        ),
-        Statement(sid="EncryptVolumes", actions=_USE_KEY, resources=(key,)),
+        allow("GrantKeyToVolumes", "kms:CreateGrant ListGrants RevokeGrant", key, conditions=_FOR_AWS),
+        allow("EncryptVolumes", _USE_KEY, key),
     )
 
 
@@ -66,22 +61,17 @@ def cluster_autoscaler(account: Account, cluster: str) -> tuple[Statement, ...]:
     """What Cluster Autoscaler does: it describes all scaling groups and changes those that are tagged as this cluster's."""
     tag = "aws:ResourceTag/k8s.io/cluster-autoscaler"
     return (
-        Statement(
-            sid="DescribeScalingGroups",
-            actions=actions(
-                autoscaling="DescribeAutoScalingGroups DescribeAutoScalingInstances DescribeLaunchConfigurations "
-                "DescribeScalingActivities DescribeTags",
-                ec2="DescribeImages DescribeInstanceTypes DescribeLaunchTemplateVersions GetInstanceTypesFromInstanceRequirements",
-            ),
-            resources=_ANY,
+        allow(
+            "DescribeScalingGroups",
+            "autoscaling:DescribeAutoScalingGroups DescribeAutoScalingInstances DescribeLaunchConfigurations DescribeScalingActivities "
+            "DescribeTags ec2:DescribeImages DescribeInstanceTypes DescribeLaunchTemplateVersions GetInstanceTypesFromInstanceRequirements",
+            "*",
         ),
-        Statement(
-            sid="DescribeNodeGroups", actions=("eks:DescribeNodegroup",), resources=(account.arn("eks", f"nodegroup/{cluster}/*/*"),)
-        ),
-        Statement(
-            sid="ScaleNodeGroups",
-            actions=actions(autoscaling="SetDesiredCapacity TerminateInstanceInAutoScalingGroup"),
-            resources=(account.arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/*"),),
+        allow("DescribeNodeGroups", "eks:DescribeNodegroup", account.arn("eks", f"nodegroup/{cluster}/*/*")),
+        allow(
+            "ScaleNodeGroups",
+            "autoscaling:SetDesiredCapacity TerminateInstanceInAutoScalingGroup",
+            account.arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/*"),
             conditions={"StringEquals": {f"{tag}/enabled": "true", f"{tag}/{cluster}": "owned"}},
         ),
     )
@@ -93,77 +83,53 @@ def load_balancer_controller(account: Account, cluster: str) -> tuple[Statement,
     The publisher's policy also allows Ingress, WAF, Shield and Cognito, most of it on ``*``. This one limits changes to network load
     balancers of the account and to security groups that carry the cluster's tag.
     """
-    balancers = (account.arn("elasticloadbalancing", "loadbalancer/net/*"),)
-    targets = (account.arn("elasticloadbalancing", "targetgroup/*/*"),)
-    listeners = (account.arn("elasticloadbalancing", "listener/net/*/*/*"),)
-    groups = (account.arn("ec2", "security-group/*"),)
-    vpcs = (account.arn("ec2", "vpc/*"),)
+    elb = "elasticloadbalancing"
+    balancers = (account.arn(elb, "loadbalancer/net/*"), account.arn(elb, "targetgroup/*/*"))
+    listeners = (account.arn(elb, "loadbalancer/net/*"), account.arn(elb, "listener/net/*/*/*"))
+    groups, rules = account.arn("ec2", "security-group/*"), account.arn("ec2", "security-group-rule/*")
+    vpcs = account.arn("ec2", "vpc/*")
     tagged = {"StringEquals": {"aws:ResourceTag/elbv2.k8s.aws/cluster": cluster}}
-    tagging = {"aws:RequestTag/elbv2.k8s.aws/cluster": cluster}
-    service = "elasticloadbalancing.amazonaws.com"
+    new = {"StringEquals": {"aws:RequestTag/elbv2.k8s.aws/cluster": cluster}}
+    new_group = {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup", **new["StringEquals"]}}
+    service = f"{elb}.amazonaws.com"
     return (
-        Statement(
-            sid="DescribeNetworksAndLoadBalancers",
-            actions=actions(
-                ec2="DescribeAccountAttributes DescribeAddresses DescribeAvailabilityZones DescribeInstances DescribeInternetGateways "
-                "DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets DescribeTags "
-                "DescribeVpcPeeringConnections DescribeVpcs",
-                elasticloadbalancing="DescribeListenerAttributes DescribeListenerCertificates DescribeListeners "
-                "DescribeLoadBalancerAttributes DescribeLoadBalancers DescribeRules DescribeSSLPolicies DescribeTags "
-                "DescribeTargetGroupAttributes DescribeTargetGroups DescribeTargetHealth",
-            ),
-            resources=_ANY,
+        allow(
+            "DescribeNetworksAndLoadBalancers",
+            "ec2:DescribeAccountAttributes DescribeAddresses DescribeAvailabilityZones DescribeInstances DescribeInternetGateways "
+            "DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets DescribeTags "
+            "DescribeVpcPeeringConnections DescribeVpcs "
+            f"{elb}:DescribeListenerAttributes DescribeListenerCertificates DescribeListeners DescribeLoadBalancerAttributes "
+            "DescribeLoadBalancers DescribeRules DescribeSSLPolicies DescribeTags DescribeTargetGroupAttributes DescribeTargetGroups "
+            "DescribeTargetHealth",
+            "*",
         ),
-        Statement(sid="ListSecurityGroupsOfVpcs", actions=("ec2:GetSecurityGroupsForVpc",), resources=vpcs),
-        Statement(
-            sid="CreateServiceLinkedRole",
-            actions=("iam:CreateServiceLinkedRole",),
-            resources=(account.arn("iam", f"role/aws-service-role/{service}/*"),),
+        allow("ListSecurityGroupsOfVpcs", "ec2:GetSecurityGroupsForVpc", vpcs),
+        allow(
+            "CreateServiceLinkedRole",
+            "iam:CreateServiceLinkedRole",
+            account.arn("iam", f"role/aws-service-role/{service}/*"),
             conditions={"StringEquals": {"iam:AWSServiceName": service}},
         ),
-        Statement(sid="CreateSecurityGroups", actions=("ec2:CreateSecurityGroup",), resources=(*vpcs, *groups)),
-        Statement(
-            sid="TagNewSecurityGroups",
-            actions=("ec2:CreateTags",),
-            resources=groups,
-            conditions={"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup", **tagging}},
-        ),
-        Statement(
-            sid="ChangeSecurityGroups",
-            actions=actions(ec2="DeleteSecurityGroup CreateTags DeleteTags"),
-            resources=groups,
-            conditions=tagged,
-        ),
+        allow("CreateSecurityGroups", "ec2:CreateSecurityGroup", vpcs, groups),
+        allow("TagNewSecurityGroups", "ec2:CreateTags", groups, conditions=new_group),
+        allow("ChangeSecurityGroups", "ec2:DeleteSecurityGroup CreateTags DeleteTags", groups, conditions=tagged),
         # Without a condition: the controller opens ports in the nodes' own group, which does not carry its tag.
-        Statement(
-            sid="ChangeIngressRules",
-            actions=actions(ec2="AuthorizeSecurityGroupIngress RevokeSecurityGroupIngress"),
-            resources=(*groups, account.arn("ec2", "security-group-rule/*")),
-        ),
-        Statement(
-            sid="CreateLoadBalancers",
-            actions=actions(elasticloadbalancing="CreateLoadBalancer CreateTargetGroup AddTags"),
-            resources=(*balancers, *targets),
-            conditions={"StringEquals": tagging},
-        ),
-        Statement(
-            sid="ChangeLoadBalancers",
-            actions=actions(
-                elasticloadbalancing="ModifyLoadBalancerAttributes SetIpAddressType SetSecurityGroups SetSubnets DeleteLoadBalancer "
-                "ModifyTargetGroup ModifyTargetGroupAttributes DeleteTargetGroup AddTags RemoveTags"
-            ),
-            resources=(*balancers, *targets),
+        allow("ChangeIngressRules", "ec2:AuthorizeSecurityGroupIngress RevokeSecurityGroupIngress", groups, rules),
+        allow("CreateLoadBalancers", f"{elb}:CreateLoadBalancer CreateTargetGroup AddTags", *balancers, conditions=new),
+        allow(
+            "ChangeLoadBalancers",
+            f"{elb}:ModifyLoadBalancerAttributes SetIpAddressType SetSecurityGroups SetSubnets DeleteLoadBalancer ModifyTargetGroup "
+            "ModifyTargetGroupAttributes DeleteTargetGroup AddTags RemoveTags",
+            *balancers,
             conditions=tagged,
         ),
-        Statement(
-            sid="ChangeListeners",
-            actions=actions(
-                elasticloadbalancing="CreateListener DeleteListener ModifyListener ModifyListenerAttributes AddListenerCertificates "
-                "RemoveListenerCertificates AddTags RemoveTags"
-            ),
-            resources=(*balancers, *listeners),
+        allow(
+            "ChangeListeners",
+            f"{elb}:CreateListener DeleteListener ModifyListener ModifyListenerAttributes AddListenerCertificates "
+            "RemoveListenerCertificates AddTags RemoveTags",
+            *listeners,
         ),
-        Statement(sid="RegisterTargets", actions=actions(elasticloadbalancing="RegisterTargets DeregisterTargets"), resources=targets),
+        allow("RegisterTargets", f"{elb}:RegisterTargets DeregisterTargets", account.arn(elb, "targetgroup/*/*")),
     )
 
 
@@ -177,51 +143,28 @@ def karpenter_nodes(account: Account, cluster: str) -> tuple[Statement, ...]:
     account is left open.
     """
     owned, name, pool = f"kubernetes.io/cluster/{cluster}", "eks:eks-cluster-name", "karpenter.sh/nodepool"
-    launched = tuple(
-        account.arn("ec2", f"{kind}/*")
-        for kind in ("fleet", "instance", "volume", "network-interface", "launch-template", "spot-instances-request")
-    )
-    instances, templates = account.arn("ec2", "instance/*"), account.arn("ec2", "launch-template/*")
     ec2 = f"arn:{account.partition}:ec2:{account.region}"
     read = (":image/*", ":snapshot/*", "*:security-group/*", "*:subnet/*", "*:capacity-reservation/*", "*:placement-group/*")
+    kinds = ("fleet", "instance", "volume", "network-interface", "launch-template", "spot-instances-request")
+    launched = [account.arn("ec2", f"{kind}/*") for kind in kinds]
+    instances, templates = account.arn("ec2", "instance/*"), account.arn("ec2", "launch-template/*")
     of_cluster = {"StringEquals": {f"aws:ResourceTag/{owned}": "owned"}, "StringLike": {f"aws:ResourceTag/{pool}": "*"}}
-    tagged = {f"aws:RequestTag/{owned}": "owned", f"aws:RequestTag/{name}": cluster}
+    tags = {f"aws:RequestTag/{owned}": "owned", f"aws:RequestTag/{name}": cluster}
     pooled = {f"aws:RequestTag/{pool}": "*"}
-    launch = actions(ec2="RunInstances CreateFleet")
+    at_launch = {**tags, "ec2:CreateAction": ("RunInstances", "CreateFleet", "CreateLaunchTemplate")}
+    later: Conditions = {
+        **of_cluster,
+        "StringEqualsIfExists": {f"aws:RequestTag/{name}": cluster},
+        "ForAllValues:StringEquals": {"aws:TagKeys": (name, "karpenter.sh/nodeclaim", "Name")},
+    }
+    launch = "ec2:RunInstances CreateFleet"
     return (
-        Statement(sid="LaunchFromImagesAndSubnets", actions=launch, resources=tuple(f"{ec2}:{resource}" for resource in read)),
-        Statement(sid="LaunchFromTemplates", actions=launch, resources=(templates,), conditions=of_cluster),
-        Statement(
-            sid="LaunchNodes",
-            actions=(*launch, "ec2:CreateLaunchTemplate"),
-            resources=launched,
-            conditions={"StringEquals": tagged, "StringLike": pooled},
-        ),
-        Statement(
-            sid="TagNewNodes",
-            actions=("ec2:CreateTags",),
-            resources=launched,
-            conditions={
-                "StringEquals": {**tagged, "ec2:CreateAction": ("RunInstances", "CreateFleet", "CreateLaunchTemplate")},
-                "StringLike": pooled,
-            },
-        ),
-        Statement(
-            sid="TagNodes",
-            actions=("ec2:CreateTags",),
-            resources=(instances,),
-            conditions={
-                **of_cluster,
-                "StringEqualsIfExists": {f"aws:RequestTag/{name}": cluster},
-                "ForAllValues:StringEquals": {"aws:TagKeys": (name, "karpenter.sh/nodeclaim", "Name")},
-            },
-        ),
-        Statement(
-            sid="TerminateNodes",
-            actions=actions(ec2="TerminateInstances DeleteLaunchTemplate"),
-            resources=(instances, templates),
-            conditions=of_cluster,
-        ),
+        allow("LaunchFromImagesAndSubnets", launch, *(f"{ec2}:{resource}" for resource in read)),
+        allow("LaunchFromTemplates", launch, templates, conditions=of_cluster),
+        allow("LaunchNodes", f"{launch} CreateLaunchTemplate", *launched, conditions={"StringEquals": tags, "StringLike": pooled}),
+        allow("TagNewNodes", "ec2:CreateTags", *launched, conditions={"StringEquals": at_launch, "StringLike": pooled}),
+        allow("TagNodes", "ec2:CreateTags", instances, conditions=later),
+        allow("TerminateNodes", "ec2:TerminateInstances DeleteLaunchTemplate", instances, templates, conditions=of_cluster),
     )
 
 
@@ -238,66 +181,46 @@ def karpenter_controller(account: Account, cluster: str, *, node_role: str, queu
     """
     to_ec2 = {"StringEquals": {"iam:PassedToService": ("ec2.amazonaws.com", "ec2.amazonaws.com.cn")}}
     statements = [
-        Statement(sid="PassNodeRole", actions=("iam:PassRole",), resources=(node_role,), conditions=to_ec2),
+        allow("PassNodeRole", "iam:PassRole", node_role, conditions=to_ec2),
         # Its garbage collector looks for profiles of its own. Finding none, it deletes none.
-        Statement(
-            sid="ReadInstanceProfiles",
-            actions=actions(iam="ListInstanceProfiles GetInstanceProfile"),
-            resources=(account.arn("iam", "instance-profile/*"),),
-        ),
-        Statement(sid="DescribeCluster", actions=("eks:DescribeCluster",), resources=(account.arn("eks", f"cluster/{cluster}"),)),
-        Statement(sid="ReadInterruptionQueue", actions=actions(sqs="DeleteMessage GetQueueUrl ReceiveMessage"), resources=(queue,)),
-        Statement(
-            sid="DescribeEC2",
-            actions=actions(
-                ec2="DescribeCapacityReservations DescribeImages DescribeInstances DescribeInstanceStatus DescribeInstanceTypeOfferings "
-                "DescribeInstanceTypes DescribeLaunchTemplates DescribePlacementGroups DescribeSecurityGroups DescribeSpotPriceHistory "
-                "DescribeSubnets"
-            ),
-            resources=_ANY,
+        allow("ReadInstanceProfiles", "iam:ListInstanceProfiles GetInstanceProfile", account.arn("iam", "instance-profile/*")),
+        allow("DescribeCluster", "eks:DescribeCluster", account.arn("eks", f"cluster/{cluster}")),
+        allow("ReadInterruptionQueue", "sqs:DeleteMessage GetQueueUrl ReceiveMessage", queue),
+        allow(
+            "DescribeEC2",
+            "ec2:DescribeCapacityReservations DescribeImages DescribeInstances DescribeInstanceStatus DescribeInstanceTypeOfferings "
+            "DescribeInstanceTypes DescribeLaunchTemplates DescribePlacementGroups DescribeSecurityGroups DescribeSpotPriceHistory "
+            "DescribeSubnets",
+            "*",
             conditions={"StringEquals": {"aws:RequestedRegion": account.region}},
         ),
-        Statement(
-            sid="ReadImageParameters",
-            actions=("ssm:GetParameter",),
-            resources=(f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/*",),
-        ),
-        Statement(sid="ReadPrices", actions=("pricing:GetProducts",), resources=_ANY),
+        allow("ReadImageParameters", "ssm:GetParameter", f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/*"),
+        allow("ReadPrices", "pricing:GetProducts", "*"),
     ]
     if disk_key is not None:  # EC2 user guide, "EBS encryption"
         through_ec2 = {"StringEquals": {"kms:ViaService": account.service("ec2")}}
-        use = actions(kms="Decrypt DescribeKey GenerateDataKeyWithoutPlaintext ReEncrypt*")
-        statements += [
-            Statement(sid="EncryptDisks", actions=use, resources=(disk_key,), conditions=through_ec2),
-            Statement(sid="GrantKeyToDisks", actions=("kms:CreateGrant",), resources=(disk_key,), conditions={**through_ec2, **_FOR_AWS}),
-        ]
+        use = "kms:Decrypt DescribeKey GenerateDataKeyWithoutPlaintext ReEncrypt*"
+        statements.append(allow("EncryptDisks", use, disk_key, conditions=through_ec2))
+        statements.append(allow("GrantKeyToDisks", "kms:CreateGrant", disk_key, conditions={**through_ec2, **_FOR_AWS}))
     return tuple(statements)
 
 
 def queue_policy(queue: str, rules: Sequence[str]) -> str:
     """Policy of the interruption queue: only the stack's own rules send to it, and only over TLS."""
-    return document(
-        [
-            Statement(
-                sid="SendEvents",
-                actions=("sqs:SendMessage",),
-                resources=(queue,),
-                principals={"Service": ("events.amazonaws.com",)},
-                conditions={"ArnEquals": {"aws:SourceArn": tuple(sorted(rules))}},
-            ),
-            Statement(
-                sid="DenyHTTP",
-                effect="Deny",
-                actions=("sqs:*",),
-                resources=(queue,),
-                principals={"AWS": ("*",)},
-                conditions={"Bool": {"aws:SecureTransport": "false"}},
-            ),
-        ]
+    from_rules = {"ArnEquals": {"aws:SourceArn": tuple(sorted(rules))}}
+    without_tls = Statement(
+        sid="DenyHTTP",
+        effect="Deny",
+        actions=("sqs:*",),
+        resources=(queue,),
+        principals={"AWS": ("*",)},
+        conditions={"Bool": {"aws:SecureTransport": "false"}},
     )
+    events = {"Service": ("events.amazonaws.com",)}
+    return document([allow("SendEvents", "sqs:SendMessage", queue, principals=events, conditions=from_rules), without_tls])
 
 
-# Keys.
+# Keys. In a key's own policy, the resource * is that key.
 
 Purpose = Literal["secrets", "disks", "logs"]
 """What a key encrypts."""
@@ -311,34 +234,23 @@ def key_policy(purpose: Purpose, account: Account, log_group: str) -> str:
     """
     root = {"AWS": (account.arn("iam", "root"),)}
     statements = [
-        Statement(
-            sid="AdministerKey",
-            actions=actions(
-                kms="CancelKeyDeletion CreateAlias DeleteAlias DescribeKey DisableKey DisableKeyRotation EnableKey EnableKeyRotation "
-                "GetKeyPolicy GetKeyRotationStatus ListGrants ListKeyPolicies ListKeyRotations ListResourceTags PutKeyPolicy RetireGrant "
-                "RevokeGrant RotateKeyOnDemand ScheduleKeyDeletion TagResource UntagResource UpdateAlias UpdateKeyDescription"
-            ),
-            resources=_ANY,
+        allow(
+            "AdministerKey",
+            "kms:CancelKeyDeletion CreateAlias DeleteAlias DescribeKey DisableKey DisableKeyRotation EnableKey EnableKeyRotation "
+            "GetKeyPolicy GetKeyRotationStatus ListGrants ListKeyPolicies ListKeyRotations ListResourceTags PutKeyPolicy RetireGrant "
+            "RevokeGrant RotateKeyOnDemand ScheduleKeyDeletion TagResource UntagResource UpdateAlias UpdateKeyDescription",
+            "*",
             principals=root,
         ),
-        Statement(sid="UseKeyThroughIAM", actions=(*_USE_KEY, "kms:CreateGrant"), resources=_ANY, principals=root),
+        allow("UseKeyThroughIAM", f"{_USE_KEY} CreateGrant", "*", principals=root),
     ]
     if purpose == "disks":
         # Scaling groups start nodes by their service-linked role, which has no policy of its own to name the key in (EC2 Auto Scaling user
         # guide, "required KMS key policy").
         scaling = {"AWS": (account.arn("iam", f"role{SCALING_PATH}{SCALING_ROLE}"),)}
-        statements += [
-            Statement(sid="UseKeyForDisks", actions=_USE_KEY, resources=_ANY, principals=scaling),
-            Statement(sid="GrantKeyToDisks", actions=("kms:CreateGrant",), resources=_ANY, principals=scaling, conditions=_FOR_AWS),
-        ]
+        statements.append(allow("UseKeyForDisks", _USE_KEY, "*", principals=scaling))
+        statements.append(allow("GrantKeyToDisks", "kms:CreateGrant", "*", principals=scaling, conditions=_FOR_AWS))
     if purpose == "logs":  # CloudWatch Logs user guide, "encrypt log data using KMS"
-        statements.append(
-            Statement(
-                sid="UseKeyForLogs",
-                actions=_USE_KEY,
-                resources=_ANY,
-                principals={"Service": (account.service("logs"),)},
-                conditions={"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": account.arn("logs", f"log-group:{log_group}")}},
-            )
-        )
+        group = {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": account.arn("logs", f"log-group:{log_group}")}}
+        statements.append(allow("UseKeyForLogs", _USE_KEY, "*", principals={"Service": (account.service("logs"),)}, conditions=group))
     return document(statements)

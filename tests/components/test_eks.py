@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +24,6 @@ from tests.components.test_fleet import Monitor as Requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-with warnings.catch_warnings():
-    # Old names in these modules warn when they are loaded, and a warning that is an error here leaves a module half loaded.
-    warnings.simplefilter("ignore")
-    for module in ("autoscaling", "cloudwatch", "ec2", "ecr", "eks", "iam", "kms"):
-        hasattr(importlib.import_module(f"pulumi_aws.{module}"), "load")  # which happens when an attribute is asked for
-    importlib.import_module("pulumi_eks")
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "111122223333"

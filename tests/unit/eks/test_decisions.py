@@ -9,13 +9,14 @@ from ipaddress import IPv4Network
 from itertools import combinations
 from typing import Any
 
+import pulumi_aws as aws
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.base.errors import FleetError
-from components.eks.network import SubnetFacts, endpoint_services, pick_zones, plan_subnets, subnet_problems
+from components.eks.network import endpoint_services, pick_zones, plan_subnets, subnet_problems
 from components.eks.node_groups import asg_tags, cpu_group, gpu_groups, gpu_labels
 from components.eks.plan import ADDONS, check_admins, node_groups, node_policies, principal, with_profile
 from components.eks.registry import lifecycle
@@ -88,14 +89,15 @@ EXISTING = ExistingNetworkSettings.model_validate(
 )
 
 
-def facts(**of_the_first: Any) -> list[SubnetFacts]:
+def subnet(number: str, zone: str, tags: dict[str, str], **more: Any) -> aws.ec2.GetSubnetResult:
+    facts = {"id": f"subnet-0000000{number}", "vpc_id": "vpc-0a1b2c3d", "availability_zone": zone, "available_ip_address_count": 100}
+    return aws.ec2.GetSubnetResult(**{**facts, "tags": tags, **more})  # type: ignore[no-untyped-call]  # the SDK's own has no types
+
+
+def facts(**of_the_first: Any) -> list[aws.ec2.GetSubnetResult]:
     private, public = {"kubernetes.io/role/internal-elb": "1"}, {"kubernetes.io/role/elb": "1"}
-    first: dict[str, Any] = {"id": "subnet-0000000a", "vpc_id": "vpc-0a1b2c3d", "zone": "a", "free": 100, "tags": private, **of_the_first}
-    return [
-        SubnetFacts(**first),
-        SubnetFacts(id="subnet-0000000b", vpc_id="vpc-0a1b2c3d", zone="b", free=100, tags=private),
-        SubnetFacts(id="subnet-0000000c", vpc_id="vpc-0a1b2c3d", zone="a", free=100, tags=public),
-    ]
+    tags = of_the_first.pop("tags", private)
+    return [subnet("a", "a", tags, **of_the_first), subnet("b", "b", private), subnet("c", "a", public)]
 
 
 def test_good_subnets() -> None:
@@ -108,8 +110,8 @@ def test_good_subnets() -> None:
     ("first", "says"),
     [
         ({"vpc_id": "vpc-1"}, "which is in vpc-1 and not in vpcId"),
-        ({"free": 10}, "with 10 free addresses"),
-        ({"zone": "b"}, "are all in b: EKS needs 2 zones"),
+        ({"available_ip_address_count": 10}, "with 10 free addresses"),
+        ({"availability_zone": "b"}, "are all in b: EKS needs 2 zones"),
         ({"tags": {}}, "without the tag kubernetes.io/role/internal-elb=1"),
         ({"tags": {"kubernetes.io/role/internal-elb": "1", "kubernetes.io/cluster/other": "owned"}}, "for another cluster"),
     ],
