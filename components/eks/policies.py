@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from components.eks.iam import Statement, allow, document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from components.eks.iam import Account, Conditions
 
@@ -151,7 +151,7 @@ def karpenter_nodes(account: Account, cluster: str) -> tuple[Statement, ...]:
     of_cluster = {"StringEquals": {f"aws:ResourceTag/{owned}": "owned"}, "StringLike": {f"aws:ResourceTag/{pool}": "*"}}
     tags = {f"aws:RequestTag/{owned}": "owned", f"aws:RequestTag/{name}": cluster}
     pooled = {f"aws:RequestTag/{pool}": "*"}
-    at_launch = {**tags, "ec2:CreateAction": ("RunInstances", "CreateFleet", "CreateLaunchTemplate")}
+    at_launch: Mapping[str, str | tuple[str, ...]] = {**tags, "ec2:CreateAction": ("RunInstances", "CreateFleet", "CreateLaunchTemplate")}
     later: Conditions = {
         **of_cluster,
         "StringEqualsIfExists": {f"aws:RequestTag/{name}": cluster},
