@@ -199,19 +199,10 @@ def older_python() -> str | None:
     return found if found is not None and subprocess.run([found, "-c", check], check=False).returncode == 0 else None
 
 
-def hand_over(why: str) -> NoReturn:
-    """Run this script with the next older Python instead; exits if there is none. ``why`` is empty if an earlier run has reported it."""
-    other = older_python()
-    if other is None:
-        sys.exit(
-            f"Python {_version()} ({sys.executable}) can't be used{f': {why}' if why else ''}, and PATH has no older one. "
-            f"Install Python 3.{_OLDEST_MINOR} or newer (with python3.{_OLDEST_MINOR}-venv on Debian or Ubuntu), "
-            "or name one: make PYTHON=/path/to/python."
-        )
-    if why:
-        say(f"Python {_version()} can't be used: {why}. Using {other} instead")
+def hand_over(python: str) -> NoReturn:
+    """Run this script with another Python instead."""
     sys.stderr.flush()
-    os.execv(other, [other, __file__, *sys.argv[1:]])  # noqa: S606 (no shell)
+    os.execv(python, [python, __file__, *sys.argv[1:]])  # noqa: S606 (no shell)
 
 
 def main(arguments: list[str]) -> None:
@@ -221,8 +212,8 @@ def main(arguments: list[str]) -> None:
         return
     VENV.mkdir(exist_ok=True)
     # For either lock: a Python that can't install the development lock would be replaced and come back with every other command.
-    if any(unsuitable(one).exists() for one in both_locks(lock_file)):
-        hand_over("")
+    if any(unsuitable(one).exists() for one in both_locks(lock_file)) and (other := older_python()) is not None:
+        hand_over(other)
     try:
         with LOCK.open("w") as lock:
             try:
@@ -237,7 +228,15 @@ def main(arguments: list[str]) -> None:
                 install(lock_file)
     except UnsuitablePythonError as error:
         unsuitable(lock_file).touch()
-        hand_over(str(error))
+        other = older_python()
+        if other is None:
+            sys.exit(
+                f"Python {_version()} ({sys.executable}) can't be used: {error}, and PATH has no older one. Install "
+                f"Python 3.{_OLDEST_MINOR} or newer (with python3.{_OLDEST_MINOR}-venv on Debian or Ubuntu), "
+                "or name one: make PYTHON=/path/to/python."
+            )
+        say(f"Python {_version()} can't be used: {error}. Using {other} instead")
+        hand_over(other)
 
 
 if __name__ == "__main__":
