@@ -82,7 +82,7 @@ def tritonserver(
     with log.open("wb") as stream, image.run(arguments, output=stream, environment=environment, mounts=mounts) as process:
         address = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
         metrics = f"http://{address['metrics']}/metrics"
-        server = Server(process=process, http=address["http"], grpc=address["grpc"], log=Text(log), _metrics=metrics)
+        server = Server(process=process, http=address["http"], grpc=address["grpc"], log=Text(log, process), _metrics=metrics)
         if until:
             eventually(lambda: server.ask(f"health/{until}")[0], f"a server that is {until}", process=process, log=server.log)
         yield server

@@ -10,7 +10,7 @@ from tests.unit.repository.validation.cases import CASES, FINE
 from tests.unit.tritonserver import Server, tritonserver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from local.images import box
@@ -33,10 +33,3 @@ def start_triton(triton_box: box.Box, tmp_path_factory: pytest.TempPathFactory) 
         return tritonserver(triton_box, tmp_path_factory.mktemp("log") / "triton.log", "/models", *flags, models=models, until="live")
 
     return start
-
-
-@pytest.fixture(scope="session")
-def triton(start_triton: Callable[[], AbstractContextManager[Server]]) -> Generator[Server]:
-    """One server for all cases but those that would end it."""
-    with start_triton() as server:
-        yield server
