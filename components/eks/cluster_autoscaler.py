@@ -34,14 +34,9 @@ def autoscaler_values(
     kubernetes_version: str,
     role_arn: pulumi.Input[str] | None,
 ) -> dict[str, Any]:
-    """Values of the chart cluster-autoscaler.
+    """Values of the chart cluster-autoscaler; without ``role_arn`` they name no role (Pod Identity).
 
-    Args:
-        settings: The stack's.
-        cluster_name: Name of the cluster, by which the scaling groups are tagged.
-        region: AWS region.
-        kubernetes_version: Minor version such as ``1.35``; the image simulates that version's scheduler.
-        role_arn: IAM role; None for Pod Identity.
+    ``kubernetes_version`` is a minor version such as ``1.35``: the image simulates the scheduler of that version.
     """
     return {
         "fullnameOverride": naming.AUTOSCALER_RELEASE,

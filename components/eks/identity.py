@@ -58,10 +58,8 @@ class ServiceAccountRole(pulumi.ComponentResource):
     def __init__(self, name: str, args: ServiceAccountRoleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("cluster", "ServiceAccountRole"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.identity.provider)
-        trust = pulumi.Output.all(args.identity.oidc_arn, args.identity.issuer).apply(
-            lambda known: service_account_trust(
-                oidc_arn=known[0], issuer=known[1], namespace=args.namespace, service_account=args.service_account
-            )
+        trust = pulumi.Output.all(oidc_arn=args.identity.oidc_arn, issuer=args.identity.issuer).apply(
+            lambda known: service_account_trust(namespace=args.namespace, service_account=args.service_account, **known)
         )
         role = aws.iam.Role(name, assume_role_policy=trust, tags=dict(args.tags), opts=child)
         texts: dict[str, pulumi.Output[str]] = {name: pulumi.Output.from_input(args.statements).apply(document)}

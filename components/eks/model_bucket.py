@@ -1,8 +1,7 @@
-"""The S3 bucket of a stack's models, where the stack makes it. What is in it is the model repository's."""
+"""The S3 bucket of a stack's models, if the stack creates it. Creates no objects: `components/repository/` does."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +10,13 @@ import pulumi_aws as aws
 
 from components.base.naming import type_token
 from components.eks.iam import partition
+from components.eks.policies import bucket_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _UNFINISHED_DAYS: Final = 3
-"""Days after which S3 drops the parts of an upload that no run has finished."""
+"""Days after which S3 deletes the parts of an unfinished upload."""
 _VERSION_DAYS: Final = 30
 
 
@@ -26,12 +26,12 @@ class ModelBucketArgs:
 
     bucket: str
     region: str
-    """The bucket's, which need not be the cluster's."""
+    """The bucket's region, which may differ from the cluster's."""
     versioning: bool
     kms_key: str | None
-    """ARN or alias of the KMS key that objects are encrypted with; None for S3's own."""
+    """ARN or alias of the KMS key that encrypts objects; None for S3's own."""
     adopt: bool
-    """Whether the bucket exists and is imported."""
+    """Whether the bucket exists already, so that it is imported."""
     tags: Mapping[str, str]
     provider: aws.Provider
 
@@ -61,11 +61,11 @@ class ModelBucket(pulumi.ComponentResource):
         )
         rule = aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
             apply_server_side_encryption_by_default=default,
-            bucket_key_enabled=None if args.kms_key is None else True,  # a request to KMS an hour and key, not one an object
+            bucket_key_enabled=None if args.kms_key is None else True,  # one KMS request per hour and key instead of one per object
         )
         aws.s3.BucketServerSideEncryptionConfiguration(name, bucket=bucket, region=args.region, rules=[rule], opts=child)
         arn = f"arn:{partition(args.region)}:s3:::"
-        policy = bucket.apply(lambda known: json.dumps(tls_only(arn + known)))
+        policy = bucket.apply(lambda known: bucket_policy(arn + known))
         aws.s3.BucketPolicy(name, bucket=bucket, region=args.region, policy=policy, opts=child)
         rules = [
             aws.s3.BucketLifecycleConfigurationRuleArgs(
@@ -86,14 +86,14 @@ class ModelBucket(pulumi.ComponentResource):
                 versioning_configuration=aws.s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
                 opts=child,
             )
-            # S3 applies rules for old versions from when there can be some.
+            # S3 applies rules for old versions only once versioning is on.
             after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[versioning]))
             rules.append(
                 aws.s3.BucketLifecycleConfigurationRuleArgs(
                     id="triton-fleet-old-versions",
                     status="Enabled",
                     filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
-                    # Releases are never overwritten: versions guard against deletion by mistake.
+                    # Releases are never overwritten: versions protect against accidental deletion.
                     noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
                         noncurrent_days=_VERSION_DAYS
                     ),
@@ -101,16 +101,3 @@ class ModelBucket(pulumi.ComponentResource):
             )
         aws.s3.BucketLifecycleConfiguration(name, bucket=bucket, region=args.region, rules=rules, opts=after)
         self.register_outputs({"bucket": bucket})
-
-
-def tls_only(arn: str) -> dict[str, object]:
-    """Bucket policy that denies requests without TLS (AWS Security Hub control S3.5)."""
-    statement = {
-        "Sid": "DenyInsecureTransport",
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": "s3:*",
-        "Resource": [arn, f"{arn}/*"],
-        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    }
-    return {"Version": "2012-10-17", "Statement": [statement]}

@@ -213,8 +213,9 @@ class NodeGroup(pulumi.ComponentResource):
     def __init__(self, name: str, args: NodeGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("cluster", "NodeGroup"), name, None, opts)
         plan = args.plan
-        child = pulumi.ResourceOptions(parent=self, provider=args.provider)
-        template = self._template(name, args, child)
+        self._name, self._args = name, args
+        self._child = child = pulumi.ResourceOptions(parent=self, provider=args.provider)
+        template = self._template()
         group = aws.eks.NodeGroup(
             name,
             cluster_name=args.cluster,
@@ -251,13 +252,17 @@ class NodeGroup(pulumi.ComponentResource):
         self.ready = after(group.node_group_name, group.arn, *tags)
         self.register_outputs({"name": self.ready})
 
-    def _template(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> aws.ec2.LaunchTemplate:
+    def _template(self) -> aws.ec2.LaunchTemplate:
+        name, args, child = self._name, self._args, self._child
         plan = args.plan
         groups: list[pulumi.Input[str]] = [args.security_group_id]
-        if plan.ssh_key is not None:
-            groups.append(self._ssh(name, args, child))
-        if plan.efa:
-            groups.append(self._efa(name, args, child))
+        if plan.ssh_key is not None:  # not by the group's remote_access, which excludes a launch template
+            ssh = aws.ec2.SecurityGroupIngressArgs(protocol="tcp", from_port=22, to_port=22, cidr_blocks=list(plan.ssh_cidrs))
+            groups.append(self._security_group("ssh", "SSH to nodes from the networks that the stack names", ssh))
+        if plan.efa:  # egress too: EFA traffic is allowed by security group, not by address
+            ingress = aws.ec2.SecurityGroupIngressArgs(protocol="-1", from_port=0, to_port=0, self=True)
+            egress = aws.ec2.SecurityGroupEgressArgs(protocol="-1", from_port=0, to_port=0, self=True)
+            groups.append(self._security_group("efa", "Elastic Fabric Adapters of the nodes to each other", ingress, egress))
         cards = [
             aws.ec2.LaunchTemplateNetworkInterfaceArgs(
                 network_card_index=card,
@@ -316,24 +321,18 @@ class NodeGroup(pulumi.ComponentResource):
             opts=child,
         )
 
-    def _ssh(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """Open port 22 to the given networks. A launch template excludes the group's own remote_access."""
-        ingress = aws.ec2.SecurityGroupIngressArgs(protocol="tcp", from_port=22, to_port=22, cidr_blocks=list(args.plan.ssh_cidrs))
+    def _security_group(
+        self,
+        suffix: str,
+        description: str,
+        ingress: aws.ec2.SecurityGroupIngressArgs,
+        egress: aws.ec2.SecurityGroupEgressArgs | None = None,
+    ) -> pulumi.Output[str]:
         return aws.ec2.SecurityGroup(
-            f"{name}-ssh",
-            vpc_id=args.vpc_id,
-            description="SSH to nodes from the networks that the stack names",
+            f"{self._name}-{suffix}",
+            vpc_id=self._args.vpc_id,
+            description=description,
             ingress=[ingress],
-            opts=child,
-        ).id
-
-    def _efa(self, name: str, args: NodeGroupArgs, child: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """Allow all traffic among the nodes, egress included: EFA traffic is allowed by security group, not by address."""
-        return aws.ec2.SecurityGroup(
-            f"{name}-efa",
-            vpc_id=args.vpc_id,
-            description="Elastic Fabric Adapters of the nodes to each other",
-            ingress=[aws.ec2.SecurityGroupIngressArgs(protocol="-1", from_port=0, to_port=0, self=True)],
-            egress=[aws.ec2.SecurityGroupEgressArgs(protocol="-1", from_port=0, to_port=0, self=True)],
-            opts=child,
+            egress=None if egress is None else [egress],
+            opts=self._child,
         ).id

@@ -208,26 +208,38 @@ def karpenter_controller(account: Account, cluster: str, *, node_role: str, queu
 def queue_policy(queue: str, rules: Sequence[str]) -> str:
     """Policy of the interruption queue: only the stack's own rules send to it, and only over TLS."""
     from_rules = {"ArnEquals": {"aws:SourceArn": tuple(sorted(rules))}}
-    without_tls = Statement(
-        sid="DenyHTTP",
+    events = {"Service": ("events.amazonaws.com",)}
+    send = allow("SendEvents", "sqs:SendMessage", queue, principals=events, conditions=from_rules)
+    return document([send, _deny_http("sqs:*", queue)])
+
+
+# Buckets and keys.
+
+
+def bucket_policy(arn: str) -> str:
+    """Policy of the models' bucket: it denies requests without TLS (AWS Security Hub control S3.5)."""
+    return document([_deny_http("s3:*", arn, f"{arn}/*")])
+
+
+def _deny_http(action: str, *resources: str) -> Statement:
+    return Statement(
+        sid="DenyInsecureTransport",
         effect="Deny",
-        actions=("sqs:*",),
-        resources=(queue,),
+        actions=(action,),
+        resources=resources,
         principals={"AWS": ("*",)},
         conditions={"Bool": {"aws:SecureTransport": "false"}},
     )
-    events = {"Service": ("events.amazonaws.com",)}
-    return document([allow("SendEvents", "sqs:SendMessage", queue, principals=events, conditions=from_rules), without_tls])
 
-
-# Keys. In a key's own policy, the resource * is that key.
 
 Purpose = Literal["secrets", "disks", "logs"]
 """What a key encrypts."""
 
 
 def key_policy(purpose: Purpose, account: Account, log_group: str) -> str:
-    """Policy of a key that the stack creates. ``secrets`` needs no more: EKS gets a grant from whoever creates the cluster.
+    """Policy of a key that the stack creates, in which the resource ``*`` is the key itself.
+
+    The purpose ``secrets`` adds nothing: EKS gets a grant from the principal that creates the cluster.
 
     The account's own policies decide about the rest: roles that name the key may use it, and administrators may change it. Every action is
     named; without a policy a key gets ``kms:*``.

@@ -90,7 +90,7 @@ async def test_interruptions_go_to_one_queue_and_no_one_else_may_send_there(moni
     assert found["SendEvents"]["Condition"] == {
         "ArnEquals": {"aws:SourceArn": sorted(f"arn:aws:x:eu-west-1:{ACCOUNT}:{name}" for name in rules)}
     }
-    assert (found["DenyHTTP"]["Effect"], found["DenyHTTP"]["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert (found["DenyInsecureTransport"]["Effect"], found["DenyInsecureTransport"]["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
 async def test_karpenters_nodes_have_a_role_an_entry_and_a_profile_of_their_own(monitor: Monitor) -> None:

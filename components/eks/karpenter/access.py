@@ -23,7 +23,6 @@ from components.eks.settings.network import DISCOVERY_TAG
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from components.eks.iam import Statement
     from components.eks.identity import Identity
 
 _EVENTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -71,18 +70,14 @@ class KarpenterAccess(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self, provider=args.identity.provider)
         node_role_arn = self._nodes(name, args)
         queue_arn = self._queue(name, args)
-
-        def statements(known: Sequence[str | None]) -> tuple[Statement, ...]:
-            role, queue, key = known
-            return karpenter_controller(account, args.cluster, node_role=str(role), queue=str(queue), disk_key=key)
-
+        known = pulumi.Output.all(node_role=node_role_arn, queue=queue_arn, disk_key=args.disk_key)
         self.role_arn = ServiceAccountRole(
             f"{name}-controller",
             ServiceAccountRoleArgs(
                 identity=args.identity,
                 namespace=naming.SYSTEM_NAMESPACE,
                 service_account=naming.KARPENTER_RELEASE,
-                statements=pulumi.Output.all(node_role_arn, queue_arn, args.disk_key).apply(statements),
+                statements=known.apply(lambda arns: karpenter_controller(account, args.cluster, **arns)),
                 more={"nodes": karpenter_nodes(account, args.cluster)},  # together they exceed a policy's limit
                 tags=args.tags,
             ),
