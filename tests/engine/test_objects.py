@@ -265,7 +265,7 @@ def test_what_others_do_is_found_and_taken_back_where_it_was_decided(
     labels = {"a": "2"}
     it.up()
     assert kube.get(DEPLOYMENT, space, "scaled")["spec"]["replicas"] == 2
-    assert "making it again" in it.said
+    assert "creating it again" in it.said
     assert kube.get(CONFIG_MAP, space, "lost")["metadata"]["labels"] == {"a": "2"}
 
 
@@ -331,7 +331,7 @@ def test_what_is_there_is_taken_over_on_request(stack: Callable[[Callable[[], No
     it.cli("state", "delete", it.resources()["web"]["urn"], "--yes")
     assert it.steps() == {"settings": "create", "web": "create"}
     it.up()
-    assert "taking up" in it.said
+    assert "adopting" in it.said
     assert kube.get(CONFIG_MAP, space, "settings")["metadata"]["uid"] == uid
     assert it.steps() == {}
 
