@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from components.base.watch import WatchedDeployment
-from components.serving.metrics import KINDS, AdapterMetric, QueueTimeMetric, Sampling, ServedPods
+from components.serving.metrics import KINDS, QueueTimeMetric, Sampling, ServedPods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,27 +29,22 @@ def served_pods(entry: ServingSettings, gke: GkeCluster | None = None) -> Served
     return ServedPods(container=entry.name, namespace=entry.namespace, gpus=entry.resources.gpus, gke=gke)
 
 
-def adapter_metrics(serving: Sequence[ServingSettings]) -> tuple[AdapterMetric, ...]:
-    """Return every metric that prometheus-adapter can publish, always all of them and in the same order.
+def adapter_rules(serving: Sequence[ServingSettings]) -> list[dict[str, Any]]:
+    """Return ``rules.custom`` for the prometheus-adapter chart: every metric that it can publish, always all and in the same order.
 
     A deployment can then change its metrics without a restart of the adapter, and every stack serves the names of the walk-throughs.
 
     Raises ValueError when there is no deployment.
     """
     sampling = _sampling(serving)
-    return tuple(metric for kind in KINDS if (metric := kind.published(sampling)) is not None)
-
-
-def adapter_rules(serving: Sequence[ServingSettings]) -> list[dict[str, Any]]:
-    """Return the entries of ``rules.custom`` for the prometheus-adapter chart; see `adapter_metrics`."""
-    return [metric.rule() for metric in adapter_metrics(serving)]
+    return [kind.rule(sampling) for kind in KINDS if kind.series is not None]
 
 
 def metric_panels(serving: Sequence[ServingSettings]) -> tuple[Panel, ...]:
     """Return the dashboard's graphs of all metrics from Prometheus, and of the others that a deployment scales by."""
     sampling = _sampling(serving)
     used = {type(metric) for entry in serving for metric in entry.scaling.metrics}
-    return tuple(kind.panel(sampling) for kind in KINDS if kind.from_prometheus or kind in used)
+    return tuple(kind.panel(sampling) for kind in KINDS if kind.series is not None or kind in used)
 
 
 def watched(entry: ServingSettings, serving: Sequence[ServingSettings]) -> WatchedDeployment:
@@ -59,7 +54,7 @@ def watched(entry: ServingSettings, serving: Sequence[ServingSettings]) -> Watch
         name=entry.name,
         namespace=entry.namespace,
         window=entry.scaling.window,
-        queue_time=QueueTimeMetric.published(_sampling(serving)).promql(f'namespace="{entry.namespace}",deployment="{entry.name}"'),
+        queue_time=QueueTimeMetric.promql(_sampling(serving), f'namespace="{entry.namespace}",deployment="{entry.name}"'),
         autoscaled=entry.scaling.min_replicas < entry.scaling.max_replicas,
         alerts=tuple(alert for metric in entry.scaling.metrics for alert in metric.alerts(pods)),
     )

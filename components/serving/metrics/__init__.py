@@ -6,7 +6,7 @@ from typing import Annotated, Final, get_args
 
 from pydantic import Field
 
-from components.serving.metrics.base import AdapterMetric, GkeCluster, MetricSettings, MetricSources, Sampling, ServedPods
+from components.serving.metrics.base import GkeCluster, MetricSettings, MetricSources, Sampling, ServedPods
 from components.serving.metrics.gpu_duty_cycle import GpuDutyCycleMetric
 from components.serving.metrics.gpu_utilization import GpuUtilizationMetric
 from components.serving.metrics.pending_requests import PendingRequestsMetric
@@ -14,7 +14,7 @@ from components.serving.metrics.queue_time import QueueTimeMetric
 from components.serving.metrics.request_rate import RequestRateMetric
 
 __all__ = [
-    "KINDS", "AdapterMetric", "GkeCluster", "GpuUtilizationMetric", "Metric", "MetricSettings", "MetricSources", "PendingRequestsMetric",
+    "KINDS", "GkeCluster", "GpuUtilizationMetric", "Metric", "MetricSettings", "MetricSources", "PendingRequestsMetric",
     "QueueTimeMetric", "Sampling", "ServedPods",
 ]  # fmt: skip
 

@@ -14,7 +14,8 @@ backwards), and ``1 + rate()`` in the denominator (reads too low below one reque
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # pydantic reads the annotation
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from components.base.errors import Problem
@@ -23,7 +24,7 @@ from components.base.quantities import quantity
 from components.base.watch import SELECTED, Alert, Panel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from components.base.errors import FieldPath
 
@@ -39,37 +40,6 @@ class Sampling:
     """Window of rates: the longest of all deployments. A window below four scrapes breaks a rate; a longer one only delays it."""
     scrape: float
     """Longest scrape interval."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterMetric:
-    """One metric of custom.metrics.k8s.io: the series that it is made from, and how."""
-
-    name: str
-    """Name in the metrics API, which the autoscaler reads."""
-    series: str
-    """Prometheus series; while it exists, so does the metric."""
-    query: str
-    """Query as prometheus-adapter's Go template, with the delimiters ``<<`` and ``>>``."""
-    resources: Mapping[str, str] = field(default_factory=lambda: {"namespace": "namespace", "pod": "pod"})
-    """Label of the series -> Kubernetes resource that it names."""
-    labels: tuple[str, ...] = ("namespace", "pod")
-    """Labels that a series must have to count."""
-
-    def rule(self) -> dict[str, Any]:
-        """Return the entry of ``rules.custom`` in the values of the prometheus-adapter chart."""
-        present = ",".join(f'{label}!=""' for label in self.labels)
-        return {
-            "seriesQuery": f"{self.series}{{{present}}}",
-            "resources": {"overrides": {label: {"resource": resource} for label, resource in self.resources.items()}},
-            "name": {"matches": f"^{self.series}$", "as": self.name},
-            "metricsQuery": self.query,
-        }
-
-    def promql(self, matchers: str) -> str:
-        """Return the query as PromQL, by pod, for the series that match ``matchers``."""
-        text = self.query.replace("<<.Series>>", self.series)
-        return text.replace("<<.LabelMatchers>>", matchers).replace("<<.GroupBy>>", "pod")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +85,17 @@ class MetricSettings(Model):
     """One metric that a deployment scales by. The defaults describe a value of each pod that prometheus-adapter publishes."""
 
     name: ClassVar[str]
-    """Name in the metrics API."""
+    """Name in the metrics API, which the autoscaler reads."""
+    series: ClassVar[str | None] = None
+    """Prometheus series; while it exists, so does the metric. None: prometheus-adapter does not serve the metric."""
+    resources: ClassVar[Mapping[str, str]] = {"namespace": "namespace", "pod": "pod"}
+    """Label of the series -> Kubernetes resource that it names."""
     title: ClassVar[str]
-    """Title of the dashboard's graph; `description` and `unit` are those of `Panel`."""
+    """Of the dashboard's graph, as `description` and `unit`; see `Panel`."""
     description: ClassVar[str]
     unit: ClassVar[str]
     selected: ClassVar[str] = SELECTED
     """Label matchers of the deployments that the dashboard shows."""
-    from_prometheus: ClassVar[bool] = True
-    """Whether prometheus-adapter serves the metric."""
 
     kind: str
     """Which metric."""
@@ -131,9 +103,36 @@ class MetricSettings(Model):
     """Value that the autoscaler aims at."""
 
     @classmethod
-    def published(cls, sampling: Sampling) -> AdapterMetric | None:
-        """Return how prometheus-adapter publishes the metric; None where something else serves it."""
+    def query(cls, sampling: Sampling) -> str:
+        """Return the query as prometheus-adapter's Go template, with the delimiters ``<<`` and ``>>``."""
         raise NotImplementedError
+
+    @classmethod
+    def rule(cls, sampling: Sampling) -> dict[str, Any]:
+        """Return the entry of ``rules.custom`` in the values of the prometheus-adapter chart."""
+        present = ",".join(f'{label}!=""' for label in sorted({"pod", *cls.resources}))
+        return {
+            "seriesQuery": f"{cls.series}{{{present}}}",
+            "resources": {"overrides": {label: {"resource": resource} for label, resource in cls.resources.items()}},
+            "name": {"matches": f"^{cls.series}$", "as": cls.name},
+            "metricsQuery": cls.query(sampling),
+        }
+
+    @classmethod
+    def promql(cls, sampling: Sampling, matchers: str) -> str:
+        """Return the query as PromQL, by pod, for the series that match ``matchers``."""
+        text = cls.query(sampling).replace("<<.Series>>", str(cls.series))
+        return text.replace("<<.LabelMatchers>>", matchers).replace("<<.GroupBy>>", "pod")
+
+    @classmethod
+    def graph(cls, sampling: Sampling) -> tuple[tuple[str, str], ...]:
+        """Return PromQL and legends of the dashboard's graph: the query that the autoscaler reads."""
+        return ((cls.promql(sampling, cls.selected), "{{pod}}"),)
+
+    @classmethod
+    def panel(cls, sampling: Sampling) -> Panel:
+        """Return the dashboard's graph."""
+        return Panel(title=cls.title, description=cls.description, unit=cls.unit, queries=cls.graph(sampling))
 
     def average(self) -> float:
         """Return the target in the unit of the published metric."""
@@ -144,17 +143,6 @@ class MetricSettings(Model):
         del pods
         target = {"type": "AverageValue", "averageValue": quantity(self.average())}
         return {"type": "Pods", "pods": {"metric": {"name": self.name}, "target": target}}
-
-    @classmethod
-    def queries(cls, sampling: Sampling) -> tuple[tuple[str, str], ...]:
-        """Return PromQL and legends of the dashboard's graph: the query that the autoscaler reads."""
-        metric = cls.published(sampling)
-        return () if metric is None else ((metric.promql(cls.selected), "{{pod}}"),)
-
-    @classmethod
-    def panel(cls, sampling: Sampling) -> Panel:
-        """Return the dashboard's graph."""
-        return Panel(title=cls.title, description=cls.description, unit=cls.unit, queries=cls.queries(sampling))
 
     def alerts(self, pods: ServedPods) -> tuple[Alert, ...]:
         """Return the alerts of a deployment that scales by the metric."""
@@ -168,7 +156,7 @@ class MetricSettings(Model):
 
     def stack_problems(self, sources: MetricSources) -> Iterator[Problem]:
         """Yield what rules the metric out in a stack. Paths in ``also`` start at the stack file."""
-        if self.from_prometheus and not sources.prometheus_adapter:
+        if self.series is not None and not sources.prometheus_adapter:
             text = (
                 f"is {self.kind} but adapter.enabled is false: nothing would serve the metric and the autoscaler could not scale. "
                 "Remove adapter.enabled, or scale by gpuDutyCycle alone."

@@ -31,17 +31,11 @@ class GpuDutyCycleMetric(GpuMetricSettings):
     title = "GPU duty cycle"
     description = "Sum over the GPUs of a pod, as the autoscaler reads it, some minutes late. A gap: the autoscaler read nothing."
     unit = "percent"
-    from_prometheus = False
 
     kind: Literal["gpuDutyCycle"]
     """Duty cycle of a pod's GPUs. Only on GKE, with stackdriver.enabled."""
     target: float = Field(ge=1, le=100)
     """Duty cycle of each GPU that the autoscaler aims at, in percent; the Marketplace application has 85."""
-
-    @classmethod
-    def published(cls, sampling: Sampling) -> None:
-        """Return None: the Stackdriver adapter serves the metric."""
-        del sampling
 
     def hpa_metric(self, pods: ServedPods) -> dict[str, Any]:
         """Return an External metric. Raises ValueError outside GKE.
@@ -67,7 +61,7 @@ class GpuDutyCycleMetric(GpuMetricSettings):
         }
 
     @classmethod
-    def queries(cls, sampling: Sampling) -> tuple[tuple[str, str], ...]:
+    def graph(cls, sampling: Sampling) -> tuple[tuple[str, str], ...]:
         """Return what the autoscaler reports in its status: Prometheus can't read Cloud Monitoring."""
         del sampling
         matchers = f'{SELECTED_HPA},metric_name="{cls.name}"'

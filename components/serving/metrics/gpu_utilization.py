@@ -9,7 +9,7 @@ from pydantic import Field
 from components.base.errors import Problem
 from components.base.naming import DCGM_RELEASE
 from components.base.quantities import quantity
-from components.serving.metrics.base import AdapterMetric, GpuMetricSettings
+from components.serving.metrics.base import GpuMetricSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class GpuUtilizationMetric(GpuMetricSettings):
     """GPU utilization in percent (``DCGM_FI_DEV_GPU_UTIL``), an Object metric of Service dcgm-exporter as in reference 000."""
 
-    name = "DCGM_FI_DEV_GPU_UTIL"
+    name = series = "DCGM_FI_DEV_GPU_UTIL"
+    resources = {"namespace": "namespace", "service": "service"}  # noqa: RUF012  # as the base declares it
     title = "GPU utilization"
     description = "GPUs of each pod. Shared GPUs show the whole GPU; MIG slices show nothing."
     unit = "percent"
@@ -32,20 +33,14 @@ class GpuUtilizationMetric(GpuMetricSettings):
     """Utilization that the autoscaler aims at, in percent."""
 
     @classmethod
-    def published(cls, sampling: Sampling) -> AdapterMetric:
+    def query(cls, sampling: Sampling) -> str:
         """Return the mean over 30 s (DCGM samples once a second) and over the GPUs that pods of one namespace hold.
 
         It is addressed by the exporter's Service, but the namespace is that of the pods: prometheus-adapter never looks the Service up.
         The adapter's default rule sums all GPUs instead, so that two at 50 % would read 100.
         """
         del sampling
-        return AdapterMetric(
-            name=cls.name,
-            series=cls.name,
-            query="avg(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)",
-            resources={"namespace": "namespace", "service": "service"},
-            labels=("namespace", "pod", "service"),
-        )
+        return "avg(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)"
 
     def hpa_metric(self, pods: ServedPods) -> dict[str, Any]:
         """Return an Object metric. dcgm-exporter labels a GPU with its container, which tells deployments in one namespace apart."""

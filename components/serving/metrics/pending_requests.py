@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import Field
 
 from components.base.quantities import prometheus_duration
-from components.serving.metrics.base import AdapterMetric, MetricSettings
+from components.serving.metrics.base import MetricSettings
 
 if TYPE_CHECKING:
     from components.serving.metrics.base import Sampling
@@ -20,7 +20,7 @@ _SHORTEST_WINDOW: Final = 15.0
 class PendingRequestsMetric(MetricSettings):
     """Requests that wait in Triton's queues, per pod (``nv_inference_pending_request_count``)."""
 
-    name = "nv_inference_pending_request_count"
+    name = series = "nv_inference_pending_request_count"
     title = "Pending requests"
     description = "Requests in the queues of each pod, as the autoscaler reads them."
     unit = "short"
@@ -31,8 +31,7 @@ class PendingRequestsMetric(MetricSettings):
     """Requests in the queues that the autoscaler aims at, per pod."""
 
     @classmethod
-    def published(cls, sampling: Sampling) -> AdapterMetric:
+    def query(cls, sampling: Sampling) -> str:
         """Return the sum over all models of a pod, as a mean over some scrapes: a single sample of a gauge says little."""
         window = prometheus_duration(max(_SHORTEST_WINDOW, _SCRAPES * sampling.scrape))
-        query = f"sum(avg_over_time(<<.Series>>{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
-        return AdapterMetric(name=cls.name, series=cls.name, query=query)
+        return f"sum(avg_over_time(<<.Series>>{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import Field
 
 from components.base.quantities import Duration, prometheus_duration
-from components.serving.metrics.base import AdapterMetric, MetricSettings
+from components.serving.metrics.base import MetricSettings
 
 if TYPE_CHECKING:
     from components.serving.metrics.base import Sampling
@@ -21,6 +21,7 @@ class QueueTimeMetric(MetricSettings):
     """Mean time that a request waits in Triton's queue, per pod (``avg_time_queue_us``)."""
 
     name = "avg_time_queue_us"
+    series = "nv_inference_queue_duration_us"
     title = "Time in the queue"
     description = "Mean of each pod, as the autoscaler reads it. If it rises with all replicas running, raise maxReplicas."
     unit = "µs"
@@ -31,7 +32,7 @@ class QueueTimeMetric(MetricSettings):
     """Mean time in the queue that the autoscaler aims at, per pod."""
 
     @classmethod
-    def published(cls, sampling: Sampling) -> AdapterMetric:
+    def query(cls, sampling: Sampling) -> str:
         """Return the mean over the requests of all models that finished within the window, in microseconds.
 
         The last term gives 0 for a pod that is scraped but has no rate yet (one sample, or no requests).
@@ -40,8 +41,7 @@ class QueueTimeMetric(MetricSettings):
         total = f"sum(rate(nv_inference_queue_duration_us{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
         finished = f"sum(rate(nv_inference_request_success{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
         idle = "0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)"
-        query = f"{total} / clamp_min({finished}, {_RATE_FLOOR}) or {idle}"
-        return AdapterMetric(name=cls.name, series="nv_inference_queue_duration_us", query=query)
+        return f"{total} / clamp_min({finished}, {_RATE_FLOOR}) or {idle}"
 
     def average(self) -> float:
         """Return microseconds, rounded because 0.05 s is not exactly 50,000 µs in binary."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from components.serving.scaling import adapter_metrics
+from components.serving.scaling import adapter_rules
 from components.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -19,18 +19,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCRAPE = 5
-METRICS = adapter_metrics([ServingSettings(image="registry.example/triton:1", scrape_interval=SCRAPE)])
-QUEUE, PENDING, RATE, GPU = METRICS
+RULES = adapter_rules([ServingSettings(image="registry.example/triton:1", scrape_interval=SCRAPE)])
+QUEUE, PENDING, RATE, GPU = RULES
 NOW = 300
 """Seconds at which all queries are asked."""
 
 
-def rendered(query: str, series: str, group: str, **labels: str) -> str:
+def rendered(rule: dict[str, Any], group: str, **labels: str) -> str:
     """Fill in the adapter's template as it does: several names of a resource become one regular expression."""
     matchers = ",".join(f'{name}{"=~" if "|" in value else "="}"{value}"' for name, value in labels.items())
-    filled = query.replace("<<.Series>>", series).replace("<<.LabelMatchers>>", matchers).replace("<<.GroupBy>>", group)
+    filled = (
+        str(rule["metricsQuery"])
+        .replace("<<.Series>>", series(rule))
+        .replace("<<.LabelMatchers>>", matchers)
+        .replace("<<.GroupBy>>", group)
+    )
     assert "<<" not in filled
     return filled
+
+
+def series(rule: dict[str, Any]) -> str:
+    return str(rule["seriesQuery"]).split("{", maxsplit=1)[0]
 
 
 def counter(steps: Iterable[float], start: float = 0) -> str:
@@ -73,7 +82,7 @@ class Prometheus:
 
     def queue_time(self, expected: dict[str, float]) -> None:
         pods = "|".join(expected)
-        self.check(rendered(QUEUE.query, QUEUE.series, "pod", namespace="triton", pod=pods), expected)
+        self.check(rendered(QUEUE, "pod", namespace="triton", pod=pods), expected)
 
 
 @pytest.fixture
@@ -99,8 +108,8 @@ def test_a_single_request_in_the_window_is_not_clamped_away(prometheus: Promethe
     steps = [0] * (NOW // SCRAPE)
     steps[-2] = 1
     prometheus.triton("a", "m", queue_us=counter(90_000 * step for step in steps), success=counter(steps))
-    queue, *_ = adapter_metrics([settings])
-    prometheus.check(rendered(queue.query, queue.series, "pod", namespace="triton", pod="a"), {"a": 90_000})
+    queue, *_ = adapter_rules([settings])
+    prometheus.check(rendered(queue, "pod", namespace="triton", pod="a"), {"a": 90_000})
 
 
 def test_idle_models_do_not_dilute_a_busy_one(prometheus: Prometheus) -> None:
@@ -149,16 +158,16 @@ def test_no_division_by_zero_when_nothing_finishes(prometheus: Prometheus) -> No
 def test_a_pod_whose_series_ended_is_not_reported(prometheus: Prometheus) -> None:
     gone = counter([10.0] * (NOW // SCRAPE - 30)) + " stale" + " _" * 29
     prometheus.triton("gone", "m", queue_us=gone, success=gone)
-    prometheus.check(rendered(QUEUE.query, QUEUE.series, "pod", namespace="triton", pod="gone"), {})
+    prometheus.check(rendered(QUEUE, "pod", namespace="triton", pod="gone"), {})
 
 
 def test_pending_requests_are_summed_over_models_and_averaged_over_the_window(prometheus: Prometheus) -> None:
-    assert "[15s]" in PENDING.query
+    assert "[15s]" in PENDING["metricsQuery"]
     quiet = "0 " * (NOW // SCRAPE - 2)
-    prometheus.gauge(PENDING.series, quiet + "30 60 0", namespace="triton", pod="a", model="m1")
-    prometheus.gauge(PENDING.series, quiet + "3 3 3", namespace="triton", pod="a", model="m2")
-    prometheus.gauge(PENDING.series, quiet + "0 0 0", namespace="triton", pod="b", model="m1")
-    prometheus.check(rendered(PENDING.query, PENDING.series, "pod", namespace="triton", pod="a|b"), {"a": 33, "b": 0})
+    prometheus.gauge(series(PENDING), quiet + "30 60 0", namespace="triton", pod="a", model="m1")
+    prometheus.gauge(series(PENDING), quiet + "3 3 3", namespace="triton", pod="a", model="m2")
+    prometheus.gauge(series(PENDING), quiet + "0 0 0", namespace="triton", pod="b", model="m1")
+    prometheus.check(rendered(PENDING, "pod", namespace="triton", pod="a|b"), {"a": 33, "b": 0})
 
 
 def test_the_request_rate_is_summed_over_models_and_zero_for_a_new_pod(prometheus: Prometheus) -> None:
@@ -166,7 +175,7 @@ def test_the_request_rate_is_summed_over_models_and_zero_for_a_new_pod(prometheu
     prometheus.triton("a", "m1", queue_us=every_scrape(0), success=every_scrape(10))
     prometheus.triton("a", "m2", queue_us=every_scrape(0), success=every_scrape(5))
     prometheus.triton("new", "m1", queue_us=first, success=first)
-    prometheus.check(rendered(RATE.query, RATE.series, "pod", namespace="triton", pod="a|new"), {"a": 15 / SCRAPE, "new": 0})
+    prometheus.check(rendered(RATE, "pod", namespace="triton", pod="a|new"), {"a": 15 / SCRAPE, "new": 0})
 
 
 def test_gpu_utilisation_is_a_mean_over_the_gpus_of_one_deployment(prometheus: Prometheus) -> None:
@@ -174,8 +183,8 @@ def test_gpu_utilisation_is_a_mean_over_the_gpus_of_one_deployment(prometheus: P
     owners = [("triton", "fil", 50), ("triton", "fil", 90), ("triton", "bert", 10), ("other", "fil", 100)]
     for gpu, (namespace, container, value) in enumerate(owners):
         labels = {"namespace": namespace, "container": container, "pod": f"p{gpu}", "service": "dcgm-exporter", "gpu": str(gpu)}
-        prometheus.gauge(GPU.series, steady.format(value), **labels)
-    query = rendered(GPU.query, GPU.series, "service", namespace="triton", service="dcgm-exporter", container="fil")
+        prometheus.gauge(series(GPU), steady.format(value), **labels)
+    query = rendered(GPU, "service", namespace="triton", service="dcgm-exporter", container="fil")
     prometheus.check(query, {"dcgm-exporter": 70}, label="service")
 
 
@@ -185,10 +194,10 @@ def test_the_rules_as_recording_rules_pass_promtools_check(promtool: Path, tmp_p
             "name": "as-rules",
             "rules": [
                 {
-                    "record": f"check:{re.sub(r'[^a-z]', '_', metric.name.lower())}",
-                    "expr": rendered(metric.query, metric.series, "pod", pod="a|b"),
+                    "record": f"check:{re.sub(r'[^a-z]', '_', rule['name']['as'].lower())}",
+                    "expr": rendered(rule, "pod", pod="a|b"),
                 }
-                for metric in METRICS
+                for rule in RULES
             ],
         }
     ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.base.quantities import quantity_value
 from components.serving.metrics import GpuUtilizationMetric, Metric, PendingRequestsMetric, QueueTimeMetric, ServedPods
-from components.serving.scaling import adapter_metrics, adapter_rules, hpa_behavior, hpa_metrics
+from components.serving.scaling import adapter_rules, hpa_behavior, hpa_metrics
 from components.serving.settings import ScalingSettings, ServingSettings
 
 IMAGE = "registry.example/triton:1"
@@ -59,14 +59,14 @@ def test_rules_do_not_depend_on_the_order_or_number_of_deployments() -> None:
 
 
 def test_deployments_share_the_longest_window() -> None:
-    queue, *_ = adapter_metrics([serving(scaling={"window": "30s"}), serving(name="slow", scaling={"window": "2m"})])
-    assert windows(queue.query) == {"120s"}
+    queue, *_ = adapter_rules([serving(scaling={"window": "30s"}), serving(name="slow", scaling={"window": "2m"})])
+    assert windows(queue["metricsQuery"]) == {"120s"}
 
 
 @pytest.mark.parametrize(("scrape", "window"), [("1s", "15s"), ("5s", "15s"), ("10s", "30s"), ("2500ms", "15s"), ("5500ms", "16500ms")])
 def test_pending_requests_are_averaged_over_three_scrapes_and_no_less_than_a_sync_period(scrape: str, window: str) -> None:
-    _, pending, *_ = adapter_metrics([serving(scrapeInterval=scrape)])
-    assert windows(pending.query) == {window}
+    _, pending, *_ = adapter_rules([serving(scrapeInterval=scrape)])
+    assert windows(pending["metricsQuery"]) == {window}
 
 
 def test_no_deployment_is_refused() -> None:
