@@ -28,10 +28,9 @@ from components.serving.client import TritonClient, TritonClientArgs
 from components.serving.namespaces import serving_namespaces
 from components.serving.scaling import adapter_rules, metric_panels, watched
 from components.serving.triton import Triton, TritonArgs
+from components.stack.addons import metrics_apis, node_addons
 from components.stack.checks import check
 from components.stack.clusters import make_cluster, model_bucket, reader_annotations
-from components.stack.metrics_apis import metrics_apis
-from components.stack.node_addons import node_addons
 
 if TYPE_CHECKING:
     from pathlib import Path

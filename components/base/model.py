@@ -79,9 +79,15 @@ class Model(BaseModel):
             entries = {(*key, index): entry for index, entry in enumerate(value)} if isinstance(value, tuple) else {key: value}
             inner += [found for way, entry in entries.items() if isinstance(entry, Model) for found in entry.problems(way, ignored)]
 
-        def absolute(way: FieldPath) -> FieldPath:
-            return (*path, *(to_camel(step) if isinstance(step, str) else step for step in way))
-
         if inner or path in ignored:
             return inner
-        return [(path, replace(problem, at=absolute(problem.at), also=tuple(map(absolute, problem.also)))) for problem in self._problems()]
+        return [(path, placed(problem, path)) for problem in self._problems()]
+
+
+def placed(problem: Problem, path: FieldPath) -> Problem:
+    """Return ``problem`` of a model at ``path``, with its ways from the top of the stack file and in its spelling."""
+
+    def absolute(way: FieldPath) -> FieldPath:
+        return (*path, *(to_camel(step) if isinstance(step, str) else step for step in way))
+
+    return replace(problem, at=absolute(problem.at), also=tuple(map(absolute, problem.also)))

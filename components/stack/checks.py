@@ -19,7 +19,7 @@ from components.repository.scancache import open_cache
 from components.repository.validation import Deployment, validate
 from components.serving.prefetch import too_small
 from components.serving.triton import unknown_models
-from components.stack.charts import chart_pins
+from components.stack.addons import chart_pins
 from components.stack.clusters import find_cluster
 
 if TYPE_CHECKING:

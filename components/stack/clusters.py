@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from components.eks.identity import Identity
     from components.existing.kubeconfig import Access
     from components.serving.settings import ServingSettings
-    from components.stack.cluster import ClusterSettings
-    from components.stack.settings import Settings
+    from components.stack.settings import ClusterSettings, Settings
 
 
 def find_cluster(settings: ClusterSettings) -> Access | None:

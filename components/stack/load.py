@@ -16,14 +16,15 @@ import pulumi.runtime.config as pulumi_config
 from pydantic import ValidationError
 
 from components.base.errors import FleetError, Problem
-from components.base.model import DEFER_RULES, Model
+from components.base.model import DEFER_RULES, Model, placed
 from components.base.naming import PROJECT
 from components.stack import messages
 from components.stack.places import Place, locate, stand_in
+from components.stack.rules import stack_problems
 from components.stack.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from components.base.errors import FieldPath
 
@@ -113,25 +114,31 @@ def _read(values: dict[str, Any], found: dict[Problem, None], replaced: set[Fiel
 
 
 def _check_rules(settings: Settings, values: dict[str, Any], found: dict[Problem, None], replaced: set[FieldPath]) -> None:
-    """Run the rules from the inside out. Before rules further out run, what breaks a rule is replaced."""
+    """Run the rules from the inside out. What breaks one is replaced, so that those further out can run."""
+
+    def judges_what_is_read(problem: Problem, gone: Collection[FieldPath]) -> bool:
+        return not any(_overlap(path, other) for path in (problem.at, *problem.also) for other in gone)
+
     ignored: set[FieldPath] = set()
-    rules = settings.problems()
-    while rules:
+    while rules := settings.problems(ignored=ignored):
         gone = frozenset(replaced)
         for owner, problem in rules:
             target = problem.at
-            if not any(_overlap(path, other) for path in (problem.at, *problem.also) for other in gone):
+            if judges_what_is_read(problem, gone):
                 found[problem] = None
-            elif target in gone:  # without the value the rule is broken too
+            elif target in gone:  # the rule is broken without the value too
                 target = owner
                 ignored.add(owner)
-            if owner:
-                replaced.add(target)
-                _replace(values, locate(target, values))
-        if not all(owner for owner, _ in rules):
-            return  # the rules between sections are the last
-        outer = _read(values, found, replaced)
-        rules = [] if outer is None else outer.problems(ignored=ignored)
+            replaced.add(target)
+            _replace(values, locate(target, values))
+        readable = _read(values, found, replaced)
+        if readable is None:
+            return
+        settings = readable
+    for problem in stack_problems(settings):
+        between = placed(problem, ())
+        if judges_what_is_read(between, replaced):
+            found[between] = None
 
 
 def _replace(values: dict[str, Any], place: Place) -> None:

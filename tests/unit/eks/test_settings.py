@@ -269,7 +269,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool k can ever hold: the rest would wait for ever. Lower it or raise",
     ),
     # Images
-    ("images without a registry", images(kind="mirror", source=NGC), "triton-fleet:images need a registry to go to, and this stack makes"),
+    ("images without a registry", images(kind="mirror", source=NGC), "triton-fleet:images need a registry, and this stack creates"),
     (
         "image of the other architecture",
         (*images(kind="build", context="image", platform="linux/arm64"), *REGISTRY, (("serving", 0, "image"), "own")),
@@ -278,7 +278,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "misspelt image",
         (*images(kind="mirror", source=NGC), *REGISTRY, (("serving", 0, "image"), "onw")),
-        "triton-fleet:serving[0].image (onw) is none of images, and no reference with a tag either: it can't be pulled. Did you mean own?",
+        "triton-fleet:serving[0].image (onw) is neither a name in images nor a reference with a tag: it can't be pulled. Did you mean own?",
     ),
     ("mirror of a moving tag", images(kind="mirror", source="nvcr.io/nvidia/tritonserver:latest"), "images[0].source (nvcr.io/nvidia/tri"),
     ("mirror without registry", images(kind="mirror", source="tritonserver:1"), "(tritonserver:1) must be an image reference with a reg"),

@@ -322,18 +322,18 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "volumes that the machine does not support",
         cluster(cpuPool={"machineTypes": ["n4-standard-4"]}),
-        "triton-fleet:prometheus.storageClass is missing, and GKE's default one makes pd-balanced volumes",
+        "triton-fleet:prometheus.storageClass is missing, and GKE's default class creates pd-balanced volumes",
     ),
     (
         "no egress to the image",
         cluster(network={"kind": "create", "nat": "none"}),
-        "serving[0].image (nvcr.io/nvidia/tritonserver:26.07-py3) is in no registry of Google's, and cluster.network.nat is none",
+        "serving[0].image (nvcr.io/nvidia/tritonserver:26.07-py3) is not in a Google Cloud registry, and cluster.network.nat is none",
     ),
     # Identity
     (
         "S3 without keys",
         ((("repository", "store"), "s3"),),
-        "triton-fleet:repository.credentials is serviceAccount with store: s3 on GKE: AWS knows no service account of this cluster",
+        "triton-fleet:repository.credentials is serviceAccount with store: s3 on GKE: AWS does not know this cluster's service accounts",
     ),
     (
         "Triton that knows no metadata server",
@@ -500,7 +500,7 @@ def test_what_is_the_same_on_eks_has_the_same_names() -> None:
 def test_a_bucket_of_the_other_cloud_s_needs_keys_on_eks_too() -> None:
     raw = changed(*cluster(provider="eks", region="eu-west-1", gpuPools=[{"name": "gpu", "machineType": "g6.2xlarge", "min": 1}]))
     del raw["cluster"]["project"]
-    with pytest.raises(FleetError, match="is serviceAccount with store: gcs on EKS: Google knows no service account of this cluster"):
+    with pytest.raises(FleetError, match="is serviceAccount with store: gcs on EKS: Google does not know this cluster's service accounts"):
         parse(raw)
     raw["repository"] |= {"credentials": "keyFile", "keyFile": "./keyfile.json"}
     parse(raw)
