@@ -172,8 +172,7 @@ def test_dns_objects_are_complete_and_consistent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("started", "stale"),
-    [("2026-11-21T10:00:00Z", ["c"]), ("2026-11-21T10:00:10Z", []), ("2026-11-21T10:00:11Z", [])],
+    ("started", "stale"), [("2026-11-21T10:00:00Z", ["c"]), ("2026-11-21T10:00:10Z", []), ("2026-11-21T10:00:11Z", [])]
 )
 def test_a_container_of_before_the_node_is_stale(started: str, stale: list[str]) -> None:
     since = bootstrap.moment("2026-11-21T10:00:10Z") + 0.7

@@ -121,8 +121,7 @@ def test_a_successor_waits_until_its_predecessor_answers(node: Node, tmp_path: P
     serve = f"import socket,time; time.sleep(.3); s=socket.socket(socket.AF_UNIX); s.bind({str(path)!r}); s.listen(); time.sleep(600)"
     mark = f"import os,time; open({str(tmp_path / 'mark')!r},'w').write(str(os.path.exists({str(path)!r}))); time.sleep(600)"
     node.start(
-        component("second", PYTHON, "-c", mark, after=("first",)),
-        component("first", PYTHON, "-c", serve, probe=Probe(unix=str(path))),
+        component("second", PYTHON, "-c", mark, after=("first",)), component("first", PYTHON, "-c", serve, probe=Probe(unix=str(path)))
     )
     node.until(lambda w: w["first"]["ready"] and w["second"]["ready"])
     assert eventually((tmp_path / "mark").read_text, "the second one's mark") == "True"

@@ -226,9 +226,7 @@ def crashing_pod() -> dict[str, Any]:
 
 
 def test_troubles_of_pods() -> None:
-    assert pod_troubles(crashing_pod()) == [
-        "container 'main': CrashLoopBackOff: back-off 5m0s (last exit code 137, OOMKilled)",
-    ]
+    assert pod_troubles(crashing_pod()) == ["container 'main': CrashLoopBackOff: back-off 5m0s (last exit code 137, OOMKilled)"]
     starting = make("v1", "Pod", {}, {"containerStatuses": [{"name": "m", "state": {"waiting": {"reason": "ContainerCreating"}}}]})
     assert pod_troubles(starting) == []
     probing = make("v1", "Pod", {}, {"containerStatuses": [{"name": "m", "ready": False, "state": {"running": {}}}]})

@@ -92,14 +92,7 @@ def test_empty_map_says_something() -> None:
 
 @pytest.mark.parametrize(
     ("left", "right", "equal"),
-    [
-        ("1000m", "1", True),
-        ("1Gi", "1024Mi", True),
-        (2, "2", True),
-        ("1e3", "1k", True),
-        ("1Gi", "1G", False),
-        ("500m", "1", False),
-    ],
+    [("1000m", "1", True), ("1Gi", "1024Mi", True), (2, "2", True), ("1e3", "1k", True), ("1Gi", "1G", False), ("500m", "1", False)],
 )
 def test_quantities(left: Any, right: Any, equal: bool) -> None:
     for place in (("spec", "resources", "requests", "cpu"), ("spec", "volumes", 0, "emptyDir", "sizeLimit")):
