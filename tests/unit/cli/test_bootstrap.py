@@ -151,6 +151,6 @@ def test_make_prefers_the_newest_python(tmp_path: Path, there: list[str], taken:
     make = shutil.which("make")
     if make is None:
         pytest.skip("no make on this machine")
-    command = [make, "-s", "--eval", "show:; @echo '$(PYTHON)'", "show"]
+    command = [make, "-s", "--eval", "show:; $(info $(PYTHON))", "show"]
     done = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == taken
