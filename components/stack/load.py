@@ -19,7 +19,7 @@ from components.base.errors import FleetError, Problem
 from components.base.model import DEFER_RULES, Model, placed
 from components.base.naming import PROJECT
 from components.stack import messages
-from components.stack.places import Place, locate, stand_in
+from components.stack.places import Place, locate, stand_in, step_into
 from components.stack.rules import stack_problems
 from components.stack.settings import Settings
 
@@ -146,12 +146,12 @@ def _replace(values: dict[str, Any], place: Place) -> None:
     *way, last = place.path
     parent: Any = values
     for step in way:
-        parent = parent[step] if isinstance(parent, list) else parent.get(step, {}) if isinstance(parent, dict) else {}
+        parent = step_into(parent, step)
     if isinstance(last, int):
         parent[last] = stand_in(place.annotation)
     elif place.field is not None and place.field.is_required():
         parent[last] = stand_in(place.annotation, place.field)
-    else:
+    elif isinstance(parent, dict):
         parent.pop(last, None)
 
 

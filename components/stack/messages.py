@@ -67,8 +67,8 @@ def problem(detail: ErrorDetails, place: Place) -> Problem:
         return Problem(at=path, text=f"is an unknown key: nothing would read it. {_suggest(place)}")
     if kind == "union_tag_not_found":
         key = context["discriminator"].strip("'")
-        choices = ", ".join(tag(model) for model in models_in(place.annotation))
-        return Problem(at=path, text=f"has no {key}: its other keys depend on it. Add {key}: one of {choices}.")
+        tags = ", ".join(tag(model) for model in models_in(place.annotation))
+        return Problem(at=path, text=f"has no {key}: its other keys depend on it. Add {key}: one of {tags}.")
     if kind in {"literal_error", "union_tag_invalid"}:
         written = context.get("tag", detail["input"])
         if kind == "union_tag_invalid":

@@ -39,7 +39,7 @@ def locate(way: FieldPath, values: Any = None) -> Place:
     annotation: Any = Settings
     owner: type[Model] = Settings
     field: FieldInfo | None = None
-    from_file = values is not None
+    here, from_file = values, values is not None
     for step in way:
         models = models_in(annotation)
         if isinstance(step, int):
@@ -50,17 +50,23 @@ def locate(way: FieldPath, values: Any = None) -> Place:
             continue
         elif models and get_origin(annotation) is not dict:
             owner = models[0]
-            if len(models) > 1 and isinstance(values, dict):
-                owner = next((model for model in models if tag(model) == values.get(tag_field(model))), owner)
+            if len(models) > 1 and isinstance(here, dict):
+                owner = next((model for model in models if tag(model) == here.get(tag_field(model))), owner)
             field = next((field for name, field in owner.model_fields.items() if (field.alias or name) == step), None)
             annotation = None if field is None else field.annotation
             path.append(step)
         elif step != "[key]":
             field = annotation = None
             path.append(step)
-        if isinstance(values, dict | list):
-            values = values[step] if isinstance(values, list) else values.get(step)
+        here = step_into(here, step)
     return Place(path=tuple(path), owner=owner, field=field, annotation=annotation)
+
+
+def step_into(value: Any, step: str | int) -> Any:
+    """What is below ``value`` of a stack file at ``step``; None if nothing is."""
+    if isinstance(step, int):
+        return value[step] if isinstance(value, list) else None
+    return value.get(step) if isinstance(value, dict) else None
 
 
 def stand_in(annotation: Any, field: FieldInfo | None = None) -> Any:

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-FOLDERS: Final = ("bench", "local", "tests")
-"""Folders without circles; add "components" when it has none."""
+FOLDERS: Final = ("bench", "components", "local", "tests")
 
 
 def modules(root: Path, folders: tuple[str, ...]) -> dict[str, Path]:

@@ -354,7 +354,7 @@ def faults(model: type[Model], raw: Any, path: tuple[str | int, ...] = ()) -> It
         key = (*path, field.alias or name)
         known = models_in(field.annotation)
         yield key, True if str in _types(field.annotation) and not known else "not ok!"
-        absent = {} if len(known) == 1 and not field.is_required() and get_origin(field.annotation) is not tuple else None
+        absent: object = {} if len(known) == 1 and not field.is_required() and get_origin(field.annotation) is not tuple else None
         entries = raw.get(str(key[-1]), absent)
         for index, entry in enumerate(entries) if isinstance(entries, list) else [("", entries)]:
             inner = [kind for kind in known if len(known) == 1 or (isinstance(entry, dict) and entry.get(tag_field(kind), "") == tag(kind))]
