@@ -1,0 +1,1359 @@
+"""The resources of Pulumi.eks.yaml, registered by one flat file: what `bench/preview` holds the fleet against.
+
+Written once from what the fleet registers; the benchmark checks that both still register the same resources.
+"""
+
+import json
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_eks as eks
+import pulumi_kubernetes as k8s
+
+from components.repository.sync import BucketProvider, ReleaseProvider
+
+CONFIG = pulumi.Config()
+ROOT = CONFIG.require("root")
+CHARTS = CONFIG.require("charts")
+
+
+class Bucket(pulumi.dynamic.Resource, module="repository", name="Bucket"):
+    """The models' bucket."""
+
+
+class Release(pulumi.dynamic.Resource, module="repository", name="Release"):
+    """The models' release."""
+
+    digest: pulumi.Output[object]
+    url: pulumi.Output[object]
+
+
+def of_the_chart(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+    """Set a Deployment's replicas when it is created only."""
+    if args.type_ != "kubernetes:apps/v1:Deployment":
+        return None
+    return pulumi.ResourceTransformResult(
+        props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(ignore_changes=["spec.replicas"]))
+    )
+
+
+cluster = aws.Provider("cluster", skip_region_validation=True, region="us-east-1", skip_credentials_validation=False)
+cluster_logs = aws.cloudwatch.LogGroup(
+    "cluster-logs",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    retention_in_days=30,
+    name="/aws/eks/triton-fleet/cluster",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_secrets = aws.kms.Key(
+    "cluster-secrets",
+    policy=json.dumps(
+        {
+            "Statement": [
+                {
+                    "Action": [
+                        "kms:CancelKeyDeletion",
+                        "kms:CreateAlias",
+                        "kms:DeleteAlias",
+                        "kms:DescribeKey",
+                        "kms:DisableKey",
+                        "kms:DisableKeyRotation",
+                        "kms:EnableKey",
+                        "kms:EnableKeyRotation",
+                        "kms:GetKeyPolicy",
+                        "kms:GetKeyRotationStatus",
+                        "kms:ListGrants",
+                        "kms:ListKeyPolicies",
+                        "kms:ListKeyRotations",
+                        "kms:ListResourceTags",
+                        "kms:PutKeyPolicy",
+                        "kms:RetireGrant",
+                        "kms:RevokeGrant",
+                        "kms:RotateKeyOnDemand",
+                        "kms:ScheduleKeyDeletion",
+                        "kms:TagResource",
+                        "kms:UntagResource",
+                        "kms:UpdateAlias",
+                        "kms:UpdateKeyDescription",
+                    ],
+                    "Effect": "Allow",
+                    "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+                    "Resource": "*",
+                    "Sid": "AdministerKey",
+                },
+                {
+                    "Action": [
+                        "kms:Decrypt",
+                        "kms:DescribeKey",
+                        "kms:Encrypt",
+                        "kms:GenerateDataKey*",
+                        "kms:ReEncrypt*",
+                        "kms:CreateGrant",
+                    ],
+                    "Effect": "Allow",
+                    "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+                    "Resource": "*",
+                    "Sid": "UseKeyThroughIAM",
+                },
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    description="Kubernetes Secrets of triton-fleet",
+    enable_key_rotation=True,
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    deletion_window_in_days=7,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_ebs = aws.iam.Role(
+    "cluster-ebs",
+    assume_role_policy=json.dumps(
+        {
+            "Statement": [
+                {"Action": ["sts:AssumeRole", "sts:TagSession"], "Effect": "Allow", "Principal": {"Service": "pods.eks.amazonaws.com"}}
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_node = aws.iam.Role(
+    "cluster-node",
+    assume_role_policy=json.dumps(
+        {
+            "Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_cpu = aws.ec2.LaunchTemplate(
+    "cluster-cpu",
+    tag_specifications=[
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            resource_type="instance",
+            tags={"triton-fleet/pool": "cpu", "Name": "triton-fleet-cpu", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+        ),
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            resource_type="volume",
+            tags={"triton-fleet/pool": "cpu", "Name": "triton-fleet-cpu", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+        ),
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            resource_type="network-interface",
+            tags={"triton-fleet/pool": "cpu", "Name": "triton-fleet-cpu", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+        ),
+    ],
+    block_device_mappings=[
+        aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
+            ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+                volume_type="gp3", throughput=125, encrypted="true", volume_size=80, iops=3000, delete_on_termination="true"
+            ),
+            device_name="/dev/xvda",
+        )
+    ],
+    metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
+        http_tokens="required", http_endpoint="enabled", http_put_response_hop_limit=1
+    ),
+    update_default_version=True,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_node_amazon_ec2_container_registry_pull_only = aws.iam.RolePolicyAttachment(
+    "cluster-node-AmazonEC2ContainerRegistryPullOnly",
+    policy_arn="arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly",
+    role=cluster_node.name,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_cluster_ebs = aws.iam.RolePolicyAttachment(
+    "cluster-ebs",
+    policy_arn="arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy",
+    role=cluster_ebs.name,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc = aws.ec2.Vpc(
+    "cluster-vpc",
+    enable_dns_support=True,
+    tags={"Name": "triton-fleet-vpc", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    cidr_block="10.0.0.0/16",
+    enable_dns_hostnames=True,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_nat_us_east_1a = aws.ec2.Eip(
+    "cluster-vpc-nat-us-east-1a",
+    tags={"Name": "triton-fleet-nat-us-east-1a", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    domain="vpc",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_autoscaler = aws.iam.Policy(
+    "cluster-autoscaler",
+    policy=json.dumps(
+        {
+            "Statement": [
+                {
+                    "Action": [
+                        "autoscaling:DescribeAutoScalingGroups",
+                        "autoscaling:DescribeAutoScalingInstances",
+                        "autoscaling:DescribeLaunchConfigurations",
+                        "autoscaling:DescribeScalingActivities",
+                        "autoscaling:DescribeTags",
+                        "ec2:DescribeImages",
+                        "ec2:DescribeInstanceTypes",
+                        "ec2:DescribeLaunchTemplateVersions",
+                        "ec2:GetInstanceTypesFromInstanceRequirements",
+                    ],
+                    "Effect": "Allow",
+                    "Resource": "*",
+                    "Sid": "DescribeScalingGroups",
+                },
+                {
+                    "Action": "eks:DescribeNodegroup",
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:eks:us-east-1:123456789012:nodegroup/triton-fleet/*/*",
+                    "Sid": "DescribeNodeGroups",
+                },
+                {
+                    "Action": ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"],
+                    "Condition": {
+                        "StringEquals": {
+                            "aws:ResourceTag/k8s.io/cluster-autoscaler/enabled": "true",
+                            "aws:ResourceTag/k8s.io/cluster-autoscaler/triton-fleet": "owned",
+                        }
+                    },
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:*:autoScalingGroupName/*",
+                    "Sid": "ScaleNodeGroups",
+                },
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_load_balancer = aws.iam.Policy(
+    "cluster-load-balancer",
+    policy=json.dumps(
+        {
+            "Statement": [
+                {
+                    "Action": [
+                        "ec2:DescribeAccountAttributes",
+                        "ec2:DescribeAddresses",
+                        "ec2:DescribeAvailabilityZones",
+                        "ec2:DescribeInstances",
+                        "ec2:DescribeInternetGateways",
+                        "ec2:DescribeNetworkInterfaces",
+                        "ec2:DescribeRouteTables",
+                        "ec2:DescribeSecurityGroups",
+                        "ec2:DescribeSubnets",
+                        "ec2:DescribeTags",
+                        "ec2:DescribeVpcPeeringConnections",
+                        "ec2:DescribeVpcs",
+                        "elasticloadbalancing:DescribeListenerAttributes",
+                        "elasticloadbalancing:DescribeListenerCertificates",
+                        "elasticloadbalancing:DescribeListeners",
+                        "elasticloadbalancing:DescribeLoadBalancerAttributes",
+                        "elasticloadbalancing:DescribeLoadBalancers",
+                        "elasticloadbalancing:DescribeRules",
+                        "elasticloadbalancing:DescribeSSLPolicies",
+                        "elasticloadbalancing:DescribeTags",
+                        "elasticloadbalancing:DescribeTargetGroupAttributes",
+                        "elasticloadbalancing:DescribeTargetGroups",
+                        "elasticloadbalancing:DescribeTargetHealth",
+                    ],
+                    "Effect": "Allow",
+                    "Resource": "*",
+                    "Sid": "DescribeNetworksAndLoadBalancers",
+                },
+                {
+                    "Action": "ec2:GetSecurityGroupsForVpc",
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:ec2:us-east-1:123456789012:vpc/*",
+                    "Sid": "ListSecurityGroupsOfVpcs",
+                },
+                {
+                    "Action": "iam:CreateServiceLinkedRole",
+                    "Condition": {"StringEquals": {"iam:AWSServiceName": "elasticloadbalancing.amazonaws.com"}},
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:iam::123456789012:role/aws-service-role/elasticloadbalancing.amazonaws.com/*",
+                    "Sid": "CreateServiceLinkedRole",
+                },
+                {
+                    "Action": "ec2:CreateSecurityGroup",
+                    "Effect": "Allow",
+                    "Resource": ["arn:aws:ec2:us-east-1:123456789012:vpc/*", "arn:aws:ec2:us-east-1:123456789012:security-group/*"],
+                    "Sid": "CreateSecurityGroups",
+                },
+                {
+                    "Action": "ec2:CreateTags",
+                    "Condition": {
+                        "StringEquals": {"aws:RequestTag/elbv2.k8s.aws/cluster": "triton-fleet", "ec2:CreateAction": "CreateSecurityGroup"}
+                    },
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:ec2:us-east-1:123456789012:security-group/*",
+                    "Sid": "TagNewSecurityGroups",
+                },
+                {
+                    "Action": ["ec2:DeleteSecurityGroup", "ec2:CreateTags", "ec2:DeleteTags"],
+                    "Condition": {"StringEquals": {"aws:ResourceTag/elbv2.k8s.aws/cluster": "triton-fleet"}},
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:ec2:us-east-1:123456789012:security-group/*",
+                    "Sid": "ChangeSecurityGroups",
+                },
+                {
+                    "Action": ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"],
+                    "Effect": "Allow",
+                    "Resource": [
+                        "arn:aws:ec2:us-east-1:123456789012:security-group/*",
+                        "arn:aws:ec2:us-east-1:123456789012:security-group-rule/*",
+                    ],
+                    "Sid": "ChangeIngressRules",
+                },
+                {
+                    "Action": [
+                        "elasticloadbalancing:CreateLoadBalancer",
+                        "elasticloadbalancing:CreateTargetGroup",
+                        "elasticloadbalancing:AddTags",
+                    ],
+                    "Condition": {"StringEquals": {"aws:RequestTag/elbv2.k8s.aws/cluster": "triton-fleet"}},
+                    "Effect": "Allow",
+                    "Resource": [
+                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/*",
+                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/*/*",
+                    ],
+                    "Sid": "CreateLoadBalancers",
+                },
+                {
+                    "Action": [
+                        "elasticloadbalancing:ModifyLoadBalancerAttributes",
+                        "elasticloadbalancing:SetIpAddressType",
+                        "elasticloadbalancing:SetSecurityGroups",
+                        "elasticloadbalancing:SetSubnets",
+                        "elasticloadbalancing:DeleteLoadBalancer",
+                        "elasticloadbalancing:ModifyTargetGroup",
+                        "elasticloadbalancing:ModifyTargetGroupAttributes",
+                        "elasticloadbalancing:DeleteTargetGroup",
+                        "elasticloadbalancing:AddTags",
+                        "elasticloadbalancing:RemoveTags",
+                    ],
+                    "Condition": {"StringEquals": {"aws:ResourceTag/elbv2.k8s.aws/cluster": "triton-fleet"}},
+                    "Effect": "Allow",
+                    "Resource": [
+                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/*",
+                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/*/*",
+                    ],
+                    "Sid": "ChangeLoadBalancers",
+                },
+                {
+                    "Action": [
+                        "elasticloadbalancing:CreateListener",
+                        "elasticloadbalancing:DeleteListener",
+                        "elasticloadbalancing:ModifyListener",
+                        "elasticloadbalancing:ModifyListenerAttributes",
+                        "elasticloadbalancing:AddListenerCertificates",
+                        "elasticloadbalancing:RemoveListenerCertificates",
+                        "elasticloadbalancing:AddTags",
+                        "elasticloadbalancing:RemoveTags",
+                    ],
+                    "Effect": "Allow",
+                    "Resource": [
+                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/*",
+                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/net/*/*/*",
+                    ],
+                    "Sid": "ChangeListeners",
+                },
+                {
+                    "Action": ["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"],
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/*/*",
+                    "Sid": "RegisterTargets",
+                },
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_node_amazon_eksworker_node_policy = aws.iam.RolePolicyAttachment(
+    "cluster-node-AmazonEKSWorkerNodePolicy",
+    policy_arn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy",
+    role=cluster_node.name,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+triton_reader = aws.iam.Policy(
+    "triton-reader",
+    policy=json.dumps(
+        {
+            "Statement": [
+                {
+                    "Action": "s3:ListBucket",
+                    "Condition": {"StringLike": {"s3:prefix": ["model_repository", "model_repository/*"]}},
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:s3:::triton-fleet-models",
+                    "Sid": "ListModels",
+                },
+                {
+                    "Action": "s3:ListBucket",
+                    "Condition": {"Null": {"s3:prefix": "true"}},
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:s3:::triton-fleet-models",
+                    "Sid": "HeadBucket",
+                },
+                {
+                    "Action": "s3:GetObject",
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:s3:::triton-fleet-models/model_repository/*",
+                    "Sid": "ReadModels",
+                },
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_node_amazon_eks_cni_policy = aws.iam.RolePolicyAttachment(
+    "cluster-node-AmazonEKS_CNI_Policy",
+    policy_arn="arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy",
+    role=cluster_node.name,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+repository = Bucket(
+    BucketProvider(),
+    "repository",
+    {"bucket": "triton-fleet-models", "region": "us-east-1", "store": "s3", "versioning": False, "name": None, "previous": None},
+)
+cluster_vpc_public_us_east_1a = aws.ec2.Subnet(
+    "cluster-vpc-public-us-east-1a",
+    vpc_id=cluster_vpc.id,
+    tags={
+        "kubernetes.io/role/elb": "1",
+        "Name": "triton-fleet-public-us-east-1a",
+        "triton-fleet/cluster": "triton-fleet",
+        "project": "triton",
+    },
+    cidr_block="10.0.224.0/22",
+    availability_zone="us-east-1a",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_public_us_east_1b = aws.ec2.Subnet(
+    "cluster-vpc-public-us-east-1b",
+    vpc_id=cluster_vpc.id,
+    tags={
+        "kubernetes.io/role/elb": "1",
+        "Name": "triton-fleet-public-us-east-1b",
+        "triton-fleet/cluster": "triton-fleet",
+        "project": "triton",
+    },
+    cidr_block="10.0.228.0/22",
+    availability_zone="us-east-1b",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_public_us_east_1c = aws.ec2.Subnet(
+    "cluster-vpc-public-us-east-1c",
+    vpc_id=cluster_vpc.id,
+    tags={
+        "kubernetes.io/role/elb": "1",
+        "Name": "triton-fleet-public-us-east-1c",
+        "triton-fleet/cluster": "triton-fleet",
+        "project": "triton",
+    },
+    cidr_block="10.0.232.0/22",
+    availability_zone="us-east-1c",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_private_us_east_1a = aws.ec2.Subnet(
+    "cluster-vpc-private-us-east-1a",
+    vpc_id=cluster_vpc.id,
+    tags={
+        "karpenter.sh/discovery": "triton-fleet",
+        "Name": "triton-fleet-private-us-east-1a",
+        "triton-fleet/cluster": "triton-fleet",
+        "project": "triton",
+        "kubernetes.io/role/internal-elb": "1",
+    },
+    cidr_block="10.0.0.0/19",
+    availability_zone="us-east-1a",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_private_us_east_1b = aws.ec2.Subnet(
+    "cluster-vpc-private-us-east-1b",
+    vpc_id=cluster_vpc.id,
+    tags={
+        "karpenter.sh/discovery": "triton-fleet",
+        "Name": "triton-fleet-private-us-east-1b",
+        "triton-fleet/cluster": "triton-fleet",
+        "project": "triton",
+        "kubernetes.io/role/internal-elb": "1",
+    },
+    cidr_block="10.0.32.0/19",
+    availability_zone="us-east-1b",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_private_us_east_1c = aws.ec2.Subnet(
+    "cluster-vpc-private-us-east-1c",
+    vpc_id=cluster_vpc.id,
+    tags={
+        "karpenter.sh/discovery": "triton-fleet",
+        "Name": "triton-fleet-private-us-east-1c",
+        "triton-fleet/cluster": "triton-fleet",
+        "project": "triton",
+        "kubernetes.io/role/internal-elb": "1",
+    },
+    cidr_block="10.0.64.0/19",
+    availability_zone="us-east-1c",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+internet_gateway_cluster_vpc = aws.ec2.InternetGateway(
+    "cluster-vpc",
+    vpc_id=cluster_vpc.id,
+    tags={"Name": "triton-fleet-internet", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+release_repository = Release(
+    ReleaseProvider(),
+    "repository",
+    {
+        "digest": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
+        "createBucket": True,
+        f"{ROOT}/models": {
+            "pipeline": "99521413a0490523fdec94a6e63245403deb74a18886f2a9d6586b21995cd4fb",
+            "upper": "e94aa7e0c028dbd18ca6c9f44dce618e173f1f00eb5ffb7fc9f1162d20fbd3d8",
+            "busy": "a89f1fcfa57af674b3484516f74f727ecf250a1a3e242711c09978299edac770",
+            "add_sub": "469b02831749377d3db58aad7727c0eadd01285c3985a2d22212f25aa8f70feb",
+        },
+        "bucket": "triton-fleet-models",
+        "mode": "release",
+        "region": "us-east-1",
+        "prefix": "model_repository",
+        "store": "s3",
+        "source": f"{ROOT}/models",
+        "keep": 3,
+        "url": "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository",
+        "verify": False,
+        "owner": "None.triton-fleet.eks.repository",
+        "display": "",
+        "name": None,
+        "previous": None,
+    },
+    opts=pulumi.ResourceOptions(depends_on=[repository]),
+)
+cluster_cluster = eks.Cluster(
+    "cluster",
+    skip_default_node_group=True,
+    public_access_cidrs=["203.0.113.0/24"],
+    create_oidc_provider=False,
+    endpoint_public_access=True,
+    vpc_id=cluster_vpc.id,
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    encryption_config_key_arn=cluster_secrets.arn,
+    vpc_cni_options=eks.VpcCniOptionsArgs(
+        warm_prefix_target=1,
+        resolve_conflicts_on_update="OVERWRITE",
+        log_level="INFO",
+        addon_version="v1-vpc-cni",
+        resolve_conflicts_on_create="OVERWRITE",
+        enable_prefix_delegation=True,
+    ),
+    enabled_cluster_log_types=["api", "audit", "authenticator", "controllerManager", "scheduler"],
+    endpoint_private_access=True,
+    version="1.35",
+    skip_default_security_groups=True,
+    upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type="STANDARD"),
+    access_entries={},
+    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
+    provider_credential_opts=eks.KubeconfigOptionsArgs(),
+    name="triton-fleet",
+    authentication_mode="API",
+    create_instance_role=False,
+    kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(
+        resolve_conflicts_on_create="OVERWRITE", resolve_conflicts_on_update="OVERWRITE", version="v1-kube-proxy"
+    ),
+    deletion_protection=False,
+    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_logs]),
+)
+cluster_vpc_public = aws.ec2.RouteTable(
+    "cluster-vpc-public",
+    routes=[aws.ec2.RouteTableRouteArgs(gateway_id=internet_gateway_cluster_vpc.id, cidr_block="0.0.0.0/0")],
+    vpc_id=cluster_vpc.id,
+    tags={"Name": "triton-fleet-public", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_eks_pod_identity_agent = aws.eks.Addon(
+    "cluster-eks-pod-identity-agent",
+    resolve_conflicts_on_create="OVERWRITE",
+    resolve_conflicts_on_update="PRESERVE",
+    cluster_name="triton-fleet",
+    addon_version="v1-eks-pod-identity-agent",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    addon_name="eks-pod-identity-agent",
+    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_cluster]),
+)
+route_table_association_cluster_vpc_public_us_east_1a = aws.ec2.RouteTableAssociation(
+    "cluster-vpc-public-us-east-1a",
+    route_table_id=cluster_vpc_public.id,
+    subnet_id=cluster_vpc_public_us_east_1a.id,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+aws.ec2.RouteTableAssociation(
+    "cluster-vpc-public-us-east-1b",
+    route_table_id=cluster_vpc_public.id,
+    subnet_id=cluster_vpc_public_us_east_1b.id,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+aws.ec2.RouteTableAssociation(
+    "cluster-vpc-public-us-east-1c",
+    route_table_id=cluster_vpc_public.id,
+    subnet_id=cluster_vpc_public_us_east_1c.id,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+open_id_connect_provider_cluster = aws.iam.OpenIdConnectProvider(
+    "cluster",
+    url=cluster_cluster.oidc_provider_url,
+    client_id_lists=["sts.amazonaws.com"],
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_cluster_autoscaler = aws.iam.Role(
+    "cluster-autoscaler",
+    assume_role_policy=pulumi.Output.json_dumps(
+        {
+            "Statement": [
+                {
+                    "Action": "sts:AssumeRoleWithWebIdentity",
+                    "Condition": {
+                        "StringEquals": {
+                            pulumi.Output.concat(cluster_cluster.oidc_issuer, ":aud"): "sts.amazonaws.com",
+                            pulumi.Output.concat(
+                                cluster_cluster.oidc_issuer, ":sub"
+                            ): "system:serviceaccount:kube-system:cluster-autoscaler",
+                        }
+                    },
+                    "Effect": "Allow",
+                    "Principal": {"Federated": open_id_connect_provider_cluster.arn},
+                }
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_cluster_load_balancer = aws.iam.Role(
+    "cluster-load-balancer",
+    assume_role_policy=pulumi.Output.json_dumps(
+        {
+            "Statement": [
+                {
+                    "Action": "sts:AssumeRoleWithWebIdentity",
+                    "Condition": {
+                        "StringEquals": {
+                            pulumi.Output.concat(cluster_cluster.oidc_issuer, ":aud"): "sts.amazonaws.com",
+                            pulumi.Output.concat(
+                                cluster_cluster.oidc_issuer, ":sub"
+                            ): "system:serviceaccount:kube-system:aws-load-balancer-controller",
+                        }
+                    },
+                    "Effect": "Allow",
+                    "Principal": {"Federated": open_id_connect_provider_cluster.arn},
+                }
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_triton_reader = aws.iam.Role(
+    "triton-reader",
+    assume_role_policy=pulumi.Output.json_dumps(
+        {
+            "Statement": [
+                {
+                    "Action": "sts:AssumeRoleWithWebIdentity",
+                    "Condition": {
+                        "StringEquals": {
+                            pulumi.Output.concat(cluster_cluster.oidc_issuer, ":aud"): "sts.amazonaws.com",
+                            pulumi.Output.concat(cluster_cluster.oidc_issuer, ":sub"): "system:serviceaccount:triton:triton",
+                        }
+                    },
+                    "Effect": "Allow",
+                    "Principal": {"Federated": open_id_connect_provider_cluster.arn},
+                }
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+nat_gateway_cluster_vpc_nat_us_east_1a = aws.ec2.NatGateway(
+    "cluster-vpc-nat-us-east-1a",
+    subnet_id=cluster_vpc_public_us_east_1a.id,
+    tags={"Name": "triton-fleet-nat-us-east-1a", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    allocation_id=cluster_vpc_nat_us_east_1a.id,
+    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[route_table_association_cluster_vpc_public_us_east_1a]),
+)
+role_policy_attachment_cluster_autoscaler = aws.iam.RolePolicyAttachment(
+    "cluster-autoscaler",
+    policy_arn=cluster_autoscaler.arn,
+    role=role_cluster_autoscaler.name,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_cluster_load_balancer = aws.iam.RolePolicyAttachment(
+    "cluster-load-balancer",
+    policy_arn=cluster_load_balancer.arn,
+    role=role_cluster_load_balancer.name,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_triton_reader = aws.iam.RolePolicyAttachment(
+    "triton-reader", policy_arn=triton_reader.arn, role=role_triton_reader.name, opts=pulumi.ResourceOptions(provider=cluster)
+)
+route_table_cluster_vpc_private_us_east_1a = aws.ec2.RouteTable(
+    "cluster-vpc-private-us-east-1a",
+    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
+    vpc_id=cluster_vpc.id,
+    tags={"Name": "triton-fleet-private-us-east-1a", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+route_table_cluster_vpc_private_us_east_1b = aws.ec2.RouteTable(
+    "cluster-vpc-private-us-east-1b",
+    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
+    vpc_id=cluster_vpc.id,
+    tags={"Name": "triton-fleet-private-us-east-1b", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+route_table_cluster_vpc_private_us_east_1c = aws.ec2.RouteTable(
+    "cluster-vpc-private-us-east-1c",
+    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
+    vpc_id=cluster_vpc.id,
+    tags={"Name": "triton-fleet-private-us-east-1c", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+route_table_association_cluster_vpc_private_us_east_1a = aws.ec2.RouteTableAssociation(
+    "cluster-vpc-private-us-east-1a",
+    route_table_id=route_table_cluster_vpc_private_us_east_1a.id,
+    subnet_id=cluster_vpc_private_us_east_1a.id,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_s3 = aws.ec2.VpcEndpoint(
+    "cluster-vpc-s3",
+    vpc_id=cluster_vpc.id,
+    service_name="com.amazonaws.us-east-1.s3",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    vpc_endpoint_type="Gateway",
+    route_table_ids=[
+        cluster_vpc_public.id,
+        route_table_cluster_vpc_private_us_east_1a.id,
+        route_table_cluster_vpc_private_us_east_1b.id,
+        route_table_cluster_vpc_private_us_east_1c.id,
+    ],
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+route_table_association_cluster_vpc_private_us_east_1b = aws.ec2.RouteTableAssociation(
+    "cluster-vpc-private-us-east-1b",
+    route_table_id=route_table_cluster_vpc_private_us_east_1b.id,
+    subnet_id=cluster_vpc_private_us_east_1b.id,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+route_table_association_cluster_vpc_private_us_east_1c = aws.ec2.RouteTableAssociation(
+    "cluster-vpc-private-us-east-1c",
+    route_table_id=route_table_cluster_vpc_private_us_east_1c.id,
+    subnet_id=cluster_vpc_private_us_east_1c.id,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+node_group_cluster_cpu = aws.eks.NodeGroup(
+    "cluster-cpu",
+    cluster_name="triton-fleet",
+    node_repair_config=aws.eks.NodeGroupNodeRepairConfigArgs(enabled=True),
+    ami_type="AL2023_x86_64_STANDARD",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    capacity_type="ON_DEMAND",
+    labels={"triton-fleet/pool": "cpu"},
+    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
+    scaling_config=aws.eks.NodeGroupScalingConfigArgs(desired_size=2, max_size=6, min_size=2),
+    launch_template=aws.eks.NodeGroupLaunchTemplateArgs(id=cluster_cpu.id, version="3"),
+    taints=[],
+    instance_types=["m7i.xlarge"],
+    node_role_arn=cluster_node.arn,
+    version="1.35",
+    update_config=aws.eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
+    opts=pulumi.ResourceOptions(
+        provider=cluster,
+        depends_on=[
+            cluster_cluster,
+            cluster_node_amazon_ec2_container_registry_pull_only,
+            cluster_node_amazon_eks_cni_policy,
+            cluster_node_amazon_eksworker_node_policy,
+            cluster_vpc_s3,
+            route_table_association_cluster_vpc_private_us_east_1a,
+            route_table_association_cluster_vpc_private_us_east_1b,
+            route_table_association_cluster_vpc_private_us_east_1c,
+        ],
+        ignore_changes=["scalingConfig.desiredSize"],
+    ),
+)
+cluster_aws_ebs_csi_driver = aws.eks.Addon(
+    "cluster-aws-ebs-csi-driver",
+    resolve_conflicts_on_create="OVERWRITE",
+    resolve_conflicts_on_update="PRESERVE",
+    cluster_name="triton-fleet",
+    addon_version="v1-aws-ebs-csi-driver",
+    pod_identity_associations=[aws.eks.AddonPodIdentityAssociationArgs(service_account="ebs-csi-controller-sa", role_arn=cluster_ebs.arn)],
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    addon_name="aws-ebs-csi-driver",
+    opts=pulumi.ResourceOptions(
+        provider=cluster,
+        depends_on=[
+            cluster_cluster,
+            cluster_cpu,
+            cluster_eks_pod_identity_agent,
+            node_group_cluster_cpu,
+            role_policy_attachment_cluster_ebs,
+        ],
+    ),
+)
+cluster_coredns = aws.eks.Addon(
+    "cluster-coredns",
+    resolve_conflicts_on_create="OVERWRITE",
+    resolve_conflicts_on_update="PRESERVE",
+    cluster_name="triton-fleet",
+    addon_version="v1-coredns",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    addon_name="coredns",
+    opts=pulumi.ResourceOptions(
+        provider=cluster, depends_on=[cluster_cluster, cluster_cpu, cluster_eks_pod_identity_agent, node_group_cluster_cpu]
+    ),
+)
+kubernetes_cluster = k8s.Provider(
+    "cluster",
+    kubeconfig=cluster_cluster.kubeconfig_json,
+    cluster_identifier="us-east-1/triton-fleet",
+    enable_server_side_apply=True,
+    opts=pulumi.ResourceOptions(depends_on=[cluster_coredns, cluster_cpu, cluster_eks_pod_identity_agent, node_group_cluster_cpu]),
+)
+gp3 = k8s.storage.v1.StorageClass(
+    "gp3",
+    volume_binding_mode="WaitForFirstConsumer",
+    parameters={"type": "gp3", "encrypted": "true"},
+    provisioner="ebs.csi.aws.com",
+    allow_volume_expansion=True,
+    metadata=k8s.meta.v1.ObjectMetaArgs(annotations={"storageclass.kubernetes.io/is-default-class": "true"}, name="gp3"),
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster),
+)
+release_cluster_autoscaler = k8s.helm.v3.Release(
+    "cluster-autoscaler",
+    chart=f"{CHARTS}/cluster-autoscaler",
+    values={
+        "awsRegion": "us-east-1",
+        "extraArgs": {
+            "skip-nodes-with-local-storage": False,
+            "scale-down-unneeded-time": "600s",
+            "max-node-provision-time": "900s",
+            "balance-similar-node-groups": True,
+            "expander": "least-waste",
+            "skip-nodes-with-system-pods": False,
+        },
+        "image": {"tag": "v1.35.0"},
+        "rbac": {
+            "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": role_cluster_autoscaler.arn}, "name": "cluster-autoscaler"}
+        },
+        "resources": {"limits": {"memory": "600Mi"}, "requests": {"cpu": "100m", "memory": "300Mi"}},
+        "cloudProvider": "aws",
+        "fullnameOverride": "cluster-autoscaler",
+        "autoDiscovery": {"clusterName": "triton-fleet"},
+    },
+    atomic=True,
+    namespace="kube-system",
+    max_history=5,
+    name="cluster-autoscaler",
+    timeout=600,
+    create_namespace=False,
+    compat="true",
+    version="9.59.0",
+    opts=pulumi.ResourceOptions(
+        provider=kubernetes_cluster,
+        depends_on=[cluster_coredns, cluster_eks_pod_identity_agent, node_group_cluster_cpu, role_policy_attachment_cluster_autoscaler],
+        delete_before_replace=True,
+    ),
+)
+aws_load_balancer_controller = k8s.helm.v3.Release(
+    "aws-load-balancer-controller",
+    chart=f"{CHARTS}/aws-load-balancer-controller",
+    values={
+        "clusterName": "triton-fleet",
+        "enableServiceMutatorWebhook": False,
+        "serviceAccount": {
+            "annotations": {"eks.amazonaws.com/role-arn": role_cluster_load_balancer.arn},
+            "create": True,
+            "name": "aws-load-balancer-controller",
+        },
+        "vpcId": cluster_vpc.id,
+        "keepTLSSecret": True,
+        "region": "us-east-1",
+    },
+    atomic=True,
+    namespace="kube-system",
+    max_history=5,
+    name="aws-load-balancer-controller",
+    timeout=600,
+    create_namespace=False,
+    compat="true",
+    version="3.5.0",
+    opts=pulumi.ResourceOptions(
+        provider=kubernetes_cluster,
+        depends_on=[cluster_coredns, cluster_eks_pod_identity_agent, node_group_cluster_cpu, role_policy_attachment_cluster_load_balancer],
+        delete_before_replace=True,
+    ),
+)
+triton = k8s.core.v1.Namespace(
+    "triton",
+    metadata=k8s.meta.v1.ObjectMetaArgs(
+        name="triton",
+        labels={
+            "pod-security.kubernetes.io/warn": "restricted",
+            "app.kubernetes.io/instance": "triton",
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "app.kubernetes.io/name": "triton",
+        },
+    ),
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[aws_load_balancer_controller, release_cluster_autoscaler]),
+)
+monitoring = k8s.core.v1.Namespace(
+    "monitoring",
+    metadata=k8s.meta.v1.ObjectMetaArgs(
+        name="monitoring",
+        labels={
+            "pod-security.kubernetes.io/enforce": "privileged",
+            "app.kubernetes.io/instance": "prometheus",
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "app.kubernetes.io/name": "prometheus",
+        },
+    ),
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[cluster_aws_ebs_csi_driver, gp3]),
+)
+kps = k8s.helm.v3.Release(
+    "kps",
+    chart=f"{CHARTS}/kube-prometheus-stack",
+    values={
+        "grafana": {"enabled": True},
+        "kubeEtcd": {"enabled": False},
+        "kubeProxy": {"enabled": False},
+        "kubeScheduler": {"enabled": False},
+        "prometheus": {
+            "service": {"type": "ClusterIP", "port": 9090},
+            "prometheusSpec": {
+                "scrapeInterval": "15s",
+                "retention": "7d",
+                "retentionSize": "40960MB",
+                "evaluationInterval": "15s",
+                "podMonitorSelectorNilUsesHelmValues": False,
+                "storageSpec": {
+                    "volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "50Gi"}}, "accessModes": ["ReadWriteOnce"]}}
+                },
+                "scrapeConfigSelectorNilUsesHelmValues": False,
+                "serviceMonitorSelectorNilUsesHelmValues": False,
+                "ruleSelectorNilUsesHelmValues": False,
+                "serviceDiscoveryRole": "EndpointSlice",
+                "probeSelectorNilUsesHelmValues": False,
+            },
+        },
+        "alertmanager": {"enabled": True},
+        "fullnameOverride": "kps",
+        "kubeControllerManager": {"enabled": False},
+        "crds": {"upgradeJob": {"enabled": True, "image": {"busybox": {"tag": "1.37"}}}, "enabled": True},
+    },
+    atomic=True,
+    namespace="monitoring",
+    max_history=5,
+    name="kps",
+    timeout=600,
+    create_namespace=False,
+    compat="true",
+    version="88.5.3",
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[monitoring], delete_before_replace=True),
+)
+k8s.helm.v4.Chart(
+    "triton",
+    chart=f"{ROOT}/charts/triton",
+    values={
+        "drain": {"margin": 15, "preStop": 15, "recycleGrpc": True, "exitTimeout": 45},
+        "deploymentAnnotations": {"pulumi.com/timeoutSeconds": "1500"},
+        "logVerbose": 0,
+        "prefetch": {
+            "parallelism": 16,
+            "budget": 900,
+            "volume": {},
+            "enabled": False,
+            "image": "docker.io/rclone/rclone:1.75.2",
+            f"{ROOT}/models": [],
+        },
+        "disruption": {"maxUnavailable": 1, "enabled": True},
+        "envFromSecrets": [],
+        "tolerations": [],
+        "podAnnotations": {},
+        "extraArgs": [],
+        "labels": {
+            "app.kubernetes.io/instance": "triton",
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "app.kubernetes.io/name": "triton",
+        },
+        "imagePullSecrets": [],
+        "imagePullPolicy": "IfNotPresent",
+        "podMonitor": {"interval": "5s", "enabled": True, "labels": {}},
+        "readOnlyRootFilesystem": True,
+        "probes": {
+            "readiness": {"timeoutSeconds": 3, "periodSeconds": 5, "failureThreshold": 3},
+            "liveness": {"timeoutSeconds": 5, "periodSeconds": 10, "failureThreshold": 6},
+        },
+        "modelRepository": {
+            "credentialsSecret": "",
+            "url": "",
+            "keyFileSecret": "",
+            "release": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
+            "region": "us-east-1",
+            "mode": "release",
+            f"{ROOT}/models": [],
+            "urls": [
+                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/add_sub-469b02831749377d",
+                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/busy-a89f1fcfa57af674",
+                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/pipeline-99521413a0490523",
+                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/upper-e94aa7e0c028dbd1",
+            ],
+        },
+        "resources": {"gpuResource": "nvidia.com/gpu", "cpu": "1", "shm": "1Gi", "gpus": 0, "memory": "4Gi"},
+        "nodeSelector": {},
+        "rollout": {"maxSurge": 1},
+        "priorityClassName": "",
+        "affinity": {},
+        "startupBudget": 900,
+        "serviceAccount": {
+            "waitForToken": False,
+            "annotations": {"eks.amazonaws.com/role-arn": role_triton_reader.arn},
+            "create": True,
+            "name": "",
+        },
+        "env": {},
+        "image": "nvcr.io/nvidia/tritonserver:26.07-py3",
+        "podLabels": {},
+        "runAsUser": 1000,
+        "service": {
+            "type": "LoadBalancer",
+            "annotations": {
+                "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type": "ip",
+                "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
+                "service.beta.kubernetes.io/aws-load-balancer-type": "external",
+            },
+        },
+        "runtimeClassName": "",
+        "autoscaling": {
+            "enabled": True,
+            "metrics": [
+                {
+                    "type": "Pods",
+                    "pods": {"target": {"averageValue": "50k", "type": "AverageValue"}, "metric": {"name": "avg_time_queue_us"}},
+                },
+                {
+                    "type": "Pods",
+                    "pods": {
+                        "target": {"averageValue": "16", "type": "AverageValue"},
+                        "metric": {"name": "nv_inference_pending_request_count"},
+                    },
+                },
+            ],
+            "minReplicas": 1,
+            "maxReplicas": 4,
+            "behavior": {
+                "scaleUp": {
+                    "selectPolicy": "Max",
+                    "policies": [{"type": "Pods", "periodSeconds": 15, "value": 4}, {"type": "Percent", "periodSeconds": 15, "value": 100}],
+                    "stabilizationWindowSeconds": 0,
+                },
+                "scaleDown": {
+                    "selectPolicy": "Max",
+                    "policies": [{"type": "Pods", "periodSeconds": 60, "value": 1}],
+                    "stabilizationWindowSeconds": 300,
+                },
+            },
+        },
+    },
+    namespace="triton",
+    name="triton",
+    opts=pulumi.ResourceOptions(
+        provider=kubernetes_cluster,
+        depends_on=[aws_load_balancer_controller, release_repository, role_policy_attachment_triton_reader, triton],
+        transforms=[of_the_chart],
+    ),
+)
+k8s.helm.v3.Release(
+    "prometheus-adapter",
+    chart=f"{CHARTS}/prometheus-adapter",
+    values={
+        "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+        "extraArguments": ["--metrics-max-age=60s"],
+        "metricsRelistInterval": "15s",
+        "rules": {
+            "default": False,
+            "custom": [
+                {
+                    "metricsQuery": "sum(rate(nv_inference_queue_duration_us{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>) / clamp_min(sum(rate(nv_inference_request_success{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>), 0.001) or 0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
+                    "seriesQuery": 'nv_inference_queue_duration_us{namespace!="",pod!=""}',
+                    "name": {"as": "avg_time_queue_us", "matches": "^nv_inference_queue_duration_us$"},
+                },
+                {
+                    "metricsQuery": "sum(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[15s])) by (<<.GroupBy>>)",
+                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
+                    "seriesQuery": 'nv_inference_pending_request_count{namespace!="",pod!=""}',
+                    "name": {"as": "nv_inference_pending_request_count", "matches": "^nv_inference_pending_request_count$"},
+                },
+                {
+                    "metricsQuery": "sum(rate(<<.Series>>{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>) or 0 * sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
+                    "seriesQuery": 'nv_inference_request_success{namespace!="",pod!=""}',
+                    "name": {"as": "nv_inference_requests_per_second", "matches": "^nv_inference_request_success$"},
+                },
+                {
+                    "metricsQuery": "avg(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)",
+                    "resources": {"overrides": {"service": {"resource": "service"}, "namespace": {"resource": "namespace"}}},
+                    "seriesQuery": 'DCGM_FI_DEV_GPU_UTIL{namespace!="",pod!="",service!=""}',
+                    "name": {"as": "DCGM_FI_DEV_GPU_UTIL", "matches": "^DCGM_FI_DEV_GPU_UTIL$"},
+                },
+            ],
+        },
+        "readinessProbe": {"periodSeconds": 3, "initialDelaySeconds": 2},
+        "prometheus": {"url": "http://kps-prometheus.monitoring.svc", "port": 9090, "path": ""},
+    },
+    atomic=True,
+    namespace="monitoring",
+    max_history=5,
+    name="prometheus-adapter",
+    timeout=600,
+    create_namespace=False,
+    compat="true",
+    version="5.3.0",
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[kps], delete_before_replace=True),
+)
+k8s.core.v1.ConfigMap(
+    "observability-dashboard",
+    data={
+        "triton-fleet.json": json.dumps(
+            {
+                "uid": "triton-fleet",
+                "title": "Triton",
+                "tags": ["triton"],
+                "schemaVersion": 39,
+                "editable": False,
+                "refresh": "10s",
+                "time": {"from": "now-1h", "to": "now"},
+                "templating": {
+                    "list": [
+                        {"name": "datasource", "type": "datasource", "query": "prometheus"},
+                        {
+                            "name": "namespace",
+                            "type": "query",
+                            "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                            "query": {"query": "label_values(nv_inference_request_success, namespace)", "refId": "namespace"},
+                            "refresh": 2,
+                            "multi": False,
+                            "includeAll": False,
+                            "allValue": None,
+                            "sort": 1,
+                        },
+                        {
+                            "name": "deployment",
+                            "type": "query",
+                            "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                            "query": {
+                                "query": 'label_values(nv_inference_request_success{namespace="$namespace"}, deployment)',
+                                "refId": "deployment",
+                            },
+                            "refresh": 2,
+                            "multi": True,
+                            "includeAll": True,
+                            "allValue": ".*",
+                            "sort": 1,
+                        },
+                    ]
+                },
+                "panels": [
+                    {
+                        "id": 1,
+                        "type": "timeseries",
+                        "title": "Requests",
+                        "description": "Requests per second that succeeded and that failed, by model.",
+                        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                        "gridPos": {"h": 8, "w": 12, "x": 0, "y": 0},
+                        "fieldConfig": {"defaults": {"unit": "reqps", "min": 0}, "overrides": []},
+                        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+                        "targets": [
+                            {
+                                "refId": "A",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(rate(nv_inference_request_success{namespace="$namespace",deployment=~"$deployment"}[60s])) by (model)',
+                                "legendFormat": "{{model}}",
+                            },
+                            {
+                                "refId": "B",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(rate(nv_inference_request_failure{namespace="$namespace",deployment=~"$deployment"}[60s])) by (model)',
+                                "legendFormat": "{{model}} failed",
+                            },
+                        ],
+                    },
+                    {
+                        "id": 2,
+                        "type": "timeseries",
+                        "title": "Replicas",
+                        "description": "Ready pods, the number that the autoscaler wants, and its maximum.",
+                        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                        "gridPos": {"h": 8, "w": 12, "x": 12, "y": 0},
+                        "fieldConfig": {"defaults": {"unit": "short", "min": 0}, "overrides": []},
+                        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+                        "targets": [
+                            {
+                                "refId": "A",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(kube_deployment_status_replicas_available{namespace="$namespace",deployment=~"$deployment"}) by (deployment)',
+                                "legendFormat": "{{deployment}} ready",
+                            },
+                            {
+                                "refId": "B",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(kube_horizontalpodautoscaler_status_desired_replicas{namespace="$namespace",horizontalpodautoscaler=~"$deployment"}) by (horizontalpodautoscaler)',
+                                "legendFormat": "{{horizontalpodautoscaler}} wanted",
+                            },
+                            {
+                                "refId": "C",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(kube_horizontalpodautoscaler_spec_max_replicas{namespace="$namespace",horizontalpodautoscaler=~"$deployment"}) by (horizontalpodautoscaler)',
+                                "legendFormat": "{{horizontalpodautoscaler}} maximum",
+                            },
+                        ],
+                    },
+                    {
+                        "id": 3,
+                        "type": "timeseries",
+                        "title": "Time in the queue",
+                        "description": "Mean of each pod, as the autoscaler reads it. If it rises with all replicas running, raise maxReplicas.",
+                        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                        "gridPos": {"h": 8, "w": 12, "x": 0, "y": 8},
+                        "fieldConfig": {"defaults": {"unit": "µs", "min": 0}, "overrides": []},
+                        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+                        "targets": [
+                            {
+                                "refId": "A",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(rate(nv_inference_queue_duration_us{namespace="$namespace",deployment=~"$deployment"}[60s])) by (pod) / clamp_min(sum(rate(nv_inference_request_success{namespace="$namespace",deployment=~"$deployment"}[60s])) by (pod), 0.001) or 0 * sum(nv_inference_queue_duration_us{namespace="$namespace",deployment=~"$deployment"}) by (pod)',
+                                "legendFormat": "{{pod}}",
+                            }
+                        ],
+                    },
+                    {
+                        "id": 4,
+                        "type": "timeseries",
+                        "title": "Pending requests",
+                        "description": "Requests in the queues of each pod, as the autoscaler reads them.",
+                        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                        "gridPos": {"h": 8, "w": 12, "x": 12, "y": 8},
+                        "fieldConfig": {"defaults": {"unit": "short", "min": 0}, "overrides": []},
+                        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+                        "targets": [
+                            {
+                                "refId": "A",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(avg_over_time(nv_inference_pending_request_count{namespace="$namespace",deployment=~"$deployment"}[15s])) by (pod)',
+                                "legendFormat": "{{pod}}",
+                            }
+                        ],
+                    },
+                    {
+                        "id": 5,
+                        "type": "timeseries",
+                        "title": "Requests per pod",
+                        "description": "Successful requests per second of each pod, as the autoscaler reads them.",
+                        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                        "gridPos": {"h": 8, "w": 12, "x": 0, "y": 16},
+                        "fieldConfig": {"defaults": {"unit": "reqps", "min": 0}, "overrides": []},
+                        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+                        "targets": [
+                            {
+                                "refId": "A",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(rate(nv_inference_request_success{namespace="$namespace",deployment=~"$deployment"}[60s])) by (pod) or 0 * sum(nv_inference_request_success{namespace="$namespace",deployment=~"$deployment"}) by (pod)',
+                                "legendFormat": "{{pod}}",
+                            }
+                        ],
+                    },
+                    {
+                        "id": 6,
+                        "type": "timeseries",
+                        "title": "GPU utilization",
+                        "description": "GPUs of each pod. Shared GPUs show the whole GPU; MIG slices show nothing.",
+                        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                        "gridPos": {"h": 8, "w": 12, "x": 12, "y": 16},
+                        "fieldConfig": {"defaults": {"unit": "percent", "min": 0}, "overrides": []},
+                        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+                        "targets": [
+                            {
+                                "refId": "A",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'avg(avg_over_time(DCGM_FI_DEV_GPU_UTIL{namespace="$namespace",container=~"$deployment"}[30s])) by (pod)',
+                                "legendFormat": "{{pod}}",
+                            }
+                        ],
+                    },
+                    {
+                        "id": 7,
+                        "type": "timeseries",
+                        "title": "Request duration",
+                        "description": "Mean from the arrival of a request to its response, by model, time in the queue included.",
+                        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                        "gridPos": {"h": 8, "w": 12, "x": 0, "y": 24},
+                        "fieldConfig": {"defaults": {"unit": "µs", "min": 0}, "overrides": []},
+                        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+                        "targets": [
+                            {
+                                "refId": "A",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(rate(nv_inference_request_duration_us{namespace="$namespace",deployment=~"$deployment"}[60s])) by (model) / clamp_min(sum(rate(nv_inference_request_success{namespace="$namespace",deployment=~"$deployment"}[60s])) by (model), 0.001)',
+                                "legendFormat": "{{model}}",
+                            }
+                        ],
+                    },
+                    {
+                        "id": 8,
+                        "type": "timeseries",
+                        "title": "Batch size",
+                        "description": "Inferences per execution of a model. At 1 under load, dynamic batching is off or its delay too short.",
+                        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                        "gridPos": {"h": 8, "w": 12, "x": 12, "y": 24},
+                        "fieldConfig": {"defaults": {"unit": "short", "min": 0}, "overrides": []},
+                        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+                        "targets": [
+                            {
+                                "refId": "A",
+                                "datasource": {"type": "prometheus", "uid": "${datasource}"},
+                                "expr": 'sum(rate(nv_inference_count{namespace="$namespace",deployment=~"$deployment"}[60s])) by (model) / clamp_min(sum(rate(nv_inference_exec_count{namespace="$namespace",deployment=~"$deployment"}[60s])) by (model), 0.001)',
+                                "legendFormat": "{{model}}",
+                            }
+                        ],
+                    },
+                ],
+            }
+        )
+    },
+    metadata=k8s.meta.v1.ObjectMetaArgs(
+        name="triton-fleet-dashboard",
+        namespace="monitoring",
+        labels={
+            "app.kubernetes.io/instance": "dashboard",
+            "grafana_dashboard": "1",
+            "app.kubernetes.io/name": "triton-observability",
+            "app.kubernetes.io/managed-by": "triton-fleet",
+        },
+    ),
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[kps]),
+)
