@@ -1,4 +1,4 @@
-"""What scales the deployments of a stack, and what watches them: rules for the adapter, the autoscaler's metrics and behavior, panels.
+"""What scales the deployments of a stack, and what watches them: the adapter's rules, the autoscaler's metrics, panels, alerts.
 
 All of it comes from the metric kinds (`components.serving.metrics`), so that what is published, read and shown can't drift apart.
 """
@@ -66,18 +66,3 @@ def hpa_metrics(scaling: ScalingSettings, pods: ServedPods) -> list[dict[str, An
     Raises ValueError for gpuDutyCycle outside GKE.
     """
     return [metric.hpa_metric(pods) for metric in scaling.metrics]
-
-
-def hpa_behavior(scaling: ScalingSettings) -> dict[str, Any]:
-    """Return ``spec.behavior``, complete: what the API server would default is written out, so that nothing reads back as a difference.
-
-    Up: Kubernetes' own default (double, or 4 pods, in 15 s, whichever is more) without a window, because late capacity is lost requests.
-    Down: some pods per minute, so that each can drain, and only after ``scale_down_stabilization`` seconds of lower proposals.
-    """
-    up = [{"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15}]
-    down = [{"type": "Pods", "value": scaling.scale_down_pods_per_minute, "periodSeconds": 60}]
-    window = round(scaling.scale_down_stabilization)
-    return {
-        "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": up},
-        "scaleDown": {"stabilizationWindowSeconds": window, "selectPolicy": "Max", "policies": down},
-    }

@@ -87,7 +87,7 @@ class DrainSettings(Model):
 
 
 class ReplicaSettings(Model):
-    """How many pods there may be."""
+    """How many pods there may be, and how fast their number falls."""
 
     min_replicas: int = Field(default=1, ge=1)
     """Fewest pods."""
@@ -96,6 +96,10 @@ class ReplicaSettings(Model):
     initial_replicas: int | None = Field(default=None, ge=1)
     """Pods that a new deployment starts with, before the autoscaler has a metric (the Marketplace's initReplicaCount). Applies only when
     the deployment is created. None: ``minReplicas``."""
+    scale_down_stabilization: Duration = Field(default=300.0, ge=0, le=3600)
+    """How long fewer pods must have been enough before one is removed."""
+    scale_down_pods_per_minute: int = Field(default=1, ge=1)
+    """Most pods removed per minute, so that each can drain."""
 
 
 class ScalingSettings(ReplicaSettings):
@@ -108,10 +112,6 @@ class ScalingSettings(ReplicaSettings):
     window: Duration = Field(default=60.0, gt=0, le=600)
     """Window of the metrics that are rates; at least four scrapes, or the rates are unsteady. All deployments of a stack share one rule per
     metric, hence one window: the longest that any of them sets."""
-    scale_down_stabilization: Duration = Field(default=300.0, ge=0, le=3600)
-    """How long fewer pods must have been enough before one is removed."""
-    scale_down_pods_per_minute: int = Field(default=1, ge=1)
-    """Most pods removed per minute."""
 
     def _problems(self) -> Iterator[Problem]:
         least, most, first = self.min_replicas, self.max_replicas, self.initial_replicas

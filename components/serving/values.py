@@ -17,7 +17,7 @@ from components.base.quantities import prometheus_duration, whole_seconds
 from components.base.versions import TRITON_IMAGE
 from components.serving.metrics import ServedPods
 from components.serving.prefetch import models_to_copy, volume_size
-from components.serving.scaling import hpa_behavior, hpa_metrics, served_pods
+from components.serving.scaling import hpa_metrics, served_pods
 from components.serving.settings import DeploymentSettings, PrefetchSettings, ReplicaSettings, ScalingSettings, ServingSettings
 
 if TYPE_CHECKING:
@@ -131,29 +131,6 @@ class HpaMetric(Model):
     resource: MetricSource | None = None
 
 
-class ScalingPolicy(Model):
-    """The largest change in a period."""
-
-    type: Literal["Pods", "Percent"]
-    value: int = Field(ge=1)
-    period_seconds: int = Field(ge=1, le=1800)
-
-
-class ScalingRules(Model):
-    """Scaling in one direction."""
-
-    stabilization_window_seconds: int = Field(ge=0, le=3600)
-    select_policy: Literal["Max", "Min", "Disabled"] = "Max"
-    policies: tuple[ScalingPolicy, ...] = Field(min_length=1)
-
-
-class BehaviorValues(Model):
-    """``spec.behavior`` of the autoscaler."""
-
-    scale_up: ScalingRules
-    scale_down: ScalingRules
-
-
 class AutoscalingValues(ReplicaSettings):
     """HorizontalPodAutoscaler (autoscaling/v2). While it is enabled, it owns the number of replicas."""
 
@@ -161,13 +138,14 @@ class AutoscalingValues(ReplicaSettings):
     """If false, ``minReplicas`` is the fixed number of replicas."""
     metrics: tuple[HpaMetric, ...] = Field(min_length=1)
     """The largest proposal wins. By default microseconds in the queue and requests in the queue; a metrics adapter must serve both."""
-    behavior: BehaviorValues
+    behavior: dict[str, Any] = Field(default_factory=dict)
+    """``spec.behavior``. Empty: Kubernetes' default for scaling up, and ``scaleDownStabilization`` and ``scaleDownPodsPerMinute``."""
 
     @classmethod
     def of(cls, scaling: ScalingSettings, pods: ServedPods) -> AutoscalingValues:
         """Return the autoscaler of ``pods``. Raises ValueError for gpuDutyCycle outside GKE."""
         replicas = {name: getattr(scaling, name) for name in ReplicaSettings.model_fields}
-        return cls.model_validate({**replicas, "metrics": hpa_metrics(scaling, pods), "behavior": hpa_behavior(scaling)})
+        return cls.model_validate({**replicas, "metrics": hpa_metrics(scaling, pods)})
 
 
 class PodMonitorValues(Model):

@@ -142,6 +142,23 @@ def test_the_autoscaler_owns_the_number_of_replicas(rendered: Rendered, settings
     assert set(hpa.spec.behavior) == {"scaleUp", "scaleDown"}
 
 
+def test_behaviour_states_what_kubernetes_would_default(chart: Chart) -> None:
+    behaviour = chart.settings(scaling={"scaleDownStabilization": 60, "scaleDownPodsPerMinute": 4})[Hpa].spec.behavior
+    for direction in behaviour.values():
+        assert set(direction) == {"stabilizationWindowSeconds", "selectPolicy", "policies"}
+    assert behaviour["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert behaviour["scaleDown"] == {
+        "stabilizationWindowSeconds": 60,
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}],
+    }
+
+
+def test_plain_helm_can_replace_the_behaviour(chart: Chart) -> None:
+    values = {"modelRepository": {"url": "/models"}, "autoscaling": {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}}}
+    assert chart.render(values)[Hpa].spec.behavior == {"scaleDown": {"selectPolicy": "Disabled"}}
+
+
 def test_the_autoscaler_reads_what_the_adapter_serves(rendered: Rendered, settings: ServingSettings) -> None:
     served = {rule["name"]["as"] for rule in adapter_rules([settings])}
     assert len(rendered[Hpa].names) == len(settings.scaling.metrics)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.base.quantities import quantity_value
 from components.serving.metrics import GpuUtilizationMetric, Metric, PendingRequestsMetric, QueueTimeMetric, ServedPods
-from components.serving.scaling import adapter_rules, hpa_behavior, hpa_metrics
+from components.serving.scaling import adapter_rules, hpa_metrics
 from components.serving.settings import ScalingSettings, ServingSettings
 
 IMAGE = "registry.example/triton:1"
@@ -122,15 +122,3 @@ def test_queue_targets_are_whole_microseconds(seconds: float) -> None:
     text = metric["pods"]["target"]["averageValue"]
     assert re.fullmatch(r"[1-9]\d*[kMG]?", text)
     assert float(quantity_value(text)) == pytest.approx(seconds * 1e6, abs=0.5)
-
-
-def test_behaviour_states_what_kubernetes_would_default() -> None:
-    behaviour = hpa_behavior(ScalingSettings(scale_down_stabilization=60, scale_down_pods_per_minute=4))
-    for direction in behaviour.values():
-        assert set(direction) == {"stabilizationWindowSeconds", "selectPolicy", "policies"}
-    assert behaviour["scaleUp"]["stabilizationWindowSeconds"] == 0
-    assert behaviour["scaleDown"] == {
-        "stabilizationWindowSeconds": 60,
-        "selectPolicy": "Max",
-        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}],
-    }

@@ -16,7 +16,7 @@ from components.base.quantities import quantity_value
 from components.serving.chart_files import schema, values_yaml
 from components.serving.namespaces import namespace_names
 from components.serving.prefetch import models_to_copy, too_small
-from components.serving.scaling import hpa_behavior, hpa_metrics, served_pods
+from components.serving.scaling import hpa_metrics, served_pods
 from components.serving.settings import OWNED_FLAGS, ServingSettings
 from components.serving.triton import unknown_models
 from components.serving.values import ModelRepositoryValues, Values, chart_values, rollout_deadline
@@ -96,7 +96,6 @@ def test_scaling_reaches_the_chart_as_it_was_decided() -> None:
     )
     autoscaling = values(settings)["autoscaling"]
     assert autoscaling["metrics"] == hpa_metrics(settings.scaling, served_pods(settings))
-    assert autoscaling["behavior"] == hpa_behavior(settings.scaling)
     assert (autoscaling["minReplicas"], autoscaling["maxReplicas"]) == (2, 7)
 
 
