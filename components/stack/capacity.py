@@ -1,9 +1,9 @@
-"""Whether the pods that a stack asks for have a place on the nodes that it may have: deployments against pools."""
+"""Whether the pods that a stack asks for fit on the nodes that it can have: deployments against GPU pools."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from components.base import naming
 from components.base.errors import Problem
@@ -19,138 +19,142 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from components.base.errors import FieldPath
-    from components.eks.karpenter.settings import KarpenterPoolSettings, KarpenterSettings
+    from components.eks.karpenter.settings import KarpenterSettings
     from components.eks.settings.addons import AutoscalerSettings
     from components.eks.settings.cluster import EksClusterSettings
     from components.eks.settings.node_groups import GpuPoolSettings
-    from components.gke.settings.node_pools import GkeGpuPoolSettings
     from components.gpu.settings import WarmFloorSettings
     from components.serving.settings import ServingSettings
 
     Cluster: TypeAlias = EksClusterSettings | GkeClusterSettings
 
-_LONGEST_QUEUE_NAME: Final = 80
-"""SQS: longest name of a queue. Karpenter's is the cluster's."""
+_MAX_QUEUE_NAME: Final = 80
+"""Characters of an SQS queue's name. Karpenter's queue has the cluster's name."""
 _KARPENTER_REPLICAS: Final = 2
 _SPOT_NOTICE_S: Final = 120
-"""How long EC2 warns before it takes a spot node back."""
+"""How long EC2 warns before it reclaims a spot node."""
+_PENDING: Final = "the pods would stay pending"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
-    """Nodes of one pool, of whatever cloud, as far as it matters to what may run there."""
+class PoolCapacity:
+    """What the nodes of one GPU pool can run, on any cloud."""
 
     name: str
     labels: Mapping[str, str]
-    """Of its nodes: what a node selector is held against."""
+    """Labels of its nodes, for node selectors."""
     resource: str
-    """What a pod asks for there, such as ``nvidia.com/gpu``."""
+    """What a pod requests, such as ``nvidia.com/gpu``."""
     per_pod: int
-    """Most that one pod may ask for."""
+    """Most of ``resource`` that one pod may request."""
     units: int
-    """Most of ``resource`` that all nodes together can ever have."""
+    """Most of ``resource`` on all nodes together."""
     machines: tuple[catalogue.Machine, ...]
     nodes: int | None = None
-    """Most nodes, each with as much of the resource; None where nodes differ and only ``units`` bounds them."""
+    """Most nodes, each with an equal share of ``units``; None if nodes differ and only ``units`` limits them."""
     shared: bool = False
     """Whether pods share each GPU (time-slicing or MPS)."""
     sliced: bool = False
     """Whether each GPU is split into MIG slices."""
     spot: bool = False
     cloud: str = "EC2"
-    """Who takes spot nodes back."""
+    """The service that reclaims spot nodes."""
+
+    @property
+    def limit(self) -> str:
+        """Key of the setting that limits the pool."""
+        return "maxGpus" if self.nodes is None else "max"
 
     def holds(self, each: int) -> int:
-        """Most pods asking for ``each``."""
+        """Return how many pods that request ``each`` can run."""
         if each > self.per_pod:
             return 0
         return self.units // each if self.nodes is None else self.nodes * (self.units // self.nodes // each)
 
     def fits(self, entry: ServingSettings) -> bool:
-        """Whether a pod's CPU and memory have a place beside its GPU on one of the machines."""
+        """Whether one of the machines has the CPU and memory of a pod beside its GPU."""
         cpu, memory = quantity_value(entry.resources.cpu), quantity_value(entry.resources.memory)
         return any(
-            entry.resources.gpus <= _per_pod(machine, self) and cpu < machine.vcpus and memory < machine.memory_gib * UNITS["Gi"]
+            entry.resources.gpus <= (machine.gpus if self.nodes is None else self.per_pod)
+            and cpu < machine.vcpus
+            and memory < machine.memory_gib * UNITS["Gi"]
             for machine in self.machines
         )
 
 
-def _per_pod(machine: catalogue.Machine, room: Room) -> int:
-    return room.per_pod if room.nodes is not None else machine.gpus
-
-
-def rooms(cluster: Cluster, autoscaler: AutoscalerSettings) -> tuple[Room, ...]:
-    """All pools of a cluster with GPUs: node groups or pools, and what Karpenter may start."""
+def pool_capacities(cluster: Cluster, autoscaler: AutoscalerSettings) -> tuple[PoolCapacity, ...]:
+    """Return all GPU pools of a cluster: node groups or node pools, and what Karpenter may start."""
     if isinstance(cluster, GkeClusterSettings):
-        return tuple(_gke_pool(pool, cluster) for pool in cluster.gpu_pools)
-    groups = tuple(_group(pool, cluster) for pool in cluster.gpu_pools)
-    return groups if autoscaler.kind != "karpenter" else (*groups, *(_karpenter(pool) for pool in autoscaler.pools))
-
-
-def _group(pool: GpuPoolSettings, cluster: EksClusterSettings) -> Room:
-    offered = offer(pool.machine, pool.sharing)
-    nodes = node_count(pool, cluster)
-    return Room(
-        name=pool.name,
-        labels={
-            naming.POOL_LABEL: pool.name,
-            catalogue.PRESENT_LABEL: "true",
-            "k8s.amazonaws.com/accelerator": pool.machine.gpu.accelerator,
-            **pool.labels,
-        },
-        resource=offered.resource,
-        per_pod=offered.per_pod,
-        units=nodes * offered.per_node,
-        machines=(pool.machine,),
-        nodes=nodes,
-        shared=pool.sharing.kind in {"timeSlicing", "mps"},
-        sliced=pool.sharing.kind == "mig",
-        spot=pool.capacity == "spot",
+        return tuple(
+            PoolCapacity(labels=pool.node_labels, cloud="Compute Engine", **_of(pool, pool.offer, cluster.node_count(pool)))
+            for pool in cluster.gpu_pools
+        )
+    groups = (
+        PoolCapacity(
+            labels={
+                naming.POOL_LABEL: pool.name,
+                catalogue.PRESENT_LABEL: "true",
+                "k8s.amazonaws.com/accelerator": pool.machine.gpu.accelerator,
+                **pool.labels,
+            },
+            **_of(pool, offer(pool.machine, pool.sharing), pool.max * (_zone_count(pool, cluster) if pool.per_zone else 1)),
+        )
+        for pool in cluster.gpu_pools
     )
-
-
-def _gke_pool(pool: GkeGpuPoolSettings, cluster: GkeClusterSettings) -> Room:
-    nodes = cluster.node_count(pool)
-    return Room(
-        name=pool.name,
-        labels=pool.node_labels,
-        resource=pool.offer.resource,
-        per_pod=pool.offer.per_pod,
-        units=nodes * pool.offer.per_node,
-        machines=(pool.machine,),
-        nodes=nodes,
-        shared=pool.sharing.kind in {"timeSlicing", "mps"},
-        sliced=pool.sharing.kind == "mig",
-        spot=pool.capacity == "spot",
-        cloud="Compute Engine",
+    started = (
+        PoolCapacity(
+            name=pool.name,
+            labels={naming.POOL_LABEL: pool.name, catalogue.PRESENT_LABEL: "true", **pool.labels},
+            resource=catalogue.RESOURCE,
+            per_pod=max(machine.gpus for machine in pool.machines),
+            units=pool.max_gpus,
+            machines=pool.machines,
+            spot="spot" in pool.capacity_types,
+        )
+        for pool in (autoscaler.pools if autoscaler.kind == "karpenter" else ())
     )
+    return (*groups, *started)
 
 
-def _karpenter(pool: KarpenterPoolSettings) -> Room:
-    return Room(
-        name=pool.name,
-        labels={naming.POOL_LABEL: pool.name, catalogue.PRESENT_LABEL: "true", **pool.labels},
-        resource=catalogue.RESOURCE,
-        per_pod=max(machine.gpus for machine in pool.machines),
-        units=pool.max_gpus,
-        machines=pool.machines,
-        spot="spot" in pool.capacity_types,
-    )
+def _of(pool: Any, offered: Any, nodes: int) -> dict[str, Any]:
+    """What a node group of EKS and a node pool of GKE have in common. ``nodes``: its most nodes, over all zones."""
+    return {
+        "name": pool.name,
+        "resource": offered.resource,
+        "per_pod": offered.per_pod,
+        "units": nodes * offered.per_node,
+        "machines": (pool.machine,),
+        "nodes": nodes,
+        "shared": pool.sharing.kind in {"timeSlicing", "mps"},
+        "sliced": pool.sharing.kind == "mig",
+        "spot": pool.capacity == "spot",
+    }
 
 
-def node_count(pool: GpuPoolSettings, cluster: EksClusterSettings) -> int:
-    """Most nodes that a pool can have, over all its zones."""
-    return pool.max * (zones_of(pool, cluster) if pool.per_zone else 1)
-
-
-def zones_of(pool: GpuPoolSettings, cluster: EksClusterSettings) -> int:
-    """Number of zones that a pool spans. At least 2 where the network's subnets are not told apart by zone."""
+def _zone_count(pool: GpuPoolSettings, cluster: EksClusterSettings) -> int:
+    """Zones that a pool spans; in an existing network, whose subnets' zones are unknown, one for each subnet."""
+    network = cluster.network
     if pool.zones is not None:
         return len(pool.zones)
-    network = cluster.network
     if network.kind == "existing":
         return len(network.private_subnet_ids)
     return network.zone_count if network.zones is None else len(network.zones)
+
+
+def eligible_pools(entry: ServingSettings, pools: Sequence[PoolCapacity]) -> list[PoolCapacity]:
+    """Return the pools that a deployment's node selector allows. Labels that no pool sets are ignored: nodes may have others."""
+    known = {key for pool in pools for key in pool.labels}
+    wanted = {key: value for key, value in entry.node_selector.items() if key in known}
+    return [pool for pool in pools if wanted.items() <= pool.labels.items()]
+
+
+def architectures(entry: ServingSettings, cluster: Cluster, autoscaler: AutoscalerSettings) -> frozenset[str]:
+    """Return the architectures of the nodes that a deployment may run on; none without such a node, which `capacity_problems` reports."""
+    if not entry.resources.gpus:
+        of = gce_architecture if isinstance(cluster, GkeClusterSettings) else architecture
+        return frozenset({of(cluster.cpu_pool.machine_types[0])})
+    pools = [pool for pool in eligible_pools(entry, pool_capacities(cluster, autoscaler)) if pool.resource == entry.resources.gpu_resource]
+    return frozenset(machine.arch for pool in pools for machine in pool.machines)
 
 
 def capacity_problems(
@@ -159,178 +163,154 @@ def capacity_problems(
     autoscaler: AutoscalerSettings,
     warm_floor: Sequence[WarmFloorSettings],
 ) -> Iterator[Problem]:
-    """Yield what could never be scheduled: one deployment at its maximum by itself, and the minima of all together.
+    """Yield what could never be scheduled: each deployment at its maximum alone, and all deployments together at their minima.
 
-    Not the maxima of all together: deployments that peak at different times share a pool on purpose.
+    Not all together at their maxima: deployments that peak at different times may share a pool.
     """
-    if not isinstance(cluster, GkeClusterSettings):  # GKE grows its own pools
-        if autoscaler.kind in {"none", "karpenter"}:
-            yield from _never_a_node(cluster, autoscaler.kind)
-        if autoscaler.kind == "karpenter":
-            yield from _karpenter_problems(cluster, autoscaler)
-    there = rooms(cluster, autoscaler)
+    if not isinstance(cluster, GkeClusterSettings):
+        yield from _node_group_problems(cluster, autoscaler)
+    pools = pool_capacities(cluster, autoscaler)
     read: tuple[FieldPath, ...] = (("cluster", "gpu_pools"), *((("autoscaler",),) if autoscaler.kind == "karpenter" else ()))
     for index, entry in enumerate(serving):
         if entry.resources.gpus:
-            yield from room_problems(index, entry, there, read)
-    yield from minima_problems(serving, there, read)
+            yield from _placement_problems(index, entry, pools, read)
+    yield from _minima_problems(serving, pools, read)
     for index, floor in enumerate(warm_floor):
-        yield from floor_problems(index, floor, there, read)
+        yield from _floor_problems(index, floor, pools, read)
 
 
-def _never_a_node(cluster: EksClusterSettings, kind: str) -> Iterator[Problem]:
+def _node_group_problems(cluster: EksClusterSettings, autoscaler: AutoscalerSettings) -> Iterator[Problem]:
     for index, pool in enumerate(cluster.gpu_pools):
-        if (pool.desired or pool.min) == 0:
-            hint = "set an autoscaler" if kind == "none" else "make it one of autoscaler.pools: Karpenter grows no node group"
+        if autoscaler.kind in {"none", "karpenter"} and (pool.desired or pool.min) == 0:
+            hint = "set an autoscaler" if autoscaler.kind == "none" else "move it to autoscaler.pools: Karpenter does not scale node groups"
             yield Problem(
                 at=("cluster", "gpu_pools", index),
-                text=f"has min and desired 0 and autoscaler.kind is {kind}: it would never have a node. Raise min, or {hint}.",
+                text=f"has min and desired 0 and autoscaler.kind is {autoscaler.kind}: it would never have a node. Raise min, or {hint}.",
                 also=(("autoscaler",),),
             )
+    if autoscaler.kind == "karpenter":
+        yield from _karpenter_problems(cluster, autoscaler)
 
 
 def _karpenter_problems(cluster: EksClusterSettings, autoscaler: KarpenterSettings) -> Iterator[Problem]:
-    pool = cluster.cpu_pool
-    also: tuple[FieldPath, ...] = (("autoscaler",),)
-    if (pool.desired or pool.min) < _KARPENTER_REPLICAS:
+    kind: tuple[FieldPath, ...] = (("autoscaler", "kind"),)
+    if (cluster.cpu_pool.desired or cluster.cpu_pool.min) < _KARPENTER_REPLICAS:
         yield Problem(
             at=("cluster", "cpu_pool", "min"),
-            text=f"({pool.min}) leaves Karpenter one node, and its two replicas never share one: its release would time out. Set it to 2.",
-            also=(*also, ("cluster", "cpu_pool")),
+            text=f"({cluster.cpu_pool.min}) leaves one node for Karpenter's two replicas, which never share one: its release would time "
+            "out. Set it to 2.",
+            also=(*kind, ("cluster", "cpu_pool")),
         )
-    if len(cluster.name) > _LONGEST_QUEUE_NAME:
+    if len(cluster.name) > _MAX_QUEUE_NAME:
         yield Problem(
             at=("cluster", "name"),
-            text=f"has {len(cluster.name)} characters: Karpenter's queue is named so, and SQS takes {_LONGEST_QUEUE_NAME}. Shorten it.",
-            also=also,
+            text=f"has {len(cluster.name)} characters: Karpenter's queue has this name, and SQS allows {_MAX_QUEUE_NAME}. Shorten it.",
+            also=kind,
         )
     taken = {"cpu", *(group.name for group in cluster.gpu_pools)}
     for index, started in enumerate(autoscaler.pools):
         if started.name in taken:
             yield Problem(
                 at=("autoscaler", "pools", index, "name"),
-                text=f"({started.name}) is the name of a node group's pool too: pods for one would land on the other. Choose another.",
+                text=f"({started.name}) is also the name of a node group's pool: pods for one would run on the other. Choose another name.",
                 also=(("cluster", "gpu_pools"),),
             )
 
 
-def floor_problems(index: int, floor: WarmFloorSettings, there: Sequence[Room], read: tuple[FieldPath, ...]) -> Iterator[Problem]:
-    """Yield what is wrong with one warm floor; ``read`` are the settings that ``there`` was made of."""
-    room = next((room for room in there if room.name == floor.pool), None)
-    if room is None:
-        known = ", ".join(room.name for room in there) or "none"
-        text = f"({floor.pool}) is no pool of cluster.gpuPools: nothing could be kept warm. There: {known}."
-        yield Problem(at=("warm_floor", index, "pool"), text=text, also=read)
-        return
-    if room.spot:
+def _placement_problems(
+    index: int, entry: ServingSettings, pools: Sequence[PoolCapacity], read: tuple[FieldPath, ...]
+) -> Iterator[Problem]:
+    """Yield why one deployment on GPUs can't be placed. ``read``: the settings that ``pools`` come from."""
+    resources, at = entry.resources, ("serving", index)
+    eligible = eligible_pools(entry, pools)
+    matching = [pool for pool in eligible if pool.resource == resources.gpu_resource]
+    fitting = [pool for pool in matching if pool.fits(entry)]
+    per_pod = max((pool.per_pod for pool in matching), default=0)
+    key: tuple[str, ...]
+    if not pools:
+        key = ("resources", "gpus")
+        text = f"({resources.gpus}) needs a GPU node and cluster.gpuPools has none: {_PENDING}. Add a pool, or set it to 0 to serve on CPU."
+    elif not eligible:
+        key, text = ("node_selector",), f"matches no GPU pool: {_PENDING}. Correct a label."
+    elif not matching:
+        available = ", ".join(sorted({pool.resource for pool in eligible}))
+        key = ("resources", "gpu_resource")
+        text = f"({resources.gpu_resource}) is in no pool: {_PENDING}. Choose one of {available}."
+    elif resources.gpus > per_pod:
+        why = "a second share is not a second GPU" if any(pool.shared for pool in matching) else "a pod can't span nodes"
+        key = ("resources", "gpus")
+        text = f"({resources.gpus}) is more than the {per_pod} that a pod can have: {why}. Lower it, or choose a larger machine type."
+    elif not fitting:
+        largest = max((machine for pool in matching for machine in pool.machines), key=lambda machine: machine.vcpus)
+        key = ("resources",)
         text = (
-            f"({floor.pool}) is a spot pool: {room.cloud} takes spot nodes back when everybody wants them, which is when a floor is needed."
-            " Keep the floor in a pool with capacity onDemand."
+            f"asks for {resources.cpu} CPU and {resources.memory} beside the GPU, and {largest.name} has {largest.vcpus} vCPU and "
+            f"{largest.memory_gib}Gi: {_PENDING}. Lower them, or choose a larger machine type."
         )
-        yield Problem(at=("warm_floor", index, "pool"), text=text, also=read)
-    if floor.pods > room.units:
-        text = (
-            f"({floor.pods}) is above the {room.units} that pool {room.name} can ever hold: the rest would wait for ever. "
-            f"Lower it or raise {_bound([room])}."
-        )
-        yield Problem(at=("warm_floor", index, "pods"), text=text, also=read)
-
-
-def architectures(entry: ServingSettings, cluster: Cluster, autoscaler: AutoscalerSettings) -> frozenset[str]:
-    """Architectures of the nodes that a deployment may run on; none where there is no such node, which is told elsewhere."""
-    if not entry.resources.gpus:
-        of = gce_architecture if isinstance(cluster, GkeClusterSettings) else architecture
-        return frozenset({of(cluster.cpu_pool.machine_types[0])})
-    eligible = [room for room in eligible_rooms(entry, rooms(cluster, autoscaler)) if room.resource == entry.resources.gpu_resource]
-    return frozenset(machine.arch for room in eligible for machine in room.machines)
-
-
-def _bound(of: Sequence[Room]) -> str:
-    """Name of the setting that bounds the rooms."""
-    names = dict.fromkeys("maxGpus" if room.nodes is None else "max" for room in of)
-    return " or ".join(names)
-
-
-def eligible_rooms(entry: ServingSettings, there: Sequence[Room]) -> list[Room]:
-    """Rooms whose labels a deployment's node selector allows. Labels that nodes get from elsewhere are not held against them."""
-    ours = {key for room in there for key in room.labels}
-    wanted = {key: value for key, value in entry.node_selector.items() if key in ours}
-    return [room for room in there if wanted.items() <= room.labels.items()]
-
-
-def room_problems(index: int, entry: ServingSettings, there: Sequence[Room], read: tuple[FieldPath, ...]) -> Iterator[Problem]:
-    """Yield why one deployment on GPUs has no place; ``read`` are the settings that ``there`` was made of."""
-    resources, scaling = entry.resources, entry.scaling
-    at = ("serving", index)
-    if not there:
-        yield Problem(
-            at=(*at, "resources", "gpus"),
-            text=f"({resources.gpus}) needs a GPU node and cluster.gpuPools has none: the pods would wait for ever. "
-            "Add a pool, or set it to 0 to serve on CPU.",
-            also=read,
-        )
+    else:
+        yield from _limit_problems(at, entry, fitting, read)
         return
-    eligible = eligible_rooms(entry, there)
-    if not eligible:
-        yield Problem(at=(*at, "node_selector"), text="matches no GPU pool: the pods would wait for ever. Correct a label.", also=read)
-        return
-    of_kind = [room for room in eligible if room.resource == resources.gpu_resource]
-    if not of_kind:
-        known = ", ".join(sorted({room.resource for room in eligible}))
-        yield Problem(
-            at=(*at, "resources", "gpu_resource"),
-            text=f"({resources.gpu_resource}) is in no pool: the pods would wait for ever. There: {known}.",
-            also=read,
-        )
-        return
-    per_pod = max(room.per_pod for room in of_kind)
-    if resources.gpus > per_pod:
-        why = "a second share of a GPU is no second GPU" if any(room.shared for room in of_kind) else "a pod can't span nodes"
-        yield Problem(
-            at=(*at, "resources", "gpus"),
-            text=f"({resources.gpus}) is more than the {per_pod} that a pod can have: {why}. Lower it, or take a larger machine type.",
-            also=read,
-        )
-        return
-    fitting = [room for room in of_kind if room.fits(entry)]
-    if not fitting:
-        largest = max((machine for room in of_kind for machine in room.machines), key=lambda machine: machine.vcpus)
-        yield Problem(
-            at=(*at, "resources"),
-            text=f"asks for {resources.cpu} CPU and {resources.memory} beside the GPU, and {largest.name} has {largest.vcpus} vCPU and "
-            f"{largest.memory_gib}Gi: the pods would wait for ever. Lower them, or take a larger machine type.",
-            also=read,
-        )
-        return
+    yield Problem(at=(*at, *key), text=text, also=read)
+
+
+def _limit_problems(
+    at: tuple[str, int], entry: ServingSettings, pools: Sequence[PoolCapacity], read: tuple[FieldPath, ...]
+) -> Iterator[Problem]:
+    resources, replicas = entry.resources, entry.scaling.max_replicas
     drain = entry.drain.pre_stop + entry.drain.exit_timeout
-    if drain > _SPOT_NOTICE_S and any(room.spot for room in fitting):
+    if drain > _SPOT_NOTICE_S and any(pool.spot for pool in pools):
         yield Problem(
             at=(*at, "drain"),
-            text=f"takes {drain:g} s (preStop and exitTimeout), and spot nodes go {_SPOT_NOTICE_S} s after their warning: requests would "
-            "be cut off. Shorten one of them, or keep the deployment off spot pools by nodeSelector.",
+            text=f"takes {drain:g} s (preStop and exitTimeout), and spot nodes are reclaimed {_SPOT_NOTICE_S} s after their warning: "
+            "requests would be cut off. Shorten one of them, or avoid spot pools with nodeSelector.",
             also=read,
         )
-    most = sum(room.holds(resources.gpus) for room in fitting)
-    if scaling.max_replicas > most:
+    most = sum(pool.holds(resources.gpus) for pool in pools)
+    if replicas > most:
         yield Problem(
             at=(*at, "scaling", "max_replicas"),
-            text=f"({scaling.max_replicas}) with {resources.gpus} {resources.gpu_resource} each is above the {most} that the pools can "
-            f"ever hold: the rest would wait for ever. Lower it, or raise {_bound(fitting)} of a pool.",
+            text=f"({replicas}) with {resources.gpus} {resources.gpu_resource} each is above the {most} that the pools can hold: the rest "
+            f"would stay pending. Lower it, or raise {_limits(pools)} of a pool.",
             also=(*read, (*at, "resources", "gpus")),
         )
 
 
-def minima_problems(serving: Sequence[ServingSettings], there: Sequence[Room], read: tuple[FieldPath, ...]) -> Iterator[Problem]:
-    """Yield where all deployments at their minimum ask for more of a resource than all pools have of it."""
-    for resource in sorted({room.resource for room in there}):
+def _limits(pools: Sequence[PoolCapacity]) -> str:
+    return " or ".join(dict.fromkeys(pool.limit for pool in pools))
+
+
+def _minima_problems(serving: Sequence[ServingSettings], pools: Sequence[PoolCapacity], read: tuple[FieldPath, ...]) -> Iterator[Problem]:
+    for resource in sorted({pool.resource for pool in pools}):
         entries = [entry for entry in serving if entry.resources.gpus and entry.resources.gpu_resource == resource]
         asked = sum(entry.scaling.min_replicas * entry.resources.gpus for entry in entries)
-        found = [room for room in there if room.resource == resource]
-        most = sum(room.units for room in found)
+        found = [pool for pool in pools if pool.resource == resource]
+        most = sum(pool.units for pool in found)
         if len(entries) > 1 and asked > most:
             yield Problem(
                 at=("serving",),
-                text=f"asks for {asked} {resource} at its minReplicas together, and the pools can have {most} at most: some of them would "
-                f"wait for ever. Lower a minReplicas, or raise {_bound(found)} of a pool.",
+                text=f"asks for {asked} {resource} at its minReplicas together, and the pools can have {most} at most: some pods would "
+                f"stay pending. Lower a minReplicas, or raise {_limits(found)} of a pool.",
                 also=read,
             )
+
+
+def _floor_problems(index: int, floor: WarmFloorSettings, pools: Sequence[PoolCapacity], read: tuple[FieldPath, ...]) -> Iterator[Problem]:
+    at = ("warm_floor", index, "pool")
+    pool = next((pool for pool in pools if pool.name == floor.pool), None)
+    if pool is None:
+        available = ", ".join(pool.name for pool in pools) or "none"
+        text = f"({floor.pool}) is not a pool of cluster.gpuPools: nothing could be kept warm. Pools: {available}."
+        yield Problem(at=at, text=text, also=read)
+        return
+    if pool.spot:
+        text = (
+            f"({floor.pool}) is a spot pool: {pool.cloud} reclaims spot nodes when demand is high, which is when a floor is needed. "
+            "Keep the floor in a pool with capacity onDemand."
+        )
+        yield Problem(at=at, text=text, also=read)
+    if floor.pods > pool.units:
+        text = (
+            f"({floor.pods}) is above the {pool.units} that pool {pool.name} can hold: the rest would stay pending. Lower it or raise "
+            f"{pool.limit}."
+        )
+        yield Problem(at=("warm_floor", index, "pods"), text=text, also=read)

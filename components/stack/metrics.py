@@ -14,7 +14,7 @@ from components.base.errors import Problem
 from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.serving.metrics import MetricSources
-from components.stack.capacity import eligible_rooms, rooms
+from components.stack.capacity import eligible_pools, pool_capacities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def metric_problems(settings: Settings) -> Iterator[Problem]:
 
 def _sources(settings: Settings, index: int, entry: ServingSettings) -> MetricSources:
     cluster = settings.cluster
-    pools = () if isinstance(cluster, ExistingClusterSettings) else eligible_rooms(entry, rooms(cluster, settings.autoscaler))
+    pools = () if isinstance(cluster, ExistingClusterSettings) else eligible_pools(entry, pool_capacities(cluster, settings.autoscaler))
     return MetricSources(
         entry=("serving", index),
         prometheus_adapter=settings.adapter.enabled,

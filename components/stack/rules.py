@@ -116,8 +116,8 @@ def _models(settings: Settings) -> Iterator[Problem]:
     if isinstance(settings.cluster, EksClusterSettings) and (repository.store, repository.credentials) == ("gcs", "serviceAccount"):
         yield Problem(
             at=("repository", "credentials"),
-            text="is serviceAccount with store: gcs on EKS: Google does not know the cluster's service accounts, so Triton could not read. "
-            "Set store: s3, or credentials: keyFile.",
+            text="is serviceAccount with store: gcs on EKS: Google does not know this cluster's service accounts, so Triton "
+            "could not read. Set store: s3, or credentials: keyFile.",
             also=(("repository", "store"), ("cluster", "provider")),
         )
 

@@ -186,22 +186,22 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "spot with a floor",
         (*pool(capacity="spot"), (("warmFloor",), [{"pool": "gpu", "pods": 1}])),
-        "triton-fleet:warmFloor[0].pool (gpu) is a spot pool: EC2 takes spot nodes back",
+        "triton-fleet:warmFloor[0].pool (gpu) is a spot pool: EC2 reclaims spot nodes",
     ),
     (
         "drain longer than spot's notice",
         (*pool(capacity="spot"), (("serving", 0, "drain"), {"exitTimeout": "5m"})),
-        "triton-fleet:serving[0].drain takes 315 s (preStop and exitTimeout), and spot nodes go 120 s after their warning",
+        "triton-fleet:serving[0].drain takes 315 s (preStop and exitTimeout), and spot nodes are reclaimed 120 s after their warning",
     ),
     (
         "floor above the pool",
         ((("warmFloor",), [{"pool": "gpu", "pods": 9}]),),
-        "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool gpu can ever hold",
+        "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool gpu can hold",
     ),
     (
         "floor of no pool",
         ((("warmFloor",), [{"pool": "gpus", "pods": 1}]),),
-        "triton-fleet:warmFloor[0].pool (gpus) is no pool of cluster.gpuPools",
+        "triton-fleet:warmFloor[0].pool (gpus) is not a pool of cluster.gpuPools",
     ),
     # Karpenter
     (
@@ -227,7 +227,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "more replicas than the limit",
         karpenter(maxGpus=3),
-        "is above the 3 that the pools can ever hold: the rest would wait for ever. Low",
+        "is above the 3 that the pools can hold: the rest would stay pending. Low",
     ),
     (
         "more GPUs than a machine of Karpenter's",
@@ -250,13 +250,13 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "one node for Karpenter",
         (*karpenter(), *cluster(cpuPool={"min": 1})),
-        "triton-fleet:cluster.cpuPool.min (1) leaves Karpenter one node, and its two replicas never share one",
+        "triton-fleet:cluster.cpuPool.min (1) leaves one node for Karpenter's two replicas, which never share one",
     ),
     ("name that no queue can have", (*karpenter(), *cluster(name="n" * 81)), "triton-fleet:cluster.name has 81 characters: Karpenter's"),
     (
         "name of a node group",
         (*karpenter(name="gpu"), *cluster(gpuPools=[{"name": "gpu", "machineType": "g6.xlarge", "min": 1}])),
-        "triton-fleet:autoscaler.pools[0].name (gpu) is the name of a node group's pool too",
+        "triton-fleet:autoscaler.pools[0].name (gpu) is also the name of a node group's pool",
     ),
     (
         "floor on Karpenter's spot",
@@ -266,7 +266,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "floor above Karpenter's limit",
         (*karpenter(), (("warmFloor",), [{"pool": "k", "pods": 9}])),
-        "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool k can ever hold: the rest would wait for ever. Lower it or raise",
+        "triton-fleet:warmFloor[0].pods (9) is above the 4 that pool k can hold: the rest would stay pending. Lower it or raise",
     ),
     # Images
     ("images without a registry", images(kind="mirror", source=NGC), "triton-fleet:images need a registry, and this stack creates"),
@@ -293,7 +293,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "more replicas than nodes",
         ((("serving", 0, "scaling"), {"maxReplicas": 5}),),
-        "triton-fleet:serving[0].scaling.maxReplicas (5) with 1 nvidia.com/gpu each is above the 4 that the pools can ever hold",
+        "triton-fleet:serving[0].scaling.maxReplicas (5) with 1 nvidia.com/gpu each is above the 4 that the pools can hold",
     ),
     (
         "more GPUs than a node",
@@ -303,12 +303,12 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "two shares of a GPU",
         (*pool(sharing={"kind": "mps", "replicas": 4}), (("serving", 0, "resources", "gpus"), 2)),
-        "a second share of a GPU is no second GPU",
+        "a second share is not a second GPU",
     ),
     (
         "slices that no pool has",
         ((("serving", 0, "resources", "gpuResource"), "nvidia.com/mig-1g.5gb"),),
-        "triton-fleet:serving[0].resources.gpuResource (nvidia.com/mig-1g.5gb) is in no pool: the pods would wait for ever. The",
+        "triton-fleet:serving[0].resources.gpuResource (nvidia.com/mig-1g.5gb) is in no pool: the pods would stay pending. Choo",
     ),
     (
         "GPU without pools",
@@ -503,7 +503,7 @@ def test_whole_pods_are_counted_and_not_gpus() -> None:
     raw["serving"][0]["scaling"]["maxReplicas"] = 2
     parse(raw)
     raw["serving"][0]["scaling"]["maxReplicas"] = 3
-    with pytest.raises(FleetError, match="above the 2 that the pools can ever hold"):
+    with pytest.raises(FleetError, match="above the 2 that the pools can hold"):
         parse(raw)
 
 

@@ -233,7 +233,7 @@ BAD: list[tuple[str, Changes, str]] = [
             *pool(machineType="a2-highgpu-1g", sharing={"kind": "mig", "profile": "1g.5gb"}),
             *serving(resources={"gpuResource": "nvidia.com/mig-1g.5gb", "cpu": "1", "memory": "4Gi"}),
         ),
-        "serving[0].resources.gpuResource (nvidia.com/mig-1g.5gb) is in no pool: the pods would wait for ever. There: nvidia.com/gpu.",
+        "serving[0].resources.gpuResource (nvidia.com/mig-1g.5gb) is in no pool: the pods would stay pending. Choose one of nvidia.com/gpu.",
     ),
     (
         "utilization of slices",
@@ -246,7 +246,7 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "two shares for a pod",
         (*pool(sharing={"kind": "timeSlicing", "replicas": 4}), *serving(resources={"gpus": 2, "cpu": "1", "memory": "4Gi"})),
-        "a second share of a GPU is no second GPU",
+        "a second share is not a second GPU",
     ),
     ("no taint", pool(taint=False), "gpuPools[0].taint is false, but GKE taints GPU nodes in any case"),
     (
@@ -289,7 +289,7 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "spot with a floor",
         (*pool(capacity="spot"), (("warmFloor",), [{"pool": "gpu", "pods": 1}])),
-        "warmFloor[0].pool (gpu) is a spot pool: Compute Engine takes spot nodes back",
+        "warmFloor[0].pool (gpu) is a spot pool: Compute Engine reclaims spot nodes",
     ),
     (
         "no upgrade possible",
