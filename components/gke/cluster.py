@@ -183,13 +183,6 @@ class GkeCluster(pulumi.ComponentResource):
         self, network: GcpNetwork, service_account: pulumi.Output[str], zones: Sequence[str], key: pulumi.Output[str] | None
     ) -> gcp.container.Cluster:
         settings = self._settings
-        policy = None if settings.maintenance is None else maintenance_policy(settings.maintenance)
-        encryption = None
-        if key is not None:
-            encryption = gcp.container.ClusterDatabaseEncryptionArgs(state="ENCRYPTED", key_name=key)
-        groups = None
-        if settings.security_group is not None:
-            groups = gcp.container.ClusterAuthenticatorGroupsConfigArgs(security_group=settings.security_group)
         return gcp.container.Cluster(
             self._name,
             name=settings.name,
@@ -201,64 +194,59 @@ class GkeCluster(pulumi.ComponentResource):
             network=network.network,
             subnetwork=network.subnetwork,
             networking_mode="VPC_NATIVE",
-            ip_allocation_policy=gcp.container.ClusterIpAllocationPolicyArgs(
-                cluster_secondary_range_name=network.pod_range, services_secondary_range_name=network.service_range
-            ),
+            ip_allocation_policy={
+                "cluster_secondary_range_name": network.pod_range,
+                "services_secondary_range_name": network.service_range,
+            },
             default_max_pods_per_node=settings.pods_per_node,
             datapath_provider="ADVANCED_DATAPATH" if settings.dataplane_v2 else "LEGACY_DATAPATH",
             remove_default_node_pool=True,
             initial_node_count=1,
             # For the pool that is removed at once. Without an account it would use Compute Engine's default one, which many projects lack;
             # its default disks of 100 GB in each zone would count against a new project's 500 GB of SSD.
-            node_config=gcp.container.ClusterNodeConfigArgs(
-                machine_type="e2-standard-2", disk_type="pd-standard", disk_size_gb=32, service_account=service_account
-            ),
+            node_config={
+                "machine_type": "e2-standard-2",
+                "disk_type": "pd-standard",
+                "disk_size_gb": 32,
+                "service_account": service_account,
+            },
             deletion_protection=settings.deletion_protection,
-            release_channel=gcp.container.ClusterReleaseChannelArgs(channel=settings.release_channel.upper()),
-            maintenance_policy=policy,
-            workload_identity_config=gcp.container.ClusterWorkloadIdentityConfigArgs(workload_pool=f"{settings.project}.svc.id.goog"),
-            authenticator_groups_config=groups,
-            database_encryption=encryption,
+            release_channel={"channel": settings.release_channel.upper()},
+            maintenance_policy=None if settings.maintenance is None else maintenance_policy(settings.maintenance),
+            workload_identity_config={"workload_pool": f"{settings.project}.svc.id.goog"},
+            authenticator_groups_config=None if settings.security_group is None else {"security_group": settings.security_group},
+            database_encryption=None if key is None else {"state": "ENCRYPTED", "key_name": key},
             enable_shielded_nodes=True,
-            private_cluster_config=gcp.container.ClusterPrivateClusterConfigArgs(
-                enable_private_nodes=True,
-                enable_private_endpoint=not settings.endpoint.public,
-                master_ipv4_cidr_block=network.control_plane,
-                master_global_access_config=gcp.container.ClusterPrivateClusterConfigMasterGlobalAccessConfigArgs(enabled=True),
-            ),
-            master_authorized_networks_config=gcp.container.ClusterMasterAuthorizedNetworksConfigArgs(
-                gcp_public_cidrs_access_enabled=False,
-                cidr_blocks=[
-                    gcp.container.ClusterMasterAuthorizedNetworksConfigCidrBlockArgs(cidr_block=cidr)
-                    for cidr in settings.endpoint.public_cidrs
-                ],
-            ),
-            control_plane_endpoints_config=gcp.container.ClusterControlPlaneEndpointsConfigArgs(
-                dns_endpoint_config=gcp.container.ClusterControlPlaneEndpointsConfigDnsEndpointConfigArgs(
-                    allow_external_traffic=settings.endpoint.dns
-                ),
-                ip_endpoints_config=gcp.container.ClusterControlPlaneEndpointsConfigIpEndpointsConfigArgs(enabled=True),
-            ),
-            addons_config=gcp.container.ClusterAddonsConfigArgs(
-                horizontal_pod_autoscaling=gcp.container.ClusterAddonsConfigHorizontalPodAutoscalingArgs(disabled=False),
-                http_load_balancing=gcp.container.ClusterAddonsConfigHttpLoadBalancingArgs(disabled=False),
-                gce_persistent_disk_csi_driver_config=gcp.container.ClusterAddonsConfigGcePersistentDiskCsiDriverConfigArgs(enabled=True),
-                dns_cache_config=gcp.container.ClusterAddonsConfigDnsCacheConfigArgs(enabled=True),
-            ),
-            cluster_autoscaling=gcp.container.ClusterClusterAutoscalingArgs(
-                enabled=False,  # no node pools of GKE's own, and no resource limits, which would apply to these pools too
-                autoscaling_profile="OPTIMIZE_UTILIZATION" if settings.autoscaling_profile == "optimizeUtilization" else "BALANCED",
-            ),
-            node_pool_defaults=gcp.container.ClusterNodePoolDefaultsArgs(
-                node_config_defaults=gcp.container.ClusterNodePoolDefaultsNodeConfigDefaultsArgs(
-                    insecure_kubelet_readonly_port_enabled="FALSE"
-                )
-            ),
-            logging_config=gcp.container.ClusterLoggingConfigArgs(enable_components=component_names(settings.logs)),
-            monitoring_config=gcp.container.ClusterMonitoringConfigArgs(
-                enable_components=component_names(settings.monitoring),
-                managed_prometheus=gcp.container.ClusterMonitoringConfigManagedPrometheusArgs(enabled=settings.managed_prometheus),
-            ),
+            private_cluster_config={
+                "enable_private_nodes": True,
+                "enable_private_endpoint": not settings.endpoint.public,
+                "master_ipv4_cidr_block": network.control_plane,
+                "master_global_access_config": {"enabled": True},
+            },
+            master_authorized_networks_config={
+                "gcp_public_cidrs_access_enabled": False,
+                "cidr_blocks": [{"cidr_block": cidr} for cidr in settings.endpoint.public_cidrs],
+            },
+            control_plane_endpoints_config={
+                "dns_endpoint_config": {"allow_external_traffic": settings.endpoint.dns},
+                "ip_endpoints_config": {"enabled": True},
+            },
+            addons_config={
+                "horizontal_pod_autoscaling": {"disabled": False},
+                "http_load_balancing": {"disabled": False},
+                "gce_persistent_disk_csi_driver_config": {"enabled": True},
+                "dns_cache_config": {"enabled": True},
+            },
+            cluster_autoscaling={
+                "enabled": False,  # no node pools of GKE's own, and no resource limits, which would apply to these pools too
+                "autoscaling_profile": "OPTIMIZE_UTILIZATION" if settings.autoscaling_profile == "optimizeUtilization" else "BALANCED",
+            },
+            node_pool_defaults={"node_config_defaults": {"insecure_kubelet_readonly_port_enabled": "FALSE"}},
+            logging_config={"enable_components": component_names(settings.logs)},
+            monitoring_config={
+                "enable_components": component_names(settings.monitoring),
+                "managed_prometheus": {"enabled": settings.managed_prometheus},
+            },
             resource_labels=labels(settings),
             opts=pulumi.ResourceOptions.merge(
                 self._child,
@@ -283,8 +271,8 @@ class GkeCluster(pulumi.ComponentResource):
             return []
         binding = k8s.rbac.v1.ClusterRoleBinding(
             f"{self._name}-admins",
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=f"{naming.PROJECT}-admins", labels=naming.labels("admins", self._settings.name)),
-            role_ref=k8s.rbac.v1.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="cluster-admin"),
+            metadata={"name": f"{naming.PROJECT}-admins", "labels": naming.labels("admins", self._settings.name)},
+            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
             subjects=admin_subjects(self._settings.admins),
             opts=pulumi.ResourceOptions(parent=self, provider=provider),
         )

@@ -35,7 +35,6 @@ HOST_FOLDER: Final = "/home/kubernetes/bin/nvidia"
 _SYSTEMS: Final[tuple[System, ...]] = ("cos", "ubuntu")
 _WAIT_SECONDS: Final = 1800
 """How long `up` waits for the driver on existing nodes; some installs compile against the node's kernel."""
-_COMPONENT: Final = "gpu-driver"
 
 _COS_SCRIPT: Final = """\
 if lsmod | grep nvidia; then
@@ -96,11 +95,13 @@ def installers(pools: Sequence[GpuPool]) -> tuple[Installer, ...]:
     )
 
 
-def _init_containers(system: System) -> list[k8s.core.v1.ContainerArgs]:
+def _init_containers(system: System) -> list[k8s.core.v1.ContainerArgsDict]:
     """Return the node's installer and, on Container-Optimized OS, the program that divides GPUs into the pool's MIG slices, if any."""
     if system == "ubuntu":
         mounts = {"boot": "/boot", "dev": "/dev", "root-mount": "/root"}
-        return [_container("nvidia-driver-installer", versions.UBUNTU_DRIVER_INSTALLER, mounts, pull_policy="Never")]
+        install = _container("nvidia-driver-installer", versions.UBUNTU_DRIVER_INSTALLER, mounts)
+        install["image_pull_policy"] = "Never"
+        return [install]
     mounts = {
         "nvidia-install-dir-host": "/usr/local/nvidia",
         "vulkan-icd-mount": "/etc/vulkan/icd.d",
@@ -108,76 +109,55 @@ def _init_containers(system: System) -> list[k8s.core.v1.ContainerArgs]:
         "root-mount": "/root",
         "cos-tools": "/build/cos-tools",
     }
-    install = _container(
-        "nvidia-driver-installer",
-        versions.COS_DRIVER_INSTALLER,
-        mounts,
-        _COS_ENVIRONMENT,
-        pull_policy="Never",
-        command=["bash", "-c", _COS_SCRIPT],
-    )
+    install = _container("nvidia-driver-installer", versions.COS_DRIVER_INSTALLER, mounts)
+    install["image_pull_policy"] = "Never"
+    install["command"] = ["bash", "-c", _COS_SCRIPT]
+    install["env"] = [{"name": name, "value": value} for name, value in _COS_ENVIRONMENT.items()]
     mounts = {"nvidia-install-dir-host": "/usr/local/nvidia", "dev": "/dev", "nvidia-config": "/etc/nvidia"}
-    return [install, _container("partition-gpus", versions.GPU_PARTITION_IMAGE, mounts, {"LD_LIBRARY_PATH": "/usr/local/nvidia/lib64"})]
+    partition = _container("partition-gpus", versions.GPU_PARTITION_IMAGE, mounts)
+    partition["env"] = [{"name": "LD_LIBRARY_PATH", "value": "/usr/local/nvidia/lib64"}]
+    return [install, partition]
 
 
-def _container(
-    name: str,
-    image: str,
-    mounts: Mapping[str, str],
-    environment: Mapping[str, str] | None = None,
-    *,
-    pull_policy: str | None = None,
-    command: Sequence[str] | None = None,
-) -> k8s.core.v1.ContainerArgs:
-    return k8s.core.v1.ContainerArgs(
-        name=name,
-        image=image,
-        image_pull_policy=pull_policy,
-        command=command,
-        env=None if environment is None else [k8s.core.v1.EnvVarArgs(name=key, value=value) for key, value in environment.items()],
-        resources=k8s.core.v1.ResourceRequirementsArgs(requests={"cpu": "150m"}),
-        security_context=k8s.core.v1.SecurityContextArgs(privileged=True),
-        volume_mounts=[k8s.core.v1.VolumeMountArgs(name=volume, mount_path=path) for volume, path in mounts.items()],
-    )
+def _container(name: str, image: str, mounts: Mapping[str, str]) -> k8s.core.v1.ContainerArgsDict:
+    return {
+        "name": name,
+        "image": image,
+        "resources": {"requests": {"cpu": "150m"}},
+        "security_context": {"privileged": True},
+        "volume_mounts": [{"name": volume, "mount_path": path} for volume, path in mounts.items()],
+    }
 
 
-def _node_terms(nodes: Sequence[Mapping[str, str]]) -> list[k8s.core.v1.NodeSelectorTermArgs]:
-    """Return what selects nodes of any of the pools that have a GPU and no driver of GKE's."""
-    requirement = k8s.core.v1.NodeSelectorRequirementArgs
-    gpu = [requirement(key=ACCELERATOR_LABEL, operator="Exists"), requirement(key=DRIVER_LABEL, operator="DoesNotExist")]
-    return [
-        k8s.core.v1.NodeSelectorTermArgs(
-            match_expressions=[*gpu, *(requirement(key=key, operator="In", values=[value]) for key, value in labels.items())]
-        )
-        for labels in nodes
-    ]
+def _node_term(labels: Mapping[str, str]) -> k8s.core.v1.NodeSelectorTermArgsDict:
+    """Return what selects a pool's nodes where GKE has not installed a driver."""
+    return {
+        "match_expressions": [
+            {"key": ACCELERATOR_LABEL, "operator": "Exists"},
+            {"key": DRIVER_LABEL, "operator": "DoesNotExist"},
+            *({"key": key, "operator": "In", "values": [value]} for key, value in labels.items()),
+        ]
+    }
 
 
-def pod_spec(installer: Installer) -> k8s.core.v1.PodSpecArgs:
+def pod_spec(installer: Installer) -> k8s.core.v1.PodSpecArgsDict:
     """Return the spec of an installer's pods."""
-    cos = installer.system == "cos"
-    return k8s.core.v1.PodSpecArgs(
+    volumes = _COS_VOLUMES if installer.system == "cos" else _UBUNTU_VOLUMES
+    terms = [_node_term(labels) for labels in installer.nodes]
+    spec: k8s.core.v1.PodSpecArgsDict = {
         # kube-system admits this class without a quota.
-        priority_class_name="system-node-critical",
-        automount_service_account_token=False,
-        affinity=k8s.core.v1.AffinityArgs(
-            node_affinity=k8s.core.v1.NodeAffinityArgs(
-                required_during_scheduling_ignored_during_execution=k8s.core.v1.NodeSelectorArgs(
-                    node_selector_terms=_node_terms(installer.nodes)
-                )
-            )
-        ),
+        "priority_class_name": "system-node-critical",
+        "automount_service_account_token": False,
+        "affinity": {"node_affinity": {"required_during_scheduling_ignored_during_execution": {"node_selector_terms": terms}}},
         # Whatever taints a pool has: without a driver it is useless.
-        tolerations=[k8s.core.v1.TolerationArgs(operator="Exists")],
-        host_network=cos or None,
-        host_pid=cos or None,
-        volumes=[
-            k8s.core.v1.VolumeArgs(name=name, host_path=k8s.core.v1.HostPathVolumeSourceArgs(path=path))
-            for name, path in (_COS_VOLUMES if cos else _UBUNTU_VOLUMES).items()
-        ],
-        init_containers=_init_containers(installer.system),
-        containers=[k8s.core.v1.ContainerArgs(name="pause", image=versions.GKE_PAUSE_IMAGE)],
-    )
+        "tolerations": [{"operator": "Exists"}],
+        "volumes": [{"name": name, "host_path": {"path": path}} for name, path in volumes.items()],
+        "init_containers": _init_containers(installer.system),
+        "containers": [{"name": "pause", "image": versions.GKE_PAUSE_IMAGE}],
+    }
+    if installer.system == "cos":
+        spec["host_network"] = spec["host_pid"] = True
+    return spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,28 +177,26 @@ class GpuDriver(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GpuDriverArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "GpuDriver"), name, None, opts)
-        declared = [
-            k8s.apps.v1.DaemonSet(
-                installer.name,
-                metadata=k8s.meta.v1.ObjectMetaArgs(
-                    name=installer.name,
-                    namespace=naming.SYSTEM_NAMESPACE,
-                    labels={"k8s-app": installer.name, **naming.labels(_COMPONENT, installer.name)},
-                    annotations={"pulumi.com/timeoutSeconds": str(_WAIT_SECONDS)},
-                ),
-                spec=k8s.apps.v1.DaemonSetSpecArgs(
-                    selector=k8s.meta.v1.LabelSelectorArgs(match_labels={"k8s-app": installer.name}),
-                    update_strategy=k8s.apps.v1.DaemonSetUpdateStrategyArgs(type="RollingUpdate"),
-                    template=k8s.core.v1.PodTemplateSpecArgs(
-                        metadata=k8s.meta.v1.ObjectMetaArgs(
-                            labels={"k8s-app": installer.name, "name": installer.name, **naming.labels(_COMPONENT, installer.name)}
-                        ),
-                        spec=pod_spec(installer),
-                    ),
-                ),
-                opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
+        declared = []
+        for installer in args.installers:
+            selector = {"k8s-app": installer.name}
+            labels = {**selector, **naming.labels("gpu-driver", installer.name)}
+            declared.append(
+                k8s.apps.v1.DaemonSet(
+                    installer.name,
+                    metadata={
+                        "name": installer.name,
+                        "namespace": naming.SYSTEM_NAMESPACE,
+                        "labels": labels,
+                        "annotations": {"pulumi.com/timeoutSeconds": str(_WAIT_SECONDS)},
+                    },
+                    spec={
+                        "selector": {"match_labels": selector},
+                        "update_strategy": {"type": "RollingUpdate"},
+                        "template": {"metadata": {"labels": {**labels, "name": installer.name}}, "spec": pod_spec(installer)},
+                    },
+                    opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
+                )
             )
-            for installer in args.installers
-        ]
         self.ready = pulumi.Output.all(*(one.metadata.name for one in declared)).apply(lambda names: ",".join(map(str, names)))
         self.register_outputs({"ready": self.ready})

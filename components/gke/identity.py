@@ -187,11 +187,11 @@ class ModelReader(pulumi.ComponentResource):
             bucket=args.bucket,
             role=OBJECT_ROLE,
             member=member,
-            condition=gcp.storage.BucketIAMMemberConditionArgs(
-                title="models",
-                description=f"What is below {args.prefix}/",
-                expression=reader_condition(args.bucket_name, args.prefix),
-            ),
+            condition={
+                "title": "models",
+                "description": f"What is below {args.prefix}/",
+                "expression": reader_condition(args.bucket_name, args.prefix),
+            },
             opts=child,
         )
         bucket = gcp.storage.BucketIAMMember(f"{name}-bucket", bucket=args.bucket, role=BUCKET_ROLE, member=member, opts=child)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-import pulumi_gcp as gcp
-
 if TYPE_CHECKING:
+    import pulumi_gcp as gcp
+
     from components.gke.settings.maintenance import MaintenanceSettings
 
 _MONDAY: Final = "2026-01-05"
@@ -26,20 +26,18 @@ def window(settings: MaintenanceSettings) -> tuple[str, str, str]:
     return f"{start.isoformat()}Z", f"{(start + timedelta(hours=settings.hours)).isoformat()}Z", f"FREQ=WEEKLY;BYDAY={days}"
 
 
-def maintenance_policy(settings: MaintenanceSettings) -> gcp.container.ClusterMaintenancePolicyArgs:
+def maintenance_policy(settings: MaintenanceSettings) -> gcp.container.ClusterMaintenancePolicyArgsDict:
     """Return the policy that the control plane gets."""
     start, end, recurrence = window(settings)
-    return gcp.container.ClusterMaintenancePolicyArgs(
-        recurring_window=gcp.container.ClusterMaintenancePolicyRecurringWindowArgs(start_time=start, end_time=end, recurrence=recurrence),
-        maintenance_exclusions=[
-            gcp.container.ClusterMaintenancePolicyMaintenanceExclusionArgs(
-                exclusion_name=exclusion.name,
-                start_time=exclusion.start,
-                end_time=exclusion.end,
-                exclusion_options=gcp.container.ClusterMaintenancePolicyMaintenanceExclusionExclusionOptionsArgs(
-                    scope=_SCOPES[exclusion.scope]
-                ),
-            )
+    return {
+        "recurring_window": {"start_time": start, "end_time": end, "recurrence": recurrence},
+        "maintenance_exclusions": [
+            {
+                "exclusion_name": exclusion.name,
+                "start_time": exclusion.start,
+                "end_time": exclusion.end,
+                "exclusion_options": {"scope": _SCOPES[exclusion.scope]},
+            }
             for exclusion in settings.exclusions
         ],
-    )
+    }

@@ -225,8 +225,8 @@ class GcpVpc(pulumi.ComponentResource):
             ip_cidr_range=plan.nodes,
             private_ip_google_access=True,
             secondary_ip_ranges=[
-                gcp.compute.SubnetworkSecondaryIpRangeArgs(range_name=POD_RANGE, ip_cidr_range=plan.pods),
-                gcp.compute.SubnetworkSecondaryIpRangeArgs(range_name=SERVICE_RANGE, ip_cidr_range=plan.services),
+                {"range_name": POD_RANGE, "ip_cidr_range": plan.pods},
+                {"range_name": SERVICE_RANGE, "ip_cidr_range": plan.services},
             ],
             opts=child,
         )
@@ -242,8 +242,8 @@ class GcpVpc(pulumi.ComponentResource):
                 nat_ip_allocate_option="AUTO_ONLY",
                 # All ranges: pods have their own addresses, and pull models and packages from outside.
                 source_subnetwork_ip_ranges_to_nat="LIST_OF_SUBNETWORKS",
-                subnetworks=[gcp.compute.RouterNatSubnetworkArgs(name=subnet.id, source_ip_ranges_to_nats=["ALL_IP_RANGES"])],
-                log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
+                subnetworks=[{"name": subnet.id, "source_ip_ranges_to_nats": ["ALL_IP_RANGES"]}],
+                log_config={"enable": True, "filter": "ERRORS_ONLY"},
                 opts=child,
             )
             egress = (nat.id,)
@@ -297,7 +297,7 @@ def open_firewall(
             direction="INGRESS",
             source_ranges=plan.sources,
             target_tags=[network_tag(cluster)],
-            allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=plan.ports)],
+            allows=[{"protocol": "tcp", "ports": plan.ports}],
             opts=opts,
         )
         for plan in firewall_plans(network.control_plane, webhooks)

@@ -1,4 +1,4 @@
-"""Node pools: the arguments of each, decided purely from the settings.
+"""Node pools, each decided from its settings alone.
 
 A pool's name in GKE ends in a hash of everything that GKE can't change in a pool. A new GPU, driver or disk therefore creates another pool
 next to the old one, which is deleted afterwards; under a fixed name GKE would reject it. Pods choose nodes by the label
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from components.gke.settings.cluster import GkeClusterSettings
     from components.gke.settings.node_pools import GkeCpuPoolSettings
 
+    Pool = GkeCpuPoolSettings | GkeGpuPoolSettings
+
 CPU_POOL: Final = "cpu"
 """Name of the pool without GPUs."""
 _DRIVERS: Final = {"default": "DEFAULT", "latest": "LATEST", "daemonSet": "INSTALLATION_DISABLED"}
@@ -37,15 +39,19 @@ SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 """Roles limit the service account; scopes are the older mechanism, and narrow ones break image streaming."""
 
 
-def initial_nodes(start: int, most: int, zones: int, *, per_zone: bool) -> int:
+def initial_nodes(pool: Pool, zones: int) -> int:
     """Return a pool's initial nodes in each zone, where GKE starts the same number everywhere.
 
-    Rounded up, so that at least ``start`` nodes exist, but all zones together never exceed ``most``.
+    Rounded up, so that at least ``desired`` nodes exist, but all zones together never exceed ``max``.
     """
-    return start if per_zone else min(-(-start // zones), most // zones)
+    start = pool.min if pool.desired is None else pool.desired
+    each = min(-(-start // zones), pool.max // zones)
+    if isinstance(pool, GkeGpuPoolSettings):
+        return start if pool.per_zone else each
+    return max(1, each)  # the cluster's own pods have nowhere else to run
 
 
-def pool_name(pool: GkeCpuPoolSettings | GkeGpuPoolSettings) -> str:
+def pool_name(pool: Pool) -> str:
     """Return the pool's name in GKE. The hashed keys are an interface: another form would replace the pools of existing stacks."""
     gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
     fixed: dict[str, Any] = {
@@ -71,7 +77,7 @@ def _accelerator_facts(pool: GkeGpuPoolSettings) -> dict[str, Any]:
     }
 
 
-def _secure_boot(pool: GkeCpuPoolSettings | GkeGpuPoolSettings) -> bool:
+def _secure_boot(pool: Pool) -> bool:
     """Ubuntu's GPU driver is built on the node, and not signed with a key of Google's."""
     return not isinstance(pool, GkeGpuPoolSettings) or pool.os == "cos"
 
@@ -80,117 +86,81 @@ def _local_ssds(pool: GkeGpuPoolSettings) -> int | None:
     return pool.local_ssds or pool.machine.local_ssds
 
 
-def pool_args(
-    cluster: GkeClusterSettings,
-    pool: GkeCpuPoolSettings | GkeGpuPoolSettings,
-    zones: Sequence[str],
-    *,
-    cluster_id: pulumi.Input[str],
-    service_account: pulumi.Input[str],
-) -> gcp.container.NodePoolArgs:
-    """Return the arguments of a node pool.
-
-    Args:
-        cluster: Settings of its cluster.
-        pool: Its own settings.
-        zones: Zones of the cluster.
-        cluster_id: Id of the cluster, which includes the location.
-        service_account: E-mail address of the nodes' service account; resolves once its roles are bound.
-    """
-    gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
-    zones = zones if gpu is None or gpu.zones is None else gpu.zones
-    per_zone = gpu is not None and gpu.per_zone
-    initial = initial_nodes(pool.min if pool.desired is None else pool.desired, pool.max, len(zones), per_zone=per_zone)
-    return gcp.container.NodePoolArgs(
-        name=pool_name(pool),
-        project=cluster.project,
-        cluster=cluster_id,
-        node_locations=list(zones),
-        # Never 0 without GPUs: the cluster's own pods have nowhere else to run.
-        initial_node_count=initial if gpu else max(1, initial),
-        max_pods_per_node=cluster.pods_per_node,
-        autoscaling=gcp.container.NodePoolAutoscalingArgs(
-            location_policy=gpu.location_policy.upper() if gpu else "BALANCED",
-            min_node_count=pool.min if per_zone else None,
-            max_node_count=pool.max if per_zone else None,
-            total_min_node_count=None if per_zone else pool.min,
-            total_max_node_count=None if per_zone else pool.max,
-        ),
-        # GKE requires both in a release channel, which every cluster here is in; `maintenance` holds upgrades back.
-        management=gcp.container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
-        upgrade_settings=gcp.container.NodePoolUpgradeSettingsArgs(
-            strategy="SURGE", max_surge=pool.upgrade.max_surge, max_unavailable=pool.upgrade.max_unavailable
-        ),
-        network_config=gcp.container.NodePoolNetworkConfigArgs(enable_private_nodes=True),
-        placement_policy=gcp.container.NodePoolPlacementPolicyArgs(type="COMPACT") if gpu and gpu.compact_placement else None,
-        node_config=_node_config(cluster, pool, service_account),
-    )
-
-
-def _node_config(
-    cluster: GkeClusterSettings, pool: GkeCpuPoolSettings | GkeGpuPoolSettings, service_account: pulumi.Input[str]
-) -> gcp.container.NodePoolNodeConfigArgs:
-    gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
-    local_ssds = _local_ssds(gpu) if gpu else None
-    # GKE sets its own labels (cloud.google.com/..) itself.
-    own = {naming.POOL_LABEL: gpu.name, catalogue.PRESENT_LABEL: "true"} if gpu else {naming.POOL_LABEL: CPU_POOL}
-    # Exactly GKE's own taint: another value is rejected, and GKE adds it itself only if a pool without GPUs exists before.
-    taint = gcp.container.NodePoolNodeConfigTaintArgs(key=catalogue.TAINT_KEY, value=catalogue.TAINT_VALUE, effect="NO_SCHEDULE")
-    return gcp.container.NodePoolNodeConfigArgs(
-        machine_type=pool.machine_type,
-        image_type="UBUNTU_CONTAINERD" if gpu and gpu.os == "ubuntu" else "COS_CONTAINERD",
-        boot_disk=gcp.container.NodePoolNodeConfigBootDiskArgs(
-            disk_type=disk_type(pool.disk, pool.disk_types),
-            size_gb=pool.disk.size,
-            provisioned_iops=pool.disk.iops,
-            provisioned_throughput=pool.disk.throughput,
-        ),
-        boot_disk_kms_key=cluster.disk_key,
-        service_account=service_account,
-        oauth_scopes=[SCOPE],
-        labels={**own, **pool.labels},
-        taints=[taint] if gpu else [],
-        tags=[network_tag(cluster)],
-        resource_labels=labels(cluster),
-        spot=pool.capacity == "spot",
-        gvnic=gcp.container.NodePoolNodeConfigGvnicArgs(enabled=gpu is None or gpu.gvnic),
+def node_config(cluster: GkeClusterSettings, pool: Pool, service_account: pulumi.Input[str]) -> gcp.container.NodePoolNodeConfigArgsDict:
+    """Return the configuration of a pool's nodes. ``service_account`` is an e-mail address, and resolves once its roles are bound."""
+    boot_disk: gcp.container.NodePoolNodeConfigBootDiskArgsDict = {
+        "disk_type": disk_type(pool.disk, pool.disk_types),
+        "size_gb": pool.disk.size,
+    }
+    if pool.disk.iops is not None:
+        boot_disk["provisioned_iops"] = pool.disk.iops
+    if pool.disk.throughput is not None:
+        boot_disk["provisioned_throughput"] = pool.disk.throughput
+    config: gcp.container.NodePoolNodeConfigArgsDict = {
+        "machine_type": pool.machine_type,
+        "image_type": "COS_CONTAINERD",
+        "boot_disk": boot_disk,
+        "service_account": service_account,
+        "oauth_scopes": [SCOPE],
+        "labels": {naming.POOL_LABEL: CPU_POOL, **pool.labels},
+        "taints": [],
+        "tags": [network_tag(cluster)],
+        "resource_labels": labels(cluster),
+        "spot": pool.capacity == "spot",
+        "gvnic": {"enabled": True},
         # Pods ask GKE's metadata server, which gives them their own identity and never the node's.
-        workload_metadata_config=gcp.container.NodePoolNodeConfigWorkloadMetadataConfigArgs(mode="GKE_METADATA"),
-        shielded_instance_config=gcp.container.NodePoolNodeConfigShieldedInstanceConfigArgs(
-            enable_secure_boot=_secure_boot(pool), enable_integrity_monitoring=True
-        ),
-        guest_accelerators=[_accelerator(gpu)] if gpu else None,
-        gcfs_config=gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=True) if gpu and gpu.streams else None,
-        ephemeral_storage_local_ssd_config=None
-        if local_ssds is None
-        else gcp.container.NodePoolNodeConfigEphemeralStorageLocalSsdConfigArgs(local_ssd_count=local_ssds),
-        reservation_affinity=None
-        if gpu is None or gpu.capacity_reservation is None
-        else gcp.container.NodePoolNodeConfigReservationAffinityArgs(
-            consume_reservation_type="SPECIFIC_RESERVATION",
-            key="compute.googleapis.com/reservation-name",
-            values=[gpu.capacity_reservation],
-        ),
-        secondary_boot_disks=None
-        if gpu is None or gpu.disk.image is None
-        else [gcp.container.NodePoolNodeConfigSecondaryBootDiskArgs(disk_image=gpu.disk.image, mode="CONTAINER_IMAGE_CACHE")],
-    )
+        "workload_metadata_config": {"mode": "GKE_METADATA"},
+        "shielded_instance_config": {"enable_secure_boot": _secure_boot(pool), "enable_integrity_monitoring": True},
+    }
+    if cluster.disk_key is not None:
+        config["boot_disk_kms_key"] = cluster.disk_key
+    if isinstance(pool, GkeGpuPoolSettings):
+        _add_gpus(config, pool)
+    return config
 
 
-def _accelerator(pool: GkeGpuPoolSettings) -> gcp.container.NodePoolNodeConfigGuestAcceleratorArgs:
+def _add_gpus(config: gcp.container.NodePoolNodeConfigArgsDict, pool: GkeGpuPoolSettings) -> None:
+    # GKE sets its own labels (cloud.google.com/..) itself.
+    config["labels"] = {naming.POOL_LABEL: pool.name, catalogue.PRESENT_LABEL: "true", **pool.labels}
+    # Exactly GKE's own taint: another value is rejected, and GKE adds it itself only if a pool without GPUs exists before.
+    config["taints"] = [{"key": catalogue.TAINT_KEY, "value": catalogue.TAINT_VALUE, "effect": "NO_SCHEDULE"}]
+    config["gvnic"] = {"enabled": pool.gvnic}
+    if pool.os == "ubuntu":
+        config["image_type"] = "UBUNTU_CONTAINERD"
     facts = _accelerator_facts(pool)
-    sharing = gcp.container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(
-        gpu_sharing_strategy=facts["sharing"], max_shared_clients_per_gpu=facts["clients"]
-    )
-    return gcp.container.NodePoolNodeConfigGuestAcceleratorArgs(
-        type=facts["type"],
-        count=facts["count"],
-        gpu_partition_size=facts["partition"],
-        gpu_sharing_config=sharing if facts["sharing"] else None,
-        gpu_driver_installation_config=gcp.container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
-            gpu_driver_version=facts["driver"]
-        ),
-    )
+    accelerator: gcp.container.NodePoolNodeConfigGuestAcceleratorArgsDict = {
+        "type": facts["type"],
+        "count": facts["count"],
+        "gpu_driver_installation_config": {"gpu_driver_version": facts["driver"]},
+    }
+    if facts["partition"] is not None:
+        accelerator["gpu_partition_size"] = facts["partition"]
+    if facts["sharing"] is not None:
+        accelerator["gpu_sharing_config"] = {
+            "gpu_sharing_strategy": facts["sharing"],
+            "max_shared_clients_per_gpu": facts["clients"],
+        }
+    config["guest_accelerators"] = [accelerator]
+    if pool.streams:
+        config["gcfs_config"] = {"enabled": True}
+    local_ssds = _local_ssds(pool)
+    if local_ssds is not None:
+        config["ephemeral_storage_local_ssd_config"] = {"local_ssd_count": local_ssds}
+    if pool.capacity_reservation is not None:
+        config["reservation_affinity"] = {
+            "consume_reservation_type": "SPECIFIC_RESERVATION",
+            "key": "compute.googleapis.com/reservation-name",
+            "values": [pool.capacity_reservation],
+        }
+    if pool.disk.image is not None:
+        config["secondary_boot_disks"] = [{"disk_image": pool.disk.image, "mode": "CONTAINER_IMAGE_CACHE"}]
+
+
+def _autoscaling(pool: Pool) -> gcp.container.NodePoolAutoscalingArgsDict:
+    if isinstance(pool, GkeGpuPoolSettings) and pool.per_zone:
+        return {"location_policy": pool.location_policy.upper(), "min_node_count": pool.min, "max_node_count": pool.max}
+    policy = pool.location_policy if isinstance(pool, GkeGpuPoolSettings) else "balanced"
+    return {"location_policy": policy.upper(), "total_min_node_count": pool.min, "total_max_node_count": pool.max}
 
 
 def node_pools(
@@ -202,27 +172,54 @@ def node_pools(
     service_account: pulumi.Input[str],
     opts: pulumi.ResourceOptions,
 ) -> list[gcp.container.NodePool]:
-    """Declare all pools of a cluster, the one without GPUs first. Arguments are those of `pool_args`."""
-    pools: dict[str, GkeCpuPoolSettings | GkeGpuPoolSettings] = {
-        CPU_POOL: cluster.cpu_pool,
-        **{pool.name: pool for pool in cluster.gpu_pools},
-    }
-    opts = pulumi.ResourceOptions.merge(
-        opts,
-        pulumi.ResourceOptions(
-            # camelCase: the SDK translates only whole names at the top.
-            ignore_changes=["initialNodeCount", "nodeCount"],
-            protect=cluster.deletion_protection or None,
-            # With no stock, GKE has been seen to take more than 35 minutes before it creates a pool or gives up.
-            custom_timeouts=pulumi.CustomTimeouts(create="90m", update="2h", delete="60m"),
-        ),
-    )
-    return [
-        gcp.container.NodePool(
-            f"{name}-{own}", pool_args(cluster, pool, zones, cluster_id=cluster_id, service_account=service_account), opts
+    """Declare all pools of a cluster.
+
+    Args:
+        name: Logical name of the cluster.
+        cluster: Its settings.
+        zones: Its zones.
+        cluster_id: Its id, which includes the location.
+        service_account: E-mail address of the nodes' service account; resolves once its roles are bound.
+        opts: Parent and provider.
+    """
+    declared = []
+    pools: dict[str, Pool] = {CPU_POOL: cluster.cpu_pool, **{pool.name: pool for pool in cluster.gpu_pools}}
+    for own, pool in pools.items():
+        gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
+        locations = list(zones if gpu is None or gpu.zones is None else gpu.zones)
+        declared.append(
+            gcp.container.NodePool(
+                f"{name}-{own}",
+                name=pool_name(pool),
+                project=cluster.project,
+                cluster=cluster_id,
+                node_locations=locations,
+                initial_node_count=initial_nodes(pool, len(locations)),
+                max_pods_per_node=cluster.pods_per_node,
+                autoscaling=_autoscaling(pool),
+                # GKE requires both in a release channel, which every cluster here is in; `maintenance` holds upgrades back.
+                management={"auto_repair": True, "auto_upgrade": True},
+                upgrade_settings={
+                    "strategy": "SURGE",
+                    "max_surge": pool.upgrade.max_surge,
+                    "max_unavailable": pool.upgrade.max_unavailable,
+                },
+                network_config={"enable_private_nodes": True},
+                placement_policy={"type": "COMPACT"} if gpu and gpu.compact_placement else None,
+                node_config=node_config(cluster, pool, service_account),
+                opts=pulumi.ResourceOptions.merge(
+                    opts,
+                    pulumi.ResourceOptions(
+                        # camelCase: the SDK translates only whole names at the top.
+                        ignore_changes=["initialNodeCount", "nodeCount"],
+                        protect=cluster.deletion_protection or None,
+                        # With no stock, GKE has been seen to take more than 35 minutes before it creates a pool or gives up.
+                        custom_timeouts=pulumi.CustomTimeouts(create="90m", update="2h", delete="60m"),
+                    ),
+                ),
+            )
         )
-        for own, pool in pools.items()
-    ]
+    return declared
 
 
 def gpu_pool(pool: GkeGpuPoolSettings) -> GpuPool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-import pulumi_kubernetes as k8s
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pulumi_kubernetes as k8s
 
     from components.gke.settings.cluster import GkeClusterSettings
 
@@ -76,10 +76,9 @@ def kubeconfig(name: str, server: str, authority: str | None) -> str:
     return json.dumps(content, sort_keys=True)
 
 
-def admin_subjects(admins: Sequence[str]) -> list[k8s.rbac.v1.SubjectArgs]:
+def admin_subjects(admins: Sequence[str]) -> list[k8s.rbac.v1.SubjectArgsDict]:
     """Return the subjects of a ClusterRoleBinding: GKE knows Google's accounts by their e-mail addresses."""
-    members = [member.split(":", maxsplit=1) for member in admins]
     return [
-        k8s.rbac.v1.SubjectArgs(kind="Group" if kind == "group" else "User", name=address, api_group="rbac.authorization.k8s.io")
-        for kind, address in members
+        {"kind": "Group" if kind == "group" else "User", "name": address, "api_group": "rbac.authorization.k8s.io"}
+        for kind, address in (member.split(":", maxsplit=1) for member in admins)
     ]

@@ -59,15 +59,13 @@ class ArtifactRepository(pulumi.ComponentResource):
             location=cluster.region,
             format="DOCKER",
             description=f"Images of the GKE cluster {cluster.name}",
-            docker_config=gcp.artifactregistry.RepositoryDockerConfigArgs(immutable_tags=not args.moving_tags),
+            docker_config={"immutable_tags": not args.moving_tags},
             cleanup_policies=[
-                gcp.artifactregistry.RepositoryCleanupPolicyArgs(
-                    id="untagged",
-                    action="DELETE",
-                    condition=gcp.artifactregistry.RepositoryCleanupPolicyConditionArgs(
-                        tag_state="UNTAGGED", older_than=f"{settings.keep_untagged_days * _DAY_S}s"
-                    ),
-                )
+                {
+                    "id": "untagged",
+                    "action": "DELETE",
+                    "condition": {"tag_state": "UNTAGGED", "older_than": f"{settings.keep_untagged_days * _DAY_S}s"},
+                }
             ],
             labels=labels(cluster),
             # Google deletes a repository with all its images; `retain` keeps it out of a destroy.

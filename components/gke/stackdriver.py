@@ -40,57 +40,54 @@ _PORT: Final = 443
 """The adapter's own choice. A private cluster's control plane reaches it without a firewall rule, unlike prometheus-adapter's 6443."""
 _SELECTOR: Final = {"run": _NAME, "k8s-app": _NAME}
 _LABELS: Final = {**_SELECTOR, **naming.labels("stackdriver-adapter", "stackdriver-adapter")}
+_RBAC: Final = "rbac.authorization.k8s.io"
 _VERSION_PRIORITY: Final = {"v1beta1": 100, "v1beta2": 200}
 
 
-def deployment_spec(settings: StackdriverSettings) -> k8s.apps.v1.DeploymentSpecArgs:
+def deployment_spec(settings: StackdriverSettings) -> k8s.apps.v1.DeploymentSpecArgsDict:
     """Return the spec of the adapter's Deployment."""
+    own_api = [] if settings.custom_metrics else ["--enable-custom-metrics-api=false"]
     resources = {"cpu": "250m", "memory": "200Mi"}
-    container = k8s.core.v1.ContainerArgs(
-        name=f"pod-{_NAME}",
-        image=settings.image,
-        image_pull_policy="IfNotPresent",
-        command=[
-            "/adapter",
-            "--use-new-resource-model=true",
-            "--fallback-for-container-metrics=true",
-            *([] if settings.custom_metrics else ["--enable-custom-metrics-api=false"]),
-        ],
+    container: k8s.core.v1.ContainerArgsDict = {
+        "name": f"pod-{_NAME}",
+        "image": settings.image,
+        "image_pull_policy": "IfNotPresent",
+        "command": ["/adapter", "--use-new-resource-model=true", "--fallback-for-container-metrics=true", *own_api],
         # The root file system can't be read-only: the adapter writes its certificate to it at startup.
-        security_context=k8s.core.v1.SecurityContextArgs(allow_privilege_escalation=False),
-        resources=k8s.core.v1.ResourceRequirementsArgs(requests=resources, limits=resources),
-        readiness_probe=k8s.core.v1.ProbeArgs(
-            http_get=k8s.core.v1.HTTPGetActionArgs(path="/healthz", port=_PORT, scheme="HTTPS"),
-            initial_delay_seconds=5,
-            period_seconds=5,
-            timeout_seconds=5,
-        ),
-    )
-    return k8s.apps.v1.DeploymentSpecArgs(
-        replicas=1,
-        selector=k8s.meta.v1.LabelSelectorArgs(match_labels=_SELECTOR),
-        template=k8s.core.v1.PodTemplateSpecArgs(
-            metadata=k8s.meta.v1.ObjectMetaArgs(labels=_LABELS),
-            spec=k8s.core.v1.PodSpecArgs(
-                service_account_name=_NAME,
-                security_context=k8s.core.v1.PodSecurityContextArgs(seccomp_profile=k8s.core.v1.SeccompProfileArgs(type="RuntimeDefault")),
-                containers=[container],
-            ),
-        ),
-    )
+        "security_context": {"allow_privilege_escalation": False},
+        "resources": {"requests": resources, "limits": resources},
+        "readiness_probe": {
+            "http_get": {"path": "/healthz", "port": _PORT, "scheme": "HTTPS"},
+            "initial_delay_seconds": 5,
+            "period_seconds": 5,
+            "timeout_seconds": 5,
+        },
+    }
+    return {
+        "replicas": 1,
+        "selector": {"match_labels": _SELECTOR},
+        "template": {
+            "metadata": {"labels": _LABELS},
+            "spec": {
+                "service_account_name": _NAME,
+                "security_context": {"seccomp_profile": {"type": "RuntimeDefault"}},
+                "containers": [container],
+            },
+        },
+    }
 
 
-def api_service_spec(name: str) -> k8s.apiregistration.v1.APIServiceSpecArgs:
+def api_service_spec(name: str) -> k8s.apiregistration.v1.APIServiceSpecArgsDict:
     """Return the spec of the APIService ``name``. The adapter's certificate is self-signed, so it can't be verified."""
     version, _, group = name.partition(".")
-    return k8s.apiregistration.v1.APIServiceSpecArgs(
-        group=group,
-        version=version,
-        group_priority_minimum=100,
-        version_priority=_VERSION_PRIORITY[version],
-        insecure_skip_tls_verify=True,
-        service=k8s.apiregistration.v1.ServiceReferenceArgs(name=_NAME, namespace=_SPACE, port=_PORT),
-    )
+    return {
+        "group": group,
+        "version": version,
+        "group_priority_minimum": 100,
+        "version_priority": _VERSION_PRIORITY[version],
+        "insecure_skip_tls_verify": True,
+        "service": {"name": _NAME, "namespace": _SPACE, "port": _PORT},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +118,11 @@ class StackdriverAdapter(pulumi.ComponentResource):
         service = k8s.core.v1.Service(
             _NAME,
             metadata=_metadata(_NAME, _SPACE),
-            spec=k8s.core.v1.ServiceSpecArgs(
-                type="ClusterIP",
-                selector=_SELECTOR,
-                ports=[k8s.core.v1.ServicePortArgs(name="https", port=_PORT, target_port=_PORT, protocol="TCP")],
-            ),
+            spec={
+                "type": "ClusterIP",
+                "selector": _SELECTOR,
+                "ports": [{"name": "https", "port": _PORT, "target_port": _PORT, "protocol": "TCP"}],
+            },
             # Last, because the engine waits until a Service has a ready pod.
             opts=self._after(deployment),
         )
@@ -155,37 +152,37 @@ class StackdriverAdapter(pulumi.ComponentResource):
 
     def _roles(self, account: k8s.core.v1.ServiceAccount) -> Sequence[pulumi.Resource]:
         """Declare what an aggregated API needs from Kubernetes, and what the HPA needs from it."""
-        adapter = k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=_NAME, namespace=_SPACE)
-        autoscaler = k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name="horizontal-pod-autoscaler", namespace=naming.SYSTEM_NAMESPACE)
-        pods = self._cluster_role("custom-metrics-resource-reader", "", ["pods", "nodes", "nodes/stats"])
-        metrics = self._cluster_role("external-metrics-reader", "external.metrics.k8s.io", ["*"])
+        adapter: k8s.rbac.v1.SubjectArgsDict = {"kind": "ServiceAccount", "name": _NAME, "namespace": _SPACE}
+        autoscaler: k8s.rbac.v1.SubjectArgsDict = {**adapter, "name": "horizontal-pod-autoscaler", "namespace": naming.SYSTEM_NAMESPACE}
+        pods = self._role("custom-metrics-resource-reader", "", ["pods", "nodes", "nodes/stats"])
+        metrics = self._role("external-metrics-reader", "external.metrics.k8s.io", ["*"])
         return [
-            self._cluster_binding("custom-metrics:system:auth-delegator", "system:auth-delegator", adapter, account),
+            self._binding("custom-metrics:system:auth-delegator", "system:auth-delegator", adapter, account),
             k8s.rbac.v1.RoleBinding(
                 "custom-metrics-auth-reader",
                 metadata=_metadata("custom-metrics-auth-reader", naming.SYSTEM_NAMESPACE),
-                role_ref=_role_ref("Role", "extension-apiserver-authentication-reader"),
+                role_ref={"api_group": _RBAC, "kind": "Role", "name": "extension-apiserver-authentication-reader"},
                 subjects=[adapter],
                 opts=self._after(account),
             ),
-            self._cluster_binding("custom-metrics-resource-reader", "custom-metrics-resource-reader", adapter, account, pods),
-            self._cluster_binding("external-metrics-reader", "external-metrics-reader", autoscaler, metrics),
+            self._binding("custom-metrics-resource-reader", "custom-metrics-resource-reader", adapter, account, pods),
+            self._binding("external-metrics-reader", "external-metrics-reader", autoscaler, metrics),
         ]
 
-    def _cluster_role(self, name: str, group: str, resources: Sequence[str]) -> k8s.rbac.v1.ClusterRole:
-        rule = k8s.rbac.v1.PolicyRuleArgs(api_groups=[group], resources=list(resources), verbs=["get", "list", "watch"])
+    def _role(self, name: str, group: str, resources: Sequence[str]) -> k8s.rbac.v1.ClusterRole:
+        rule: k8s.rbac.v1.PolicyRuleArgsDict = {"api_groups": [group], "resources": resources, "verbs": ["get", "list", "watch"]}
         return k8s.rbac.v1.ClusterRole(name, metadata=_metadata(name, None), rules=[rule], opts=self._child)
 
-    def _cluster_binding(
-        self, name: str, role: str, subject: k8s.rbac.v1.SubjectArgs, *after: pulumi.Resource
+    def _binding(
+        self, name: str, role: str, subject: k8s.rbac.v1.SubjectArgsDict, *after: pulumi.Resource
     ) -> k8s.rbac.v1.ClusterRoleBinding:
         return k8s.rbac.v1.ClusterRoleBinding(
-            name, metadata=_metadata(name, None), role_ref=_role_ref("ClusterRole", role), subjects=[subject], opts=self._after(*after)
+            name,
+            metadata=_metadata(name, None),
+            role_ref={"api_group": _RBAC, "kind": "ClusterRole", "name": role},
+            subjects=[subject],
+            opts=self._after(*after),
         )
-
-
-def _role_ref(kind: str, name: str) -> k8s.rbac.v1.RoleRefArgs:
-    return k8s.rbac.v1.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind=kind, name=name)
 
 
 def _metadata(name: str, namespace: str | None) -> k8s.meta.v1.ObjectMetaArgs:

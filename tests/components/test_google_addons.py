@@ -231,12 +231,12 @@ def test_a_pool_whose_driver_the_cloud_brings_gets_no_installer() -> None:
     assert installers([bundled]) == ()
     (installer,) = installers([bundled, POOL])
     pod: Any = pod_spec(installer)
-    (term,) = pod.affinity.node_affinity.required_during_scheduling_ignored_during_execution.node_selector_terms
+    (term,) = pod["affinity"]["node_affinity"]["required_during_scheduling_ignored_during_execution"]["node_selector_terms"]
     # Only where GKE says that it has not installed one itself: two installers would interfere.
-    assert [(wanted.key, wanted.operator, wanted.values) for wanted in term.match_expressions] == [
-        ("cloud.google.com/gke-accelerator", "Exists", None),
-        ("cloud.google.com/gke-gpu-driver-version", "DoesNotExist", None),
-        ("triton-fleet/pool", "In", ["t4"]),
+    assert term["match_expressions"] == [
+        {"key": "cloud.google.com/gke-accelerator", "operator": "Exists"},
+        {"key": "cloud.google.com/gke-gpu-driver-version", "operator": "DoesNotExist"},
+        {"key": "triton-fleet/pool", "operator": "In", "values": ["t4"]},
     ]
 
 
@@ -247,9 +247,9 @@ def test_each_operating_system_has_an_installer_of_its_own() -> None:
     assert (cos.name, cos.nodes) == ("nvidia-driver-installer", ({"triton-fleet/pool": "t4"},))
     assert (other.name, other.nodes) == ("nvidia-driver-installer-ubuntu", ({"p": "u"}, {"p": "v"}))
     pod: Any = pod_spec(other)
-    (install,) = pod.init_containers
-    assert (install.image, install.image_pull_policy) == ("gke-nvidia-installer:fixed", "Never")
-    assert {volume.host_path.path for volume in pod.volumes} == {"/dev", "/boot", "/"}
+    (install,) = pod["init_containers"]
+    assert (install["image"], install["image_pull_policy"]) == ("gke-nvidia-installer:fixed", "Never")
+    assert {volume["host_path"]["path"] for volume in pod["volumes"]} == {"/dev", "/boot", "/"}
 
 
 def test_no_installer_is_made_up_for_another_system() -> None:

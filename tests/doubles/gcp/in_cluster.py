@@ -64,24 +64,24 @@ class LoadBalancers(threading.Thread):
             going = "deletionTimestamp" in metadata
             if going != (FINALIZER in finalizers):
                 continue
-            if not self._firewall(f"k8s-fw-{metadata['uid'].replace('-', '')[:24]}", there=not going):
-                self._changes.again()  # the cluster may come, and no Service changes then
-                continue
-            finalizers = [item for item in finalizers if item != FINALIZER] + ([] if going else [FINALIZER])
             path = self._api.resource(SERVICE).path(metadata["namespace"], metadata["name"])
+            finalizers = [item for item in finalizers if item != FINALIZER] + ([] if going else [FINALIZER])
             body: dict[str, Any] = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
-            self._api.request("PATCH", path, body=body, content_type=_MERGE)
-
-    def _firewall(self, name: str, *, there: bool) -> bool:
-        """Let a firewall be there or not. False where there is no cluster whose controller would do it."""
-        with self._google.session() as session:
-            clusters = [(key, body) for key, body in session.things.items() if key.split("/")[-2:-1] == ["clusters"]]
-            if not clusters or clusters[0][1]["status"] not in ("RUNNING", "RECONCILING"):
-                return False
-            key, cluster = clusters[0]
-            full = f"projects/{key.split('/')[1]}/global/firewalls/{name}"
-            if there:
-                session.things[full] = {"name": name, "network": cluster["networkConfig"]["network"], "allowed": [{"IPProtocol": "tcp"}]}
-            else:
-                session.things.pop(full, None)
-            return True
+            with self._google.session() as session:
+                found = [(key, thing) for key, thing in session.things.items() if key.split("/")[-2:-1] == ["clusters"]]
+                if not found or found[0][1]["status"] not in ("RUNNING", "RECONCILING"):
+                    self._changes.again()  # the cluster may come, and no Service changes then
+                    continue
+                key, cluster = found[0]
+                name = f"k8s-fw-{metadata['uid'].replace('-', '')[:24]}"
+                full = f"projects/{key.split('/')[1]}/global/firewalls/{name}"
+                if going:
+                    session.things.pop(full, None)
+                # As GKE: the finalizer first. A firewall of a Service that is deleted before it has one would stay for ever.
+                self._api.request("PATCH", path, body=body, content_type=_MERGE)
+                if not going:
+                    session.things[full] = {
+                        "name": name,
+                        "network": cluster["networkConfig"]["network"],
+                        "allowed": [{"IPProtocol": "tcp"}],
+                    }

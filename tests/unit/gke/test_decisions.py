@@ -16,7 +16,7 @@ from components.base.errors import FleetError
 from components.gke.identity import account_id, node_roles, principal, reader_condition
 from components.gke.maintenance import window
 from components.gke.network import firewall_plans, pick_zones, plan_ranges, subnetwork_problems
-from components.gke.node_pools import gpu_pool, initial_nodes, pool_args, pool_name
+from components.gke.node_pools import gpu_pool, initial_nodes, node_config, pool_name
 from components.gke.plan import admin_subjects, apis, kubeconfig
 from components.gke.registry import url
 from components.gke.settings.cluster import GkeClusterSettings, addresses_per_node
@@ -41,8 +41,8 @@ def pool(**values: Any) -> GkeGpuPoolSettings:
     return GkeGpuPoolSettings.model_validate({"name": "gpu", "machineType": "g2-standard-8", **values})
 
 
-def args(settings: GkeCpuPoolSettings | GkeGpuPoolSettings) -> Any:
-    return pool_args(cluster(), settings, ZONES, cluster_id="cluster", service_account="nodes@example.com")
+def nodes(settings: GkeCpuPoolSettings | GkeGpuPoolSettings) -> Any:
+    return node_config(cluster(), settings, "nodes@example.com")
 
 
 # Addresses and zones
@@ -147,16 +147,16 @@ def test_openings_are_from_the_control_plane_and_google_s_health_checks_alone() 
 @given(zones=st.integers(1, 4), most=st.integers(1, 12), data=st.data())
 def test_first_nodes_are_enough_and_never_more_than_the_most(zones: int, most: int, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, most))
-    each = initial_nodes(start, most, zones, per_zone=False)
+    each = initial_nodes(pool(desired=start, max=most), zones)
     assert each * zones <= most
     assert each * zones >= start or (each + 1) * zones > most
-    assert initial_nodes(start, most, zones, per_zone=True) == start
+    assert initial_nodes(pool(desired=start, max=most, perZone=True), zones) == start
 
 
 def test_the_pool_without_gpus_is_untainted_and_never_empty() -> None:
-    few = args(GkeCpuPoolSettings.model_validate({"min": 1, "max": 1}))
-    assert few.initial_node_count == 1
-    assert few.node_config.taints == []
+    few = GkeCpuPoolSettings.model_validate({"min": 1, "max": 1})
+    assert initial_nodes(few, len(ZONES)) == 1
+    assert nodes(few)["taints"] == []
 
 
 REPLACING: list[dict[str, Any]] = [
@@ -211,14 +211,14 @@ def test_two_gpus_of_a_machine_are_in_the_hash() -> None:
 
 
 def test_labels_of_gke_s_own_are_not_set() -> None:
-    plan = args(pool(sharing={"kind": "mps", "replicas": 2}, labels={"team": "ml"}))
-    assert plan.node_config.labels == {"triton-fleet/pool": "gpu", "nvidia.com/gpu.present": "true", "team": "ml"}
+    config = nodes(pool(sharing={"kind": "mps", "replicas": 2}, labels={"team": "ml"}))
+    assert config["labels"] == {"triton-fleet/pool": "gpu", "nvidia.com/gpu.present": "true", "team": "ml"}
     assert pool(sharing={"kind": "mps", "replicas": 2}).node_labels["cloud.google.com/gke-gpu-sharing-strategy"] == "mps"
 
 
 def test_disks_follow_the_machine() -> None:
     kinds = {
-        machine: args(pool(machineType=machine)).node_config.boot_disk.disk_type
+        machine: nodes(pool(machineType=machine))["boot_disk"]["disk_type"]
         for machine in ("g2-standard-8", "a2-highgpu-1g", "a3-highgpu-1g", "a3-ultragpu-8g", "a4-highgpu-8g", "g4-standard-48")
     }
     assert kinds == {
@@ -230,12 +230,13 @@ def test_disks_follow_the_machine() -> None:
         "g4-standard-48": "hyperdisk-balanced",
     }
     n4 = GkeCpuPoolSettings.model_validate({"machineTypes": ["n4-standard-4"]})
-    assert args(n4).node_config.boot_disk.disk_type == "hyperdisk-balanced"
+    assert nodes(n4)["boot_disk"]["disk_type"] == "hyperdisk-balanced"
 
 
 def test_ubuntu_has_no_secure_boot_and_no_streaming() -> None:
-    node = args(pool(os="ubuntu", fastPull=False)).node_config
-    assert (node.shielded_instance_config.enable_secure_boot, node.gcfs_config, node.image_type) == (False, None, "UBUNTU_CONTAINERD")
+    config = nodes(pool(os="ubuntu", fastPull=False))
+    assert (config["shielded_instance_config"]["enable_secure_boot"], config["image_type"]) == (False, "UBUNTU_CONTAINERD")
+    assert "gcfs_config" not in config
 
 
 def test_slices_are_whole_gpus_to_gke() -> None:
@@ -290,7 +291,7 @@ def test_a_principal_has_the_number_and_then_the_id() -> None:
 
 
 def test_administrators_are_users_by_their_addresses() -> None:
-    found = [(subject.kind, subject.name) for subject in admin_subjects(["user:a@b.c", "group:d@b.c", "serviceAccount:e@b.c"])]
+    found = [(subject["kind"], subject["name"]) for subject in admin_subjects(["user:a@b.c", "group:d@b.c", "serviceAccount:e@b.c"])]
     assert found == [("User", "a@b.c"), ("Group", "d@b.c"), ("User", "e@b.c")]
 
 
