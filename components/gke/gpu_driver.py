@@ -131,13 +131,12 @@ def _container(name: str, image: str, mounts: Mapping[str, str]) -> k8s.core.v1.
 
 def _node_term(labels: Mapping[str, str]) -> k8s.core.v1.NodeSelectorTermArgsDict:
     """Return what selects a pool's nodes where GKE has not installed a driver."""
-    return {
-        "match_expressions": [
-            {"key": ACCELERATOR_LABEL, "operator": "Exists"},
-            {"key": DRIVER_LABEL, "operator": "DoesNotExist"},
-            *({"key": key, "operator": "In", "values": [value]} for key, value in labels.items()),
-        ]
-    }
+    wanted: list[k8s.core.v1.NodeSelectorRequirementArgsDict] = [
+        {"key": ACCELERATOR_LABEL, "operator": "Exists"},
+        {"key": DRIVER_LABEL, "operator": "DoesNotExist"},
+    ]
+    wanted += [{"key": key, "operator": "In", "values": [value]} for key, value in labels.items()]
+    return {"match_expressions": wanted}
 
 
 def pod_spec(installer: Installer) -> k8s.core.v1.PodSpecArgsDict:

@@ -563,7 +563,7 @@ async def test_an_image_of_the_stack_s_own_is_pulled_by_its_digest(monitor: Moni
     repository = f"us-central1-docker.pkg.dev/{PROJECT}/triton-fil/triton_fil"
     assert mirror["tag"].startswith(f"{repository}:triton-fil-")
     (chart,) = of_type(monitor, "kubernetes:helm.sh/v4:Chart").values()
-    assert chart["values"]["image"]["reference"] == f"{repository}@sha256:{'0' * 64}"
+    assert chart["values"]["image"] == f"{repository}@sha256:{'0' * 64}"
     roles = {grant["role"] for grant in of_type(monitor, "gcp:projects/iAMMember:IAMMember").values()}
     assert "roles/artifactregistry.reader" not in roles, "nodes may read the stack's own repository and no other"
 

@@ -62,7 +62,7 @@ async def test_a_build_is_pushed_and_run_by_its_digest(monitor: Monitor, project
     assert (registry["address"], registry["username"]) == (URL.split("/", maxsplit=1)[0], "AWS")
     assert "cacheTo" not in image, "docker's own default builder can't"
     (chart,) = of_type(monitor, "kubernetes:helm.sh/v4:Chart").values()
-    assert chart["values"]["image"]["reference"] == f"{URL}@{DIGEST}"
+    assert chart["values"]["image"] == f"{URL}@{DIGEST}"
     assert "docker-build:index:Image fil" in waits_for(monitor, "kubernetes:helm.sh/v4:Chart", "triton")
     request = next(request for key, request in monitor.requests.items() if key.startswith("docker-build:index:Image"))
     assert request.retainOnDelete, "a manifest is deleted by its digest, and two tags may have one"
@@ -91,7 +91,7 @@ async def test_a_mirror_needs_no_builder(monitor: Monitor, project: Path) -> Non
     assert index["tag"].startswith(f"{URL}:fil-")
     assert index["push"] is True
     (chart,) = of_type(monitor, "kubernetes:helm.sh/v4:Chart").values()
-    assert chart["values"]["image"]["reference"] == f"{URL}@{DIGEST}"
+    assert chart["values"]["image"] == f"{URL}@{DIGEST}"
     floor = of_type(monitor, "kubernetes:apps/v1:Deployment")["placeholder-gpu-dev"]
     (pull,) = floor["spec"]["template"]["spec"]["initContainers"]
     assert pull["image"] == f"{URL}@{DIGEST}", "placeholders pull what Triton runs"
