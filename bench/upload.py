@@ -110,8 +110,8 @@ def make_models(folder: Path, models: int, files: int, size: int) -> None:
 
 def ours(source: str, prefix: str, what: str, store: str) -> None:
     """What a child process does: a first upload, or a run after one."""
-    from components.repository.scan import scan  # noqa: PLC0415
-    from components.repository.scancache import open_cache  # noqa: PLC0415
+    from components.repository.scan.cache import open_cache  # noqa: PLC0415
+    from components.repository.scan.folder import scan  # noqa: PLC0415
     from components.repository.sync import ReleaseProvider  # noqa: PLC0415
 
     folder = Path(source)

@@ -1,14 +1,12 @@
-"""Releases and buckets as Pulumi dynamic providers: what the engine asks, turned into what `release.py` does.
+"""Pulumi's dynamic providers of releases and buckets: the engine's requests, as calls of `release.Catalog` and the store.
 
-These classes are loaded by name in Pulumi's provider process, from the project folder, and the state holds that name: moving or renaming
-them breaks stacks that exist (see docs/upgrading.md). Because only the name is in the state, an edit of this file is no change of any
-stack. They hold nothing, for the same reason.
+Pulumi's provider process loads these classes by name, and the state of each stack holds the name: moving or renaming them breaks deployed
+stacks (see docs/upgrading.md). An edit changes no stack, because the state holds no code; for the same reason they hold no data.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import uuid
@@ -27,12 +25,12 @@ from pulumi.dynamic import (
 )
 
 from components.base.errors import FleetError
-from components.repository.announce import announce
-from components.repository.layout import tree_name
-from components.repository.progress import Meter, heed_cancel, speaker
-from components.repository.release import Releases
-from components.repository.scan import scan
-from components.repository.scancache import open_cache
+from components.repository.preview import changes
+from components.repository.progress import Meter, status_line
+from components.repository.release import Catalog
+from components.repository.release.layout import tree_name
+from components.repository.scan.cache import open_cache
+from components.repository.scan.folder import scan
 from components.repository.store import objects
 from components.repository.store.objects import few, in_parallel, patiently
 from components.repository.store.select import open_store
@@ -40,13 +38,14 @@ from components.repository.store.select import open_store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from components.repository.layout import Tree
-    from components.repository.store.select import Store
+    from components.repository.release.layout import Tree
 
 PLACE: Final = ("store", "bucket", "region", "endpoint", "project", "location")
 """Properties that say where the bucket is."""
 
 _BUCKET_SETTINGS: Final = ("versioning", "kmsKey")
+_CLOUD_BUCKET: Final = frozenset({"cloud", "adopt"})
+"""Values of ``createBucket`` where the cloud's Pulumi provider makes the bucket, or imports it. True: `BucketProvider` makes it."""
 
 
 class ReleaseProvider(ResourceProvider):
@@ -55,43 +54,32 @@ class ReleaseProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Keep grpc from printing a traceback beside each error, and Python from looking for garbage at its exit."""
-        _begin(req)
+        """Keep grpc from printing a traceback with each error."""
+        _silence_grpc(req)
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Refuse a bucket that is not there, and say what will be sent, in the preview already.
-
-        Nobody is asked about a release that is published.
-        """
+        """In a preview: report a bucket that does not exist, and what will be sent. Sends no request when nothing has changed."""
         if _olds.get("digest") != news.get("digest") and not news.get("release"):
-            _announce(_olds, news)
-        if _olds.get("createBucket") is True and news.get("createBucket") == "cloud":
-            return CheckResult(
-                news,
-                [
-                    CheckFailure(
-                        "bucket",
-                        f"triton-fleet:repository.bucket ({news['bucket']}) was made by an earlier version of this program: the cloud's "
-                        "provider can't create it again. Set adoptBucket: true for one run, which imports it; see docs/upgrading.md.",
-                    )
-                ],
-            )
-        moved = any(_olds.get(key) != news.get(key) for key in PLACE)
-        if not moved or news.get("createBucket"):
-            return CheckResult(news, [])
-        store = open_store(news)
+            _show_changes(_olds, news)
         problem = None
-        try:
-            problem = None if patiently(store.exists, objects.SHORT_PAUSES_S) else store.no_such_bucket()
-        except FleetError as error:
-            problem = str(error)
+        if _olds.get("createBucket") is True and news.get("createBucket") == "cloud":
+            problem = (
+                f"triton-fleet:repository.bucket ({news['bucket']}) was made by an earlier version of this program: the cloud's provider "
+                "can't create it again. Set adoptBucket: true for one run, which imports it; see docs/upgrading.md."
+            )
+        elif not news.get("createBucket") and any(_olds.get(key) != news.get(key) for key in PLACE):
+            store = open_store(news)
+            try:
+                problem = None if patiently(store.exists, objects.SHORT_PAUSES_S) else store.no_such_bucket()
+            except FleetError as error:
+                problem = str(error)
         return CheckResult(news, [] if problem is None else [CheckFailure("bucket", problem)])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Another content or place is another release: made first, so that the old one serves until the new one does.
+        """Other content or another place is a new release, made before the old one is deleted.
 
-        The same place reached by another address, or objects that a refresh found missing, are mended in place. Where the models lie on the
-        uploading machine is no difference. In the modes poll and explicit, another content goes into the place of the old one.
+        Another address of the same place, and objects that a refresh found missing, are updated in place, as is other content in the
+        modes poll and explicit. The folder of models may move.
         """
         stable = _news.get("mode", "release") != "release"
         defaults = {"store": "s3", "mode": "release"}
@@ -99,102 +87,100 @@ class ReleaseProvider(ResourceProvider):
         replaces = [key for key in places if _olds.get(key, defaults.get(key)) != _news.get(key, defaults.get(key))]
         if not stable and _olds.get("digest") != _news.get("digest"):
             replaces.append("digest")
-        mend = bool(_olds.get("missing")) or any(
+        update = bool(_olds.get("missing")) or any(
             _olds.get(key) != _news.get(key) for key in ("region", "endpoint", "owner", "url", "digest", "keep")
         )
-        return DiffResult(changes=bool(replaces) or mend, replaces=replaces, delete_before_replace=False)
+        return DiffResult(changes=bool(replaces) or update, replaces=replaces, delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Publish. Raises FleetError; a run after that sends only what is missing."""
+        """Publish. Raises FleetError; the next run sends only what is missing."""
         token = uuid.uuid4().hex
-        releases = _publish(props, token)
-        return CreateResult(f"{props['bucket']}/{props['prefix']}/{props['digest']}", _outputs(props, token, releases))
+        catalog = _publish(props, token)
+        return CreateResult(f"{props['bucket']}/{props['prefix']}/{props['digest']}", _outputs(props, token, catalog))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Compare with the bucket: nothing left of the release drops it, a part missing is noted and mended by the next update."""
-        releases = _releases(props)
-        if not patiently(releases.store.exists):
+        """Compare with the bucket. Lists missing objects, for the next update; a release without any object is gone."""
+        catalog = _catalog(props)
+        if not patiently(catalog.store.exists):
             return ReadResult("", {})
-        missing = releases.damage(props["digest"])
+        missing = catalog.damage(props["digest"])
         if missing is None:
-            if not any(True for _ in releases.store.list(f"{props['prefix']}/models/")):
+            if not any(True for _ in catalog.store.list(f"{props['prefix']}/models/")):
                 return ReadResult("", {})
-            missing = [releases.manifest_key(props["digest"])]
+            missing = [catalog.manifest_key(props["digest"])]
         if props.get("mode", "release") != "release":
-            missing += [f"live/{path}" for path in releases.live_damage()]
+            missing += [f"live/{path}" for path in catalog.live_damage()]
         return ReadResult(id_, {**props, "missing": missing})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Publish what is missing; in the modes poll and explicit, what is new."""
         token = str(_olds["token"])
-        releases = _publish(_news, token, doubt=bool(_olds.get("missing")))
+        catalog = _publish(_news, token, doubt=bool(_olds.get("missing")))
         if _olds.get("owner") != _news["owner"]:
-            patiently(lambda: releases.disown(_olds["digest"], _olds["owner"]))
+            patiently(lambda: catalog.disown(_olds["digest"], _olds["owner"]))
         if _olds.get("digest") != _news["digest"]:
-            patiently(lambda: releases.withdraw(_olds["digest"], token, _keep(_news)))
+            patiently(lambda: catalog.withdraw(_olds["digest"], token, _keep(_news)))
         elif _olds.get("keep") != _news.get("keep"):
-            patiently(lambda: releases.collect(_keep(_news)))
-        return UpdateResult(_outputs(_news, token, releases))
+            patiently(lambda: catalog.collect(_keep(_news)))
+        return UpdateResult(_outputs(_news, token, catalog))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Withdraw. A bucket that is gone took the release with it."""
-        releases = _releases(_props)
-        if not patiently(releases.store.exists):
+        """Withdraw the release, if its bucket still exists."""
+        catalog = _catalog(_props)
+        if not patiently(catalog.store.exists):
             return
         if _props.get("mode", "release") != "release":
-            patiently(releases.deactivate)
-        patiently(lambda: releases.withdraw(_props["digest"], str(_props["token"]), _keep(_props)))
-        if _props.get("createBucket") in {"cloud", "adopt"}:
-            patiently(_open(_props).purge)  # before the cloud's provider deletes the bucket
+            patiently(catalog.deactivate)
+        patiently(lambda: catalog.withdraw(_props["digest"], str(_props["token"]), _keep(_props)))
+        if _props.get("createBucket") in _CLOUD_BUCKET:
+            patiently(open_store(_props).purge)  # otherwise the cloud's provider can't delete the bucket
 
 
 class BucketProvider(ResourceProvider):
-    """Lifecycle of a bucket of the stack's own. It is deleted with the stack once it is empty, and never with content."""
+    """Lifecycle of a bucket in an S3-compatible store, or of a stack without its cloud's provider. Never deletes one that has objects."""
 
     serialize_as_secret_always = False
 
     def configure(self, req: ConfigureRequest) -> None:
         """See `ReleaseProvider.configure`."""
-        _begin(req)
+        _silence_grpc(req)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Another name or region is another bucket; another address is the same one, and settings are brought about in place."""
+        """Another name or region is another bucket. Another address is not, and settings are updated in place."""
         replaces = [key for key in ("store", "bucket", "region", "location") if _olds.get(key) != _news.get(key)]
-        # Names are unique: one that only moves to another region can't exist twice.
+        # Names are unique: a bucket that only moves to another region can't exist twice.
         moves = bool(replaces) and "bucket" not in replaces
-        changed = bool(_olds.get("drifted")) or any(
-            _olds.get(key) != _news.get(key) for key in ("endpoint", "handedOver", *_BUCKET_SETTINGS)
-        )
+        updated = ("endpoint", "handedOver", *_BUCKET_SETTINGS)
+        changed = bool(_olds.get("drifted")) or any(_olds.get(key) != _news.get(key) for key in updated)
         return DiffResult(changes=bool(replaces) or changed, replaces=replaces, delete_before_replace=moves)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Make the bucket. One of that name that is ours and empty is taken over: a run that was killed may have made it."""
-        if props.get("handedOver"):
-            return CreateResult(props["bucket"], {**props, "drifted": []})
-        store = open_store(props)
-        if store.exists() and any(True for _ in store.list("")):
-            raise FleetError(
-                f"triton-fleet:repository.bucket ({store.bucket}) exists and holds objects: a bucket of the stack's own would be "
-                "destroyed with the stack. Set createBucket: false to use it as it is, or choose another name."
-            )
-        store.ensure(_bucket_settings(props))
-        return CreateResult(store.bucket, {**props, "drifted": []})
+        """Create the bucket. An empty one that exists is taken over: a killed run may have created it."""
+        if not props.get("handedOver"):
+            store = open_store(props)
+            if store.exists() and any(True for _ in store.list("")):
+                raise FleetError(
+                    f"triton-fleet:repository.bucket ({store.bucket}) exists and holds objects: a bucket of the stack's own would be "
+                    "destroyed with the stack. Set createBucket: false to use it as it is, or choose another name."
+                )
+            store.ensure(_bucket_settings(props))
+        return CreateResult(props["bucket"], {**props, "drifted": []})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """See whether it is still there, and as the stack says."""
+        """Check that the bucket exists, and list settings that have changed."""
         store = open_store(props)
         if not store.exists():
             return ReadResult("", {})
         return ReadResult(id_, {**props, "drifted": list(store.drift(_bucket_settings(props)))})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Bring about what the stack says."""
+        """Write the bucket's settings."""
         if not _news.get("handedOver"):
             open_store(_news).ensure(_bucket_settings(_news))
         return UpdateResult({**_news, "drifted": []})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Delete it if it is empty; refuse otherwise. One that the cloud's provider has taken over stays."""
+        """Delete the bucket if it is empty; refuse otherwise. One that the cloud's provider has taken over stays."""
         if _props.get("handedOver"):
             return
         store = open_store(_props)
@@ -202,56 +188,51 @@ class BucketProvider(ResourceProvider):
             store.remove()
 
 
-def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> Releases:
-    """Scan again where the transfer runs, and send: what a preview was made of may have changed since."""
-    heed_cancel()
-    releases = _releases(props)
-    watch = Meter(speaker(str(props.get("display", "")))).watch()
+def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> Catalog:
+    """Scan the folder again, because it may have changed since the preview, and publish it."""
+    catalog = _catalog(props)
     digest = props["digest"]
     if props.get("release"):
-        patiently(lambda: releases.adopt(digest, token))
+        patiently(lambda: catalog.adopt(digest, token))
     else:
         source = Path(props["source"])
         plan = scan(source, props["models"].keys(), open_cache(source, os.environ, verify=bool(props.get("verify"))))
         if plan.digest != digest:
             changed = sorted(name for name, of in plan.models.items() if props["models"].get(name) != of)
             raise FleetError(
-                f"triton-fleet:repository.source ({props['source']}) changed since this run began ({few(changed)}): what would be "
-                "published is not what was announced. Run again."
+                f"triton-fleet:repository.source ({props['source']}) has changed since this run began ({few(changed)}): the release would "
+                "differ from the preview. Run again."
             )
-        patiently(lambda: releases.publish(plan, token, watch, doubt=doubt))
+        meter = Meter(status_line(str(props.get("display", ""))))
+        patiently(lambda: catalog.publish(plan, token, meter, doubt=doubt))
     if props.get("mode", "release") != "release":
-        patiently(lambda: releases.activate(digest, watch))
-    return releases
+        patiently(lambda: catalog.activate(digest))
+    return catalog
 
 
-def _announce(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
-    """Say by model what will be sent. What was published before is asked for; where it can't be had, less is said, and nothing fails."""
+def _show_changes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
+    """Show by model what will be sent. A preview must not fail because the old release can't be read."""
     with contextlib.suppress(Exception):
         source = Path(news["source"])
         plan = scan(source, news["models"].keys(), open_cache(source, os.environ))
         before: dict[str, Tree | None] = {}
         if olds and all(olds.get(key) == news.get(key) for key in (*PLACE, "prefix")):
-            releases = _releases(olds)
+            catalog = _catalog(olds)
             changed = {model: of for model, of in olds["models"].items() if plan.models.get(model) != of}
-            before = dict(zip(changed, in_parallel(lambda model: releases.tree(tree_name(*model)), changed.items()), strict=True))
-        speaker(str(news.get("display", "")), lasting=True)("\n".join(announce(plan, olds.get("models") or {}, before)))
+            before = dict(zip(changed, in_parallel(lambda model: catalog.tree(tree_name(*model)), changed.items()), strict=True))
+        status_line(str(news.get("display", "")), lasting=True)("\n".join(changes(plan, olds.get("models") or {}, before)))
 
 
-def _outputs(props: dict[str, Any], token: str, releases: Releases) -> dict[str, Any]:
-    """What goes into the state. ``previous``: what stays once this run has let go of what it replaces."""
-    history = patiently(releases.history)
+def _outputs(props: dict[str, Any], token: str, catalog: Catalog) -> dict[str, Any]:
+    """Outputs for the state. ``previous``: releases that are kept once this run has withdrawn the one it replaces."""
+    history = patiently(catalog.history)
     name = next((manifest.name for manifest in history if manifest.digest == props["digest"]), None)
     others = [manifest.name for manifest in history if manifest.digest != props["digest"]]
     return {**props, "token": token, "missing": [], "name": name, "previous": others[: _keep(props)]}
 
 
-def _releases(props: Mapping[str, Any]) -> Releases:
-    return Releases(_open(props), props["prefix"], props["owner"])
-
-
-def _open(props: Mapping[str, Any]) -> Store:
-    return open_store(props)
+def _catalog(props: Mapping[str, Any]) -> Catalog:
+    return Catalog(open_store(props), props["prefix"], props["owner"])
 
 
 def _keep(props: Mapping[str, Any]) -> int:
@@ -262,9 +243,5 @@ def _bucket_settings(props: Mapping[str, Any]) -> dict[str, object]:
     return {key: props[key] for key in _BUCKET_SETTINGS if key in props}
 
 
-def _begin(_: ConfigureRequest) -> None:
-    """Set up the provider's process before its first work."""
-    logging.getLogger("grpc._server").disabled = True  # the error's text says what there is to say
-    # What is imported by now stays to the end. Python would look through all of it for garbage at its exit, which every command of Pulumi's
-    # waits for: 0.1 s.
-    gc.freeze()
+def _silence_grpc(_: ConfigureRequest) -> None:
+    logging.getLogger("grpc._server").disabled = True  # the engine shows the error's text

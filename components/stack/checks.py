@@ -12,10 +12,11 @@ from components.base.errors import FleetError, Problem, collect, raise_problems
 from components.helm.source import check_charts
 from components.images.images import ImagePlan, plan_images
 from components.images.settings import original
-from components.repository.needs import model_sizes, needs
-from components.repository.resource import ModelRepositoryArgs, check_environment, past_needs, past_plan
-from components.repository.scan import scan
-from components.repository.scancache import open_cache
+from components.repository.resource import ModelRepositoryArgs, check_environment
+from components.repository.rollback import published_needs, published_plan
+from components.repository.scan.cache import open_cache
+from components.repository.scan.folder import scan
+from components.repository.scan.needs import needs
 from components.repository.validation import Deployment, validate
 from components.serving.prefetch import too_small
 from components.serving.triton import unknown_models
@@ -70,14 +71,14 @@ def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
         plan = scan(folder, repository.models, open_cache(folder, os.environ, verify=repository.verify))
         needed = needs(folder, plan.models)
     else:
-        plan = past_plan(repository)
-        needed = past_needs(repository, plan)
+        plan = published_plan(repository)
+        needed = published_needs(repository, plan)
     problems = [
         problem
         for index, entry in enumerate(settings.serving)
         for problem in unknown_models(f"triton-fleet:serving[{index}]", entry, plan.models)
     ]
-    sizes = model_sizes(plan)
+    sizes = plan.sizes
     volumes = (too_small(f"triton-fleet:serving[{index}]", entry, sizes, needed) for index, entry in enumerate(settings.serving))
     problems.extend(problem for problem in volumes if problem is not None)
     if problems:

@@ -12,7 +12,7 @@ from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.repository.resource import ModelRepository, ModelRepositoryArgs, store_url
-from components.repository.scan import scan
+from components.repository.scan.folder import scan
 from components.repository.settings import RepositorySettings
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def test_handle(recorder: Recorder) -> None:
     assert await repository.handle.url.future() == "s3://fleet-models/models"
     assert await repository.handle.urls["add_sub"].future() == f"s3://fleet-models/models/models/{tree}"
     assert await repository.handle.digest.future() == plan.digest
-    assert repository.handle.sizes == {"add_sub": plan.size}
+    assert repository.handle.sizes == {"add_sub": sum(file.size for file in plan.files)}
     urns = {getattr(resource, "_name", None) for resource in await repository.handle.url.resources()}
     assert urns == {"models"}
 

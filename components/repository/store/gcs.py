@@ -24,12 +24,13 @@ from components.repository.store.objects import (
     crc32c,
     in_parallel,
     read_whole,
+    send,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from components.repository.store.objects import Source, Transfer
+    from components.repository.store.objects import Source
 
 _TIMEOUT_S: Final = (5, 60)
 """To connect, and between two bytes."""
@@ -40,7 +41,7 @@ _TYPE: Final = "application/octet-stream"
 
 
 class GcsStore(GcsBucket):
-    """See `objects.ObjectStore` and `objects.ManagedBucket`."""
+    """See `objects.Store`."""
 
     def __init__(self, *, bucket: str, project: str | None = None, location: str | None = None, endpoint: str | None = None) -> None:
         self.project = project
@@ -51,19 +52,19 @@ class GcsStore(GcsBucket):
         self._lock = threading.Lock()
 
     def describe(self) -> str:
-        """See ObjectStore."""
+        """See Store."""
         return self.failures.describe()
 
     def url(self, key: str) -> str:
-        """See ObjectStore."""
+        """See Store."""
         return f"gs://{self.bucket}/{key}"
 
     def no_such_bucket(self) -> str:
-        """See ObjectStore."""
+        """See Store."""
         return self.failures.no_such_bucket()
 
     def exists(self) -> bool:
-        """See ObjectStore. Lists, which every user of a release may do; roles for objects alone may not look at the bucket."""
+        """See Store. Lists, which every user of a release may do; roles for objects alone may not look at the bucket."""
         from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
         with self.failures.explained():
@@ -74,18 +75,18 @@ class GcsStore(GcsBucket):
         return True
 
     def list(self, prefix: str) -> Iterator[Stat]:
-        """See ObjectStore."""
+        """See Store."""
         with self.failures.explained():
             yield from map(_stat, self.client.list_blobs(self.bucket, prefix=prefix, page_size=1000, fields=_FIELDS, **self.request))
 
     def head(self, key: str) -> Stat | None:
-        """See ObjectStore."""
+        """See Store."""
         with self.failures.explained():
             blob = self._bucket.get_blob(key, **self.request)
         return None if blob is None else _stat(blob)
 
     def get_bytes(self, key: str) -> bytes | None:
-        """See ObjectStore. The client compares the checksum."""
+        """See Store. The client compares the checksum."""
         from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
         with self.failures.explained():
@@ -98,20 +99,19 @@ class GcsStore(GcsBucket):
         return content
 
     def put_bytes(self, key: str, body: bytes) -> Stat:
-        """See ObjectStore."""
+        """See Store."""
         with self.failures.explained():
             blob = self._bucket.blob(key)
             blob.upload_from_string(body, content_type=_TYPE, checksum="crc32c", **self.request)
             return self._compared(blob, len(body), crc32c(body))
 
-    def put_file(self, key: str, source: Source, transfer: Transfer) -> Stat:
-        """See ObjectStore. A large file that a kill interrupts is sent again from its start."""
-        transfer.check()
+    def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
+        """See Store. A large file that a kill interrupts is sent again from its start."""
         if not source.unchanged():
             raise SourceChangedError(source.path)
         if source.size <= PART_BYTES:
             written = self.put_bytes(key, read_whole(source))
-            transfer.sent(source.size)
+            sent(source.size)
             return written
         blob = self._bucket.blob(key)
 
@@ -122,18 +122,18 @@ class GcsStore(GcsBucket):
                     upload.write(part)
 
         with self.failures.explained():
-            transfer.send(source, PART_BYTES, put)
+            send(source, PART_BYTES, sent, put)
             blob.reload(**self.request)
             return self._compared(blob, source.size, source.crc32c)
 
     def holds(self, found: Stat, source: Source | None) -> bool:
-        """See ObjectStore. By what the scan has found: the file is not read again."""
+        """See Store. By what the scan has found: the file is not read again."""
         if source is None:
             return found.size == 0
         return found.size == source.size and found.etag == source.crc32c
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
-        """See ObjectStore. Pinned to the generation that was looked at; large objects take several requests."""
+        """See Store. Pinned to the generation that was looked at; large objects take several requests."""
         from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
 
         with self.failures.explained():
@@ -154,7 +154,7 @@ class GcsStore(GcsBucket):
             return self._compared(target, origin.size, origin.etag)
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See ObjectStore. The store has no request for several objects; its batches are as many requests in one envelope."""
+        """See Store. The store has no request for several objects; its batches are as many requests in one envelope."""
         from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
         def delete(key: str) -> None:
@@ -168,7 +168,7 @@ class GcsStore(GcsBucket):
             in_parallel(delete, keys)
 
     def abandon(self, prefix: str) -> None:
-        """See ObjectStore. Does nothing: an unfinished upload costs nothing and expires after a week."""
+        """See Store. Does nothing: an unfinished upload costs nothing and expires after a week."""
 
     @property
     def client(self) -> Any:

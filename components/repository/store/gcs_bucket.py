@@ -16,7 +16,7 @@ _VERSION_DAYS: Final = 30
 
 
 class GcsBucket:
-    """See `objects.ManagedBucket`. `GcsStore` completes it."""
+    """See `objects.Store`. `GcsStore` completes it."""
 
     failures: Failures
     project: str | None
@@ -38,7 +38,7 @@ class GcsBucket:
         raise NotImplementedError
 
     def ensure(self, settings: Mapping[str, object]) -> None:
-        """See ManagedBucket. Settings: ``versioning`` (bool), ``kmsKey`` (projects/../cryptoKeys/..; absent: Google's own key)."""
+        """See Store. Settings: ``versioning`` (bool), ``kmsKey`` (projects/../cryptoKeys/..; absent: Google's own key)."""
         from google.api_core.exceptions import Conflict  # noqa: PLC0415
 
         with self.failures.explained():
@@ -58,13 +58,13 @@ class GcsBucket:
                 bucket.patch(**self.request)
 
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
-        """See ManagedBucket."""
+        """See Store."""
         with self.failures.explained():
             bucket = self.client.lookup_bucket(self.bucket, **self.request)
             return [] if bucket is None else self._drift(bucket, settings)
 
     def remove(self) -> None:
-        """See ManagedBucket. Old versions of deleted objects go with it; an object that a listing shows is never deleted."""
+        """See Store. Old versions of deleted objects go with it; an object that a listing shows is never deleted."""
         from google.api_core.exceptions import Conflict, NotFound  # noqa: PLC0415
 
         with self.failures.explained():
@@ -80,7 +80,7 @@ class GcsBucket:
                 raise self._not_empty(["one that was just written"]) from None
 
     def purge(self) -> None:
-        """See ManagedBucket."""
+        """See Store."""
         from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
         with self.failures.explained():

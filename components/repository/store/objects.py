@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import google_crc32c
@@ -43,26 +42,16 @@ SHORT_PAUSES_S: Final = (1.0, 2.0, 4.0)
 
 
 class StoreUnreachableError(FleetError):
-    """The store does not answer, or answers that it can't at the moment."""
+    """The store does not answer, or is overloaded."""
 
 
 class SourceChangedError(FleetError):
-    """A file is not what was scanned: what was to be sent of it did not appear in the store."""
+    """A file is not what was scanned. Its object was not written."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"triton-fleet:repository: {path} changed while it was sent: the release would be a mixture, it was not published. "
-            "Run again once the folder is at rest."
-        )
-
-
-class CancelledError(FleetError):
-    """The run was cancelled."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "triton-fleet:repository: the upload was cancelled: nothing was published, what has arrived stays and is not sent again. "
-            "Run `pulumi up` again to finish it."
+            f"triton-fleet:repository: {path} changed while it was sent: the release would mix old and new files and was not published. "
+            "Run again when nothing writes to the folder."
         )
 
 
@@ -74,8 +63,8 @@ class Stat:
     size: int
     """Bytes."""
     etag: str
-    """Says what the content is, by the store's own means (S3: the ETag without quotes; GCS: the CRC32C): changes whenever the content does.
-    Compared with what it was when the object was published, never across stores."""
+    """Changes whenever the content does (S3: the ETag without quotes; GCS: the CRC32C). Compared with that of the same object when it was
+    published."""
     modified: float
     """Seconds since 1970, by the store's clock."""
 
@@ -92,10 +81,10 @@ class Source:
     crc32c: str
     """Base64, as stores write it."""
     modified_ns: int
-    """Time of change in nanoseconds since 1970: a file that has another one now is refused (SourceChangedError)."""
+    """Time of change in nanoseconds since 1970."""
 
     def unchanged(self) -> bool:
-        """Whether the file still looks as it did when it was scanned."""
+        """Whether size and time of change are as scanned."""
         try:
             now = self.path.stat()
         except OSError:
@@ -103,144 +92,121 @@ class Source:
         return (now.st_size, now.st_mtime_ns) == (self.size, self.modified_ns)
 
 
-@dataclass
-class Transfer:
-    """What a transfer and those who watch it share. Safe to use from several threads."""
-
-    sent: Callable[[int], None] = lambda _: None
-    """Called with the number of bytes that have arrived since the last call; with a negative one when they have to be sent again."""
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    """Set to end it: no new request is begun."""
-
-    def check(self) -> None:
-        """Raise CancelledError once the transfer is cancelled: to be called between requests."""
-        if self.cancelled.is_set():
-            raise CancelledError
-
-    def send(self, source: Source, size: int, put: Callable[[Iterator[bytes]], R]) -> R:
-        """Have ``put`` send the file in parts of ``size`` bytes.
-
-        The last part is handed out only when all that was read is what was scanned: without it there is no object.
-
-        Raises:
-            SourceChangedError: When it is not.
-            CancelledError: When the transfer is cancelled.
-        """
-        reported = 0
-
-        def parts() -> Iterator[bytes]:
-            nonlocal reported
-            checksum = read = 0
-            try:
-                with source.path.open("rb") as stream:
-                    while read < source.size:
-                        self.check()
-                        self.sent(read - reported)
-                        reported = read
-                        part = stream.read(min(size, source.size - read))
-                        checksum = google_crc32c.extend(checksum, part)
-                        read += len(part)
-                        whole = read == source.size and crc32c_text(checksum) == source.crc32c
-                        if not part or (read == source.size and not (whole and source.unchanged())):
-                            raise SourceChangedError(source.path)
-                        yield part
-            except OSError:
-                raise SourceChangedError(source.path) from None
-
-        try:
-            answer = put(parts())
-        except BaseException:
-            self.sent(-reported)
-            raise
-        self.sent(source.size - reported)
-        return answer
-
-
 class ObjectStore(Protocol):
-    """One bucket of one store."""
+    """The objects of one bucket."""
 
     @property
     def bucket(self) -> str:
         """Name of the bucket."""
 
     def describe(self) -> str:
-        """Where requests go, for messages: an endpoint, or the provider and region."""
+        """Where requests go, for messages: an endpoint, or the cloud and region."""
 
     def url(self, key: str) -> str:
-        """The address of an object or prefix in the store's own terms, such as ``s3://bucket/key``: for people, not for Triton."""
+        """URL of an object or prefix in the store's own form, such as ``s3://bucket/key``, for messages."""
 
     def exists(self) -> bool:
-        """Whether the bucket is there."""
+        """Whether the bucket exists."""
 
     def no_such_bucket(self) -> str:
-        """What to say when the bucket is not there."""
+        """Message for a bucket that does not exist."""
 
     def list(self, prefix: str) -> Iterator[Stat]:
-        """All objects below ``prefix``, sorted by key; a page at a time in memory."""
+        """All objects below ``prefix`` (empty, or a folder with its slash), sorted by key. Holds one page in memory."""
 
     def head(self, key: str) -> Stat | None:
-        """One object; None when it is not there."""
+        """One object; None when it does not exist."""
 
     def get_bytes(self, key: str) -> bytes | None:
-        """Content of a small object; None when it is not there."""
+        """Content of a small object; None when it does not exist."""
 
     def put_bytes(self, key: str, body: bytes) -> Stat:
-        """Write a small object, checksum compared."""
+        """Write a small object. Its checksum is compared."""
 
-    def put_file(self, key: str, source: Source, transfer: Transfer) -> Stat:
-        """Write a file: streamed, in parts where it is large, at most PART_BYTES in memory per call, checksum compared.
+    def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
+        """Write a file, in parts of PART_BYTES where it is larger. Its checksum is compared.
 
-        Parts of an earlier attempt that was killed are used where the store still has them.
+        Args:
+            key: Key of the object.
+            source: The file.
+            sent: Called with the number of bytes sent since the last call; a negative one when they have to be sent again.
 
         Raises:
             SourceChangedError: When the file is not what was scanned; the object was not written.
-            CancelledError: When the transfer is cancelled.
         """
 
     def holds(self, found: Stat, source: Source | None) -> bool:
-        """Whether the object that a listing found has the content of the file (None: is empty), told by its checksum.
-
-        May read the file, and ask the store about the object, but does not fetch its content.
-        """
+        """Whether an object has the content of the file (None: is empty), by checksum. Does not fetch the object."""
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
-        """Copy an object inside of the store; None when it is not there any more, or not as it was (its etag has changed)."""
+        """Copy an object inside the store; None when it no longer exists or its etag has changed."""
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """Delete; one that is not there is no error."""
+        """Delete objects. Missing ones are no error."""
 
     def abandon(self, prefix: str) -> None:
-        """Drop what unfinished uploads below ``prefix`` have left in the store, where it keeps such things."""
+        """Delete the parts that unfinished uploads below ``prefix`` have left."""
 
 
-class ManagedBucket(Protocol):
-    """The same store, where the stack makes the bucket itself."""
+class Store(ObjectStore, Protocol):
+    """One bucket, and what is in it."""
 
     def ensure(self, settings: Mapping[str, object]) -> None:
-        """Make the bucket if it is not there, and bring what the stack says about it (encryption, versioning, ...) about.
+        """Create the bucket if it does not exist, and write its settings: ``versioning`` (bool), ``kmsKey`` (absent: the store's own).
 
         Raises:
-            FleetError: When it exists and is not ours to take.
+            FleetError: When the bucket belongs to somebody else.
         """
 
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
-        """Names of the settings that the bucket does not have any more."""
+        """Names of settings that the bucket no longer has."""
 
     def purge(self) -> None:
-        """Delete what keeps a bucket without objects from being deleted: old versions and unfinished uploads. Does nothing to others."""
+        """Delete what keeps an empty bucket from being deleted: old versions and unfinished uploads. Skips one that has objects."""
 
     def remove(self) -> None:
-        """Delete the bucket if it is empty. Raises FleetError when it is not."""
+        """Delete the bucket. Raises FleetError when it has objects."""
+
+
+def send(source: Source, size: int, sent: Callable[[int], None], put: Callable[[Iterator[bytes]], R]) -> R:
+    """Have ``put`` send a file in parts of ``size`` bytes. ``sent`` is called like `Progress.sent`.
+
+    The last part is handed out only when all that was read is what was scanned: without it there is no object.
+
+    Raises:
+        SourceChangedError: When it is not.
+    """
+    reported = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal reported
+        checksum = read = 0
+        try:
+            with source.path.open("rb") as stream:
+                while read < source.size:
+                    sent(read - reported)
+                    reported = read
+                    part = stream.read(min(size, source.size - read))
+                    checksum = google_crc32c.extend(checksum, part)
+                    read += len(part)
+                    same = crc32c_text(checksum) == source.crc32c and source.unchanged()
+                    if not part or (read == source.size and not same):
+                        raise SourceChangedError(source.path)
+                    yield part
+        except OSError:
+            raise SourceChangedError(source.path) from None
+
+    try:
+        answer = put(parts())
+    except BaseException:
+        sent(-reported)
+        raise
+    sent(source.size - reported)
+    return answer
 
 
 def patiently(work: Callable[[], R], pauses_s: Sequence[float] | None = None) -> R:
-    """Result of ``work``, which is begun anew after each pause (seconds; None: PAUSES_S) while the store is unreachable.
-
-    It must be safe to repeat.
-
-    Raises:
-        StoreUnreachableError: When it still is after the last pause.
-    """
+    """Result of ``work``, repeated after each pause (seconds; None: PAUSES_S) while it raises StoreUnreachableError."""
     for pause in PAUSES_S if pauses_s is None else pauses_s:
         try:
             return work()
@@ -272,7 +238,7 @@ def crc32c_text(checksum: int) -> str:
 
 
 def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Results of ``work`` in the order of ``items``. A failure is raised once what has begun is done; the rest is not begun."""
+    """Results of ``work`` in the order of ``items``. After a failure no item is begun; it is raised once those under way are done."""
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="triton-fleet-store") as pool:
         return list(pool.map(work, items))
 

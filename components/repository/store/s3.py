@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from components.repository.store.objects import PART_BYTES, Source, Stat, Transfer, read_whole
+from components.repository.store.objects import PART_BYTES, Source, Stat, read_whole, send
 from components.repository.store.s3_bucket import S3Bucket
 from components.repository.store.s3_errors import UNSUPPORTED, Location, explained, found, identity, no_credentials, no_such_bucket
 
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_LARGE_FILES: Final = 4
-_PARTS: Final = 4
-"""Large files under way at once, and parts of each: with PART_BYTES they bound the memory to 4 * (4 + 1) * 8 MiB = 160 MiB."""
+WHOLE_BYTES: Final = 64 << 20
+"""Largest file that is sent in one request: parts cost requests, and versitygw writes them twice. Amazon advises parts from 100 MB on
+(Amazon S3 user guide, "Uploading and copying objects using multipart upload")."""
+
+_LARGE_FILES: Final = 3
+_PARTS: Final = 6
+"""Files of more than PART_BYTES under way at once, and parts of each. They bound the memory to 3 * 64 MiB = 192 MiB."""
 
 _MAX_PARTS: Final = 10_000
 """Most parts of one upload (Amazon S3 user guide, "Multipart upload limits")."""
@@ -44,7 +48,7 @@ _RETRIES: Final = 5
 
 
 class S3Store(S3Bucket):
-    """See `objects.ObjectStore` and `objects.ManagedBucket`."""
+    """See `objects.Store`."""
 
     def __init__(self, location: Location) -> None:
         self.location = location
@@ -53,7 +57,7 @@ class S3Store(S3Bucket):
 
     @property
     def bucket(self) -> str:
-        """See ObjectStore."""
+        """See Store."""
         return self.location.bucket
 
     @cached_property
@@ -117,15 +121,15 @@ class S3Store(S3Bucket):
             )
 
     def describe(self) -> str:
-        """See ObjectStore."""
+        """See Store."""
         return self.location.describe()
 
     def url(self, key: str) -> str:
-        """See ObjectStore."""
+        """See Store."""
         return f"s3://{self.bucket}/{key}"
 
     def exists(self) -> bool:
-        """See ObjectStore. Lists, which every user of a release may do."""
+        """See Store. Lists, which every user of a release may do."""
         import obstore  # noqa: PLC0415
         from obstore.exceptions import BaseError  # noqa: PLC0415
 
@@ -139,11 +143,11 @@ class S3Store(S3Bucket):
         return True
 
     def no_such_bucket(self) -> str:
-        """See ObjectStore."""
+        """See Store."""
         return no_such_bucket(self.location)
 
     def list(self, prefix: str) -> Iterator[Stat]:
-        """See ObjectStore."""
+        """See Store."""
         import obstore  # noqa: PLC0415
 
         pages = iter(obstore.list(self._objects, prefix or None, chunk_size=1000))
@@ -155,57 +159,58 @@ class S3Store(S3Bucket):
             yield from map(_stat, page)
 
     def head(self, key: str) -> Stat | None:
-        """See ObjectStore."""
+        """See Store."""
         import obstore  # noqa: PLC0415
 
         with explained(self.location):
             return _found(lambda: _stat(obstore.head(self._objects, key)))
 
     def get_bytes(self, key: str) -> bytes | None:
-        """See ObjectStore."""
+        """See Store."""
         import obstore  # noqa: PLC0415
 
         with explained(self.location):
             return _found(lambda: bytes(obstore.get(self._objects, key).bytes()))
 
     def put_bytes(self, key: str, body: bytes) -> Stat:
-        """See ObjectStore. The store compares the SHA-256 that goes along."""
+        """See Store. The store compares the SHA-256 that goes along."""
         import obstore  # noqa: PLC0415
 
         with explained(self.location):
             answer = obstore.put(self._objects, key, body, use_multipart=False)
         return _written(key, len(body), answer)
 
-    def put_file(self, key: str, source: Source, transfer: Transfer) -> Stat:
-        """See ObjectStore. Each part has its SHA-256. A large file that a kill interrupts is sent again from its start."""
+    def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
+        """See Store. Each request has its SHA-256. A file that a kill interrupts is sent again from its start."""
         import obstore  # noqa: PLC0415
 
-        transfer.check()
         if source.size <= PART_BYTES:
             written = self.put_bytes(key, read_whole(source))
-            transfer.sent(source.size)
+            sent(source.size)
             return written
+
+        def put(parts: Iterator[bytes]) -> obstore.PutResult:
+            in_parts = source.size > WHOLE_BYTES
+            size = part_bytes(source.size)
+            return obstore.put(self._objects, key, parts, use_multipart=in_parts, chunk_size=size, max_concurrency=_PARTS)
+
         with self._large, explained(self.location):
-            answer = transfer.send(
-                source,
-                part_bytes(source.size),
-                lambda parts: obstore.put(self._objects, key, parts, chunk_size=part_bytes(source.size), max_concurrency=_PARTS),
-            )
+            answer = send(source, part_bytes(source.size), sent, put)
         return _written(key, source.size, answer)
 
     def holds(self, there: Stat, source: Source | None) -> bool:
-        """See ObjectStore. By the SHA-256 that the store keeps; False where it keeps none, and the file is sent again."""
+        """See Store. By the SHA-256 that the store keeps; False where it keeps none, and the file is sent again."""
         if source is None or there.size != source.size:
             return source is None and there.size == 0
         with explained(self.location):
             head = found(lambda: self.client.head_object(Bucket=self.bucket, Key=there.key, ChecksumMode="ENABLED"))
         kept = (head or {}).get("ChecksumSHA256", "")
-        if "-" in kept or source.size > PART_BYTES:
+        if source.size > WHOLE_BYTES:
             return bool(kept) and kept.partition("-")[0] == _checksum_of_parts(source)
         return bool(kept == base64.b64encode(bytes.fromhex(source.sha256)).decode())
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
-        """See ObjectStore. By boto3: obstore copies without a condition."""
+        """See Store. By boto3: obstore copies without a condition."""
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
         if origin.size > _COPY_BYTES:
@@ -228,7 +233,7 @@ class S3Store(S3Bucket):
         return Stat(key=key, size=origin.size, etag=etag, modified=made["LastModified"].timestamp())
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See ObjectStore."""
+        """See Store."""
         import obstore  # noqa: PLC0415
 
         if rest := list(keys):
@@ -236,7 +241,7 @@ class S3Store(S3Bucket):
                 obstore.delete(self._objects, rest)
 
     def abandon(self, prefix: str) -> None:
-        """See ObjectStore."""
+        """See Store."""
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
         with explained(self.location):

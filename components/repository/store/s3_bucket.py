@@ -19,7 +19,7 @@ _UNFINISHED_DAYS: Final = 3
 
 
 class S3Bucket:
-    """See `objects.ManagedBucket`. `S3Store` completes it."""
+    """See `objects.Store`. `S3Store` completes it."""
 
     location: Location
 
@@ -37,7 +37,7 @@ class S3Bucket:
         raise NotImplementedError
 
     def ensure(self, settings: Mapping[str, object]) -> None:
-        """See ManagedBucket. Settings: ``versioning`` (bool), ``kmsKey`` (ARN or alias; absent: the store's own encryption)."""
+        """See Store. Settings: ``versioning`` (bool), ``kmsKey`` (ARN or alias; absent: the store's own encryption)."""
         with explained(self.location):
             if not self.exists():
                 if self.location.region == "us-east-1":
@@ -51,12 +51,12 @@ class S3Bucket:
                 self._optional(aspect.write)
 
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
-        """See ManagedBucket."""
+        """See Store."""
         with explained(self.location):
             return [aspect.name for aspect in self._aspects(settings) if self._optional(aspect.read) not in {True, None}]
 
     def remove(self) -> None:
-        """See ManagedBucket. Old versions of what was deleted go with it: nothing that a listing shows is ever deleted here."""
+        """See Store. Old versions of what was deleted go with it: nothing that a listing shows is ever deleted here."""
         with explained(self.location):
             left = self.client.list_objects_v2(Bucket=self.location.bucket, MaxKeys=3)
             if left.get("KeyCount", 0):
@@ -69,7 +69,7 @@ class S3Bucket:
             self.client.delete_bucket(Bucket=self.location.bucket)
 
     def purge(self) -> None:
-        """See ManagedBucket."""
+        """See Store."""
         with explained(self.location):
             if not self.client.list_objects_v2(Bucket=self.location.bucket, MaxKeys=1).get("KeyCount", 0):
                 self.abandon("")

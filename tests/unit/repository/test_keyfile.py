@@ -65,14 +65,14 @@ def test_without_a_key_file_nothing_is_read() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, r"can't be read \(No such file or directory\): Triton would read the bucket as nobody\. Correct the path"),
-        (b"\xff\xfe\x00", r"can't be read \(it is no text\)"),
-        (b"no json", "is no JSON object: Triton could not read it"),
-        (b"[]", "is no JSON object"),
-        (b'{"type": "external_account"}', "is of type external_account: Triton takes a service account's key and would ask as nobody"),
+        (None, r"can't be read \(No such file or directory\): Triton would read the bucket without credentials\. Correct the path"),
+        (b"\xff\xfe\x00", r"can't be read \(it is not text\)"),
+        (b"no json", "is not a JSON object: Triton could not read it"),
+        (b"[]", "is not a JSON object"),
+        (b'{"type": "external_account"}', "is of type external_account: Triton needs a service account's key"),
         (b'{"type": "authorized_user"}', "is of type authorized_user"),
         (b"{}", "is of type none"),
-        (b'{"type": "service_account", "client_email": "a@b"}', "lacks private_key, token_uri: no token could be asked for"),
+        (b'{"type": "service_account", "client_email": "a@b"}', "lacks private_key, token_uri: Triton could get no token"),
     ],
 )
 def test_what_triton_could_not_use_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:

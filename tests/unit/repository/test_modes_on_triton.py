@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from components.repository.scan import scan
+from components.repository.scan.folder import scan
 from components.repository.sync import ReleaseProvider
 from tests.servers import eventually, free_port, running
 from tests.unit.tritonserver import Server, tritonserver

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.repository.needs import model_sizes, needs
-from components.repository.scan import scan
+from components.repository.scan.folder import scan
+from components.repository.scan.needs import needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,4 +24,4 @@ def test_bytes_of_each_model(tmp_path: Path) -> None:
     for name, size in (("a", 10), ("b", 0)):
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "1" / "model.onnx").write_bytes(bytes(size))
-    assert model_sizes(scan(tmp_path)) == {"a": 10, "b": 0}
+    assert scan(tmp_path).sizes == {"a": 10, "b": 0}

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from components.repository.progress import Meter, size, speaker
-from components.repository.publish import Progress
+from components.repository.progress import Meter, shown_bytes, status_line
 
 
 def test_a_line_every_other_second_and_one_at_the_end() -> None:
     said: list[str] = []
     now = [0.0]
-    watch = Meter(said.append, lambda: now[0]).watch()
-    watch.begins(Progress(files=4, bytes=400 << 20, copied=2))
+    meter = Meter(said.append, lambda: now[0])
+    meter.begins(4, 400 << 20, 2)
     for _ in range(4):
         for _ in range(10):
             now[0] += 0.25
-            watch.transfer.sent(10 << 20)
-        watch.file_done()
+            meter.sent(10 << 20)
+        meter.file_done()
     assert said == [
         "uploading 4 files, 400 MiB, 2 more are in the bucket already",
         "0/4 files, 80.0 MiB of 400 MiB, 40.0 MiB/s, 8s left",
@@ -33,8 +32,8 @@ def test_a_line_every_other_second_and_one_at_the_end() -> None:
     ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 40, "5.0 TiB"), (5000 << 40, "5000 TiB")]
 )
 def test_sizes(count: int, text: str) -> None:
-    assert size(count) == text
+    assert shown_bytes(count) == text
 
 
 def test_without_an_engine_nothing_happens() -> None:
-    speaker("urn")("text")
+    status_line("urn")("text")

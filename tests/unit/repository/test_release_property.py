@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from components.base.errors import FleetError
-from components.repository import publish
-from components.repository.layout import tree_name
-from components.repository.release import Releases
-from components.repository.scan import Plan, scan
+from components.repository.release import Catalog, publish
+from components.repository.release.layout import tree_name
+from components.repository.scan.folder import scan
 from tests.unit.repository.fakes import KilledError, MemoryStore
+
+if TYPE_CHECKING:
+    from components.repository.scan.plan import Plan
 
 PREFIX = "p"
 MODELS = ("a", "a-b", "c")
@@ -56,8 +59,8 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "root"):
             shutil.rmtree(self.root)
 
-    def _releases(self, stack: Stack) -> Releases:
-        return Releases(self.store, PREFIX, stack.owner)
+    def _releases(self, stack: Stack) -> Catalog:
+        return Catalog(self.store, PREFIX, stack.owner)
 
     @rule(model=st.sampled_from(MODELS), content=st.integers(0, 2))
     def edit(self, model: str, content: int) -> None:
@@ -147,8 +150,8 @@ class Life(RuleBasedStateMachine):
         """Nobody is told of a release that is not whole, but while a collection takes it apart."""
         if not hasattr(self, "store"):
             return
-        releases = Releases(self.store, PREFIX, "looker")
-        marked = {mark.digest for mark in releases.marks()}
+        releases = Catalog(self.store, PREFIX, "looker")
+        marked = {claim.digest for claim in releases.claims()}
         for manifest in releases.manifests():
             if manifest.digest in marked:
                 assert [path for path in releases.damage(manifest.digest) or [] if not path.endswith(".sums")] == []
@@ -178,14 +181,14 @@ def test_after_both_stacks_are_destroyed_nothing_is_left(tmp_path: Path) -> None
     store = MemoryStore()
     root = models(tmp_path)
     for owner in ("one", "two"):
-        Releases(store, PREFIX, owner).publish(scan(root), owner)
+        Catalog(store, PREFIX, owner).publish(scan(root), owner)
     (root / "a/1/model.py").write_text("# other\n")
     first, second = scan(root).digest, None
-    Releases(store, PREFIX, "one").publish(scan(root), "x")
+    Catalog(store, PREFIX, "one").publish(scan(root), "x")
     assert store.copied == [key for key in store.copied if key.endswith("a/config.pbtxt")]
     for stack, digest, token in (("one", first, "x"), ("two", second, "two")):
-        releases = Releases(store, PREFIX, stack)
-        wanted = digest or next(mark.digest for mark in releases.marks("two"))
+        releases = Catalog(store, PREFIX, stack)
+        wanted = digest or next(claim.digest for claim in releases.claims("two"))
         releases.withdraw(wanted, token, 3)
     assert store.objects == {}
 
@@ -196,8 +199,8 @@ def test_publisher_and_collector_at_once(tmp_path: Path, step: int, monkeypatch:
     store = MemoryStore()
     root = models(tmp_path)
     plan = scan(root)
-    old = Releases(store, PREFIX, "old")
-    new = Releases(store, PREFIX, "new")
+    old = Catalog(store, PREFIX, "old")
+    new = Catalog(store, PREFIX, "new")
     old.publish(plan, "t")
     changes = 0
     real = store._change
@@ -214,12 +217,12 @@ def test_publisher_and_collector_at_once(tmp_path: Path, step: int, monkeypatch:
             finally:
                 store._lock.acquire()
 
-    def store_clock(plan: Plan, new: Releases) -> None:
-        marker = Releases(store, PREFIX, "new")
-        marker._mark(plan.digest, "n", tuple(tree_name(*model) for model in plan.models.items()), [])
+    def store_clock(plan: Plan, new: Catalog) -> None:
+        marker = Catalog(store, PREFIX, "new")
+        marker._claim(plan.digest, "n", tuple(tree_name(*model) for model in plan.models.items()), [])
 
     monkeypatch.setattr(store, "_change", publish_in_between)
     old.withdraw(plan.digest, "t", 0)
     new.publish(plan, "n")  # goes on from its mark, once the garbage is gone
     assert new.damage(plan.digest) == []
-    assert old.marks("old") == []
+    assert old.claims("old") == []

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.base.errors import FleetError
-from components.repository.scan import PLACEHOLDER, parse_sums, scan
+from components.repository.scan.folder import PLACEHOLDER, scan
+from components.repository.scan.plan import parse_sums
 from components.repository.store.objects import crc32c
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_plan_of_a_folder(folder: Path) -> None:
     ]
     assert list(plan.models) == ["one", "two"]
     assert len(plan.digest) == 64
-    assert plan.size == sum(file.size for file in plan.files) > 0
+    assert sum(plan.sizes.values()) == sum(file.size for file in plan.files) > 0
 
 
 def test_only_named_models(folder: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_model_that_describes_itself_needs_no_config(folder: Path) -> None:
 
 def test_missing_folder(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path / "nowhere")
-    assert problem.startswith(f"triton-fleet:repository.source ({tmp_path / 'nowhere'}) is no folder: there are no models to upload.")
+    assert problem.startswith(f"triton-fleet:repository.source ({tmp_path / 'nowhere'}) is not a folder: there are no models to upload.")
 
 
 def test_empty_folder(tmp_path: Path) -> None:
@@ -139,21 +140,21 @@ def test_empty_folder(tmp_path: Path) -> None:
 def test_a_model_that_is_named_but_absent(folder: Path) -> None:
     (problem,) = problems(folder, "one", "three")
     assert problem.startswith("triton-fleet:repository.models names three")
-    assert "There: one, two." in problem
+    assert "Found: one, two." in problem
 
 
 def test_no_version_folder(folder: Path) -> None:
     shutil.rmtree(folder / "one/1")
     write(folder, "one/model.py", "one/01/model.py")  # Triton skips versions with a leading zero
     (problem,) = problems(folder)
-    assert "models/one has no version folder: Triton would not serve one as meant. Put the model into" in problem
+    assert "models/one has no version folder: Triton would not serve one as intended. Put the model into" in problem
 
 
 def test_no_version_folder_of_an_ensemble(folder: Path) -> None:
     (folder / "pipeline").mkdir()
     (folder / "pipeline/config.pbtxt").write_text(ENSEMBLE, encoding="utf-8")
     (problem,) = problems(folder)
-    assert "has no version folder (an ensemble needs an empty one too)" in problem
+    assert "has no version folder, and an ensemble needs an empty one" in problem
 
 
 def test_empty_version_of_another_kind(folder: Path) -> None:
@@ -166,28 +167,29 @@ def test_link_out_of_the_repository(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     (folder / "one/1/weights").symlink_to(tmp_path / "secret")
     (problem,) = problems(folder)
-    assert f"models/one/1/weights is a link out of the repository, to {tmp_path / 'secret'}" in problem
+    assert f"models/one/1/weights is a link to {tmp_path / 'secret'}, outside the repository" in problem
 
 
 def test_link_to_nothing_and_around(folder: Path) -> None:
     (folder / "one/1/gone").symlink_to(folder / "one/1/nothing")
     (folder / "two/1/loop").symlink_to(folder / "two")
     found = problems(folder)
-    assert "models/one/1/gone is a link to nothing" in found[0]
-    assert "models/two/1/loop is a link to a folder around it" in found[1]
+    assert "models/one/1/gone is a broken link" in found[0]
+    assert "models/two/1/loop is a link to one of its parent folders" in found[1]
 
 
 def test_a_version_that_is_a_link_to_itself(folder: Path) -> None:
     (folder / "one/2").symlink_to("2")
     (problem,) = problems(folder)
-    assert "models/one/2 is a link to nothing" in problem
+    assert "models/one/2 is a broken link" in problem
 
 
 def test_git_lfs_pointer(folder: Path) -> None:
     (folder / "one/1/weights.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     (problem,) = problems(folder)
     assert (
-        "models/one/1/weights.bin is a Git LFS pointer, not the model: Triton would not serve one as meant. Run `git lfs pull`." in problem
+        "models/one/1/weights.bin is a Git LFS pointer, not the model: Triton would not serve one as intended. Run `git lfs pull`."
+        in problem
     )
 
 
@@ -208,7 +210,7 @@ def test_a_name_that_is_not_utf8(folder: Path) -> None:
 def test_a_model_name_that_labels_cannot_carry(folder: Path) -> None:
     write(folder, "my model/config.pbtxt", "my model/1/model.py")
     (problem,) = problems(folder)
-    assert "models/my model has a name that object keys, URLs or metric labels can't carry" in problem
+    assert "models/my model has a name that is not valid in object keys, URLs or metric labels" in problem
 
 
 def test_a_path_that_is_too_long(folder: Path) -> None:
@@ -305,7 +307,7 @@ def test_a_model_that_is_a_link_out_of_the_repository(folder: Path, tmp_path: Pa
     write(tmp_path / "elsewhere", "config.pbtxt", "1/model.py")
     (folder / "three").symlink_to(tmp_path / "elsewhere")
     (problem,) = problems(folder)
-    assert f"{folder / 'three'} is a link out of the repository, to {tmp_path / 'elsewhere'}" in problem
+    assert f"{folder / 'three'} is a link to {tmp_path / 'elsewhere'}, outside the repository" in problem
 
 
 def test_large_files_have_the_digests_of_their_content(folder: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from components.base.errors import FleetError
-from components.repository.resource import place_of, store_url
+from components.repository.resource import store_url
+from components.repository.store.select import place_of
 from components.stack.load import parse
 
 KEY = "projects/p/locations/europe-west4/keyRings/ring/cryptoKeys/key"

@@ -1,7 +1,7 @@
-"""A folder of models -> a checked plan of what to upload. Pure: reads files, writes nothing, talks to nobody.
+"""Scans a folder of models into a plan of what to upload. Reads files, and writes only the cache of digests.
 
-It checks what would make Triton refuse to start or serve something else than meant, and only by what the folder shows: what a
-config.pbtxt says, and whether a model may do without one, is judged by `components.repository.validation`.
+It checks the folder's layout: what would keep Triton from starting, or make it serve another model than intended. What a config.pbtxt says
+is checked by `components.repository.validation`.
 """
 
 from __future__ import annotations
@@ -12,46 +12,25 @@ import os
 import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import google_crc32c
 
 from components.base.errors import FleetError
+from components.repository.scan.plan import Digests, Plan, PlannedFile, plan
 from components.repository.store.objects import crc32c, crc32c_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-
-class Digests(NamedTuple):
-    """What tells the content of a file."""
-
-    sha256: str
-    """Hex."""
-    crc32c: str
-    """Base64, as stores write it: what is sent is compared with what was scanned, on arrival and by the store itself."""
-
-
-class KnownFiles(Protocol):
-    """Digests of files that were read before. Names are paths below the folder of models."""
-
-    def recall(self, name: str, seen: os.stat_result) -> Digests | None:
-        """Digests of the file when it looks as it did when it was read; None when it has to be read."""
-
-    def learn(self, name: str, seen: os.stat_result, digests: Digests) -> None:
-        """Remember the digests of a file that looked like ``seen`` before it was read."""
-
-    def save(self) -> None:
-        """Keep what was learnt."""
+    from components.repository.scan.cache import ScanCache
 
 
 _KEY: Final = "triton-fleet:repository"
 
 _MODEL_NAME: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
-"""Safe in object keys, URLs and Prometheus labels alike."""
+"""Safe in object keys, URLs and Prometheus labels."""
 
 _VERSION: Final = re.compile(r"^[1-9]\d*\Z")
 """Triton takes folders with a positive number as versions and skips those with a leading zero."""
@@ -64,95 +43,44 @@ _LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _LITTER: Final = frozenset(
     {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep", ".gitignore", ".gitattributes"}
 )
-"""Left out: written by tools, different from machine to machine; uploading them would make a new release of an unchanged model."""
+"""Left out: tools write them, different on each machine, and they would make a new release of an unchanged model."""
 
 _LITTER_SUFFIXES: Final = (".pyc", ".swp", "~")
 
 _KEY_BYTES: Final = 1024
-"""Longest S3 object key, in bytes of UTF-8 (Amazon S3 user guide, "Naming Amazon S3 objects"), prefix and digest included."""
+"""Longest S3 object key in bytes of UTF-8 (Amazon S3 user guide, "Naming Amazon S3 objects"), with prefix and digest."""
 
 _RELEASE_PATH_BYTES: Final = _KEY_BYTES - 256
 """Longest path inside a release; the rest of the key is for prefix and digest."""
 
 _LARGE: Final = 1 << 20
-"""Bytes of a file from which on hashing it is worth a thread of its own: hashlib lets other threads run meanwhile."""
+"""Bytes from which hashing a file is worth a thread: hashlib releases the interpreter's lock."""
 
 _BLOCK: Final = 1 << 18
-"""Bytes read and hashed at a time: they stay in the processor's cache meanwhile."""
+"""Bytes read and hashed at a time: they fit into the processor's cache."""
 
 _NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _by_name: Final = operator.attrgetter("name")
-_by_path: Final = operator.attrgetter("path")
 
 PLACEHOLDER: Final = ".triton-fleet-empty"
-"""Object that stands for an empty version folder, as an ensemble has: object stores have no folders. Triton ignores the file."""
+"""Object in place of the empty version folder of an ensemble: object stores have no folders. Triton ignores it."""
 
 
-class PlannedFile(NamedTuple):
-    """One object of a release. A tuple, as a scan makes ten thousands: a frozen dataclass takes thrice the time to make."""
-
-    path: str
-    """Path below the release's prefix, with forward slashes, such as ``add_sub/1/model.py``."""
-    source: str | None
-    """File that is uploaded; None for the placeholder of an empty folder. As text: a scan of many files is spent on making paths."""
-    size: int
-    """Bytes."""
-    sha256: str
-    """Hex digest of the content."""
-    crc32c: str
-    """See `Digests`; empty for a release that is in the store already."""
-    modified_ns: int
-    """The file's time of change when it was read, in nanoseconds since 1970: tells whether it changed afterwards. Not part of any
-    digest."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A release: what lies where, under which digest."""
-
-    digest: str
-    """64 hex digits over all paths and contents of all models; independent of times, owners, order and machine."""
-    models: dict[str, str]
-    """Digest of each model, by name, sorted."""
-    files: tuple[PlannedFile, ...]
-    """Sorted by path."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files together."""
-        return sum(file.size for file in self.files)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each model, by name."""
-        sizes = dict.fromkeys(self.models, 0)
-        for file in self.files:
-            sizes[file.path.split("/", 1)[0]] += file.size
-        return sizes
-
-    @property
-    def sums(self) -> bytes:
-        """What the digest is the SHA-256 of: a line "sha256 size path" a file."""
-        return _sums(self.files)
-
-
-def scan(folder: Path, models: Sequence[str] | None = None, known: KnownFiles | None = None) -> Plan:
-    """Read ``folder`` and plan the release of ``models`` (None: of every sub-folder).
-
-    ``known`` remembers digests of files from scan to scan (`scancache.py`); without it every file is read.
+def scan(folder: Path, models: Sequence[str] | None = None, known: ScanCache | None = None) -> Plan:
+    """Read ``folder`` and plan the release of ``models`` (None: of every sub-folder). Files that ``known`` recalls are not read.
 
     Raises:
-        FleetError: With everything found that would keep Triton from serving the models.
+        FleetError: With all that would keep Triton from serving the models.
     """
     if not folder.is_dir():
-        raise FleetError(f"{_KEY}.source ({folder}) is no folder: there are no models to upload. Create it or name another.")
+        raise FleetError(f"{_KEY}.source ({folder}) is not a folder: there are no models to upload. Create it, or name another folder.")
     present = sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_litter(entry.name) and not entry.name.startswith(".")
     )
     wanted = sorted(present if models is None else models)
     problems = [
-        f"{_KEY}.models names {_shown(name)}, and {folder} has no such folder: there is nothing to upload for it. "
-        f"Add {_shown(str(folder / name))} or leave {_shown(name)} out. There: {', '.join(map(_shown, present)) or 'nothing'}."
+        f"{_KEY}.models names {_shown(name)}, which is not in {folder}: there is nothing to upload for it. "
+        f"Add {_shown(str(folder / name))} or remove {_shown(name)}. Found: {', '.join(map(_shown, present)) or 'nothing'}."
         for name in wanted
         if name not in present
     ]
@@ -168,37 +96,6 @@ def scan(folder: Path, models: Sequence[str] | None = None, known: KnownFiles | 
     return plan([*files, *(file for model in found for file in model.planned)])
 
 
-def plan(files: Iterable[PlannedFile]) -> Plan:
-    """Plan of these files, whose paths begin with their model's name."""
-    ordered = tuple(sorted(files, key=_by_path))
-    # What begins alike stands together: the sums of all are those of the models, one after another.
-    sums = {name: _sums(members) for name, members in groupby(ordered, key=lambda file: file.path.partition("/")[0])}
-    return Plan(
-        digest=_digest(b"".join(sums.values())),
-        models={name: _digest(lines) for name, lines in sorted(sums.items())},
-        files=ordered,
-    )
-
-
-def parse_sums(sums: bytes) -> list[PlannedFile]:
-    """Files of a release by its sums; lines that are none are left out, and the digest of what is left tells."""
-    lines = [line.split(" ", 2) for line in sums.decode(errors="replace").split("\n")]
-    return [
-        PlannedFile(path=line[2], source=None, size=int(line[1]), sha256=line[0], crc32c="", modified_ns=0)
-        for line in lines
-        if len(line) == 3 and line[1].isdecimal()  # noqa: PLR2004  # sha256, size, path
-    ]
-
-
-def _digest(sums: bytes) -> str:
-    return hashlib.sha256(sums).hexdigest()
-
-
-def _sums(files: Iterable[PlannedFile]) -> bytes:
-    """Paths and contents. A path can't hold a line break (checked), so lines can't run into one another."""
-    return "".join(f"{file.sha256} {file.size} {file.path}\n" for file in files).encode()
-
-
 def _is_litter(name: str) -> bool:
     return name in _LITTER or name.endswith(_LITTER_SUFFIXES)
 
@@ -211,7 +108,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _shown(path: str) -> str:
-    """A path for a message: as it is where it can be printed."""
+    """A path for a message, quoted where it can't be printed."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -231,9 +128,9 @@ class _Found(NamedTuple):
 
 
 class _Model:
-    """One model's folder, looked through and checked, but for what its files hold."""
+    """One model's folder. Its layout is checked; its files are read later."""
 
-    def __init__(self, folder: Path, name: str, known: KnownFiles | None) -> None:
+    def __init__(self, folder: Path, name: str, known: ScanCache | None) -> None:
         self.name = name
         self.root = folder / name
         self.repository = folder.resolve()
@@ -244,7 +141,7 @@ class _Model:
         self.unread: list[_Found] = []
         if _MODEL_NAME.match(name) is None:
             self.refuse(
-                "has a name that object keys, URLs or metric labels can't carry",
+                "has a name that is not valid in object keys, URLs or metric labels",
                 "Use letters, digits, dots, hyphens and underscores, 128 at most.",
             )
             return
@@ -260,14 +157,18 @@ class _Model:
             self._check_layout(versions)
 
     def refuse(self, what: str, remedy: str, path: str | None = None) -> None:
-        """Note what is wrong with the model, or with one of its files."""
+        """Add a problem of the model, or of one of its files."""
         where = _shown(str(self.root) if path is None else path)
-        self.problems.append(f"{_KEY}: {where} {what}: Triton would not serve {_shown(self.name)} as meant. {remedy}")
+        self.problems.append(f"{_KEY}: {where} {what}: Triton would not serve {_shown(self.name)} as intended. {remedy}")
 
     def _walk(self, folder: str, below: str, above: frozenset[tuple[int, int]], versions: dict[str, int] | None = None) -> bool:
-        """Note all files of a folder; False when it can't be read.
+        """Add all files below a folder; False when it can't be read.
 
-        ``above``: device and inode of the folders around it. ``versions``: gets the number of files of each folder that is a version.
+        Args:
+            folder: The folder.
+            below: Its path below the folder of models.
+            above: Device and inode of it and its parents.
+            versions: Gets the number of files of each version folder.
         """
         try:
             with os.scandir(folder) as found:
@@ -292,7 +193,7 @@ class _Model:
             identity = (seen.st_dev, seen.st_ino)
             before = len(self.planned) + len(self.unread)
             if identity in above:
-                self.refuse("is a link to a folder around it", "Remove the link.", entry.path)
+                self.refuse("is a link to one of its parent folders", "Remove the link.", entry.path)
             else:
                 self._walk(entry.path, f"{below}/{name}", above | {identity})
             if versions is not None and name in versions:
@@ -303,16 +204,16 @@ class _Model:
         try:
             target = Path(path).resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself
-            self.refuse("is a link to nothing", "Remove the link or restore its target.", path)
+            self.refuse("is a broken link", "Remove it or restore its target.", path)
             return False
         if not target.is_relative_to(self.repository):
-            self.refuse(f"is a link out of the repository, to {_shown(str(target))}", "Copy the file into the model's folder.", path)
+            self.refuse(f"is a link to {_shown(str(target))}, outside the repository", "Copy the file into the model's folder.", path)
             return False
         return True
 
     def _add(self, source: str, path: str, seen: os.stat_result) -> None:
         if path.isascii() and path.isprintable() and "\\" not in path and len(path) <= _RELEASE_PATH_BYTES and stat.S_ISREG(seen.st_mode):
-            self._take(path, source, seen)  # nearly all: told in a tenth of the time
+            self._take(path, source, seen)  # nearly all files, in a tenth of the time
             return
         try:
             length = len(path.encode())
@@ -329,7 +230,6 @@ class _Model:
             self._take(path, source, seen)
 
     def _take(self, path: str, source: str, seen: os.stat_result) -> None:
-        """Plan a file whose content is known at once: of ten thousands each object less that stays counts."""
         digests = None if self.known is None else self.known.recall(path, seen)
         if digests is None:
             self.unread.append(_Found(self, path, source, seen))
@@ -340,7 +240,7 @@ class _Model:
         config = self.root / "config.pbtxt"
         ensemble = bool(not versions or 0 in versions.values()) and config.is_file() and _is_ensemble(config)
         if not versions:
-            kind = " (an ensemble needs an empty one too)" if ensemble else ""
+            kind = ", and an ensemble needs an empty one" if ensemble else ""
             self.refuse(f"has no version folder{kind}", f"Put the model into {self.root / '1'}.")
         for version, files in versions.items():
             if files:
@@ -352,11 +252,11 @@ class _Model:
                 self.refuse("is an empty version", "Put the model's files there.", str(self.root / version))
 
 
-def _read_all(unread: Sequence[_Found], known: KnownFiles | None) -> list[PlannedFile]:
-    """The files with their digests, large ones hashed side by side. What can't be read or is no model's file is told to its model."""
+def _read_all(unread: Sequence[_Found], known: ScanCache | None) -> list[PlannedFile]:
+    """The files with their digests, large ones hashed in parallel. Adds the problems of files to their models."""
     planned: list[PlannedFile] = []
     large = [number for number, file in enumerate(unread) if file.seen.st_size >= _LARGE]
-    # The largest first: otherwise the last one keeps everybody waiting.
+    # The largest first, so that the last one is short.
     large.sort(key=lambda number: -unread[number].seen.st_size)
     with ThreadPoolExecutor(max(min(os.cpu_count() or 1, len(large)), 1), thread_name_prefix="triton-fleet-scan") as pool:
         running = {number: pool.submit(_read, unread[number].source) for number in large}
@@ -389,7 +289,7 @@ class _Refusal(NamedTuple):
 def _read(path: str) -> _Content | _Refusal:
     sha256, checksum, size = hashlib.sha256(), 0, 0
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe that has taken the file's place would block
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe in the file's place would block
         try:
             while chunk := os.read(descriptor, _BLOCK):
                 if not size and chunk.startswith(_LFS_POINTER):

@@ -1,17 +1,18 @@
-"""Releases of one prefix of one bucket as they lie there: what there is, and whether it is still as it was published."""
+"""The releases below one prefix as they are stored, and whether they are still as published."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from components.repository.layout import DIGEST, Layout, Manifest, Mark, Tree, tree_name
+from components.repository.release.layout import DIGEST, Claim, Layout, Manifest, Tree, tree_name
 from components.repository.store.objects import in_parallel
 
 if TYPE_CHECKING:
-    from components.repository.store.objects import ObjectStore
+    from components.repository.store.objects import ObjectStore, Stat
 
 
-class Shelf(Layout):
+class Reader(Layout):
     """Reads. Raises FleetError when the store fails."""
 
     def __init__(self, store: ObjectStore, prefix: str, owner: str) -> None:
@@ -20,7 +21,7 @@ class Shelf(Layout):
         self.owner = owner
 
     def manifest(self, digest: str) -> Manifest | None:
-        """The release, if it is whole (but for what vanished since: see `damage`)."""
+        """A published release. Objects may have vanished since: see `damage`."""
         return Manifest.load(self.store.get_bytes(self.manifest_key(digest)))
 
     def manifests(self) -> list[Manifest]:
@@ -33,8 +34,14 @@ class Shelf(Layout):
         """The description of a tree."""
         return Tree.load(self.store.get_bytes(self.tree_key(name)))
 
+    def described(self) -> dict[str, Stat]:
+        """Descriptions of trees by name. A tree without one has no objects: descriptions are written first and deleted last."""
+        folder = f"{self.prefix}/.trees/"
+        found = self.store.list(folder)
+        return {stat.key.removeprefix(folder).removesuffix(".json"): stat for stat in found if stat.key.endswith(".json")}
+
     def damage(self, digest: str) -> list[str] | None:
-        """Paths that are missing or not what was published; None when nothing says that the release is there."""
+        """Paths that are missing or not as published; None when the release has no manifest."""
         manifest = self.manifest(digest)
         if manifest is None:
             return None
@@ -45,35 +52,33 @@ class Shelf(Layout):
         return damage
 
     def tree_damage(self, model: str, digest: str) -> list[str]:
-        """Paths of one model that are missing or not what was published."""
+        """Paths of one model that are missing or not as published."""
         name = tree_name(model, digest)
         tree = self.tree(name)
         if tree is None or not tree.whole:
             return [self.tree_key(name)]
         root = self.tree_root(name)
-        there = {stat.key: (stat.size, stat.etag) for stat in self.store.list(root)}
-        return [file.path for file in tree.files if there.get(root + file.path) != (file.size, file.etag)]
+        found = {stat.key: (stat.size, stat.etag) for stat in self.store.list(root)}
+        return [file.path for file in tree.files if found.get(root + file.path) != (file.size, file.etag)]
 
-    def marks(self, owner: str | None = None) -> list[Mark]:
-        """Marks of one owner, or of all."""
-        keys = [stat.key for stat in self.store.list(f"{self.prefix}/.owners/")]
-        if owner is not None:
-            keys = [key for key in keys if key.rsplit("/", 1)[-1] == owner]
+    def claims(self, owner: str | None = None) -> list[Claim]:
+        """Claims of one owner, or of all."""
+        folder = f"{self.prefix}/.owners/"
+        keys = [stat.key for stat in self.store.list(folder) if owner is None or stat.key.rsplit("/", 1)[-1] == owner]
         found = []
         for key, content in zip(keys, in_parallel(self.store.get_bytes, keys), strict=True):
-            digest, of = key.removeprefix(f"{self.prefix}/.owners/").split("/", 1)
+            digest, of = key.removeprefix(folder).split("/", 1)
             if content is not None and DIGEST.match(digest):
-                found.append(Mark.load(digest, of, content))
+                found.append(Claim.load(digest, of, content))
         return found
 
     def history(self) -> list[Manifest]:
-        """Releases that this owner uses or keeps, the newest first: what it can roll back to."""
-        marks = sorted(self.marks(self.owner), key=lambda mark: -mark.turn)
-        found = in_parallel(self.manifest, [mark.digest for mark in marks])
-        return [manifest for manifest in found if manifest is not None]
+        """Releases that this owner uses or keeps to roll back to, the newest first."""
+        claims = sorted(self.claims(self.owner), key=lambda claim: -claim.turn)
+        return [manifest for manifest in in_parallel(self.manifest, [claim.digest for claim in claims]) if manifest is not None]
 
-    def unmake(self, name: str) -> None:
-        """Say that a tree is not whole."""
+    def mark_incomplete(self, name: str) -> None:
+        """Write into a tree's description that it is not whole."""
         tree = self.tree(name)
         if tree is not None and tree.whole:
-            self.store.put_bytes(self.tree_key(name), Tree(model=tree.model, digest=tree.digest, whole=False, files=tree.files).dump())
+            self.store.put_bytes(self.tree_key(name), replace(tree, whole=False).dump())

@@ -1,28 +1,28 @@
-"""What an upload will send, by model, in words for a preview."""
+"""What an upload will send, by model, for a preview."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from components.repository.progress import size
+from components.repository.progress import shown_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from components.repository.layout import Tree
-    from components.repository.scan import Plan, PlannedFile
+    from components.repository.release.layout import Tree
+    from components.repository.scan.plan import Plan, PlannedFile
 
 _MOST: Final = 30
-"""Models that get a line of their own."""
+"""Most models that are listed."""
 
 
-def announce(plan: Plan, before: Mapping[str, str], trees: Mapping[str, Tree | None]) -> list[str]:
-    """Lines for what is new, changed and gone.
+def changes(plan: Plan, before: Mapping[str, str], trees: Mapping[str, Tree | None]) -> list[str]:
+    """Lines for models that are new, changed and gone.
 
     Args:
-        plan: what is to be published.
-        before: digest of each model that is published now.
-        trees: what the changed ones of these hold, as far as it could be had.
+        plan: The release to publish.
+        before: Digest of each model in the release that is served.
+        trees: The trees of those that change, where they could be read.
     """
     members: dict[str, list[PlannedFile]] = {model: [] for model in plan.models}
     for file in plan.files:
@@ -39,7 +39,7 @@ def _models(
 ) -> Iterator[str]:
     for model, digest in plan.models.items():
         files = members[model]
-        total = f"{_files(len(files))}, {size(sum(file.size for file in files))}"
+        total = f"{_files(len(files))}, {shown_bytes(sum(file.size for file in files))}"
         tree = trees.get(model)
         if model not in before:
             yield f"+ {model}: {total} to send"
@@ -53,7 +53,7 @@ def _models(
             changed = sum(file.path in old and old[file.path] != file.sha256 for file in files)
             gone = len(old.keys() - {file.path for file in files})
             what = ", ".join(f"{count} {kind}" for count, kind in ((new, "new"), (changed, "changed"), (gone, "gone")) if count)
-            yield f"~ {model}: {what} of {_files(len(files))}, {size(sum(file.size for file in sent))} to send"
+            yield f"~ {model}: {what} of {_files(len(files))}, {shown_bytes(sum(file.size for file in sent))} to send"
 
 
 def _files(count: int) -> str:

@@ -1,7 +1,7 @@
-"""Remembers the digests of files, so that a scan reads only what looks changed: by size, time of change, inode and device.
+"""Caches the digests of files, so that a scan reads only files whose size, time of change, inode or device has changed.
 
-In the user's cache folder, one small database a folder of models. Safe for several scans at once; one that is damaged, locked or can't be
-written is no failure: the files are read, as without it. Deleting it costs one full read, nothing else.
+A small database for each folder of models, in the user's cache folder. Several scans may use it at once. When it is damaged, locked or
+can't be written, the files are read; when it is deleted, they are read once.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from components.repository.scan import Digests
+from components.repository.scan.plan import Digests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERIFY: Final = "TRITON_FLEET_VERIFY"
-"""Environment variable: any value but an empty one or 0 makes scans read all files."""
+"""Environment variable: any value except an empty one and 0 makes scans read all files."""
 
 _RECENT_NS: Final = 2_000_000_000
-"""A file changed within this before it was read may change again within the same tick of its file system's clock: it is read again
-next time. Two seconds is FAT's tick, the coarsest there is."""
+"""A file that changed less than this before it was read may change again within the same tick of its file system's clock, and is not
+cached. FAT has the coarsest clock: two seconds."""
 _BUSY_S: Final = 5.0
 _FORMAT: Final = 2
 _CRC32C: Final = 8
@@ -33,7 +33,7 @@ _DIGESTS: Final = 64 + 1 + _CRC32C
 
 
 class ScanCache:
-    """See `scan.KnownFiles`."""
+    """Digests of the files of one folder of models. Names are paths below it."""
 
     def __init__(self, file: Path, *, verify: bool = False) -> None:
         self._file = file
@@ -41,12 +41,12 @@ class ScanCache:
         self._kept: dict[str, str] = {}
         self._seen: set[str] = set()
         self.reads = 0
-        """Files that had to be read."""
+        """Number of files that were not in the cache."""
         if not verify:
             self._kept = self._load()
 
     def recall(self, name: str, seen: os.stat_result) -> Digests | None:
-        """See KnownFiles."""
+        """Digests of a file that has not changed since it was read; None for others."""
         self._seen.add(name)
         found = self._kept.get(name, "")
         looks = _looks(seen)
@@ -56,12 +56,12 @@ class ScanCache:
         return Digests(found[-_DIGESTS : -_CRC32C - 1], found[-_CRC32C:])
 
     def learn(self, name: str, seen: os.stat_result, digests: Digests) -> None:
-        """See KnownFiles."""
+        """Add the digests of a file that had these attributes before it was read."""
         if time.time_ns() - seen.st_mtime_ns > _RECENT_NS:
             self._learnt[name] = f"{_looks(seen)}{digests.sha256} {digests.crc32c}"
 
     def save(self) -> None:
-        """See KnownFiles."""
+        """Write what was added, and remove files that no scan has asked for."""
         gone = self._kept.keys() - self._seen
         if not self._learnt and not gone:
             return
@@ -94,7 +94,7 @@ class ScanCache:
             if database.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
                 database.execute("DROP TABLE IF EXISTS files")
                 database.execute(f"PRAGMA user_version = {_FORMAT}")
-            # How it looked and its digests in one text: what is loaded is compared as it is, file for file.
+            # Attributes and digests in one string, so that loading parses nothing.
             database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID")
             database.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
             database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", list(self._learnt.items()))
@@ -105,7 +105,7 @@ def _looks(seen: os.stat_result) -> str:
 
 
 def open_cache(folder: Path, environ: Mapping[str, str], *, verify: bool = False) -> ScanCache:
-    """The cache of one folder of models. ``verify``, or TRITON_FLEET_VERIFY=1: nothing is believed, all is read and remembered anew."""
+    """The cache of one folder of models. With ``verify`` or TRITON_FLEET_VERIFY=1 it recalls nothing, and all files are read."""
     root = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache")
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
     asked = environ.get(VERIFY, "") not in {"", "0"}

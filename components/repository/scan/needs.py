@@ -1,4 +1,4 @@
-"""What a model brings along: its bytes, and the steps of an ensemble as its config.pbtxt names them. Judges nothing (`validation` does)."""
+"""Models that a model needs: the steps of an ensemble, by its config.pbtxt. `components.repository.validation` checks that they exist."""
 
 from __future__ import annotations
 
@@ -11,19 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from components.repository.scan import Plan
-
-
-def model_sizes(plan: Plan) -> dict[str, int]:
-    """Bytes of each model of a plan, by name."""
-    sizes = dict.fromkeys(plan.models, 0)
-    for file in plan.files:
-        sizes[file.path.split("/", 1)[0]] += file.size
-    return sizes
-
 
 def needs(folder: Path, models: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Names that each of ``models`` (sub-folders of ``folder``) loads with itself, sorted; models that load none are left out."""
+    """Sorted names of the models that Triton loads with each of ``models`` (sub-folders of ``folder``). Models without any are left out."""
     found = {name: _steps(folder / name / "config.pbtxt", name) for name in models}
     return {name: steps for name, steps in sorted(found.items()) if steps}
 
@@ -34,7 +24,7 @@ def _steps(path: Path, model: str) -> tuple[str, ...]:
             text = stream.read(MAX_BYTES).decode("utf-8", errors="replace")
     except OSError:
         return ()
-    if "ensemble_scheduling" not in text:  # most models: spares them the parser
+    if "ensemble_scheduling" not in text:  # most models; parsing takes longer
         return ()
     config = parse(text, Report(model))
     return () if config is None else tuple(sorted({str(step.model_name) for step in config.ensemble_scheduling.step}))

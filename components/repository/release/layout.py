@@ -1,16 +1,16 @@
-"""What lies where below the prefix of a repository, and what it says.
+"""The objects below the prefix of a repository, and what is in them.
 
-    models/<model>-<digest16>/<model>/<version>/...   a tree: one model as it was, never changed once written. Triton's repository
-    .trees/<model>-<digest16>.json                    what belongs to the tree; says whether it is whole
-    .manifests/<digest>.json                          a release: which trees. Its presence says that all of them are whole
+    models/<model>-<digest16>/<model>/<version>/...   a tree: one version of a model, never changed once written. Triton reads it
+    .trees/<model>-<digest16>.json                    the files of the tree, and whether it is whole
+    .manifests/<digest>.json                          a release: its trees. Written once all of them are whole
     .manifests/<digest>.sums                          "sha256 size path" of each file; the digest is the SHA-256 of this object
-    .owners/<digest>/<owner>                          a mark: this owner uses the release, or keeps it to roll back to
-    .garbage/<model>-<digest16>                       the tree is being deleted
+    .owners/<digest>/<owner>                          a claim: this stack uses the release, or keeps it to roll back to
+    .garbage/<model>-<digest16>                       a deletion marker: the tree is being deleted
     live/<owner>/<model>/...                          modes poll and explicit: the one repository that Triton reads
     .live/<owner>.json                                what `live/<owner>/` was made of
 
-Everything that is read here may have been written by another version, or by hand: what can't be read is as good as absent, but for a mark,
-which keeps its release all the same.
+Another version of this program, or a person, may have written any of it. What can't be parsed counts as absent, except for a claim, which
+keeps its release.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 FORMAT: Final = 2
-_DIGITS: Final = 16
-"""Hex digits of a model's digest in the name of its tree: 64 bits, and the whole digest is compared before a tree is used."""
 DIGEST: Final = re.compile(r"^[0-9a-f]{64}\Z")
+_DIGITS: Final = 16
+"""Hex digits of a model's digest in the name of its tree: 64 bits. The whole digest is compared before a tree is used."""
 
 
 def tree_name(model: str, digest: str) -> str:
@@ -33,8 +33,8 @@ def tree_name(model: str, digest: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
-    """One file of a tree, as it lies in the store."""
+class StoredFile:
+    """One file of a tree."""
 
     path: str
     """Below the tree, such as ``add_sub/1/model.py``."""
@@ -46,12 +46,12 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """One model as it was at one time."""
+    """One version of a model."""
 
     model: str
     digest: str
     whole: bool
-    files: tuple[Held, ...]
+    files: tuple[StoredFile, ...]
 
     @property
     def name(self) -> str:
@@ -65,10 +65,10 @@ class Tree:
 
     @classmethod
     def load(cls, content: bytes | None) -> Tree | None:
-        """The tree; None when there is none, or this is no description of one."""
+        """Parse what `dump` wrote; None for anything else."""
         try:
             data = json.loads(content or b"")
-            files = tuple(Held(path=str(p), size=int(s), sha256=str(h), etag=str(e)) for p, s, h, e in data["files"])
+            files = tuple(StoredFile(path=str(p), size=int(s), sha256=str(h), etag=str(e)) for p, s, h, e in data["files"])
             return cls(model=str(data["model"]), digest=str(data["digest"]), whole=data["whole"] is True, files=files)
         except (ValueError, KeyError, TypeError):
             return None
@@ -76,7 +76,7 @@ class Tree:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A release that is whole."""
+    """A release whose trees are whole."""
 
     digest: str
     models: dict[str, str]
@@ -86,12 +86,16 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """When it was published, in UTC, such as ``20261121-140512``: what people call it."""
+        """Time of publication in UTC, such as ``20261121-140512``."""
         return time.strftime("%Y%m%d-%H%M%S", time.gmtime(self.created))
+
+    def dump(self) -> bytes:
+        """As it is stored."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True).encode()
 
     @classmethod
     def load(cls, content: bytes | None) -> Manifest | None:
-        """The release; None when there is none, or this is no description of one."""
+        """Parse what `dump` wrote; None for anything else."""
         try:
             data = json.loads(content or b"")
             models = {str(name): str(digest) for name, digest in data["models"].items()}
@@ -99,24 +103,19 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def dump(self) -> bytes:
-        """As it is stored."""
-        content = {"format": FORMAT, "digest": self.digest, "created": self.created, "models": self.models}
-        return json.dumps(content, indent=1, sort_keys=True).encode()
-
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
-    """What one owner says about one release."""
+class Claim:
+    """A stack's use of one release."""
 
     digest: str
     owner: str
     token: str
-    """Of the deployment that made it: a deletion that comes late, with an older one, does nothing."""
+    """Of the deployment that wrote it: a late deletion by an older deployment has another token and does nothing."""
     turn: int
-    """Higher than that of any mark that this owner made before."""
+    """Higher than that of each earlier claim of this owner."""
     kept: bool
-    """Not in use any more, only kept to roll back to."""
+    """No longer used, only kept to roll back to."""
     trees: tuple[str, ...]
 
     def dump(self) -> bytes:
@@ -124,18 +123,13 @@ class Mark:
         return json.dumps({"token": self.token, "turn": self.turn, "kept": self.kept, "trees": self.trees}).encode()
 
     @classmethod
-    def load(cls, digest: str, owner: str, content: bytes) -> Mark:
-        """The mark; one that can't be read keeps its release, whoever wrote it."""
+    def load(cls, digest: str, owner: str, content: bytes) -> Claim:
+        """Parse what `dump` wrote; anything else is a claim too, so that its release is kept."""
         try:
             data = json.loads(content)
-            return cls(
-                digest=digest,
-                owner=owner,
-                token=str(data["token"]),
-                turn=int(data["turn"]),
-                kept=data["kept"] is True,
-                trees=tuple(str(tree) for tree in data["trees"]),
-            )
+            trees = tuple(str(tree) for tree in data["trees"])
+            token, turn = str(data["token"]), int(data["turn"])
+            return cls(digest=digest, owner=owner, token=token, turn=turn, kept=data["kept"] is True, trees=trees)
         except (ValueError, KeyError, TypeError):
             return cls(digest=digest, owner=owner, token="", turn=0, kept=False, trees=())
 
@@ -154,7 +148,7 @@ class Layout:
         return f"{self.prefix}/.trees/{name}.json"
 
     def garbage_key(self, name: str) -> str:
-        """Key of what says that a tree is being deleted."""
+        """Key of a tree's deletion marker."""
         return f"{self.prefix}/.garbage/{name}"
 
     def manifest_key(self, digest: str) -> str:
@@ -165,6 +159,6 @@ class Layout:
         """Key of the list of a release's files."""
         return f"{self.prefix}/.manifests/{digest}.sums"
 
-    def mark_key(self, digest: str, owner: str) -> str:
-        """Key of an owner's mark of a release."""
+    def claim_key(self, digest: str, owner: str) -> str:
+        """Key of a stack's claim on a release."""
         return f"{self.prefix}/.owners/{digest}/{owner}"

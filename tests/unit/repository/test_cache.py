@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.repository.scan import scan
-from components.repository.scancache import ScanCache, open_cache
+from components.repository.scan.cache import ScanCache, open_cache
+from components.repository.scan.folder import scan
 
 OLD_NS = 1_600_000_000 * 10**9
 

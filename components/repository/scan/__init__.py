@@ -1,0 +1,1 @@
+"""A folder of models, read and checked: what a release of it would hold."""
