@@ -19,8 +19,6 @@ BOTTLEROCKET_MIG: Final[Mapping[str, str]] = {
     "H200": "h200.141gb",
 }
 """GPUs on which Bottlerocket sets MIG up (nvidia-migmanager), with the key of each in Bottlerocket's setting ``mig.profile``."""
-
-
 DATA_DEVICE: Final[Mapping[OperatingSystem, str]] = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
 """Device that container images are unpacked to. Bottlerocket keeps its system on a separate, small one."""
 ROOT_DEVICE: Final = "/dev/xvda"

@@ -76,13 +76,8 @@ class EksCluster(pulumi.ComponentResource):
         caller = aws.get_caller_identity(opts=pulumi.InvokeOptions(provider=self._aws))
         self._account = account = Account(partition=partition(settings.region), region=settings.region, id=caller.account_id)
         check_admins(settings.admins, caller.arn)
-        keys = {
-            "secretsKey": settings.secrets_key,
-            "diskKey": settings.disk_key,
-            "logsKey": settings.logs_key,
-            "modelsKey": settings.models_key,
-        }
-        check_keys(keys, account, self._aws)
+        keys = {"secretsKey": settings.secrets_key, "diskKey": settings.disk_key, "logsKey": settings.logs_key}
+        check_keys({**keys, "modelsKey": settings.models_key}, account, self._aws)
         if settings.disk_key == "create":
             check_scaling_role(self._aws)
 
@@ -211,7 +206,7 @@ class EksCluster(pulumi.ComponentResource):
         return f"/aws/eks/{self._settings.name}/cluster"
 
     def _key(self, purpose: Purpose, setting: str | None) -> pulumi.Input[str] | None:
-        """ARN of a key: the one that the setting names, that of a new key for ``create``, or None for AWS' own key."""
+        """Return the ARN of a key: the one that the setting names, that of a new key for ``create``, or None for AWS' own key."""
         if setting != "create":
             return setting
         policy = key_policy(purpose, self._account, self._log_group)
@@ -249,7 +244,7 @@ class EksCluster(pulumi.ComponentResource):
         return addons
 
     def _driver_role(self, disk_key: pulumi.Input[str] | None) -> pulumi.Output[str]:
-        """Create the EBS driver's role; returns its ARN, which waits for its policies."""
+        """Create the EBS driver's role; return its ARN, which waits for its policies."""
         name = f"{self._name}-ebs"
         role = aws.iam.Role(name, assume_role_policy=pod_identity_trust(), tags=self._tags, opts=self._child)
         managed = self._account.managed_policy("service-role/AmazonEBSCSIDriverPolicy")
@@ -260,7 +255,7 @@ class EksCluster(pulumi.ComponentResource):
         return after(role.arn, *ready)
 
     def _addon_version(self, addon: Any) -> pulumi.Input[str]:
-        """Version of an add-on: the one in the settings, or EKS' default for the Kubernetes version."""
+        """Return the version of an add-on: the one in the settings, or EKS' default for the Kubernetes version."""
         pinned = self._settings.addon_versions.get(addon)
         if pinned is not None:
             return pinned

@@ -34,7 +34,7 @@ def autoscaler_values(
     kubernetes_version: str,
     role_arn: pulumi.Input[str] | None,
 ) -> dict[str, Any]:
-    """Values of the chart cluster-autoscaler; without ``role_arn`` they name no role (Pod Identity).
+    """Return the values of the chart cluster-autoscaler; without ``role_arn`` they name no role (Pod Identity).
 
     ``kubernetes_version`` is a minor version such as ``1.35``: the image simulates the scheduler of that version.
     """

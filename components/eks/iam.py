@@ -18,14 +18,23 @@ if TYPE_CHECKING:
 
 ROLE_ANNOTATION: Final = "eks.amazonaws.com/role-arn"
 """Annotation of a Kubernetes service account with the ARN of its role (IRSA)."""
+
+
+def actions(names: str) -> tuple[str, ...]:
+    """Split ``ec2:DescribeVpcs DescribeTags`` into ``ec2:DescribeVpcs``, ``ec2:DescribeTags``: a service applies to the names after it."""
+    service, found = "", []
+    for name in names.split():
+        prefix, _, action = name.rpartition(":")
+        service = prefix or service
+        found.append(f"{service}:{action}")
+    return tuple(found)
+
+
 NO_RESOURCE: Final = frozenset(
-    {
-        "ecr:GetAuthorizationToken",
-        "ec2:GetInstanceTypesFromInstanceRequirements",
-        "ec2:GetSpotPlacementScores",
-        "pricing:GetProducts",
-        "sts:GetCallerIdentity",
-    }
+    actions(
+        "ecr:GetAuthorizationToken ec2:GetInstanceTypesFromInstanceRequirements GetSpotPlacementScores pricing:GetProducts "
+        "sts:GetCallerIdentity"
+    )
 )
 """Actions that take no resource (service authorization reference of each service: an empty column "Resource types")."""
 NO_RESOURCE_PREFIXES: Final = ("autoscaling:Describe", "ec2:Describe", "elasticloadbalancing:Describe")
@@ -33,7 +42,7 @@ NO_RESOURCE_PREFIXES: Final = ("autoscaling:Describe", "ec2:Describe", "elasticl
 
 
 def partition(region: str) -> str:
-    """AWS partition of a region: the second part of every ARN in it."""
+    """Return the AWS partition of a region: the second part of every ARN in it."""
     if region.startswith("cn-"):
         return "aws-cn"
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"
@@ -48,15 +57,15 @@ class Account:
     id: str
 
     def arn(self, service: str, resource: str) -> str:
-        """ARN of a resource of this account, in its region where the service has regions."""
+        """Return the ARN of a resource of this account, in its region where the service has regions."""
         return f"arn:{self.partition}:{service}:{'' if service == 'iam' else self.region}:{self.id}:{resource}"
 
     def managed_policy(self, name: str) -> str:
-        """ARN of a policy that AWS manages."""
+        """Return the ARN of a policy that AWS manages."""
         return f"arn:{self.partition}:iam::aws:policy/{name}"
 
     def service(self, name: str, region: str | None = None) -> str:
-        """Regional endpoint of a service, as ``kms:ViaService`` and principals name it. ``region``: another than the account's."""
+        """Return a service's regional endpoint, as ``kms:ViaService`` and principals name it; by default in the account's region."""
         return f"{name}.{region or self.region}.amazonaws.com{self._suffix}"
 
     @property
@@ -97,12 +106,12 @@ class Statement:
             raise ValueError(message)
 
     def _takes_no_resource(self, action: str) -> bool:
-        """Whether ``*`` is the only possible resource. In a key's own policy it means that key."""
+        """Return whether ``*`` is the only possible resource. In a key's own policy it means that key."""
         of_the_key = self.principals is not None and action.startswith("kms:")
         return of_the_key or action in NO_RESOURCE or action.startswith(NO_RESOURCE_PREFIXES)
 
     def render(self) -> dict[str, Any]:
-        """The statement as JSON policies have it: one value alone, several in a list."""
+        """Return the statement as JSON policies have it: one value alone, several in a list."""
         conditions = {operator: {key: _render(value) for key, value in keys.items()} for operator, keys in self.conditions.items()}
         statement = {
             "Sid": self.sid,
@@ -115,16 +124,6 @@ class Statement:
         return {key: value for key, value in statement.items() if value}
 
 
-def actions(names: str) -> tuple[str, ...]:
-    """``"ec2:DescribeVpcs DescribeTags"`` becomes ``("ec2:DescribeVpcs", "ec2:DescribeTags")``: a service applies to all names after it."""
-    service, found = "", []
-    for name in names.split():
-        prefix, _, action = name.rpartition(":")
-        service = prefix or service
-        found.append(f"{service}:{action}")
-    return tuple(found)
-
-
 def allow(
     sid: str,
     names: str,
@@ -132,7 +131,7 @@ def allow(
     conditions: Conditions | None = None,
     principals: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Statement:
-    """A statement that allows the actions ``names``, in the form of `actions`, on ``resources``."""
+    """Return a statement that allows the actions ``names``, in the form of `actions`, on ``resources``."""
     return Statement(sid=sid, actions=actions(names), resources=resources, conditions=conditions or {}, principals=principals)
 
 
@@ -148,29 +147,23 @@ def document(statements: Iterable[Statement]) -> str:
 
 
 def service_trust(service: str) -> str:
-    """Trust policy of a role that an AWS service such as ``ec2.amazonaws.com`` assumes."""
+    """Return the trust policy of a role that an AWS service such as ``ec2.amazonaws.com`` assumes."""
     return document([Statement(actions=("sts:AssumeRole",), principals={"Service": (service,)})])
 
 
 def pod_identity_trust() -> str:
-    """Trust policy of a role that EKS Pod Identity gives to the pods that its association names."""
+    """Return the trust policy of a role that EKS Pod Identity gives to the pods that its association names."""
     return document([Statement(actions=("sts:AssumeRole", "sts:TagSession"), principals={"Service": ("pods.eks.amazonaws.com",)})])
 
 
 def service_account_trust(*, oidc_arn: str, issuer: str, namespace: str, service_account: str) -> str:
-    """Trust policy of a role that one Kubernetes service account assumes (IRSA).
+    """Return the trust policy of a role that one Kubernetes service account assumes (IRSA).
 
     Both conditions are needed: without ``sub`` every pod of the cluster could assume the role, without ``aud`` a token for another
-    audience would do.
-
-    Args:
-        oidc_arn: ARN of the cluster's OIDC provider.
-        issuer: The cluster's issuer without ``https://``.
-        namespace: Namespace of the service account; no pattern.
-        service_account: Its name; no pattern.
+    audience would do. ``issuer`` is the cluster's, without ``https://``.
 
     Raises:
-        ValueError: If a name is a pattern or empty, or if the issuer has a scheme, which would make the condition fail always.
+        ValueError: If a name is empty or a pattern, or if the issuer has a scheme, with which the condition would never match.
     """
     if any(not part or "*" in part or "?" in part for part in (namespace, service_account)):
         message = f"{namespace}/{service_account} does not name one service account: others could assume the role. Name one."
@@ -185,7 +178,7 @@ def service_account_trust(*, oidc_arn: str, issuer: str, namespace: str, service
 
 
 def service_account(name: str, role_arn: pulumi.Input[str] | None) -> dict[str, Any]:
-    """A service account as charts take it, with the annotation for its role; without ``role_arn``, for Pod Identity, with none.
+    """Return a service account as charts take it, with the annotation for its role; without ``role_arn`` (Pod Identity), with none.
 
     The name is fixed, because the role's trust policy names it.
     """

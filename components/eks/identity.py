@@ -72,7 +72,7 @@ class ServiceAccountRole(pulumi.ComponentResource):
 def attach_policy(
     name: str, role: aws.iam.Role, text: pulumi.Input[str], *, tags: Mapping[str, str], opts: pulumi.ResourceOptions
 ) -> pulumi.Output[str]:
-    """Create a policy and attach it to ``role``; returns the attachment's id."""
+    """Create a policy and attach it to ``role``; return the attachment's id."""
     policy = aws.iam.Policy(name, policy=text, tags=dict(tags), opts=opts)
     return aws.iam.RolePolicyAttachment(name, role=role.name, policy_arn=policy.arn, opts=opts).id
 

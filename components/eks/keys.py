@@ -32,7 +32,7 @@ _DESCRIPTIONS: Final[Mapping[Purpose, str]] = {
 def create_key(
     name: str, purpose: Purpose, *, cluster: str, policy: str, tags: Mapping[str, str], opts: pulumi.ResourceOptions
 ) -> pulumi.Output[str]:
-    """Create a key that rotates every year; returns its ARN. A deleted key can be restored for 7 days."""
+    """Create a key that rotates every year; return its ARN. A deleted key can be restored for 7 days."""
     return aws.kms.Key(
         name,
         description=f"{_DESCRIPTIONS[purpose]} of {cluster}",

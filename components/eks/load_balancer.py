@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def load_balancer_values(
     *, cluster_name: pulumi.Input[str], region: pulumi.Input[str], vpc_id: pulumi.Input[str], role_arn: pulumi.Input[str] | None
 ) -> dict[str, Any]:
-    """Values of the chart aws-load-balancer-controller; without ``role_arn`` they name no role (Pod Identity)."""
+    """Return the values of the chart aws-load-balancer-controller; without ``role_arn`` they name no role (Pod Identity)."""
     return {
         "clusterName": cluster_name,
         # Explicit: with the instance metadata's hop limit of 1, pods can't look these up.
@@ -43,7 +43,7 @@ def load_balancer_values(
 
 
 def service_annotations(scheme: Literal["internal", "internet-facing"]) -> dict[str, str]:
-    """Annotations by which a Service requests a network load balancer that targets pods."""
+    """Return the annotations by which a Service requests a network load balancer that targets pods."""
     prefix = "service.beta.kubernetes.io/aws-load-balancer"
     return {f"{prefix}-type": "external", f"{prefix}-nlb-target-type": "ip", f"{prefix}-scheme": scheme}
 

@@ -76,7 +76,7 @@ def plan_subnets(settings: CreatedNetworkSettings, zones: Sequence[str]) -> tupl
 
 
 def endpoint_services(settings: CreatedNetworkSettings) -> tuple[str, ...]:
-    """AWS services that get an interface endpoint. S3 always has a gateway endpoint."""
+    """Return the AWS services that get an interface endpoint. S3 always has a gateway endpoint."""
     if settings.nat == "none":
         return tuple(_WITHOUT_NAT.split())
     return tuple(_WITH_NAT.split()) if settings.interface_endpoints else ()
@@ -110,7 +110,7 @@ def find_zones(provider: aws.Provider, count: int) -> tuple[str, ...]:
 def subnet_problems(
     settings: ExistingNetworkSettings, cluster: str, subnets: Sequence[aws.ec2.GetSubnetResult], *, discovery: bool = False
 ) -> list[str]:
-    """What is wrong with existing subnets, as whole messages; with ``discovery``, for Karpenter too."""
+    """Return what is wrong with existing subnets, as whole messages; with ``discovery``, for Karpenter too."""
     key = "triton-fleet:cluster.network"
     problems = []
     zones = {subnet.availability_zone for subnet in subnets if subnet.id in settings.private_subnet_ids}
@@ -233,7 +233,7 @@ class Vpc(pulumi.ComponentResource):
     def _subnet(
         self, part: str, zone: str, cidr: str, tags: Mapping[str, str], table: aws.ec2.RouteTable
     ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        """Create a subnet; returns its id, and the same id once its routes exist."""
+        """Create a subnet; return its id, and the same id once its routes exist."""
         subnet = aws.ec2.Subnet(
             f"{self._name}-{part}",
             vpc_id=self._vpc.id,
@@ -251,7 +251,7 @@ class Vpc(pulumi.ComponentResource):
         return aws.ec2.NatGateway(name, allocation_id=address.id, subnet_id=subnet, tags=tags, opts=self._child).id
 
     def _endpoints(self, tables: list[pulumi.Output[str]], subnets: list[pulumi.Output[str]]) -> list[pulumi.Output[str]]:
-        """Create the endpoints; returns their ids, which nodes wait for."""
+        """Create the endpoints; return their ids, which nodes wait for."""
         service, tags = f"com.amazonaws.{self._args.region}", dict(self._args.tags)
         s3 = aws.ec2.VpcEndpoint(
             f"{self._name}-s3",

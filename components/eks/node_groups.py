@@ -117,7 +117,7 @@ def gpu_groups(pool: GpuPoolSettings, zones: Sequence[str]) -> tuple[NodeGroupPl
 
 
 def gpu_labels(pool: GpuPoolSettings) -> dict[str, str]:
-    """Labels of a GPU pool's nodes. The accelerator stops Cluster Autoscaler from adding nodes until the plugin has registered the GPUs."""
+    """Return the labels of a GPU pool's nodes. With the accelerator, Cluster Autoscaler waits until the plugin has registered the GPUs."""
     labels = {
         naming.POOL_LABEL: pool.name,
         catalogue.PRESENT_LABEL: "true",
@@ -156,7 +156,7 @@ def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> Node
 
 
 def asg_tags(pool: GpuPoolSettings, labels: Mapping[str, str]) -> dict[str, str]:
-    """Tags for scaling from zero: tags of a managed group don't reach its scaling group (aws/containers-roadmap#608).
+    """Return tags for scaling from zero: tags of a managed group don't reach its scaling group (aws/containers-roadmap#608).
 
     Cluster Autoscaler knows the number of whole GPUs by machine type, but not of slices and shares, and reads labels and taints from the
     group only until its first node.

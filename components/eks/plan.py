@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from components.base import naming
@@ -22,19 +21,19 @@ if TYPE_CHECKING:
 _NODE_POLICIES: Final = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
 POD_IDENTITY: Final = "eks-pod-identity-agent"
 EBS_DRIVER: Final = "aws-ebs-csi-driver"
-ADDONS: Final[Mapping[str, bool]] = MappingProxyType({POD_IDENTITY: False, "coredns": True, EBS_DRIVER: True})
+ADDONS: Final[Mapping[str, bool]] = {POD_IDENTITY: False, "coredns": True, EBS_DRIVER: True}
 """EKS add-on -> whether it has a Deployment, which becomes active only once an untainted node exists.
 
 Without vpc-cni and kube-proxy: the first node needs them when it boots, so they are created with the control plane."""
 
 
 def node_policies(settings: EksClusterSettings) -> tuple[str, ...]:
-    """Names of AWS' managed policies of the node role. Pods can't assume that role, because of the hop limit of 1."""
+    """Return the names of AWS' managed policies of the node role. Pods can't assume that role, because of the hop limit of 1."""
     return (*_NODE_POLICIES, *(("AmazonSSMManagedInstanceCore",) if settings.session_manager else ()))
 
 
 def node_groups(settings: EksClusterSettings, zones: Sequence[str]) -> tuple[NodeGroupPlan, ...]:
-    """All node groups of a cluster, the one without GPUs first.
+    """Return all node groups of a cluster, the one without GPUs first.
 
     Raises:
         FleetError: If a pool names a zone that the network does not have. Only AWS knows the zones of an existing network.
@@ -52,7 +51,7 @@ def node_groups(settings: EksClusterSettings, zones: Sequence[str]) -> tuple[Nod
 
 
 def gpu_pool(pool: GpuPoolSettings) -> GpuPool:
-    """What add-ons and deployments need to know about a pool."""
+    """Return what add-ons and deployments need to know about a pool."""
     offered = offer(pool.machine, pool.sharing)
     return GpuPool(
         name=pool.name,
@@ -67,7 +66,7 @@ def gpu_pool(pool: GpuPoolSettings) -> GpuPool:
 
 
 def principal(caller: str) -> str:
-    """IAM ARN of a caller. The ARN of a role session leaves out the role's path, so only the last part can be compared."""
+    """Return the IAM ARN of a caller. The ARN of a role session leaves out the role's path, so only the last part can be compared."""
     parts = caller.split(":")
     kind, _, name = parts[5].partition("/")
     if kind != "assumed-role":

@@ -25,7 +25,7 @@ SCALING_PATH: Final = "/aws-service-role/autoscaling.amazonaws.com/"
 
 
 def model_reader(account: Account, *, bucket: str, prefix: str, key: str | None, region: str) -> tuple[Statement, ...]:
-    """What Triton does with its bucket: head it, list its prefix, read below the prefix, and decrypt what it reads.
+    """Return what Triton does with its bucket: head it, list its prefix, read below the prefix, and decrypt what it reads.
 
     Triton starts with HeadBucket, which IAM evaluates as ListBucket without a prefix. Allowing it allows listing every key of the bucket
     as well; no policy separates the two. Where names are secret, give the models a bucket of their own.
@@ -50,7 +50,7 @@ def model_reader(account: Account, *, bucket: str, prefix: str, key: str | None,
 
 
 def volume_driver(key: str) -> tuple[Statement, ...]:
-    """What the EBS driver needs besides AWS' policy for it, for volumes encrypted with ``key`` (EKS user guide, "EBS CSI")."""
+    """Return what the EBS driver needs besides AWS' policy for it, for volumes encrypted with ``key`` (EKS user guide, "EBS CSI")."""
     return (
         allow("GrantKeyToVolumes", "kms:CreateGrant ListGrants RevokeGrant", key, conditions=_FOR_AWS),
         allow("EncryptVolumes", _USE_KEY, key),
@@ -58,7 +58,7 @@ def volume_driver(key: str) -> tuple[Statement, ...]:
 
 
 def cluster_autoscaler(account: Account, cluster: str) -> tuple[Statement, ...]:
-    """What Cluster Autoscaler does: it describes all scaling groups and changes those that are tagged as this cluster's."""
+    """Return what Cluster Autoscaler does: it describes all scaling groups and changes those that are tagged as this cluster's."""
     tag = "aws:ResourceTag/k8s.io/cluster-autoscaler"
     return (
         allow(
@@ -78,7 +78,7 @@ def cluster_autoscaler(account: Account, cluster: str) -> tuple[Statement, ...]:
 
 
 def load_balancer_controller(account: Account, cluster: str) -> tuple[Statement, ...]:
-    """What AWS Load Balancer Controller does for Services (network load balancers), and no more.
+    """Return what AWS Load Balancer Controller does for Services (network load balancers), and no more.
 
     The publisher's policy also allows Ingress, WAF, Shield and Cognito, most of it on ``*``. This one limits changes to network load
     balancers of the account and to security groups that carry the cluster's tag.
@@ -137,7 +137,7 @@ def load_balancer_controller(account: Account, cluster: str) -> tuple[Statement,
 
 
 def karpenter_nodes(account: Account, cluster: str) -> tuple[Statement, ...]:
-    """Launch, tag and terminate instances: only those that carry the cluster's tag and a NodePool's.
+    """Return how Karpenter launches, tags and terminates instances: only those that carry the cluster's tag and a NodePool's.
 
     A launch only reads images, snapshots, subnets, security groups and reservations, and some of them belong to other accounts, so their
     account is left open.
@@ -169,7 +169,7 @@ def karpenter_nodes(account: Account, cluster: str) -> tuple[Statement, ...]:
 
 
 def karpenter_controller(account: Account, cluster: str, *, node_role: str, queue: str, disk_key: str | None) -> tuple[Statement, ...]:
-    """What the controller does besides launching and terminating nodes.
+    """Return what Karpenter's controller does besides launching and terminating nodes.
 
     Args:
         account: Where all of it is.
@@ -206,7 +206,7 @@ def karpenter_controller(account: Account, cluster: str, *, node_role: str, queu
 
 
 def queue_policy(queue: str, rules: Sequence[str]) -> str:
-    """Policy of the interruption queue: only the stack's own rules send to it, and only over TLS."""
+    """Return the policy of the interruption queue: only the stack's own rules send to it, and only over TLS."""
     from_rules = {"ArnEquals": {"aws:SourceArn": tuple(sorted(rules))}}
     events = {"Service": ("events.amazonaws.com",)}
     send = allow("SendEvents", "sqs:SendMessage", queue, principals=events, conditions=from_rules)
@@ -217,7 +217,7 @@ def queue_policy(queue: str, rules: Sequence[str]) -> str:
 
 
 def bucket_policy(arn: str) -> str:
-    """Policy of the models' bucket: it denies requests without TLS (AWS Security Hub control S3.5)."""
+    """Return the policy of the models' bucket: it denies requests without TLS (AWS Security Hub control S3.5)."""
     return document([_deny_http("s3:*", arn, f"{arn}/*")])
 
 
@@ -237,7 +237,7 @@ Purpose = Literal["secrets", "disks", "logs"]
 
 
 def key_policy(purpose: Purpose, account: Account, log_group: str) -> str:
-    """Policy of a key that the stack creates, in which the resource ``*`` is the key itself.
+    """Return the policy of a key that the stack creates, in which the resource ``*`` is the key itself.
 
     The purpose ``secrets`` adds nothing: EKS gets a grant from the principal that creates the cluster.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def lifecycle(keep_untagged_days: int) -> str:
-    """Lifecycle policy that deletes untagged images after ``keep_untagged_days``. Deployments name tagged ones, so these stay."""
+    """Return a lifecycle policy that deletes untagged images after ``keep_untagged_days``. Deployments name tagged ones, so these stay."""
     selection = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": keep_untagged_days}
     rule = {"rulePriority": 1, "description": "untagged images", "selection": selection, "action": {"type": "expire"}}
     return json.dumps({"rules": [rule]}, sort_keys=True)

@@ -23,12 +23,12 @@ changed snapshotter discards the images of a data volume."""
 
 
 def user_data(pool: GpuPoolSettings) -> str | None:
-    """User data of a node group's nodes, to which EKS adds its own part; None if there is nothing to configure."""
+    """Return the user data of a node group's nodes, to which EKS adds its own part; None if there is nothing to configure."""
     return _bottlerocket(pool) if pool.os == "bottlerocket" else _al2023(pool)
 
 
 def fast_pull(system: OperatingSystem) -> str:
-    """The part of the user data that turns parallel pulls on."""
+    """Return the part of the user data that turns parallel pulls on."""
     return _FAST_PULL[system]
 
 
@@ -46,7 +46,7 @@ def _al2023(pool: GpuPoolSettings) -> str | None:
 
 
 def mig_script(profile: str, count: int) -> str:
-    """Script that cuts every GPU into ``count`` slices of ``profile`` at each boot, because a reboot removes slices.
+    """Return a script that cuts every GPU into ``count`` slices of ``profile`` at each boot, because a reboot removes slices.
 
     It runs before kubelet starts. AL2023 has no MIG manager of its own. Not tested on such a machine yet.
     """

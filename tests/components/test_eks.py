@@ -1,4 +1,4 @@
-"""An EKS cluster under the SDK's mocks: what it consists of, what waits for what, and what is sent to AWS."""
+"""An EKS cluster with the SDK's mocks: its resources, their dependencies, and the arguments that AWS gets."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ KUBECONFIG = json.dumps(
 
 
 class Mocks(pulumi.runtime.Mocks):
-    """AWS' side: what comes back of a resource besides its inputs."""
+    """AWS' side: the outputs of a resource besides its inputs."""
 
     roles: tuple[str, ...] = ("AWSServiceRoleForAutoScaling",)
-    """Service-linked roles of scaling groups that the account has."""
+    """The account's service-linked roles of scaling groups."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         outputs = dict(args.inputs)
@@ -133,7 +133,7 @@ def of_type(monitor: Monitor, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def waits_for(monitor: Monitor, kind: str, name: str) -> set[str]:
-    """Type and logical name of what a resource waits for."""
+    """Return type and logical name of each resource that a resource depends on."""
     request = next(request for key, request in monitor.requests.items() if key.split(" ", 1)[0].endswith(kind) and request.name == name)
     return {f"{urn.split('::')[2].split('$')[-1]} {urn.rsplit('::', 1)[-1]}" for urn in request.dependencies}
 
@@ -172,7 +172,7 @@ async def test_deployments_wait_for_the_untainted_nodes_and_gpu_nodes_don_t(moni
         assert "aws:eks/nodeGroup:NodeGroup cluster-cpu" in waiting
         assert not [name for name in waiting if name.endswith("cluster-gpu")]
     waiting = waits_for(monitor, "aws:eks/nodeGroup:NodeGroup", "cluster-gpu")
-    assert not [name for name in waiting if name.endswith("cluster-cpu")], "GPU nodes come up beside the others"
+    assert not [name for name in waiting if name.endswith("cluster-cpu")], "GPU nodes start in parallel with the others"
 
 
 async def test_what_goes_through_the_cluster_comes_after_all_of_it(monitor: Monitor) -> None:
@@ -186,7 +186,7 @@ async def test_what_goes_through_the_cluster_comes_after_all_of_it(monitor: Moni
 
 
 async def test_only_what_claims_volumes_waits_for_their_driver(monitor: Monitor) -> None:
-    """It takes longest of all. What claims them waits for it, and so goes before it: volumes without their driver are never deleted."""
+    """It takes longest. What claims volumes depends on it, so it is deleted first: without the driver, volumes are never deleted."""
     cluster = await build(cluster_settings(gpuPools=[POOL]))
     driver = "cluster-aws-ebs-csi-driver"
     assert f"aws:eks/addon:Addon {driver}" not in waits_for(monitor, "pulumi:providers:kubernetes", "cluster")
@@ -236,7 +236,7 @@ async def test_a_gpu_group_as_aws_gets_it(monitor: Monitor) -> None:
     assert "diskSize" not in group
     assert group["launchTemplate"] == {"id": "cluster-gpu-id", "version": "3"}
     request = next(request for key, request in monitor.requests.items() if key == "aws:eks/nodeGroup:NodeGroup cluster-gpu")
-    assert list(request.ignoreChanges) == ["scalingConfig.desiredSize"], "in the provider's spelling, or it is ignored itself"
+    assert list(request.ignoreChanges) == ["scalingConfig.desiredSize"], "in the provider's spelling; any other is ignored"
 
     template = of_type(monitor, "aws:ec2/launchTemplate:LaunchTemplate")["cluster-gpu"]
     (disk,) = template["blockDeviceMappings"]
@@ -258,7 +258,7 @@ async def test_a_release_of_the_node_image_is_said_where_it_is_named(monitor: Mo
     await build(cluster_settings(gpuPools=[{**POOL, "release": "1.35.0-20260715"}]))
     groups = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")
     assert groups["cluster-gpu"]["releaseVersion"] == "1.35.0-20260715"
-    assert "releaseVersion" not in groups["cluster-cpu"], "EKS takes the newest whenever the version moves"
+    assert "releaseVersion" not in groups["cluster-cpu"], "EKS takes the newest whenever the version changes"
 
 
 async def test_ssh_keeps_the_cluster_s_own_security_group(monitor: Monitor) -> None:
@@ -357,7 +357,7 @@ async def test_the_deployer_is_no_second_administrator(monitor: Monitor) -> None
 
 
 async def test_every_policy_names_its_resources_and_every_trust_one_account(monitor: Monitor) -> None:
-    """All that was sent to AWS, parsed."""
+    """Parses all policies that AWS gets."""
     await build(cluster_settings(gpuPools=[POOL], modelsKey=f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1"))
     policies = [json.loads(policy["policy"]) for policy in of_type(monitor, "aws:iam/policy:Policy").values()]
     assert len(policies) == 2

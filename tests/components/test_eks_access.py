@@ -1,4 +1,4 @@
-"""What an EKS cluster is given and gives away in IAM and KMS, under the SDK's mocks: Karpenter's access, and keys."""
+"""IAM and KMS of an EKS cluster with the SDK's mocks: Karpenter's access, and keys."""
 
 from __future__ import annotations
 
@@ -90,7 +90,10 @@ async def test_interruptions_go_to_one_queue_and_no_one_else_may_send_there(moni
     assert found["SendEvents"]["Condition"] == {
         "ArnEquals": {"aws:SourceArn": sorted(f"arn:aws:x:eu-west-1:{ACCOUNT}:{name}" for name in rules)}
     }
-    assert (found["DenyInsecureTransport"]["Effect"], found["DenyInsecureTransport"]["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert (found["DenyInsecureTransport"]["Effect"], found["DenyInsecureTransport"]["Condition"]) == (
+        "Deny",
+        {"Bool": {"aws:SecureTransport": "false"}},
+    )
 
 
 async def test_karpenters_nodes_have_a_role_an_entry_and_a_profile_of_their_own(monitor: Monitor) -> None:
@@ -158,9 +161,9 @@ async def test_a_stack_with_karpenter_builds_and_its_pools_go_before_it(monitor:
         "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass ec2nodeclass-gpu-dev",
     } <= set(kinds)
     pool = monitor.requests["kubernetes:karpenter.sh/v1:NodePool nodepool-gpu-dev"]
-    assert pool.customTimeouts.delete == "30m", "the last pod drains first"
+    assert pool.customTimeouts.delete == "30m", "time for the last pod to drain"
     triton = waits_for(monitor, "kubernetes:core/v1:Namespace", "triton")
-    assert "kubernetes:karpenter.sh/v1:NodePool nodepool-gpu-dev" in triton, "Triton goes before its nodes are drained"
+    assert "kubernetes:karpenter.sh/v1:NodePool nodepool-gpu-dev" in triton, "Triton is deleted before its nodes drain"
     plugin = of_type(monitor, "kubernetes:helm.sh/v3:Release")["nvidia-device-plugin"]
     assert "gpu-dev" in plugin["values"]["config"]["map"]
 

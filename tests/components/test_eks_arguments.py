@@ -1,4 +1,4 @@
-"""Every argument that an EKS stack sends to AWS is one that AWS' API has: names and types, nested ones too, by botocore's model of it."""
+"""Every argument of an EKS stack exists in AWS' API, by name and type, nested ones too: checked against botocore's model."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ KINDS: Final[dict[str, dict[str, Any]]] = {
     "bottlerocket per zone": {"gpuPools": [{**POOL, "os": "bottlerocket", "perZone": True}], "sessionManager": True},
     "Karpenter and keys": {"autoscaler": "karpenter", "diskKey": "create", "logsKey": "create"},
 }
-"""Clusters of all kinds."""
+"""Cluster settings that together use every argument."""
 
 
 @pytest.mark.parametrize("settings", list(KINDS.values()), ids=list(KINDS))
 async def test_arguments(monitor: Monitor, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing is asked: arguments are looked at, and not sent
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # no request is sent: only arguments are checked
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     arguments = dict(settings)
     autoscaler = arguments.pop("autoscaler", "clusterAutoscaler")

@@ -1,7 +1,7 @@
-"""Mistakes in an EKS stack file, each in reference 000's own file: refused by a preview, with the key, and with nothing made in AWS.
+"""Mistakes in an EKS stack file, each in the file of reference 000: a preview refuses it, names the key, and creates nothing.
 
-`tests/unit/eks/test_settings.py` has these and three times as many against the settings alone. Here the whole program runs, so that a check
-that nobody calls would be missed.
+`tests/unit/eks/test_settings.py` tests these and three times as many with the settings alone. These tests run the whole program, to
+find a check that is never called.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
         ((f"{POOL}.capacity", "spot"), ("warmFloor", [{"pool": "gpu-dev", "pods": 1}])),
         "warmFloor[0].pool (gpu-dev) is a spot pool",
     ),
-    # What others ran into (the twelve; those that are no mistake of a stack file are in TWELVE below).
+    # Reported by users (the twelve; TWELVE below has those that are not mistakes in a stack file).
     "no node for DNS": ((("cluster.cpuPool.min", 0),), "cluster.cpuPool.min (0) must be at least 1"),
     "GPU nodes in the CPU pool": (
         (("cluster.cpuPool.machineTypes", ["g6.xlarge"]),),
@@ -152,7 +152,7 @@ TWELVE: Final = {
     "leftover load balancer": "tests.components.test_node_addons.test_what_asks_for_a_load_balancer_comes_after_the_controller",
     "ListBucket with the prefix alone": "tests.unit.eks.test_iam.test_triton_may_look_at_its_bucket_without_a_prefix",
 }
-"""Twelve mistakes of EKS stacks that others reported, and the test that holds each off."""
+"""Twelve mistakes of EKS stacks that users reported -> the test that prevents each."""
 
 
 def changed(changes: tuple[Change, ...]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def changed(changes: tuple[Change, ...]) -> dict[str, Any]:
 
 
 async def preview(raw: dict[str, Any]) -> list[str]:
-    """Run the program as a preview does; give what was registered in AWS or in Kubernetes."""
+    """Run the program as a preview does; return what was registered."""
     pulumi.runtime.settings.ROOT.set(None)
     mocks = Mocks()
     monitor = Monitor(mocks)
@@ -196,7 +196,7 @@ async def test_it_is_refused_and_nothing_is_made(mistake: str) -> None:
     assert not [problem for problem in problems if problem.startswith("made:")]
     (told,) = [problem for problem in problems if says in problem]
     assert told.startswith("triton-fleet:")
-    assert told.endswith((".", "?")), "the remedy stands last"
+    assert told.endswith((".", "?")), "the remedy comes last"
 
 
 def test_there_are_enough_of_them() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import pulumi
@@ -25,15 +24,13 @@ if TYPE_CHECKING:
 
     from components.eks.identity import Identity
 
-_EVENTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
-    {
-        "health": ("aws.health", "AWS Health Event"),
-        "spot": ("aws.ec2", "EC2 Spot Instance Interruption Warning"),
-        "rebalance": ("aws.ec2", "EC2 Instance Rebalance Recommendation"),
-        "state": ("aws.ec2", "EC2 Instance State-change Notification"),
-        "reservation": ("aws.ec2", "EC2 Capacity Reservation Instance Interruption Warning"),
-    }
-)
+_EVENTS: Final[Mapping[str, tuple[str, str]]] = {
+    "health": ("aws.health", "AWS Health Event"),
+    "spot": ("aws.ec2", "EC2 Spot Instance Interruption Warning"),
+    "rebalance": ("aws.ec2", "EC2 Instance Rebalance Recommendation"),
+    "state": ("aws.ec2", "EC2 Instance State-change Notification"),
+    "reservation": ("aws.ec2", "EC2 Capacity Reservation Instance Interruption Warning"),
+}
 """What Karpenter reacts to: name of the rule -> source and detail type of the event."""
 
 
@@ -86,7 +83,7 @@ class KarpenterAccess(pulumi.ComponentResource):
         self.register_outputs({"roleArn": self.role_arn, "instanceProfile": self.instance_profile, "queue": self.queue})
 
     def _nodes(self, name: str, args: KarpenterAccessArgs) -> pulumi.Output[str]:
-        """Create the nodes' role, profile and access entry; returns the role's ARN.
+        """Create the nodes' role, profile and access entry; return the role's ARN.
 
         Not the role of the managed node groups: EKS creates an entry for theirs and would refuse a second one.
         """
@@ -108,7 +105,7 @@ class KarpenterAccess(pulumi.ComponentResource):
         return role.arn
 
     def _queue(self, name: str, args: KarpenterAccessArgs) -> pulumi.Output[str]:
-        """Create the queue, its policy, and the rules that fill it; returns its ARN."""
+        """Create the queue, its policy, and the rules that fill it; return its ARN."""
         tags = dict(args.tags)
         queue = aws.sqs.Queue(
             f"{name}-interruptions",

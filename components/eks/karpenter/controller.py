@@ -40,7 +40,7 @@ _DELETE_TIMEOUT: Final = "30m"
 def karpenter_values(
     *, cluster_name: pulumi.Input[str], interruption_queue: pulumi.Input[str] | None, role_arn: pulumi.Input[str] | None
 ) -> dict[str, Any]:
-    """Values of the chart karpenter. Without ``role_arn`` they name no role (Pod Identity); without a queue, spot nodes get no warning."""
+    """Return the values of the chart karpenter. No ``role_arn`` means Pod Identity; without a queue, spot nodes get no warning."""
     queue = {} if interruption_queue is None else {"interruptionQueue": interruption_queue}
     return {
         "serviceAccount": service_account(naming.KARPENTER_RELEASE, role_arn),
@@ -53,7 +53,7 @@ def karpenter_values(
 
 
 def gpu_pools(settings: KarpenterSettings) -> tuple[GpuPool, ...]:
-    """Karpenter's pools as other components see them: whole GPUs, at least one per node."""
+    """Return Karpenter's pools as other components see them: whole GPUs, at least one per node."""
     return tuple(
         GpuPool(
             name=pool.name,
@@ -67,7 +67,7 @@ def gpu_pools(settings: KarpenterSettings) -> tuple[GpuPool, ...]:
 
 
 def node_pool(pool: KarpenterPoolSettings, *, device_plugin: Literal["install", "bundled"]) -> dict[str, Any]:
-    """``spec`` of a karpenter.sh/v1 NodePool. Nodes have its labels from their start, before any pod runs."""
+    """Return the ``spec`` of a karpenter.sh/v1 NodePool. Nodes have its labels from their start, before any pod runs."""
     labels = {catalogue.PRESENT_LABEL: "true", naming.POOL_LABEL: pool.name, **pool.labels}
     if device_plugin == "install":  # without the plugin a node never becomes initialized, and Karpenter starts another
         labels[naming.GPU_PLUGIN_LABEL] = pool.name
@@ -102,7 +102,7 @@ def node_class(
     cluster_name: pulumi.Input[str],
     disk_key: pulumi.Input[str] | None = None,
 ) -> dict[str, Any]:
-    """``spec`` of a karpenter.k8s.aws/v1 EC2NodeClass.
+    """Return the ``spec`` of a karpenter.k8s.aws/v1 EC2NodeClass.
 
     Its nodes start in the subnets, and with the security groups, that carry the cluster's discovery tag.
     """

@@ -70,7 +70,7 @@ class KarpenterPoolSettings(Model):
         return tuple(machine for machine in self._machines(self.instance_families) if machine.gpus <= self.max_gpus)
 
     def _machines(self, families: Iterable[str]) -> tuple[catalogue.Machine, ...]:
-        """Machines of ``families`` with the pool's architecture."""
+        """Return the machines of ``families`` with the pool's architecture."""
         arch = "arm64" if self.architecture == "arm64" else "x86_64"
         return tuple(
             machine

@@ -151,7 +151,7 @@ class EksClusterSettings(Model):
                     yield Problem(at=("gpu_pools", index, "zones"), text=text, also=(("network",), ("region",)))
 
     def _release_problems(self) -> Iterator[Problem]:
-        """An AL2023 image belongs to one Kubernetes version, which its release starts with."""
+        """Check releases of AL2023 images: each starts with its Kubernetes version."""
         releases: list[tuple[FieldPath, str | None]] = [(("cpu_pool", "release"), self.cpu_pool.release)]
         releases += [(("gpu_pools", index, "release"), pool.release) for index, pool in enumerate(self.gpu_pools) if pool.os == "al2023"]
         for at, release in releases:

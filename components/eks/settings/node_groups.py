@@ -79,7 +79,7 @@ class DiskSettings(Model):
             yield Problem(at=("throughput",), text=text, also=(("iops",),))
 
     def rate(self, *, fast_pull: bool) -> int:
-        """Throughput of the volume in MiB/s."""
+        """Return the throughput of the volume in MiB/s."""
         if self.throughput is not None:
             return self.throughput
         return _FAST_PULL_THROUGHPUT if fast_pull else _MIN_THROUGHPUT
@@ -146,7 +146,7 @@ class CpuPoolSettings(Model):
 
 
 def architecture(machine_type: str) -> catalogue.Arch:
-    """Architecture of an EC2 instance type without GPU: Graviton has a g after the generation (``m7g``, ``c6gn``, ``t4g``)."""
+    """Return the architecture of an EC2 instance type without GPU: Graviton has a g after the generation (``m7g``, ``c6gn``, ``t4g``)."""
     match = _EC2_TYPE.fullmatch(machine_type)
     return "arm64" if match is not None and "g" in match["attributes"] else "x86_64"
 

@@ -1,4 +1,4 @@
-"""What a whole EKS stack runs on."""
+"""The environment of a whole EKS stack: AWS, and Pulumi with the doubles of its plugins."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 EKS: Final = "tests.doubles.eks.provider:Eks"
 BUCKET_HOST: Final = "https://s3.amazonaws.com"
-"""Where pods would look for the bucket. Uploads go to the server that stands in, on this machine's loopback, where no pod could look."""
+"""Where pods would find the bucket. Uploads go to the double on this machine's loopback, which no pod can reach."""
 
 
 @contextmanager
 def eks_environment(
     *, cluster: ClusterDouble, cli: Path, helm: Path, home: Path, doubles: Path, scratch: Path, pace: float = 0.0
 ) -> Iterator[tuple[Cloud, dict[str, str]]]:
-    """AWS, and the environment of Pulumi in which the plugins' doubles find it and the cluster."""
+    """Yield AWS, and the environment in which the doubles of Pulumi's plugins find it and the cluster."""
     install_all(home, [("aws", AWS), ("eks", EKS)])
     access.publish(doubles, cluster.kubeconfig)
     programs = scratch / "bin"
@@ -41,7 +41,7 @@ def eks_environment(
                 "PULUMI_CONFIG_PASSPHRASE": "engine-tests",
                 "PULUMI_SKIP_UPDATE_CHECK": "true",
                 "HELM_CACHE_HOME": str(scratch / "helm"),
-                # A kubeconfig of the user's must not be in reach of anything here.
+                # Hides the user's kubeconfig.
                 "KUBECONFIG": str(scratch / "no-kubeconfig"),
                 **cloud.environment(),
                 **environment(doubles, pace=pace),
@@ -50,14 +50,14 @@ def eks_environment(
 
 
 def eks_settings(stack: str) -> dict[str, Any]:
-    """One of the project's EKS stack files."""
+    """Return the settings of one of the project's EKS stack files."""
     settings = settings_of(stack)
     settings["triton-fleet:repository"]["clusterEndpoint"] = BUCKET_HOST
     return settings
 
 
 def eks_fleet(stack: str, folder: Path, environment: Mapping[str, str], doubles: Path) -> Fleet:
-    """A stack of one of these files."""
+    """Return a stack of one of these files."""
     return Fleet(folder, stack, environment, doubles, eks_settings(stack))
 
 
@@ -68,12 +68,12 @@ class Amazon(Site):
     cloud: Cloud
 
     def stack(self, stack: str, folder: Path) -> Fleet:
-        """A stack of one of the project's EKS files."""
+        """Return a stack of one of the project's EKS files."""
         return self.fleet(stack, folder, eks_settings(stack))
 
 
 def left_in_aws(cloud: Cloud, region: str) -> dict[str, list[str]]:
-    """All that a stack makes, and that is still there. Each VPC of moto's own, its parts, and AWS' own policies don't count."""
+    """Return what a stack creates and what still exists. Leaves out moto's default VPCs with their parts, and AWS' own policies."""
     ec2, eks, iam = cloud.client("ec2", region), cloud.client("eks", region), cloud.client("iam", region)
     ours = [item["VpcId"] for item in ec2.describe_vpcs()["Vpcs"] if not item["IsDefault"]]
     inside = [{"Name": "vpc-id", "Values": ours}]

@@ -1,6 +1,6 @@
 """Karpenter on an EKS stack: what it needs in AWS and in Kubernetes.
 
-It does not run itself: its chart's stand-in has a Deployment and the kinds.
+Karpenter does not run: the double of its chart has a Deployment and the CRDs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FINALIZER: Final = "karpenter.k8s.aws/termination"
 
 
 def karpenter_left(cloud: Cloud) -> dict[str, list[str]]:
-    """What is Karpenter's or encrypts, and is still there. A deleted key is pending for a week."""
+    """Return Karpenter's resources and the keys that still exist. A deleted key is pending for a week."""
     kms = cloud.client("kms", REGION)
     keys = [kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"] for key in kms.list_keys()["Keys"]]
     found = {
@@ -45,7 +45,7 @@ def exists(cluster: ClusterDouble, kind: Kind, namespace: str, name: str) -> boo
 
 
 def check_access(cloud: Cloud, cluster: ClusterDouble) -> None:
-    """What Kubernetes is told, and whether it is there in AWS."""
+    """Check that what Kubernetes objects name exists in AWS."""
     iam = cloud.client("iam", REGION)
     account = cloud.client("sts", REGION).get_caller_identity()["Account"]
     spec: dict[str, Any] = cluster.api.get(NODE_CLASS, "", "gpu")["spec"]

@@ -1,6 +1,6 @@
-"""Both EKS stack files, whole, under the real engine: AWS is moto behind a double of the plugin, the cluster a control plane with kwok.
+"""Both EKS stack files under the real engine. AWS is moto behind a double of the plugin; the cluster is a control plane with kwok.
 
-Each test is one stack's life, because a life is what takes time: its steps build on one another, and each says what it checks.
+Each test runs one stack from `up` to `destroy`, because these take the time. Its steps build on one another.
 """
 
 from __future__ import annotations
@@ -45,27 +45,27 @@ ADDON = "aws:eks/addon:Addon"
 
 
 def delete_orphan(fleet: Fleet, aws: Amazon, region: str) -> None:
-    """`aws eks delete-nodegroup` of the one that the state does not know."""
+    """Delete the node group that the state does not have, as `aws eks delete-nodegroup` does."""
     client, cluster = aws.cloud.client("eks", region), fleet.outputs()["cluster"]
     known = {item["outputs"]["nodeGroupName"] for item in fleet.state() if item["type"] == GROUP}
     (orphan,) = set(client.list_nodegroups(clusterName=cluster)["nodegroups"]) - known
     client.delete_nodegroup(clusterName=cluster, nodegroupName=orphan)
-    forget(fleet.doubles, f"{cluster}:{orphan}")  # its nodes go, of which the plugin's double tells elsewhere
+    forget(fleet.doubles, f"{cluster}:{orphan}")  # its nodes, which the plugin's double registered
 
 
 def gone(fleet: Fleet, aws: Amazon, region: str) -> None:
-    """After a destroy: an empty state, nothing in AWS, nothing in Kubernetes, and it went in the right order."""
+    """Check a destroy: an empty state, nothing in AWS, nothing in Kubernetes, and the right order."""
     cluster_is_empty(fleet, aws.cluster)
     assert left_in_aws(aws.cloud, region) == {}
     deleted = {span.name: span for span in fleet.journal.spans(operations=["delete"]) if span.type == CLUSTER}
     (cluster_span,) = deleted.values()
     for group in spans(fleet, GROUP, "delete"):
-        assert ended(group) <= cluster_span.begin, "a group goes before its cluster"
+        assert ended(group) <= cluster_span.begin, "a group is deleted before its cluster"
     for span in [*spans(fleet, "aws:ec2/vpc:Vpc", "delete"), *spans(fleet, "aws:ec2/subnet:Subnet", "delete")]:
         assert ended(cluster_span) <= span.begin, "the network outlives what is in it"
     (nat,) = spans(fleet, "aws:ec2/natGateway:NatGateway", "delete")
     for group in spans(fleet, GROUP, "delete"):
-        assert ended(group) <= nat.begin, "nodes keep their way out to the end"
+        assert ended(group) <= nat.begin, "nodes keep their egress to the end"
 
 
 def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     region = "us-west-2"
     fleet = aws.stack("eks-fil", tmp_path / "stack")
 
-    # Every resource of AWS' is refused once, a whole level of the graph in each `up`; the next one goes on from what the last one left.
-    # After that the cluster turns out broken, and the GPUs' group: both are kept, and docs/components/eks.md says what to do.
+    # AWS refuses every resource once, a level of the graph in each `up`; the next one continues. Then the creation of the cluster
+    # fails, and that of the GPU node group: the state keeps both, and docs/components/eks.md says what to do.
     fleet.faults.set(
         Fault(kind="refused", type="aws:*", each=True),
         Fault(kind="createFailed", type=CLUSTER, message="AWS could not make it"),
@@ -98,13 +98,13 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     fleet.faults.clear()
     assert fleet.preview() == {}
 
-    # What reference 000 has.
+    # The state of reference 000.
     eventually(
         lambda: [node["status"]["allocatable"]["nvidia.com/gpu"] for node in nodes(aws.cluster, "gpu-dev")],
         "two nodes with GPUs",
         lambda found: found == ["4", "4"],
     )
-    # The autoscaler owns the number, and looks every 15 s.
+    # The HPA owns the number, and evaluates it every 15 s.
     eventually(lambda: ready(aws.cluster, "triton", "triton"), "two replicas", lambda count: count == 2)
     scaler = aws.cluster.api.get(HPA, "triton", "triton")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 6)
@@ -112,11 +112,11 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     assert gateway["status"]["loadBalancer"]["ingress"]
     assert gateway["metadata"]["finalizers"] == ["service.k8s.aws/resources"]
 
-    # Another machine type: the new group is there before the old one goes, and Triton is never without a node.
+    # Another machine type: the new group exists before the old one is deleted, so Triton always has a node.
     fleet.journal.clear()
     fleet.of("cluster")["gpuPools"][0]["machineType"] = "g5.12xlarge"
     fleet.write()
-    # The plugin dies when AWS has made the group, and nobody is told: the next `up` makes another, and the first is nobody's.
+    # The plugin dies after AWS created the group, so the state lacks it: the next `up` creates another, and the first is an orphan.
     fleet.faults.set(Fault(kind="lost", type=GROUP))
     assert fleet.up(check=False).returncode
     fleet.faults.clear()
@@ -127,7 +127,7 @@ def test_reference_000(aws: Amazon, tmp_path: Path) -> None:
     assert ended(made) <= taken.begin
     assert made.name == taken.name == "cluster-gpu-dev"
     types = "node.kubernetes.io/instance-type"
-    eventually(lambda: labels(aws.cluster, "gpu-dev", types), "new nodes alone", lambda found: found == {"g5.12xlarge"})
+    eventually(lambda: labels(aws.cluster, "gpu-dev", types), "only new nodes", lambda found: found == {"g5.12xlarge"})
     eventually(lambda: ready(aws.cluster, "triton", "triton"), "two replicas", lambda count: count == 2)
     assert fleet.preview() == {}
 
@@ -154,7 +154,7 @@ def test_reference_004(aws: Amazon, tmp_path: Path) -> None:
     assert service["spec"]["type"] == "LoadBalancer"
     assert service["status"]["loadBalancer"]["ingress"]
 
-    # One minor up: the control plane first, nodes and add-ons after it, and nothing is replaced.
+    # One minor version up: the control plane first, then nodes and add-ons; nothing is replaced.
     fleet.journal.clear()
     version = str(fleet.of("cluster")["version"])
     above = f"{version.split('.', maxsplit=1)[0]}.{int(version.split('.')[1]) + 1}"
@@ -181,9 +181,9 @@ def test_reference_004(aws: Amazon, tmp_path: Path) -> None:
 
 
 def test_karpenter_and_keys(aws: Amazon, tmp_path: Path) -> None:
-    """Karpenter and keys of the stack's own: refused in a new account, then up, no change, and a destroy in order.
+    """Karpenter and keys that the stack creates: refused in a new account, then up, no change, and a destroy in order.
 
-    The test plays Karpenter's finalizer.
+    The test acts as Karpenter's finalizer.
     """
     cloud, cluster = aws.cloud, aws.cluster
     fleet = aws.stack("eks", tmp_path / "stack")
@@ -193,7 +193,7 @@ def test_karpenter_and_keys(aws: Amazon, tmp_path: Path) -> None:
     fleet.settings["triton-fleet:autoscaler"] = {"kind": "karpenter", "pools": pools}
     fleet.write()
 
-    # A new account has no role of scaling groups, which the disk key's policy has to name.
+    # A new account lacks the role of scaling groups, which the disk key's policy names.
     iam = cloud.client("iam", REGION)
     if not [role for role in iam.list_roles()["Roles"] if role["RoleName"] == "AWSServiceRoleForAutoScaling"]:
         with pytest.raises(CommandFailedError, match="aws iam create-service-linked-role --aws-service-name autoscaling"):
@@ -205,7 +205,7 @@ def test_karpenter_and_keys(aws: Amazon, tmp_path: Path) -> None:
 
     check_access(cloud, cluster)
 
-    # The last node of a class goes slowly: until it is gone, Karpenter stays.
+    # The last node of a class terminates slowly; Karpenter stays until then.
     cluster.api.patch(NODE_CLASS, "", "gpu", [{"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]}])
     fleet.journal.clear()
     outcome: list[int] = []
@@ -213,9 +213,9 @@ def test_karpenter_and_keys(aws: Amazon, tmp_path: Path) -> None:
     destroy.start()
     try:
         eventually(lambda: "deletionTimestamp" in cluster.api.get(NODE_CLASS, "", "gpu")["metadata"], "a class that is being deleted")
-        assert not exists(cluster, NODE_POOL, "", "gpu"), "pools go before their class"
-        assert not exists(cluster, DEPLOYMENT, "triton", "triton"), "Triton goes before its nodes"
-        assert exists(cluster, DEPLOYMENT, "kube-system", "karpenter"), "Karpenter outlives the nodes that it takes away"
+        assert not exists(cluster, NODE_POOL, "", "gpu"), "pools are deleted before their class"
+        assert not exists(cluster, DEPLOYMENT, "triton", "triton"), "Triton is deleted before its nodes"
+        assert exists(cluster, DEPLOYMENT, "kube-system", "karpenter"), "Karpenter outlives its nodes"
     finally:
         cluster.api.patch(NODE_CLASS, "", "gpu", [{"op": "remove", "path": "/metadata/finalizers"}])
         destroy.join()

@@ -1,4 +1,4 @@
-"""What the EKS room decides before it declares anything: addresses, node groups, who administers."""
+"""What `components/eks` decides before it declares resources: addresses, node groups, administrators."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_subnets_lie_in_the_vpc_and_none_overlap(length: int, count: int) -> Non
     found = [IPv4Network(cidr) for entry in plan for cidr in (entry.private, entry.public)]
     assert all(subnet.subnet_of(IPv4Network(f"10.16.0.0/{length}")) for subnet in found)
     assert not [pair for pair in combinations(found, 2) if pair[0].overlaps(pair[1])]
-    assert all(subnet.num_addresses - 5 >= 16 for subnet in found), "AWS keeps five of each, and EKS wants sixteen"
+    assert all(subnet.num_addresses - 5 >= 16 for subnet in found), "AWS reserves five of each, and EKS recommends sixteen"
 
 
 def test_a_zone_more_moves_no_subnet() -> None:

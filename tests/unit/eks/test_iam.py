@@ -1,4 +1,4 @@
-"""Policies: what a statement may not be, and that each of ours is as narrow as its actions allow."""
+"""Policies: which statements are refused, and that every policy is as narrow as its actions allow."""
 
 from __future__ import annotations
 
@@ -8,54 +8,34 @@ from typing import Any
 
 import pytest
 
-from components.eks import policies
-from components.eks.iam import (
-    NO_RESOURCE,
-    Account,
-    Statement,
-    document,
-    partition,
-    pod_identity_trust,
-    service_account_trust,
-    service_trust,
-)
-from components.eks.policies import (
-    bucket_policy,
-    cluster_autoscaler,
-    karpenter_controller,
-    karpenter_nodes,
-    key_policy,
-    load_balancer_controller,
-    model_reader,
-    queue_policy,
-    volume_driver,
-)
+from components.eks import iam, policies
+from components.eks.iam import NO_RESOURCE, Account, Statement, document, partition, service_account_trust
 
 ACCOUNT = Account(partition="aws", region="eu-west-1", id="111122223333")
 LONGEST = "c" * 80
-"""Longest name of a cluster that Karpenter runs in: names stand in policies many times."""
+"""Longest name of a cluster with Karpenter: policies repeat the name many times."""
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1"
 POLICIES = {
-    "models": model_reader(ACCOUNT, bucket="models", prefix="releases", key=KEY, region="eu-west-1"),
-    "models without key": model_reader(ACCOUNT, bucket="models", prefix="releases", key=None, region="eu-west-1"),
-    "autoscaler": cluster_autoscaler(ACCOUNT, "c"),
-    "load balancer": load_balancer_controller(ACCOUNT, "c"),
-    "volume driver": volume_driver(KEY),
-    "karpenter": karpenter_controller(
+    "models": policies.model_reader(ACCOUNT, bucket="models", prefix="releases", key=KEY, region="eu-west-1"),
+    "models without key": policies.model_reader(ACCOUNT, bucket="models", prefix="releases", key=None, region="eu-west-1"),
+    "autoscaler": policies.cluster_autoscaler(ACCOUNT, "c"),
+    "load balancer": policies.load_balancer_controller(ACCOUNT, "c"),
+    "volume driver": policies.volume_driver(KEY),
+    "karpenter": policies.karpenter_controller(
         ACCOUNT,
         LONGEST,
         node_role="arn:aws:iam::111122223333:role/node",
         queue=f"arn:aws:sqs:eu-west-1:111122223333:{LONGEST}",
         disk_key=KEY,
     ),
-    "karpenter's nodes": karpenter_nodes(ACCOUNT, LONGEST),
+    "karpenter's nodes": policies.karpenter_nodes(ACCOUNT, LONGEST),
 }
 RESOURCE_POLICIES = {
-    **{f"key for {purpose}": key_policy(purpose, ACCOUNT, "/aws/eks/c/cluster") for purpose in ("secrets", "disks", "logs")},
-    "bucket": bucket_policy("arn:aws:s3:::b"),
-    "queue": queue_policy("arn:aws:sqs:eu-west-1:111122223333:c", ["arn:aws:events:eu-west-1:111122223333:rule/r"]),
+    **{f"key for {purpose}": policies.key_policy(purpose, ACCOUNT, "/aws/eks/c/cluster") for purpose in ("secrets", "disks", "logs")},
+    "bucket": policies.bucket_policy("arn:aws:s3:::b"),
+    "queue": policies.queue_policy("arn:aws:sqs:eu-west-1:111122223333:c", ["arn:aws:events:eu-west-1:111122223333:rule/r"]),
 }
-"""Policies that hang on a thing and say who may use it."""
+"""Policies of a resource, which say who may use it."""
 
 
 def parsed(name: str) -> list[dict[str, Any]]:
@@ -83,22 +63,9 @@ def test_no_statement_is_wider_than_its_actions(name: str) -> None:
 
 def test_every_policy_of_the_product_is_looked_at() -> None:
     """No function with statements is missing from the tables above."""
-    makers = {
-        found
-        for found, made in vars(policies).items()
-        if inspect.isfunction(made) and made.__module__ == policies.__name__ and not found.startswith("_")
-    }
-    assert makers == {
-        "model_reader",
-        "cluster_autoscaler",
-        "load_balancer_controller",
-        "volume_driver",
-        "karpenter_controller",
-        "karpenter_nodes",
-        "key_policy",
-        "queue_policy",
-        "bucket_policy",
-    }
+    makers = {name for name, made in vars(policies).items() if inspect.isfunction(made) and made.__module__ == policies.__name__}
+    statements = "model_reader cluster_autoscaler load_balancer_controller volume_driver karpenter_controller karpenter_nodes _deny_http"
+    assert makers == {*statements.split(), "key_policy", "queue_policy", "bucket_policy"}
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -123,12 +90,12 @@ def test_a_thing_s_policy_names_who_and_what(name: str) -> None:
             continue
         assert "*" not in who
         assert all(action.split(":")[1] not in {"", "*"} for action in actions), statement
-        if "*" in many(statement["Resource"]):  # in a key's policy: that key
+        if "*" in many(statement["Resource"]):  # in a key's policy it means that key
             assert all(action.startswith("kms:") for action in actions)
 
 
 def test_a_key_is_lent_to_aws_services_alone() -> None:
-    """A grant outlives the policy that allowed it. The account's own administrators may make others."""
+    """A grant outlives the policy that allowed it. Only the account's administrators may create others."""
     for statement in json.loads(RESOURCE_POLICIES["key for disks"])["Statement"]:
         if "kms:CreateGrant" in many(statement["Action"]) and not many(statement["Principal"]["AWS"])[0].endswith(":root"):
             assert statement["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
@@ -150,7 +117,7 @@ def test_karpenter_starts_and_ends_what_carries_its_tags_alone() -> None:
 
 
 def test_karpenter_changes_nothing_in_iam() -> None:
-    """Its instance profile is made for it: it hands one role to EC2, and looks."""
+    """The stack creates its instance profile: it only reads, and passes one role to EC2."""
     actions = {action for name in ("karpenter", "karpenter's nodes") for found in parsed(name) for action in many(found["Action"])}
     assert {action for action in actions if action.startswith("iam:")} == {
         "iam:PassRole",
@@ -181,7 +148,7 @@ def test_triton_reads_its_prefix_and_nothing_else() -> None:
 
 
 def test_triton_may_look_at_its_bucket_without_a_prefix() -> None:
-    """HeadBucket is judged as ListBucket without s3:prefix: with the prefix alone Triton would not start."""
+    """IAM evaluates HeadBucket as ListBucket without s3:prefix: with the prefix alone, Triton would not start."""
     assert [statement["Condition"] for statement in parsed("models") if "Null" in statement.get("Condition", {})] == [
         {"Null": {"s3:prefix": "true"}}
     ]
@@ -252,9 +219,9 @@ def test_a_trust_in_many_can_t_be_made(namespace: str, account: str, issuer: str
 
 
 def test_other_trusts() -> None:
-    (node,) = json.loads(service_trust("ec2.amazonaws.com"))["Statement"]
+    (node,) = json.loads(iam.service_trust("ec2.amazonaws.com"))["Statement"]
     assert node == {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
-    (pod,) = json.loads(pod_identity_trust())["Statement"]
+    (pod,) = json.loads(iam.pod_identity_trust())["Statement"]
     assert pod["Action"] == ["sts:AssumeRole", "sts:TagSession"]
     assert pod["Principal"] == {"Service": "pods.eks.amazonaws.com"}
 

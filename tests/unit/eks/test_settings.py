@@ -1,4 +1,4 @@
-"""What an EKS stack may say, and what is said back about one that it may not."""
+"""Which settings an EKS stack accepts, and the messages about those that it refuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ POOL = ("cluster", "gpuPools", 0)
 
 
 def changed(*changes: tuple[tuple[str | int, ...], object]) -> dict[str, Any]:
-    """GOOD with values set; a list grows by one where ``+`` is its position."""
+    """Return GOOD with values set; the position ``+`` appends to a list."""
     raw = copy.deepcopy(GOOD)
     for path, value in changes:
         here: Any = raw
@@ -53,7 +53,7 @@ def cluster(**values: object) -> tuple[tuple[tuple[str | int, ...], object], ...
 
 
 def karpenter(**values: object) -> tuple[tuple[tuple[str | int, ...], object], ...]:
-    """A pool of Karpenter's in place of the node group."""
+    """Return a pool of Karpenter's instead of the node group."""
     started = {"name": "k", "maxGpus": 4, **values}
     return (*cluster(gpuPools=[]), (("autoscaler",), {"kind": "karpenter", "pools": [started]}))
 
@@ -63,7 +63,7 @@ REGISTRY = cluster(imageRepository={"name": "triton"})
 
 
 def images(**values: object) -> tuple[tuple[tuple[str | int, ...], object], ...]:
-    """An image of the stack's own."""
+    """Return an image that the stack builds or mirrors."""
     return ((("images",), [{"name": "own", **values}]),)
 
 
