@@ -37,14 +37,7 @@ def of_the_chart(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransform
     )
 
 
-cluster = aws.Provider("cluster", skip_region_validation=True, region="us-east-1", skip_credentials_validation=False)
-cluster_logs = aws.cloudwatch.LogGroup(
-    "cluster-logs",
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
-    retention_in_days=30,
-    name="/aws/eks/triton-fleet/cluster",
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
+cluster = aws.Provider("cluster", region="us-east-1", skip_region_validation=True, skip_credentials_validation=False)
 cluster_secrets = aws.kms.Key(
     "cluster-secrets",
     policy=json.dumps(
@@ -99,14 +92,26 @@ cluster_secrets = aws.kms.Key(
             "Version": "2012-10-17",
         }
     ),
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     description="Kubernetes Secrets of triton-fleet",
-    enable_key_rotation=True,
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     deletion_window_in_days=7,
+    enable_key_rotation=True,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_node = aws.iam.Role(
+    "cluster-node",
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    assume_role_policy=json.dumps(
+        {
+            "Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}],
+            "Version": "2012-10-17",
+        }
+    ),
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_ebs = aws.iam.Role(
     "cluster-ebs",
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     assume_role_policy=json.dumps(
         {
             "Statement": [
@@ -115,73 +120,26 @@ cluster_ebs = aws.iam.Role(
             "Version": "2012-10-17",
         }
     ),
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-cluster_node = aws.iam.Role(
-    "cluster-node",
-    assume_role_policy=json.dumps(
-        {
-            "Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}],
-            "Version": "2012-10-17",
-        }
-    ),
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_cpu = aws.ec2.LaunchTemplate(
-    "cluster-cpu",
-    tag_specifications=[
-        aws.ec2.LaunchTemplateTagSpecificationArgs(
-            resource_type="instance",
-            tags={"triton-fleet/pool": "cpu", "Name": "triton-fleet-cpu", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
-        ),
-        aws.ec2.LaunchTemplateTagSpecificationArgs(
-            resource_type="volume",
-            tags={"triton-fleet/pool": "cpu", "Name": "triton-fleet-cpu", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
-        ),
-        aws.ec2.LaunchTemplateTagSpecificationArgs(
-            resource_type="network-interface",
-            tags={"triton-fleet/pool": "cpu", "Name": "triton-fleet-cpu", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
-        ),
-    ],
-    block_device_mappings=[
-        aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
-            ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
-                volume_type="gp3", throughput=125, encrypted="true", volume_size=80, iops=3000, delete_on_termination="true"
-            ),
-            device_name="/dev/xvda",
-        )
-    ],
-    metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
-        http_tokens="required", http_endpoint="enabled", http_put_response_hop_limit=1
-    ),
-    update_default_version=True,
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_node_amazon_ec2_container_registry_pull_only = aws.iam.RolePolicyAttachment(
-    "cluster-node-AmazonEC2ContainerRegistryPullOnly",
-    policy_arn="arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly",
-    role=cluster_node.name,
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-role_policy_attachment_cluster_ebs = aws.iam.RolePolicyAttachment(
-    "cluster-ebs",
-    policy_arn="arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy",
-    role=cluster_ebs.name,
+cluster_logs = aws.cloudwatch.LogGroup(
+    "cluster-logs",
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    name="/aws/eks/triton-fleet/cluster",
+    retention_in_days=30,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_vpc = aws.ec2.Vpc(
     "cluster-vpc",
-    enable_dns_support=True,
-    tags={"Name": "triton-fleet-vpc", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
-    cidr_block="10.0.0.0/16",
     enable_dns_hostnames=True,
+    tags={"Name": "triton-fleet-vpc", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    enable_dns_support=True,
+    cidr_block="10.0.0.0/16",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_vpc_nat_us_east_1a = aws.ec2.Eip(
     "cluster-vpc-nat-us-east-1a",
-    tags={"Name": "triton-fleet-nat-us-east-1a", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    tags={"Name": "triton-fleet-nat-us-east-1a", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     domain="vpc",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
@@ -228,7 +186,42 @@ cluster_autoscaler = aws.iam.Policy(
             "Version": "2012-10-17",
         }
     ),
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+repository = Bucket(
+    BucketProvider(),
+    "repository",
+    {"versioning": False, "store": "s3", "region": "us-east-1", "bucket": "triton-fleet-models", "name": None, "previous": None},
+)
+cluster_cpu = aws.ec2.LaunchTemplate(
+    "cluster-cpu",
+    update_default_version=True,
+    tag_specifications=[
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
+            resource_type="instance",
+        ),
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
+            resource_type="volume",
+        ),
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
+            resource_type="network-interface",
+        ),
+    ],
+    metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
+        http_endpoint="enabled", http_put_response_hop_limit=1, http_tokens="required"
+    ),
+    block_device_mappings=[
+        aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
+            ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+                delete_on_termination="true", throughput=125, encrypted="true", volume_type="gp3", iops=3000, volume_size=80
+            ),
+            device_name="/dev/xvda",
+        )
+    ],
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_load_balancer = aws.iam.Policy(
@@ -373,13 +366,31 @@ cluster_load_balancer = aws.iam.Policy(
             "Version": "2012-10-17",
         }
     ),
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_node_amazon_eksworker_node_policy = aws.iam.RolePolicyAttachment(
     "cluster-node-AmazonEKSWorkerNodePolicy",
-    policy_arn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy",
     role=cluster_node.name,
+    policy_arn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_node_amazon_ec2_container_registry_pull_only = aws.iam.RolePolicyAttachment(
+    "cluster-node-AmazonEC2ContainerRegistryPullOnly",
+    role=cluster_node.name,
+    policy_arn="arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_node_amazon_eks_cni_policy = aws.iam.RolePolicyAttachment(
+    "cluster-node-AmazonEKS_CNI_Policy",
+    role=cluster_node.name,
+    policy_arn="arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_cluster_ebs = aws.iam.RolePolicyAttachment(
+    "cluster-ebs",
+    role=cluster_ebs.name,
+    policy_arn="arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 triton_reader = aws.iam.Policy(
@@ -414,126 +425,115 @@ triton_reader = aws.iam.Policy(
     tags={"project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-cluster_node_amazon_eks_cni_policy = aws.iam.RolePolicyAttachment(
-    "cluster-node-AmazonEKS_CNI_Policy",
-    policy_arn="arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy",
-    role=cluster_node.name,
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-repository = Bucket(
-    BucketProvider(),
-    "repository",
-    {"bucket": "triton-fleet-models", "region": "us-east-1", "store": "s3", "versioning": False, "name": None, "previous": None},
-)
 cluster_vpc_public_us_east_1a = aws.ec2.Subnet(
     "cluster-vpc-public-us-east-1a",
     vpc_id=cluster_vpc.id,
     tags={
-        "kubernetes.io/role/elb": "1",
         "Name": "triton-fleet-public-us-east-1a",
-        "triton-fleet/cluster": "triton-fleet",
         "project": "triton",
+        "kubernetes.io/role/elb": "1",
+        "triton-fleet/cluster": "triton-fleet",
     },
-    cidr_block="10.0.224.0/22",
     availability_zone="us-east-1a",
+    cidr_block="10.0.224.0/22",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_vpc_public_us_east_1b = aws.ec2.Subnet(
     "cluster-vpc-public-us-east-1b",
     vpc_id=cluster_vpc.id,
     tags={
-        "kubernetes.io/role/elb": "1",
         "Name": "triton-fleet-public-us-east-1b",
-        "triton-fleet/cluster": "triton-fleet",
         "project": "triton",
+        "kubernetes.io/role/elb": "1",
+        "triton-fleet/cluster": "triton-fleet",
     },
-    cidr_block="10.0.228.0/22",
     availability_zone="us-east-1b",
+    cidr_block="10.0.228.0/22",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_vpc_public_us_east_1c = aws.ec2.Subnet(
     "cluster-vpc-public-us-east-1c",
     vpc_id=cluster_vpc.id,
     tags={
-        "kubernetes.io/role/elb": "1",
         "Name": "triton-fleet-public-us-east-1c",
-        "triton-fleet/cluster": "triton-fleet",
         "project": "triton",
+        "kubernetes.io/role/elb": "1",
+        "triton-fleet/cluster": "triton-fleet",
     },
-    cidr_block="10.0.232.0/22",
     availability_zone="us-east-1c",
+    cidr_block="10.0.232.0/22",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_vpc_private_us_east_1a = aws.ec2.Subnet(
     "cluster-vpc-private-us-east-1a",
     vpc_id=cluster_vpc.id,
     tags={
-        "karpenter.sh/discovery": "triton-fleet",
         "Name": "triton-fleet-private-us-east-1a",
-        "triton-fleet/cluster": "triton-fleet",
         "project": "triton",
         "kubernetes.io/role/internal-elb": "1",
+        "karpenter.sh/discovery": "triton-fleet",
+        "triton-fleet/cluster": "triton-fleet",
     },
-    cidr_block="10.0.0.0/19",
     availability_zone="us-east-1a",
+    cidr_block="10.0.0.0/19",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_vpc_private_us_east_1b = aws.ec2.Subnet(
     "cluster-vpc-private-us-east-1b",
     vpc_id=cluster_vpc.id,
     tags={
-        "karpenter.sh/discovery": "triton-fleet",
         "Name": "triton-fleet-private-us-east-1b",
-        "triton-fleet/cluster": "triton-fleet",
         "project": "triton",
         "kubernetes.io/role/internal-elb": "1",
+        "karpenter.sh/discovery": "triton-fleet",
+        "triton-fleet/cluster": "triton-fleet",
     },
-    cidr_block="10.0.32.0/19",
     availability_zone="us-east-1b",
+    cidr_block="10.0.32.0/19",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_vpc_private_us_east_1c = aws.ec2.Subnet(
     "cluster-vpc-private-us-east-1c",
     vpc_id=cluster_vpc.id,
     tags={
-        "karpenter.sh/discovery": "triton-fleet",
         "Name": "triton-fleet-private-us-east-1c",
-        "triton-fleet/cluster": "triton-fleet",
         "project": "triton",
         "kubernetes.io/role/internal-elb": "1",
+        "karpenter.sh/discovery": "triton-fleet",
+        "triton-fleet/cluster": "triton-fleet",
     },
-    cidr_block="10.0.64.0/19",
     availability_zone="us-east-1c",
+    cidr_block="10.0.64.0/19",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 internet_gateway_cluster_vpc = aws.ec2.InternetGateway(
     "cluster-vpc",
     vpc_id=cluster_vpc.id,
-    tags={"Name": "triton-fleet-internet", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    tags={"Name": "triton-fleet-internet", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 release_repository = Release(
     ReleaseProvider(),
     "repository",
     {
+        "region": "us-east-1",
+        "keep": 3,
+        "store": "s3",
+        "mode": "release",
+        "prefix": "model_repository",
+        f"{ROOT}/models": {
+            "upper": "e94aa7e0c028dbd18ca6c9f44dce618e173f1f00eb5ffb7fc9f1162d20fbd3d8",
+            "pipeline": "99521413a0490523fdec94a6e63245403deb74a18886f2a9d6586b21995cd4fb",
+            "add_sub": "469b02831749377d3db58aad7727c0eadd01285c3985a2d22212f25aa8f70feb",
+            "busy": "a89f1fcfa57af674b3484516f74f727ecf250a1a3e242711c09978299edac770",
+        },
+        "url": "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository",
+        "owner": "None.triton-fleet.eks.repository",
+        "verify": False,
         "digest": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
         "createBucket": True,
-        f"{ROOT}/models": {
-            "pipeline": "99521413a0490523fdec94a6e63245403deb74a18886f2a9d6586b21995cd4fb",
-            "upper": "e94aa7e0c028dbd18ca6c9f44dce618e173f1f00eb5ffb7fc9f1162d20fbd3d8",
-            "busy": "a89f1fcfa57af674b3484516f74f727ecf250a1a3e242711c09978299edac770",
-            "add_sub": "469b02831749377d3db58aad7727c0eadd01285c3985a2d22212f25aa8f70feb",
-        },
         "bucket": "triton-fleet-models",
-        "mode": "release",
-        "region": "us-east-1",
-        "prefix": "model_repository",
-        "store": "s3",
         "source": f"{ROOT}/models",
-        "keep": 3,
-        "url": "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository",
-        "verify": False,
-        "owner": "None.triton-fleet.eks.repository",
         "display": "",
         "name": None,
         "previous": None,
@@ -542,53 +542,53 @@ release_repository = Release(
 )
 cluster_cluster = eks.Cluster(
     "cluster",
-    skip_default_node_group=True,
-    public_access_cidrs=["203.0.113.0/24"],
-    create_oidc_provider=False,
-    endpoint_public_access=True,
     vpc_id=cluster_vpc.id,
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
-    encryption_config_key_arn=cluster_secrets.arn,
+    public_access_cidrs=["203.0.113.0/24"],
+    authentication_mode="API",
+    upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type="STANDARD"),
+    kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(
+        version="v1-kube-proxy", resolve_conflicts_on_update="OVERWRITE", resolve_conflicts_on_create="OVERWRITE"
+    ),
+    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
+    deletion_protection=False,
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    skip_default_node_group=True,
     vpc_cni_options=eks.VpcCniOptionsArgs(
+        enable_prefix_delegation=True,
+        resolve_conflicts_on_create="OVERWRITE",
         warm_prefix_target=1,
         resolve_conflicts_on_update="OVERWRITE",
         log_level="INFO",
         addon_version="v1-vpc-cni",
-        resolve_conflicts_on_create="OVERWRITE",
-        enable_prefix_delegation=True,
     ),
+    provider_credential_opts=eks.KubeconfigOptionsArgs(),
+    encryption_config_key_arn=cluster_secrets.arn,
+    name="triton-fleet",
     enabled_cluster_log_types=["api", "audit", "authenticator", "controllerManager", "scheduler"],
+    endpoint_public_access=True,
+    skip_default_security_groups=True,
+    access_entries={},
     endpoint_private_access=True,
     version="1.35",
-    skip_default_security_groups=True,
-    upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type="STANDARD"),
-    access_entries={},
-    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
-    provider_credential_opts=eks.KubeconfigOptionsArgs(),
-    name="triton-fleet",
-    authentication_mode="API",
     create_instance_role=False,
-    kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(
-        resolve_conflicts_on_create="OVERWRITE", resolve_conflicts_on_update="OVERWRITE", version="v1-kube-proxy"
-    ),
-    deletion_protection=False,
+    create_oidc_provider=False,
     opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_logs]),
 )
 cluster_vpc_public = aws.ec2.RouteTable(
     "cluster-vpc-public",
-    routes=[aws.ec2.RouteTableRouteArgs(gateway_id=internet_gateway_cluster_vpc.id, cidr_block="0.0.0.0/0")],
     vpc_id=cluster_vpc.id,
-    tags={"Name": "triton-fleet-public", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    tags={"Name": "triton-fleet-public", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    routes=[aws.ec2.RouteTableRouteArgs(gateway_id=internet_gateway_cluster_vpc.id, cidr_block="0.0.0.0/0")],
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_eks_pod_identity_agent = aws.eks.Addon(
     "cluster-eks-pod-identity-agent",
     resolve_conflicts_on_create="OVERWRITE",
-    resolve_conflicts_on_update="PRESERVE",
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     cluster_name="triton-fleet",
-    addon_version="v1-eks-pod-identity-agent",
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     addon_name="eks-pod-identity-agent",
+    resolve_conflicts_on_update="PRESERVE",
+    addon_version="v1-eks-pod-identity-agent",
     opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_cluster]),
 )
 route_table_association_cluster_vpc_public_us_east_1a = aws.ec2.RouteTableAssociation(
@@ -611,13 +611,21 @@ aws.ec2.RouteTableAssociation(
 )
 open_id_connect_provider_cluster = aws.iam.OpenIdConnectProvider(
     "cluster",
-    url=cluster_cluster.oidc_provider_url,
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     client_id_lists=["sts.amazonaws.com"],
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    url=cluster_cluster.oidc_provider_url,
     opts=pulumi.ResourceOptions(provider=cluster),
+)
+nat_gateway_cluster_vpc_nat_us_east_1a = aws.ec2.NatGateway(
+    "cluster-vpc-nat-us-east-1a",
+    tags={"Name": "triton-fleet-nat-us-east-1a", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    allocation_id=cluster_vpc_nat_us_east_1a.id,
+    subnet_id=cluster_vpc_public_us_east_1a.id,
+    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[route_table_association_cluster_vpc_public_us_east_1a]),
 )
 role_cluster_autoscaler = aws.iam.Role(
     "cluster-autoscaler",
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     assume_role_policy=pulumi.Output.json_dumps(
         {
             "Statement": [
@@ -638,11 +646,11 @@ role_cluster_autoscaler = aws.iam.Role(
             "Version": "2012-10-17",
         }
     ),
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 role_cluster_load_balancer = aws.iam.Role(
     "cluster-load-balancer",
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     assume_role_policy=pulumi.Output.json_dumps(
         {
             "Statement": [
@@ -663,11 +671,11 @@ role_cluster_load_balancer = aws.iam.Role(
             "Version": "2012-10-17",
         }
     ),
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 role_triton_reader = aws.iam.Role(
     "triton-reader",
+    tags={"project": "triton"},
     assume_role_policy=pulumi.Output.json_dumps(
         {
             "Statement": [
@@ -686,50 +694,27 @@ role_triton_reader = aws.iam.Role(
             "Version": "2012-10-17",
         }
     ),
-    tags={"project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
-)
-nat_gateway_cluster_vpc_nat_us_east_1a = aws.ec2.NatGateway(
-    "cluster-vpc-nat-us-east-1a",
-    subnet_id=cluster_vpc_public_us_east_1a.id,
-    tags={"Name": "triton-fleet-nat-us-east-1a", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
-    allocation_id=cluster_vpc_nat_us_east_1a.id,
-    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[route_table_association_cluster_vpc_public_us_east_1a]),
-)
-role_policy_attachment_cluster_autoscaler = aws.iam.RolePolicyAttachment(
-    "cluster-autoscaler",
-    policy_arn=cluster_autoscaler.arn,
-    role=role_cluster_autoscaler.name,
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-role_policy_attachment_cluster_load_balancer = aws.iam.RolePolicyAttachment(
-    "cluster-load-balancer",
-    policy_arn=cluster_load_balancer.arn,
-    role=role_cluster_load_balancer.name,
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-role_policy_attachment_triton_reader = aws.iam.RolePolicyAttachment(
-    "triton-reader", policy_arn=triton_reader.arn, role=role_triton_reader.name, opts=pulumi.ResourceOptions(provider=cluster)
 )
 route_table_cluster_vpc_private_us_east_1a = aws.ec2.RouteTable(
     "cluster-vpc-private-us-east-1a",
-    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
     vpc_id=cluster_vpc.id,
-    tags={"Name": "triton-fleet-private-us-east-1a", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-route_table_cluster_vpc_private_us_east_1b = aws.ec2.RouteTable(
-    "cluster-vpc-private-us-east-1b",
+    tags={"Name": "triton-fleet-private-us-east-1a", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
-    vpc_id=cluster_vpc.id,
-    tags={"Name": "triton-fleet-private-us-east-1b", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 route_table_cluster_vpc_private_us_east_1c = aws.ec2.RouteTable(
     "cluster-vpc-private-us-east-1c",
-    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
     vpc_id=cluster_vpc.id,
-    tags={"Name": "triton-fleet-private-us-east-1c", "triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    tags={"Name": "triton-fleet-private-us-east-1c", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+route_table_cluster_vpc_private_us_east_1b = aws.ec2.RouteTable(
+    "cluster-vpc-private-us-east-1b",
+    vpc_id=cluster_vpc.id,
+    tags={"Name": "triton-fleet-private-us-east-1b", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 route_table_association_cluster_vpc_private_us_east_1a = aws.ec2.RouteTableAssociation(
@@ -741,21 +726,15 @@ route_table_association_cluster_vpc_private_us_east_1a = aws.ec2.RouteTableAssoc
 cluster_vpc_s3 = aws.ec2.VpcEndpoint(
     "cluster-vpc-s3",
     vpc_id=cluster_vpc.id,
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     service_name="com.amazonaws.us-east-1.s3",
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
-    vpc_endpoint_type="Gateway",
     route_table_ids=[
         cluster_vpc_public.id,
         route_table_cluster_vpc_private_us_east_1a.id,
         route_table_cluster_vpc_private_us_east_1b.id,
         route_table_cluster_vpc_private_us_east_1c.id,
     ],
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-route_table_association_cluster_vpc_private_us_east_1b = aws.ec2.RouteTableAssociation(
-    "cluster-vpc-private-us-east-1b",
-    route_table_id=route_table_cluster_vpc_private_us_east_1b.id,
-    subnet_id=cluster_vpc_private_us_east_1b.id,
+    vpc_endpoint_type="Gateway",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 route_table_association_cluster_vpc_private_us_east_1c = aws.ec2.RouteTableAssociation(
@@ -764,22 +743,43 @@ route_table_association_cluster_vpc_private_us_east_1c = aws.ec2.RouteTableAssoc
     subnet_id=cluster_vpc_private_us_east_1c.id,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
+route_table_association_cluster_vpc_private_us_east_1b = aws.ec2.RouteTableAssociation(
+    "cluster-vpc-private-us-east-1b",
+    route_table_id=route_table_cluster_vpc_private_us_east_1b.id,
+    subnet_id=cluster_vpc_private_us_east_1b.id,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_cluster_autoscaler = aws.iam.RolePolicyAttachment(
+    "cluster-autoscaler",
+    role=role_cluster_autoscaler.name,
+    policy_arn=cluster_autoscaler.arn,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_cluster_load_balancer = aws.iam.RolePolicyAttachment(
+    "cluster-load-balancer",
+    role=role_cluster_load_balancer.name,
+    policy_arn=cluster_load_balancer.arn,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_triton_reader = aws.iam.RolePolicyAttachment(
+    "triton-reader", role=role_triton_reader.name, policy_arn=triton_reader.arn, opts=pulumi.ResourceOptions(provider=cluster)
+)
 node_group_cluster_cpu = aws.eks.NodeGroup(
     "cluster-cpu",
+    node_role_arn=cluster_node.arn,
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    launch_template=aws.eks.NodeGroupLaunchTemplateArgs(id=cluster_cpu.id, version="3"),
+    instance_types=["m7i.xlarge"],
+    ami_type="AL2023_x86_64_STANDARD",
+    scaling_config=aws.eks.NodeGroupScalingConfigArgs(max_size=6, min_size=2, desired_size=2),
+    update_config=aws.eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
+    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
     cluster_name="triton-fleet",
     node_repair_config=aws.eks.NodeGroupNodeRepairConfigArgs(enabled=True),
-    ami_type="AL2023_x86_64_STANDARD",
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     capacity_type="ON_DEMAND",
-    labels={"triton-fleet/pool": "cpu"},
-    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
-    scaling_config=aws.eks.NodeGroupScalingConfigArgs(desired_size=2, max_size=6, min_size=2),
-    launch_template=aws.eks.NodeGroupLaunchTemplateArgs(id=cluster_cpu.id, version="3"),
-    taints=[],
-    instance_types=["m7i.xlarge"],
-    node_role_arn=cluster_node.arn,
     version="1.35",
-    update_config=aws.eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
+    taints=[],
+    labels={"triton-fleet/pool": "cpu"},
     opts=pulumi.ResourceOptions(
         provider=cluster,
         depends_on=[
@@ -795,15 +795,27 @@ node_group_cluster_cpu = aws.eks.NodeGroup(
         ignore_changes=["scalingConfig.desiredSize"],
     ),
 )
+cluster_coredns = aws.eks.Addon(
+    "cluster-coredns",
+    resolve_conflicts_on_create="OVERWRITE",
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    cluster_name="triton-fleet",
+    addon_name="coredns",
+    resolve_conflicts_on_update="PRESERVE",
+    addon_version="v1-coredns",
+    opts=pulumi.ResourceOptions(
+        provider=cluster, depends_on=[cluster_cluster, cluster_cpu, cluster_eks_pod_identity_agent, node_group_cluster_cpu]
+    ),
+)
 cluster_aws_ebs_csi_driver = aws.eks.Addon(
     "cluster-aws-ebs-csi-driver",
     resolve_conflicts_on_create="OVERWRITE",
-    resolve_conflicts_on_update="PRESERVE",
+    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     cluster_name="triton-fleet",
-    addon_version="v1-aws-ebs-csi-driver",
-    pod_identity_associations=[aws.eks.AddonPodIdentityAssociationArgs(service_account="ebs-csi-controller-sa", role_arn=cluster_ebs.arn)],
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     addon_name="aws-ebs-csi-driver",
+    resolve_conflicts_on_update="PRESERVE",
+    pod_identity_associations=[aws.eks.AddonPodIdentityAssociationArgs(role_arn=cluster_ebs.arn, service_account="ebs-csi-controller-sa")],
+    addon_version="v1-aws-ebs-csi-driver",
     opts=pulumi.ResourceOptions(
         provider=cluster,
         depends_on=[
@@ -815,64 +827,52 @@ cluster_aws_ebs_csi_driver = aws.eks.Addon(
         ],
     ),
 )
-cluster_coredns = aws.eks.Addon(
-    "cluster-coredns",
-    resolve_conflicts_on_create="OVERWRITE",
-    resolve_conflicts_on_update="PRESERVE",
-    cluster_name="triton-fleet",
-    addon_version="v1-coredns",
-    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
-    addon_name="coredns",
-    opts=pulumi.ResourceOptions(
-        provider=cluster, depends_on=[cluster_cluster, cluster_cpu, cluster_eks_pod_identity_agent, node_group_cluster_cpu]
-    ),
-)
 kubernetes_cluster = k8s.Provider(
     "cluster",
     kubeconfig=cluster_cluster.kubeconfig_json,
-    cluster_identifier="us-east-1/triton-fleet",
     enable_server_side_apply=True,
+    cluster_identifier="us-east-1/triton-fleet",
     opts=pulumi.ResourceOptions(depends_on=[cluster_coredns, cluster_cpu, cluster_eks_pod_identity_agent, node_group_cluster_cpu]),
 )
 gp3 = k8s.storage.v1.StorageClass(
     "gp3",
-    volume_binding_mode="WaitForFirstConsumer",
+    allow_volume_expansion=True,
     parameters={"type": "gp3", "encrypted": "true"},
     provisioner="ebs.csi.aws.com",
-    allow_volume_expansion=True,
-    metadata=k8s.meta.v1.ObjectMetaArgs(annotations={"storageclass.kubernetes.io/is-default-class": "true"}, name="gp3"),
+    volume_binding_mode="WaitForFirstConsumer",
+    metadata=k8s.meta.v1.ObjectMetaArgs(name="gp3", annotations={"storageclass.kubernetes.io/is-default-class": "true"}),
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster),
 )
 release_cluster_autoscaler = k8s.helm.v3.Release(
     "cluster-autoscaler",
-    chart=f"{CHARTS}/cluster-autoscaler",
-    values={
-        "awsRegion": "us-east-1",
-        "extraArgs": {
-            "skip-nodes-with-local-storage": False,
-            "scale-down-unneeded-time": "600s",
-            "max-node-provision-time": "900s",
-            "balance-similar-node-groups": True,
-            "expander": "least-waste",
-            "skip-nodes-with-system-pods": False,
-        },
-        "image": {"tag": "v1.35.0"},
-        "rbac": {
-            "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": role_cluster_autoscaler.arn}, "name": "cluster-autoscaler"}
-        },
-        "resources": {"limits": {"memory": "600Mi"}, "requests": {"cpu": "100m", "memory": "300Mi"}},
-        "cloudProvider": "aws",
-        "fullnameOverride": "cluster-autoscaler",
-        "autoDiscovery": {"clusterName": "triton-fleet"},
-    },
-    atomic=True,
-    namespace="kube-system",
     max_history=5,
     name="cluster-autoscaler",
-    timeout=600,
     create_namespace=False,
-    compat="true",
+    values={
+        "cloudProvider": "aws",
+        "autoDiscovery": {"clusterName": "triton-fleet"},
+        "rbac": {
+            "serviceAccount": {"name": "cluster-autoscaler", "annotations": {"eks.amazonaws.com/role-arn": role_cluster_autoscaler.arn}}
+        },
+        "image": {"tag": "v1.35.0"},
+        "extraArgs": {
+            "max-node-provision-time": "900s",
+            "balance-similar-node-groups": True,
+            "skip-nodes-with-local-storage": False,
+            "skip-nodes-with-system-pods": False,
+            "scale-down-unneeded-time": "600s",
+            "expander": "least-waste",
+        },
+        "resources": {"limits": {"memory": "600Mi"}, "requests": {"memory": "300Mi", "cpu": "100m"}},
+        "awsRegion": "us-east-1",
+        "fullnameOverride": "cluster-autoscaler",
+    },
+    atomic=True,
+    timeout=600,
     version="9.59.0",
+    chart=f"{CHARTS}/cluster-autoscaler",
+    namespace="kube-system",
+    compat="true",
     opts=pulumi.ResourceOptions(
         provider=kubernetes_cluster,
         depends_on=[cluster_coredns, cluster_eks_pod_identity_agent, node_group_cluster_cpu, role_policy_attachment_cluster_autoscaler],
@@ -881,27 +881,27 @@ release_cluster_autoscaler = k8s.helm.v3.Release(
 )
 aws_load_balancer_controller = k8s.helm.v3.Release(
     "aws-load-balancer-controller",
-    chart=f"{CHARTS}/aws-load-balancer-controller",
+    max_history=5,
+    name="aws-load-balancer-controller",
+    create_namespace=False,
     values={
+        "vpcId": cluster_vpc.id,
+        "region": "us-east-1",
+        "keepTLSSecret": True,
         "clusterName": "triton-fleet",
         "enableServiceMutatorWebhook": False,
         "serviceAccount": {
             "annotations": {"eks.amazonaws.com/role-arn": role_cluster_load_balancer.arn},
-            "create": True,
             "name": "aws-load-balancer-controller",
+            "create": True,
         },
-        "vpcId": cluster_vpc.id,
-        "keepTLSSecret": True,
-        "region": "us-east-1",
     },
     atomic=True,
-    namespace="kube-system",
-    max_history=5,
-    name="aws-load-balancer-controller",
     timeout=600,
-    create_namespace=False,
-    compat="true",
     version="3.5.0",
+    chart=f"{CHARTS}/aws-load-balancer-controller",
+    namespace="kube-system",
+    compat="true",
     opts=pulumi.ResourceOptions(
         provider=kubernetes_cluster,
         depends_on=[cluster_coredns, cluster_eks_pod_identity_agent, node_group_cluster_cpu, role_policy_attachment_cluster_load_balancer],
@@ -914,9 +914,9 @@ triton = k8s.core.v1.Namespace(
         name="triton",
         labels={
             "pod-security.kubernetes.io/warn": "restricted",
-            "app.kubernetes.io/instance": "triton",
             "app.kubernetes.io/managed-by": "triton-fleet",
             "app.kubernetes.io/name": "triton",
+            "app.kubernetes.io/instance": "triton",
         },
     ),
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[aws_load_balancer_controller, release_cluster_autoscaler]),
@@ -926,95 +926,59 @@ monitoring = k8s.core.v1.Namespace(
     metadata=k8s.meta.v1.ObjectMetaArgs(
         name="monitoring",
         labels={
-            "pod-security.kubernetes.io/enforce": "privileged",
-            "app.kubernetes.io/instance": "prometheus",
             "app.kubernetes.io/managed-by": "triton-fleet",
             "app.kubernetes.io/name": "prometheus",
+            "app.kubernetes.io/instance": "prometheus",
+            "pod-security.kubernetes.io/enforce": "privileged",
         },
     ),
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[cluster_aws_ebs_csi_driver, gp3]),
 )
-kps = k8s.helm.v3.Release(
-    "kps",
-    chart=f"{CHARTS}/kube-prometheus-stack",
-    values={
-        "grafana": {"enabled": True},
-        "kubeEtcd": {"enabled": False},
-        "kubeProxy": {"enabled": False},
-        "kubeScheduler": {"enabled": False},
-        "prometheus": {
-            "service": {"type": "ClusterIP", "port": 9090},
-            "prometheusSpec": {
-                "scrapeInterval": "15s",
-                "retention": "7d",
-                "retentionSize": "40960MB",
-                "evaluationInterval": "15s",
-                "podMonitorSelectorNilUsesHelmValues": False,
-                "storageSpec": {
-                    "volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "50Gi"}}, "accessModes": ["ReadWriteOnce"]}}
-                },
-                "scrapeConfigSelectorNilUsesHelmValues": False,
-                "serviceMonitorSelectorNilUsesHelmValues": False,
-                "ruleSelectorNilUsesHelmValues": False,
-                "serviceDiscoveryRole": "EndpointSlice",
-                "probeSelectorNilUsesHelmValues": False,
-            },
-        },
-        "alertmanager": {"enabled": True},
-        "fullnameOverride": "kps",
-        "kubeControllerManager": {"enabled": False},
-        "crds": {"upgradeJob": {"enabled": True, "image": {"busybox": {"tag": "1.37"}}}, "enabled": True},
-    },
-    atomic=True,
-    namespace="monitoring",
-    max_history=5,
-    name="kps",
-    timeout=600,
-    create_namespace=False,
-    compat="true",
-    version="88.5.3",
-    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[monitoring], delete_before_replace=True),
-)
 k8s.helm.v4.Chart(
     "triton",
-    chart=f"{ROOT}/charts/triton",
+    name="triton",
     values={
-        "drain": {"margin": 15, "preStop": 15, "recycleGrpc": True, "exitTimeout": 45},
-        "deploymentAnnotations": {"pulumi.com/timeoutSeconds": "1500"},
-        "logVerbose": 0,
         "prefetch": {
             "parallelism": 16,
-            "budget": 900,
-            "volume": {},
-            "enabled": False,
             "image": "docker.io/rclone/rclone:1.75.2",
+            "volume": {},
             f"{ROOT}/models": [],
+            "budget": 900,
+            "enabled": False,
         },
-        "disruption": {"maxUnavailable": 1, "enabled": True},
-        "envFromSecrets": [],
-        "tolerations": [],
-        "podAnnotations": {},
-        "extraArgs": [],
-        "labels": {
-            "app.kubernetes.io/instance": "triton",
-            "app.kubernetes.io/managed-by": "triton-fleet",
-            "app.kubernetes.io/name": "triton",
+        "autoscaling": {
+            "scaleDownPodsPerMinute": 1,
+            "scaleDownStabilization": 300,
+            "metrics": [
+                {
+                    "pods": {"target": {"averageValue": "50k", "type": "AverageValue"}, "metric": {"name": "avg_time_queue_us"}},
+                    "type": "Pods",
+                },
+                {
+                    "pods": {
+                        "target": {"averageValue": "16", "type": "AverageValue"},
+                        "metric": {"name": "nv_inference_pending_request_count"},
+                    },
+                    "type": "Pods",
+                },
+            ],
+            "maxReplicas": 4,
+            "enabled": True,
+            "behavior": {},
+            "minReplicas": 1,
         },
         "imagePullSecrets": [],
-        "imagePullPolicy": "IfNotPresent",
-        "podMonitor": {"interval": "5s", "enabled": True, "labels": {}},
-        "readOnlyRootFilesystem": True,
-        "probes": {
-            "readiness": {"timeoutSeconds": 3, "periodSeconds": 5, "failureThreshold": 3},
-            "liveness": {"timeoutSeconds": 5, "periodSeconds": 10, "failureThreshold": 6},
+        "labels": {
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "app.kubernetes.io/name": "triton",
+            "app.kubernetes.io/instance": "triton",
         },
+        "image": "nvcr.io/nvidia/tritonserver:26.07-py3",
         "modelRepository": {
-            "credentialsSecret": "",
-            "url": "",
-            "keyFileSecret": "",
-            "release": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
             "region": "us-east-1",
+            "release": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
             "mode": "release",
+            "keyFileSecret": "",
             f"{ROOT}/models": [],
             "urls": [
                 "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/add_sub-469b02831749377d",
@@ -1022,23 +986,21 @@ k8s.helm.v4.Chart(
                 "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/pipeline-99521413a0490523",
                 "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/upper-e94aa7e0c028dbd1",
             ],
+            "credentialsSecret": "",
+            "url": "",
         },
-        "resources": {"gpuResource": "nvidia.com/gpu", "cpu": "1", "shm": "1Gi", "gpus": 0, "memory": "4Gi"},
-        "nodeSelector": {},
-        "rollout": {"maxSurge": 1},
-        "priorityClassName": "",
+        "disruption": {"enabled": True, "maxUnavailable": 1},
         "affinity": {},
-        "startupBudget": 900,
-        "serviceAccount": {
-            "waitForToken": False,
-            "annotations": {"eks.amazonaws.com/role-arn": role_triton_reader.arn},
-            "create": True,
-            "name": "",
-        },
-        "env": {},
-        "image": "nvcr.io/nvidia/tritonserver:26.07-py3",
+        "rollout": {"maxSurge": 1},
+        "readOnlyRootFilesystem": True,
+        "envFromSecrets": [],
         "podLabels": {},
+        "extraArgs": [],
+        "imagePullPolicy": "IfNotPresent",
         "runAsUser": 1000,
+        "startupBudget": 900,
+        "podAnnotations": {},
+        "resources": {"memory": "4Gi", "cpu": "1", "gpus": 0, "shm": "1Gi", "gpuResource": "nvidia.com/gpu"},
         "service": {
             "type": "LoadBalancer",
             "annotations": {
@@ -1047,97 +1009,136 @@ k8s.helm.v4.Chart(
                 "service.beta.kubernetes.io/aws-load-balancer-type": "external",
             },
         },
-        "runtimeClassName": "",
-        "autoscaling": {
-            "enabled": True,
-            "metrics": [
-                {
-                    "type": "Pods",
-                    "pods": {"target": {"averageValue": "50k", "type": "AverageValue"}, "metric": {"name": "avg_time_queue_us"}},
-                },
-                {
-                    "type": "Pods",
-                    "pods": {
-                        "target": {"averageValue": "16", "type": "AverageValue"},
-                        "metric": {"name": "nv_inference_pending_request_count"},
-                    },
-                },
-            ],
-            "minReplicas": 1,
-            "maxReplicas": 4,
-            "behavior": {
-                "scaleUp": {
-                    "selectPolicy": "Max",
-                    "policies": [{"type": "Pods", "periodSeconds": 15, "value": 4}, {"type": "Percent", "periodSeconds": 15, "value": 100}],
-                    "stabilizationWindowSeconds": 0,
-                },
-                "scaleDown": {
-                    "selectPolicy": "Max",
-                    "policies": [{"type": "Pods", "periodSeconds": 60, "value": 1}],
-                    "stabilizationWindowSeconds": 300,
-                },
-            },
+        "serviceAccount": {
+            "annotations": {"eks.amazonaws.com/role-arn": role_triton_reader.arn},
+            "waitForToken": False,
+            "name": "",
+            "create": True,
         },
+        "env": {},
+        "podMonitor": {"enabled": True, "interval": "5s", "labels": {}},
+        "priorityClassName": "",
+        "runtimeClassName": "",
+        "tolerations": [],
+        "probes": {
+            "readiness": {"timeoutSeconds": 3, "failureThreshold": 3, "periodSeconds": 5},
+            "liveness": {"timeoutSeconds": 5, "failureThreshold": 6, "periodSeconds": 10},
+        },
+        "nodeSelector": {},
+        "drain": {"preStop": 15, "exitTimeout": 45, "recycleGrpc": True, "margin": 15},
+        "logVerbose": 0,
+        "deploymentAnnotations": {"pulumi.com/timeoutSeconds": "1500"},
     },
     namespace="triton",
-    name="triton",
+    chart=f"{ROOT}/charts/triton",
     opts=pulumi.ResourceOptions(
         provider=kubernetes_cluster,
         depends_on=[aws_load_balancer_controller, release_repository, role_policy_attachment_triton_reader, triton],
         transforms=[of_the_chart],
     ),
 )
+kps = k8s.helm.v3.Release(
+    "kps",
+    max_history=5,
+    name="kps",
+    create_namespace=False,
+    values={
+        "kubeProxy": {"enabled": False},
+        "kubeScheduler": {"enabled": False},
+        "crds": {"upgradeJob": {"image": {"busybox": {"tag": "1.37"}}, "enabled": True}, "enabled": True},
+        "alertmanager": {"enabled": True},
+        "kubeControllerManager": {"enabled": False},
+        "grafana": {"enabled": True},
+        "prometheus": {
+            "prometheusSpec": {
+                "retentionSize": "40960MB",
+                "probeSelectorNilUsesHelmValues": False,
+                "serviceMonitorSelectorNilUsesHelmValues": False,
+                "scrapeConfigSelectorNilUsesHelmValues": False,
+                "podMonitorSelectorNilUsesHelmValues": False,
+                "serviceDiscoveryRole": "EndpointSlice",
+                "scrapeInterval": "15s",
+                "ruleSelectorNilUsesHelmValues": False,
+                "evaluationInterval": "15s",
+                "storageSpec": {
+                    "volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "50Gi"}}, "accessModes": ["ReadWriteOnce"]}}
+                },
+                "retention": "7d",
+            },
+            "service": {"type": "ClusterIP", "port": 9090},
+        },
+        "kubeEtcd": {"enabled": False},
+        "fullnameOverride": "kps",
+    },
+    atomic=True,
+    timeout=600,
+    version="88.5.3",
+    chart=f"{CHARTS}/kube-prometheus-stack",
+    namespace="monitoring",
+    compat="true",
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[monitoring], delete_before_replace=True),
+)
 k8s.helm.v3.Release(
     "prometheus-adapter",
-    chart=f"{CHARTS}/prometheus-adapter",
+    max_history=5,
+    name="prometheus-adapter",
+    create_namespace=False,
     values={
-        "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
-        "extraArguments": ["--metrics-max-age=60s"],
         "metricsRelistInterval": "15s",
         "rules": {
             "default": False,
             "custom": [
                 {
-                    "metricsQuery": "sum(rate(nv_inference_queue_duration_us{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>) / clamp_min(sum(rate(nv_inference_request_success{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>), 0.001) or 0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+                    "name": {"as": "avg_time_queue_us", "matches": "^nv_inference_queue_duration_us$"},
                     "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                     "seriesQuery": 'nv_inference_queue_duration_us{namespace!="",pod!=""}',
-                    "name": {"as": "avg_time_queue_us", "matches": "^nv_inference_queue_duration_us$"},
+                    "metricsQuery": "sum(rate(nv_inference_queue_duration_us{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>) / clamp_min(sum(rate(nv_inference_request_success{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>), 0.001) or 0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
                 },
                 {
-                    "metricsQuery": "sum(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[15s])) by (<<.GroupBy>>)",
+                    "name": {"as": "nv_inference_pending_request_count", "matches": "^nv_inference_pending_request_count$"},
                     "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                     "seriesQuery": 'nv_inference_pending_request_count{namespace!="",pod!=""}',
-                    "name": {"as": "nv_inference_pending_request_count", "matches": "^nv_inference_pending_request_count$"},
+                    "metricsQuery": "sum(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[15s])) by (<<.GroupBy>>)",
                 },
                 {
-                    "metricsQuery": "sum(rate(<<.Series>>{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>) or 0 * sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+                    "name": {"as": "nv_inference_requests_per_second", "matches": "^nv_inference_request_success$"},
                     "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                     "seriesQuery": 'nv_inference_request_success{namespace!="",pod!=""}',
-                    "name": {"as": "nv_inference_requests_per_second", "matches": "^nv_inference_request_success$"},
+                    "metricsQuery": "sum(rate(<<.Series>>{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>) or 0 * sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
                 },
                 {
-                    "metricsQuery": "avg(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)",
+                    "name": {"as": "DCGM_FI_DEV_GPU_UTIL", "matches": "^DCGM_FI_DEV_GPU_UTIL$"},
                     "resources": {"overrides": {"service": {"resource": "service"}, "namespace": {"resource": "namespace"}}},
                     "seriesQuery": 'DCGM_FI_DEV_GPU_UTIL{namespace!="",pod!="",service!=""}',
-                    "name": {"as": "DCGM_FI_DEV_GPU_UTIL", "matches": "^DCGM_FI_DEV_GPU_UTIL$"},
+                    "metricsQuery": "avg(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)",
                 },
             ],
         },
-        "readinessProbe": {"periodSeconds": 3, "initialDelaySeconds": 2},
-        "prometheus": {"url": "http://kps-prometheus.monitoring.svc", "port": 9090, "path": ""},
+        "resources": {"limits": {"memory": "512Mi", "cpu": "500m"}, "requests": {"memory": "128Mi", "cpu": "100m"}},
+        "extraArguments": ["--metrics-max-age=60s"],
+        "prometheus": {"path": "", "port": 9090, "url": "http://kps-prometheus.monitoring.svc"},
+        "readinessProbe": {"initialDelaySeconds": 2, "periodSeconds": 3},
     },
     atomic=True,
-    namespace="monitoring",
-    max_history=5,
-    name="prometheus-adapter",
     timeout=600,
-    create_namespace=False,
-    compat="true",
     version="5.3.0",
+    chart=f"{CHARTS}/prometheus-adapter",
+    namespace="monitoring",
+    compat="true",
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[kps], delete_before_replace=True),
 )
 k8s.core.v1.ConfigMap(
     "observability-dashboard",
+    metadata=k8s.meta.v1.ObjectMetaArgs(
+        name="triton-fleet-dashboard",
+        namespace="monitoring",
+        labels={
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "grafana_dashboard": "1",
+            "app.kubernetes.io/name": "triton-observability",
+            "app.kubernetes.io/instance": "dashboard",
+        },
+    ),
     data={
         "triton-fleet.json": json.dumps(
             {
@@ -1345,15 +1346,5 @@ k8s.core.v1.ConfigMap(
             }
         )
     },
-    metadata=k8s.meta.v1.ObjectMetaArgs(
-        name="triton-fleet-dashboard",
-        namespace="monitoring",
-        labels={
-            "app.kubernetes.io/instance": "dashboard",
-            "grafana_dashboard": "1",
-            "app.kubernetes.io/name": "triton-observability",
-            "app.kubernetes.io/managed-by": "triton-fleet",
-        },
-    ),
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[kps]),
 )

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 import pulumi_kubernetes as k8s
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 
 from components.base import naming
 from components.helm.source import chart_source
@@ -26,23 +24,6 @@ _TIMEOUT_SECONDS: Final = 600
 """How long Helm waits for a release to be ready before it rolls back. Its default of 300 s is too short to pull images onto a new node."""
 _MAX_HISTORY: Final = 5
 """Revisions that Helm keeps, one Secret each."""
-
-
-class ChartValues(BaseModel):
-    """Base of a chart's typed values: frozen, no unknown fields, camelCase in the chart."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True)
-
-    def to_helm(self) -> dict[str, Any]:
-        """Return the values as the chart takes them. Fields that are None are omitted, so that the chart's default applies."""
-        return self.model_dump(by_alias=True, exclude_none=True)
-
-
-class ContainerResources(ChartValues):
-    """``resources`` of a container."""
-
-    requests: dict[str, str]
-    limits: dict[str, str]
 
 
 def release(

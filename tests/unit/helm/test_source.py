@@ -8,7 +8,6 @@ import pytest
 
 from components.base import versions
 from components.base.errors import FleetError
-from components.helm.release import ChartValues
 from components.helm.settings import ChartSettings
 from components.helm.source import ChartSource, chart_source, check_charts
 
@@ -61,11 +60,3 @@ def test_all_missing_charts_are_named_at_once(tmp_path: Path) -> None:
         "kube-prometheus-stack",
         "prometheus-adapter",
     ]
-
-
-def test_values_leave_out_what_is_none() -> None:
-    class Values(ChartValues):
-        node_port: int | None
-        service_type: str
-
-    assert Values(node_port=None, service_type="ClusterIP").to_helm() == {"serviceType": "ClusterIP"}
