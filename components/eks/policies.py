@@ -50,7 +50,7 @@ def model_reader(account: Account, *, bucket: str, prefix: str, key: str | None,
 
 
 def volume_driver(key: str) -> tuple[Statement, ...]:
-    """Return what the EBS driver needs besides AWS' policy for it, for volumes encrypted with ``key`` (EKS user guide, "EBS CSI")."""
+    """Return what the EBS driver needs beyond AWS' policy for it, for volumes encrypted with ``key`` (EKS user guide, "EBS CSI")."""
     return (
         allow("GrantKeyToVolumes", "kms:CreateGrant ListGrants RevokeGrant", key, conditions=_FOR_AWS),
         allow("EncryptVolumes", _USE_KEY, key),
@@ -169,7 +169,7 @@ def karpenter_nodes(account: Account, cluster: str) -> tuple[Statement, ...]:
 
 
 def karpenter_controller(account: Account, cluster: str, *, node_role: str, queue: str, disk_key: str | None) -> tuple[Statement, ...]:
-    """Return what Karpenter's controller does besides launching and terminating nodes.
+    """Return what Karpenter's controller does, except launching and terminating nodes.
 
     Args:
         account: Where all of it is.

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def lifecycle(keep_untagged_days: int) -> str:
     """Return a lifecycle policy that deletes untagged images after ``keep_untagged_days``. Deployments name tagged ones, so these stay."""
     selection = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": keep_untagged_days}
-    rule = {"rulePriority": 1, "description": "untagged images", "selection": selection, "action": {"type": "expire"}}
+    # A new description would replace the policy.
+    rule = {"rulePriority": 1, "description": "images that no tag names", "selection": selection, "action": {"type": "expire"}}
     return json.dumps({"rules": [rule]}, sort_keys=True)
 
 
