@@ -1,4 +1,4 @@
-"""TritonFleet: the wiring of all rooms. The one place that knows who hands what to whom; `clusters.py` knows which clouds there are.
+"""TritonFleet: how all components are connected. `stack/clusters.py` has what differs between clouds.
 
 settings -> cluster -+- repository --------------------------------+
                      +- device plugin, autoscaler, load balancers -+-> triton (one a serving entry) -> route -> exports
@@ -7,7 +7,7 @@ settings -> cluster -+- repository --------------------------------+
                      +- volumes - prometheus -+- dcgm, adapters
                                               +- triton's PodMonitors alone
 
-What a stand-up waits for is this graph's longest way (bench/standup.py): an edge more is minutes.
+The longest path through this graph determines how long an `up` takes (bench/standup.py): an additional edge can cost minutes.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class TritonFleetArgs:
 
     settings: Settings
     project_dir: Path
-    """Folder of Pulumi.yaml: relative paths in the settings start there."""
+    """Folder of Pulumi.yaml, where relative paths in the settings start."""
 
 
 class TritonFleet(pulumi.ComponentResource):
-    """Everything of one stack. Raises FleetError, with all that is wrong, before any resource is registered."""
+    """Everything of one stack. Raises FleetError with every problem before any resource is registered."""
 
     exports: dict[str, pulumi.Input[object]]
     """Stack outputs, by name."""

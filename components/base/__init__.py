@@ -1,1 +1,1 @@
-"""What every room uses: settings base, quantities, errors, names, versions, handles."""
+"""What every room uses: the settings base, quantities, problems, names, versions and handles."""

@@ -1,4 +1,4 @@
-"""What rooms hand to each other. A handle's outputs resolve only when what they name is usable, so that reading one is waiting for it."""
+"""What components hand to each other. A handle's output resolves once the thing that it names is usable: to read it is to wait for it."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuPool:
-    """One kind of GPU node that a cluster has or can grow. Plain values, decided from the settings: they drive loops and branches."""
+    """One kind of GPU node that a cluster has or can add. Plain values from the settings, because they drive loops and branches."""
 
     name: str
     labels: Mapping[str, str]
-    """Labels that exactly this pool's nodes carry."""
+    """Labels that only this pool's nodes have."""
     resource: str
-    """What a pod asks for there, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
+    """What a pod requests, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
     units: int
-    """How many of ``resource`` one node offers, sharing counted in."""
+    """Number of ``resource`` on one node, including shares."""
     sharing: Literal["none", "timeSlicing", "mps", "mig"] = "none"
     replicas: int = 1
-    """Sharers of one GPU under time-slicing and MPS."""
+    """Pods that share one GPU with time-slicing or MPS."""
     mig_strategy: Literal["none", "single", "mixed"] = "none"
-    """``single`` offers slices as nvidia.com/gpu, ``mixed`` as nvidia.com/mig-<profile>."""
+    """Resource name of slices: nvidia.com/gpu with ``single``, nvidia.com/mig-<profile> with ``mixed``."""
     device_plugin: Literal["install", "bundled"] = "install"
-    """Whether something must tell Kubernetes of the GPUs, or the node's image or the cloud does it."""
+    """Whether the stack must install the device plugin, or the node image or the cloud brings it."""
     driver: Literal["bundled", "daemonSet"] = "bundled"
-    """Whether the node's image or the cloud brings NVIDIA's driver, or a DaemonSet must install it."""
+    """Whether the node image or the cloud brings NVIDIA's driver, or a DaemonSet must install it."""
     os: str = ""
-    """Operating system of the nodes as the settings call it, such as ``al2023``, ``cos`` or ``ubuntu``: drivers differ."""
+    """Operating system of the nodes as in the settings, such as ``al2023``, ``cos`` or ``ubuntu``: their drivers differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRegistry:
-    """A repository of container images, and who may push to it."""
+    """A repository of container images, with credentials for pushing."""
 
     url: pulumi.Output[str]
-    """What images are named by, before ``@`` or ``:``."""
+    """Name of images in it, without tag or digest."""
     address: pulumi.Output[str]
-    """Host of the registry."""
+    """Host name of the registry."""
     username: pulumi.Output[str]
     password: pulumi.Output[str]
-    """A secret, as a rule of some hours; another one is no change of an image."""
+    """A secret, usually valid for some hours. A new password does not change an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsAccess:
-    """What controllers inside an EKS cluster need to know of the account. A role's ARN resolves once its policies are attached.
+    """What controllers in an EKS cluster need from the AWS account. A role's ARN resolves once its policies are attached.
 
-    A role that is None: its service account gets the role by a Pod Identity association, or nobody asked for it.
+    A role is None if its service account has a Pod Identity association instead, or if its controller is not enabled.
     """
 
     region: pulumi.Output[str]
@@ -67,19 +67,19 @@ class AwsAccess:
     karpenter_role_arn: pulumi.Output[str] | None = None
     """For kube-system/karpenter."""
     karpenter_instance_profile: pulumi.Output[str] | None = None
-    """Name of the instance profile of nodes that Karpenter starts; resolves once such a node could join."""
+    """Name of the instance profile of Karpenter's nodes; resolves once such a node could join the cluster."""
     interruption_queue: pulumi.Output[str] | None = None
-    """Name of the SQS queue that tells Karpenter of nodes about to be taken away."""
+    """Name of the SQS queue with interruption notices for Karpenter."""
     disk_key: pulumi.Output[str] | None = None
-    """ARN of the KMS key of nodes' disks; None for AWS' own."""
+    """ARN of the KMS key of nodes' disks; None for AWS' own key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GcpAccess:
-    """What runs inside a GKE cluster needs to know of the project around it. Plain values, but for what Google names."""
+    """What add-ons of a GKE cluster need from the Google Cloud project."""
 
     project: str
-    """Id of the project."""
+    """Project id."""
     location: str
     """Region or zone of the control plane: label ``location`` of the cluster's metrics."""
     region: str
@@ -88,23 +88,23 @@ class GcpAccess:
     network: pulumi.Output[str]
     """Name or self link of the VPC."""
     workload_pool: pulumi.Output[str]
-    """Workload Identity pool, ``<project>.svc.id.goog``; resolves once the cluster is there: bindings made earlier would be refused."""
+    """Workload Identity pool, ``<project>.svc.id.goog``; resolves once the cluster exists, because earlier bindings are rejected."""
     gcp: pulumi.ProviderResource
-    """What makes Google's resources in the project."""
+    """Provider of the project's resources."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterHandle:
-    """A cluster whose API server answers and whose nodes take pods."""
+    """A cluster whose API server answers and whose nodes accept pods."""
 
     name: pulumi.Output[str]
     provider: k8s.Provider
-    """Every Kubernetes resource of the fleet is made through this provider."""
+    """Provider of all Kubernetes resources."""
     gpu_pools: tuple[GpuPool, ...] = ()
-    """GPU pools that the stack itself makes; none on a cluster that was there before."""
+    """GPU pools that the stack creates; none on an existing cluster."""
     volumes: pulumi.Output[str] | None = None
-    """Name of the StorageClass that the stack makes; resolves once its driver runs. The namespace of what claims a volume comes after it
-    and goes before it: a volume whose driver is gone is never deleted. None where volumes are the cluster's own affair."""
+    """Name of the StorageClass that the stack creates; resolves once its driver runs. A namespace with volume claims depends on it, because
+    a volume whose driver is gone is never deleted. None if the cluster brings its own storage."""
     aws: AwsAccess | None = None
     """Only on EKS."""
     gcp: GcpAccess | None = None
@@ -113,30 +113,28 @@ class ClusterHandle:
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryHandle:
-    """A model repository release that is whole in its object store."""
+    """A release of the model repository, complete in its object store."""
 
     url: pulumi.Output[str]
-    """Where releases lie, as seen from a pod: ``s3://bucket/prefix`` or ``s3://http://host:port/bucket/prefix``. In the modes poll and
-    explicit: the one repository that Triton reads."""
+    """URL of the releases as pods see it: ``s3://bucket/prefix`` or ``s3://http://host:port/bucket/prefix``. In modes poll and explicit, the
+    one repository that Triton reads."""
     urls: Mapping[str, pulumi.Output[str]]
-    """What --model-repository takes for each model, by name: one repository a model, each immutable. Empty in modes poll and
-    explicit."""
+    """--model-repository of each model, by name: one immutable repository per model. Empty in modes poll and explicit."""
     digest: pulumi.Output[str]
-    """Content hash of the release (hex): goes into the pod template, so that changed models roll out. Empty in modes poll and
-    explicit."""
+    """Content hash of the release (hex). Part of the pod template, so that changed models roll out. Empty in poll and explicit."""
     models: tuple[str, ...]
     """Names of the models in the release."""
     sizes: Mapping[str, int]
-    """Bytes of each model, by name."""
+    """Size of each model in bytes, by name."""
     mode: Literal["release", "poll", "explicit"]
-    """How Triton learns of other models; see RepositorySettings."""
+    """How Triton gets new models; see RepositorySettings."""
     region: str
     credentials: pulumi.Output[dict[str, str]] | None
-    """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret, or None where the service account is the identity."""
+    """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret; None if the service account is the identity."""
     key_file: pulumi.Output[str] | None = None
-    """Content of a Google service account's key file (a secret) for a Secret that is mounted, or None. Never with ``credentials``."""
+    """Content of a Google service account's key file (a secret) for a mounted Secret, or None. Never set with ``credentials``."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Models that a model loads with itself (an ensemble's steps), by name; absent for a model that loads none."""
+    """The models that an ensemble loads, by the ensemble's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,16 +143,16 @@ class MetricsHandle:
 
     namespace: str
     url: pulumi.Output[str]
-    """In-cluster base URL without port, such as ``http://kps-prometheus.monitoring.svc``; resolves once its release is up."""
+    """In-cluster base URL without port, such as ``http://kps-prometheus.monitoring.svc``; resolves once Prometheus is ready."""
     port: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomMetricsHandle:
-    """custom.metrics.k8s.io, served."""
+    """The API custom.metrics.k8s.io."""
 
     ready: pulumi.Output[str]
-    """Name of the APIService; resolves once the adapter's release is up."""
+    """Name of the APIService; resolves once the adapter is ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,24 +167,24 @@ class ServingHandle:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerHandle:
-    """A controller that makes load balancers for Services. What carries its annotations comes after it and goes before it."""
+    """A controller that creates load balancers for Services. A Service with its annotations must depend on it."""
 
     ready: pulumi.Output[str]
     """Name of the controller; resolves once it runs."""
     internal: Mapping[str, pulumi.Output[str]]
-    """Annotations of a Service whose load balancer is reached from the network inside."""
+    """Annotations for an internal load balancer."""
     internet_facing: Mapping[str, pulumi.Output[str]]
-    """Annotations of a Service whose load balancer is reached from the internet."""
+    """Annotations for an internet-facing load balancer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayHandle:
-    """A gateway that takes traffic from outside and can be told where to send it."""
+    """A gateway for traffic from outside the cluster."""
 
     namespace: str
     service: pulumi.Output[str]
     """In-cluster DNS name of the gateway's Service; resolves once its pods run."""
     selector: Mapping[str, str]
-    """Labels of the gateway's pods: what a Gateway object selects them by."""
+    """Labels of the gateway's pods, for Gateway objects."""
     injection: Mapping[str, pulumi.Output[str]]
-    """Labels of a namespace whose pods get sidecars, known once sidecars are given; empty where the setting leaves them out."""
+    """Labels of a namespace whose pods get sidecars; they resolve once injection works. Empty without sidecars."""

@@ -1,14 +1,11 @@
-"""Names and labels, in one place.
-
-Logical names and type tokens are an interface: a rename needs an alias and a line in docs/upgrading.md.
-"""
+"""Names and labels. Logical names and type tokens are an interface: a rename needs an alias and a line in docs/upgrading.md."""
 
 from __future__ import annotations
 
 from typing import Final
 
 PROJECT: Final = "triton-fleet"
-"""Name of the Pulumi project: namespace of its configuration keys and first part of its type tokens."""
+"""Pulumi project: the namespace of its configuration keys and the first part of its type tokens."""
 MANAGED_BY: Final = "triton-fleet"
 MONITORING_NAMESPACE: Final = "monitoring"
 DCGM_NAMESPACE: Final = "dcgm"
@@ -17,10 +14,10 @@ ADAPTER_RELEASE: Final = "prometheus-adapter"
 DCGM_RELEASE: Final = "dcgm-exporter"
 STACKDRIVER_NAMESPACE: Final = "custom-metrics"
 STACKDRIVER_ADAPTER: Final = "custom-metrics-stackdriver-adapter"
-"""Google's own names, in every one of its manifests: identities are bound to them."""
+"""Names from Google's manifests: IAM bindings refer to them."""
 GPU_DRIVER: Final = "nvidia-driver-installer"
 SYSTEM_NAMESPACE: Final = "kube-system"
-"""Kubernetes' own; never made here. Priority classes ``system-*`` are let in there everywhere."""
+"""Kubernetes' own namespace, the only one where every cluster admits the priority classes ``system-*``."""
 GPU_PLUGIN_NAMESPACE: Final = "nvidia-device-plugin"
 GPU_PLUGIN_RELEASE: Final = "nvidia-device-plugin"
 AUTOSCALER_RELEASE: Final = "cluster-autoscaler"
@@ -36,18 +33,18 @@ GATEWAY_RELEASE: Final = "triton-gateway"
 POOL_LABEL: Final = "triton-fleet/pool"
 """Node label with the name of the node's pool."""
 GPU_PLUGIN_LABEL: Final = "nvidia.com/device-plugin.config"
-"""Node label with the name of the configuration that the device plugin takes there."""
+"""Node label with the name of the device plugin's configuration."""
 GPU_TAINT: Final = "nvidia.com/gpu"
-"""Key of the taint that keeps everything but GPU work off GPU nodes."""
+"""Key of the taint that keeps other pods off GPU nodes."""
 
 
 def type_token(room: str, kind: str) -> str:
-    """Pulumi type token of a component, such as ``triton-fleet:cluster:ExistingCluster``."""
+    """Return the Pulumi type token of a component, such as ``triton-fleet:cluster:ExistingCluster``."""
     return f"{PROJECT}:{room}:{kind}"
 
 
 def labels(component: str, instance: str) -> dict[str, str]:
-    """Kubernetes' recommended labels for an object of ``component`` that belongs to ``instance``."""
+    """Return Kubernetes' recommended labels for an object of ``component`` that belongs to ``instance``."""
     return {
         "app.kubernetes.io/name": component,
         "app.kubernetes.io/instance": instance,

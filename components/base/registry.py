@@ -1,4 +1,4 @@
-"""Settings of a registry for the images of a stack."""
+"""Settings of the registry for a stack's own images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from components.base.model import Model
 
 
 class ImageRepositorySettings(Model):
-    """An ECR repository for Triton images of one's own."""
+    """A repository for the stack's own images: in ECR on EKS, in Artifact Registry on GKE."""
 
     name: str = Field(default="triton", pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", min_length=2, max_length=256)
     """Name of the repository."""
     keep_untagged_days: int = Field(default=14, ge=1)
-    """Days after which images without a tag are deleted."""
+    """Days after which untagged images are deleted."""
     retain: bool = True
-    """True: a destroy leaves a repository that has images and fails there. False: images go with it."""
+    """True: a destroy keeps a repository with images, and fails there. False: it deletes the images too."""

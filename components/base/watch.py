@@ -1,4 +1,4 @@
-"""What dashboards and alerts are made of: serving describes its deployments in these terms, monitoring turns them into objects."""
+"""Panels and alerts: serving describes its deployments with them, monitoring turns them into Kubernetes objects."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class NodeAddons:
 
 
 def chart_pins(settings: Settings) -> list[versions.ChartPin]:
-    """Return the third-party charts of the stack. A GPU pool may need the device plugin's as well: only its node image tells."""
+    """Return the third-party charts of the stack. The device plugin's is not among them: only the nodes' image decides on it."""
     pins = [versions.KUBE_PROMETHEUS_STACK]
     if settings.adapter.enabled:
         pins.append(versions.PROMETHEUS_ADAPTER)

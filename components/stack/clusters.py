@@ -1,6 +1,6 @@
-"""Which cluster a stack gets: the one place that names providers.
+"""What depends on the provider: the cluster, the models' bucket and the identity that reads it.
 
-A provider is a branch in each of these functions and a file in `cluster/`, which its own stacks alone import.
+A provider is a branch in each function and a folder of `components/`, which only its own stacks import.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def find_cluster(settings: ClusterSettings) -> Access | None:
-    """Find the cluster that is there already; None where the stack makes one.
+    """Find an existing cluster; None if the stack creates one.
 
     Raises:
-        FleetError: When it is not found or does not answer.
+        FleetError: It is not found or does not answer.
     """
     if settings.provider != "existing":
         return None
@@ -36,17 +36,17 @@ def find_cluster(settings: ClusterSettings) -> Access | None:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeCluster:
-    """A cluster, and what its cloud has for the stack besides."""
+    """A cluster, and what its cloud adds."""
 
     handle: ClusterHandle
     identity: Identity | None = None
-    """Roles for service accounts are made of it; None where none can be."""
+    """For roles of service accounts; only on EKS."""
     registry: ImageRegistry | None = None
-    """Where images of the stack's own go; None where it makes none."""
+    """For the stack's own images; None without `imageRepository`."""
 
 
 def make_cluster(settings: Settings, access: Access | None, child: pulumi.ResourceOptions) -> MadeCluster:
-    """Declare the cluster that the settings name. What a provider needs is imported by its stacks alone."""
+    """Create the cluster, or connect to it."""
     if settings.cluster.provider == "eks":
         from components.eks.cluster import EksCluster, EksClusterArgs  # noqa: PLC0415  # as above
 
@@ -70,14 +70,14 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
         )
         return MadeCluster(handle=gke.handle, registry=gke.registry)
     if access is None:
-        raise TypeError  # a cluster that is there was found before anything was declared
+        raise TypeError  # `find_cluster` has found an existing cluster before anything is created
     from components.existing.cluster import ExistingCluster, ExistingClusterArgs  # noqa: PLC0415  # as above
 
     return MadeCluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
 
 
 def model_bucket(settings: Settings, made: MadeCluster, child: pulumi.ResourceOptions) -> pulumi.Resource | None:
-    """Declare the bucket of the models by the cluster's cloud; None where the repository makes it, or none is made."""
+    """Create the models' bucket with the cluster's cloud provider; None if the repository creates it, or no bucket is created."""
     repository, cluster = settings.repository, settings.cluster
     if not repository.create_bucket or custom_endpoint(repository, os.environ) is not None:
         return None
@@ -117,7 +117,7 @@ def model_bucket(settings: Settings, made: MadeCluster, child: pulumi.ResourceOp
 def reader_annotations(
     settings: Settings, entry: ServingSettings, made: MadeCluster, models: RepositoryHandle, child: pulumi.ResourceOptions
 ) -> dict[str, pulumi.Input[str]]:
-    """Make the identity that a deployment without keys reads its models by; annotations that bind its service account to it."""
+    """Create the identity that reads a deployment's models without keys; return the annotations that bind its service account to it."""
     repository = settings.repository
     if settings.cluster.provider == "gke":
         return _gke_reader(settings, entry, made, models, child)
@@ -156,7 +156,7 @@ def _gke_reader(
         return {}
     args = ModelReaderArgs(
         access=access,
-        # A bucket of the stack's own is there, and goes after the rights to it.
+        # Resolves once the bucket exists, and orders the deletion: first the permissions, then the bucket.
         bucket=models.url.apply(lambda _: repository.bucket),
         bucket_name=repository.bucket,
         prefix=repository.prefix,

@@ -70,7 +70,7 @@ def step_into(value: Any, step: str | int) -> Any:
 
 
 def stand_in(annotation: Any, field: FieldInfo | None = None) -> Any:
-    """A value of this type that can be read. Rules never judge it."""
+    """Return a valid value of this type. What rules say about it is left out."""
     if field is not None and field.examples:
         return field.examples[0]
     if models := models_in(annotation):
@@ -90,20 +90,20 @@ def stand_in(annotation: Any, field: FieldInfo | None = None) -> Any:
 
 
 def models_in(annotation: Any) -> tuple[type[Model], ...]:
-    """Settings models that a value of this type may hold."""
+    """Return the settings models that a value of this type may contain."""
     return tuple(part for part in parts(annotation) if isinstance(part, type) and issubclass(part, Model))
 
 
 def parts(annotation: Any) -> list[Any]:
-    """The annotation and all that it is made of."""
+    """Return the annotation and everything it consists of."""
     return [annotation, *(inner for part in get_args(annotation) for inner in parts(part))]
 
 
 def tag_field(model: type[Model]) -> str:
-    """Name of the field that tells a model of a union apart."""
+    """Return the name of the field that identifies a member of a union."""
     return "provider" if "provider" in model.model_fields else "kind"
 
 
 def tag(model: type[Model]) -> str:
-    """Value that tells a model of a union apart."""
+    """Return the value that identifies a member of a union."""
     return str(get_args(model.model_fields[tag_field(model)].annotation)[0])

@@ -1,4 +1,4 @@
-"""The settings tree: what a stack file may say, checked as a whole before anything is created."""
+"""The tree of all settings. `rules.py` has the rules between its sections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ClusterSettings = Annotated[ExistingClusterSettings | EksClusterSettings | GkeCl
 
 
 class Settings(Model):
-    """Everything that a stack file says, in one frozen tree."""
+    """A whole stack file."""
 
     cluster: ClusterSettings = ExistingClusterSettings()
     """The cluster that everything runs on."""
@@ -34,25 +34,25 @@ class Settings(Model):
     charts: ChartSettings = ChartSettings()
     """Where third-party charts come from."""
     repository: RepositorySettings
-    """The models and the bucket that they are released to."""
+    """The models, and the bucket that stores them."""
     prometheus: PrometheusSettings = PrometheusSettings()
     """kube-prometheus-stack."""
     dcgm: DcgmSettings = DcgmSettings()
     """dcgm-exporter: GPU metrics."""
     adapter: AdapterSettings = AdapterSettings()
-    """prometheus-adapter: what the autoscalers read."""
+    """prometheus-adapter: Prometheus metrics for the autoscalers."""
     stackdriver: StackdriverSettings = StackdriverSettings()
-    """Cloud Monitoring's metrics for the autoscalers."""
+    """Cloud Monitoring metrics for the autoscalers."""
     gpu_plugin: GpuPluginSettings = GpuPluginSettings()
     """NVIDIA's device plugin."""
     autoscaler: AutoscalerSettings = NoAutoscalerSettings()
-    """What adds and takes away nodes."""
+    """What adds and removes nodes."""
     load_balancer: LoadBalancerSettings = LoadBalancerSettings()
     """AWS Load Balancer Controller."""
     warm_floor: tuple[WarmFloorSettings, ...] = ()
-    """Room that is kept on GPU nodes by placeholder pods."""
+    """Placeholder pods that keep GPU nodes warm."""
     ingress: IngressSettings = NoIngressSettings()
-    """What stands between clients and Triton."""
+    """Gateway between clients and Triton."""
     alerts: AlertSettings = AlertSettings()
     """Alert rules for Triton."""
     dashboard: DashboardSettings = DashboardSettings()
@@ -60,7 +60,7 @@ class Settings(Model):
     serving: tuple[ServingSettings, ...] = Field(min_length=1)
     """The Triton deployments. They share cluster, metrics and models."""
     client: ClientSettings = ClientSettings()
-    """A pod to ask them from."""
+    """A pod for sending test requests."""
 
     @field_validator("cluster", mode="before")
     @classmethod

@@ -157,13 +157,13 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "desired above max",
         pool(desired=5),
-        "triton-fleet:cluster.gpuPools[0].desired (5) is not between min (0) and max (4): the pool could never be made.",
+        "triton-fleet:cluster.gpuPools[0].desired (5) is not between min (0) and max (4): the pool could never be created.",
     ),
     ("desired below min", pool(min=2, desired=1), "gpuPools[0].desired (1) is not between min (2) and max (4)"),
     (
         "min above max",
         pool(min=5),
-        "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the pool could never be made. Lower min or raise max.",
+        "triton-fleet:cluster.gpuPools[0].min (5) is above max (4): the pool could never be created. Lower min or raise max.",
     ),
     ("no nodes for DNS", cluster(cpuPool={"min": 0}), "triton-fleet:cluster.cpuPool.min (0) must be at least 1"),
     (
@@ -349,7 +349,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "host bits",
         cluster(endpoint={"publicCidrs": ["203.0.113.7/24"]}),
-        "triton-fleet:cluster.endpoint.publicCidrs[0] (203.0.113.7/24) is no IPv4 network: it would be refused. Clear the bits",
+        "triton-fleet:cluster.endpoint.publicCidrs[0] (203.0.113.7/24) is not an IPv4 network: it would be rejected. Clear the host",
     ),
     (
         "VPC too small",

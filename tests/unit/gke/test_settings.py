@@ -140,7 +140,7 @@ BAD: list[tuple[str, Changes, str]] = [
         cluster(endpoint={"private": False, "publicCidrs": ["203.0.113.0/24"]}),
         "triton-fleet:cluster.endpoint.private is false, but a GKE control plane always has an address inside the VPC",
     ),
-    ("host bits", cluster(endpoint={"publicCidrs": ["203.0.113.7/24"]}), "publicCidrs[0] (203.0.113.7/24) is no IPv4 network"),
+    ("host bits", cluster(endpoint={"publicCidrs": ["203.0.113.7/24"]}), "publicCidrs[0] (203.0.113.7/24) is not an IPv4 network"),
     ("admin as an address", cluster(admins=["someone@example.com"]), "cluster.admins[0] (someone@example.com) is not an IAM member"),
     (
         "group without groups",
@@ -387,7 +387,7 @@ BAD: list[tuple[str, Changes, str]] = [
         "exclusions[0].scope is noUpgrades for 334 days, above the 90 that GKE allows",
     ),
     # Pools
-    ("min above max", pool(min=5), "gpuPools[0].min (5) is above max (4): the pool could never be made"),
+    ("min above max", pool(min=5), "gpuPools[0].min (5) is above max (4): the pool could never be created"),
     ("desired above max", pool(desired=5), "gpuPools[0].desired (5) is not between min (0) and max (4)"),
     ("no nodes for DNS", cluster(cpuPool={"min": 0}), "cluster.cpuPool.min (0) must be at least 1"),
     (
