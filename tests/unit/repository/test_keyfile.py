@@ -98,10 +98,10 @@ def test_a_refusal_never_shows_the_key(tmp_path: Path) -> None:
             {"store": "gcs", "credentials": "keyFile"},
             "repository.keyFile is missing while credentials is keyFile: Triton would have no key.",
         ),
-        ({"store": "gcs", "keyFile": "k.json"}, "repository.keyFile (k.json) would be ignored: credentials is serviceAccount."),
+        ({"store": "gcs", "keyFile": "k.json"}, "repository.keyFile (k.json) has no effect: credentials is serviceAccount."),
         (
             {"store": "s3", "credentials": "keyFile", "keyFile": "k.json"},
-            "repository.credentials is keyFile with store: s3: S3 knows no key file, and Triton would read the bucket as nobody.",
+            "repository.credentials is keyFile with store: s3: S3 has no key files, and Triton would read the bucket without credentials.",
         ),
     ],
 )

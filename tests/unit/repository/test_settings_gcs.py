@@ -29,12 +29,14 @@ def test_names_that_google_takes(bucket: str) -> None:
     ["ab", "A-b", "-ab", "ab-", "goog-models", "my-google-models", "g00gle1", "a" * 64, "a..b", "10.0.0.1", f"{'a' * 64}.example", "a b"],
 )
 def test_names_that_google_refuses(bucket: str) -> None:
-    with pytest.raises(FleetError, match=r"triton-fleet:repository\.bucket \(.*\) is no bucket name: Google Cloud Storage would refuse it"):
+    with pytest.raises(
+        FleetError, match=r"triton-fleet:repository\.bucket \(.*\) is not a valid bucket name: Google Cloud Storage would refuse it"
+    ):
         settings(store="gcs", bucket=bucket)
 
 
 def test_s3_keeps_its_own_rules() -> None:
-    with pytest.raises(FleetError, match=r"repository\.bucket \(fleet_models\) is no bucket name: S3 would refuse it"):
+    with pytest.raises(FleetError, match=r"repository\.bucket \(fleet_models\) is not a valid bucket name: S3 would refuse it"):
         settings(bucket="fleet_models")
 
 
@@ -51,17 +53,17 @@ def test_where_triton_and_uploads_look() -> None:
     [
         (
             {"endpoint": "https://store.example"},
-            r"repository\.endpoint \(https://store.example\) would be ignored by Triton.*STORAGE_EMULATOR_HOST",
+            r"repository\.endpoint \(https://store.example\) has no effect on Triton.*STORAGE_EMULATOR_HOST",
         ),
-        ({"clusterEndpoint": "https://store.example"}, r"repository\.clusterEndpoint .* would be ignored by Triton"),
+        ({"clusterEndpoint": "https://store.example"}, r"repository\.clusterEndpoint .* has no effect on Triton"),
         ({"credentials": "environment"}, r"repository\.credentials is environment with store: gcs.*serviceAccount"),
-        ({"createBucket": True}, r"repository\.location is missing.*Write the cluster's region"),
-        ({"kmsKey": KEY}, r"repository\.kmsKey .* would have no effect.*createBucket: true"),
+        ({"createBucket": True}, r"repository\.location is missing.*Set it to the cluster's region"),
+        ({"kmsKey": KEY}, r"repository\.kmsKey .* has no effect.*createBucket: true"),
         (
             {"createBucket": True, "location": "EU", "kmsKey": "arn:aws:kms:x"},
-            r"repository\.kmsKey \(arn:aws:kms:x\) is no key of Cloud KMS",
+            r"repository\.kmsKey \(arn:aws:kms:x\) is not a Cloud KMS key",
         ),
-        ({"store": "s3", "bucket": "abc"}, r"repository\.project \(my-project\) would be ignored: only store: gcs has one"),
+        ({"store": "s3", "bucket": "abc"}, r"repository\.project \(my-project\) has no effect: only store: gcs has one"),
     ],
 )
 def test_what_does_not_go_together(more: dict[str, Any], said: str) -> None:
