@@ -1,4 +1,4 @@
-"""The Cloud Storage bucket of a stack's models, where the stack makes it. What is in it is the model repository's."""
+"""The Cloud Storage bucket of a stack's models, if the stack creates it. The model repository owns its contents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _UNFINISHED_DAYS: Final = 7
-"""Days after which unfinished uploads of the XML interface are dropped; Google drops resumable ones after as many."""
+"""Days after which unfinished uploads through the XML API are dropped, as Google does with resumable ones."""
 _VERSION_DAYS: Final = 30
 
 
@@ -24,14 +24,14 @@ class ModelBucketArgs:
 
     bucket: str
     project: str | None
-    """None: the provider's."""
+    """None for the provider's project."""
     location: str
     """Region or multi-region."""
     versioning: bool
     kms_key: str | None
-    """Resource name of the Cloud KMS key that objects are encrypted with; None for Google's own."""
+    """Resource name of the Cloud KMS key that encrypts objects; None for Google's own."""
     adopt: bool
-    """Whether the bucket exists and is imported."""
+    """Whether the bucket already exists and is imported."""
     tags: Mapping[str, str]
     """Labels."""
     provider: pulumi.ProviderResource
@@ -44,29 +44,21 @@ class ModelBucket(pulumi.ComponentResource):
         super().__init__(type_token("cluster", "ModelBucket"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
         adopted = pulumi.ResourceOptions(import_=args.bucket, ignore_changes=["labels"]) if args.adopt else None
-        rules = [
-            gcp.storage.BucketLifecycleRuleArgs(
-                action=gcp.storage.BucketLifecycleRuleActionArgs(type="AbortIncompleteMultipartUpload"),
-                condition=gcp.storage.BucketLifecycleRuleConditionArgs(age=_UNFINISHED_DAYS),
-            )
+        rules: list[gcp.storage.BucketLifecycleRuleArgsDict] = [
+            {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": _UNFINISHED_DAYS}}
         ]
         if args.versioning:
-            # Releases are never overwritten: versions guard against deletion by mistake.
-            rules.append(
-                gcp.storage.BucketLifecycleRuleArgs(
-                    action=gcp.storage.BucketLifecycleRuleActionArgs(type="Delete"),
-                    condition=gcp.storage.BucketLifecycleRuleConditionArgs(days_since_noncurrent_time=_VERSION_DAYS),
-                )
-            )
+            # Objects are never overwritten: versions protect against deletion by mistake.
+            rules.append({"action": {"type": "Delete"}, "condition": {"days_since_noncurrent_time": _VERSION_DAYS}})
         bucket = gcp.storage.Bucket(
             name,
             name=args.bucket,
             project=args.project,
-            location=args.location.upper(),  # as Google writes it
+            location=args.location.upper(),  # the form that Google returns
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
-            versioning=gcp.storage.BucketVersioningArgs(enabled=True) if args.versioning else None,
-            encryption=None if args.kms_key is None else gcp.storage.BucketEncryptionArgs(default_kms_key_name=args.kms_key),
+            versioning={"enabled": True} if args.versioning else None,
+            encryption=None if args.kms_key is None else {"default_kms_key_name": args.kms_key},
             lifecycle_rules=rules,
             labels=dict(args.tags),
             opts=pulumi.ResourceOptions.merge(child, adopted),

@@ -1,6 +1,6 @@
 """Settings of a GKE cluster that the stack creates: location, control plane, identities and upgrades.
 
-Keys are the same as EKS' wherever the thing is the same. Conflicts with other sections of the stack file are found in `stack/gke.py`.
+Keys are the same as EKS' wherever the thing is the same. `stack/rules.py` finds conflicts with other sections.
 """
 
 from __future__ import annotations
