@@ -141,6 +141,21 @@ def running(command: Sequence[str | Path], port: int, environment: Mapping[str, 
             process.terminate()
 
 
+def ended(*marks: str) -> None:
+    """Wait until no other process has all ``marks`` in its command line and environment."""
+
+    def left() -> list[str]:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                text = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+                if folder.name != str(os.getpid()) and all(mark.encode() in text for mark in marks):
+                    found.append(folder.name)
+        return found
+
+    eventually(left, f"the end of all processes of {marks}", lambda found: found == [])
+
+
 # ------------------------------------------------------------------ ports
 def hold(ports: Iterable[int]) -> bool:
     """Take loopback ports for this process, until it ends; False when one is in use, or another process of tests holds it.

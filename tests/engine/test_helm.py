@@ -17,10 +17,10 @@ import pytest
 from local.plugins.kubernetes.errors import ApiError
 from local.plugins.kubernetes.naming import Kind
 from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, NAMESPACE, Stack
-from tests.engine.kubelet import image_missing, kubelet, plugin_processes, ready
+from tests.engine.kubelet import image_missing, kubelet, ready
 from tests.engine.stacks import PROJECT, TEMPLATE_STACK
 from tests.engine.stops import stop_up
-from tests.servers import eventually
+from tests.servers import ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,7 +234,7 @@ def test_stopped_install_is_taken_up(  # noqa: PLR0917 (fixtures)
     engine_environment: dict[str, str],
 ) -> None:
     it = stopped_install(stack, kube, space, number)
-    eventually(lambda: not plugin_processes(engine_environment), "the end of the plugin")
+    ended("local/plugins/kubernetes/__main__.py", engine_environment["PULUMI_HOME"])
     it.cli("cancel", "--yes", check=False)  # a killed engine leaves its lock
     with kubelet(kube, space, ready):
         it.up()

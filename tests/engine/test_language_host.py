@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from local.plugins import language_python
-from tests.servers import eventually
+from tests.servers import ended
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.engine
 
@@ -135,20 +138,6 @@ def test_a_program_that_ends_itself_says_its_exit_code(project: Project) -> None
     assert "exit code: 9" in project.pulumi("up", "--yes", "--skip-preview", code=1)
 
 
-def processes_with(mark: str) -> list[str]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace") + (folder / "environ").read_text(
-                errors="replace"
-            )
-        except OSError:
-            continue
-        if mark in text and int(folder.name) != os.getpid():
-            found.append(f"{folder.name}: {text[:200]}")
-    return found
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_when_the_engine_ends(project: Project, how: signal.Signals) -> None:
     project.write("import time\nprint('at work', flush=True)\ntime.sleep(3600)\n")
@@ -164,7 +153,7 @@ def test_no_process_is_left_when_the_engine_ends(project: Project, how: signal.S
         os.killpg(process.pid, how)
     process.stdout.close()
     process.wait()
-    eventually(lambda: processes_with(project.environment["PULUMI_HOME"]), "no process left", lambda left: left == [])
+    ended(project.environment["PULUMI_HOME"])
 
 
 def test_virtualenv_that_lacks_is_told(project: Project) -> None:

@@ -14,7 +14,7 @@ from components.serving.settings import ServingSettings
 from components.serving.values import ModelRepositoryValues, chart_values
 from local.plugins.kubernetes.naming import Kind
 from tests.conftest import ROOT
-from tests.engine.kubelet import kubelet, ready
+from tests.engine.kubelet import give_endpoints, kubelet, ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,21 +63,6 @@ def rendered(entry: dict[str, Any], space: str) -> list[dict[str, Any]]:
 
 def identity(item: dict[str, Any]) -> tuple[str, str, str]:
     return item["apiVersion"], item["kind"], item["metadata"]["name"]
-
-
-def give_endpoints(kube: Client, space: str, service: str) -> None:
-    """What the cluster would say of a Service with a ready pod: pods without a node are not taken for endpoints."""
-    kube.request(
-        "POST",
-        f"/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices",
-        body={
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": f"{service}-by-hand", "labels": {"kubernetes.io/service-name": service}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
-        },
-    )
 
 
 @pytest.mark.usefixtures("pod_monitors")

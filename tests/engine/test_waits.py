@@ -11,9 +11,9 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from tests.engine.conftest import CONFIG_MAP, DEPLOYMENT, POD, Stack, deployment
-from tests.engine.kubelet import crashing, image_missing, kubelet, plugin_processes, ready, set_status
+from tests.engine.kubelet import crashing, give_endpoints, image_missing, kubelet, ready, set_status
 from tests.engine.stops import stop_up
-from tests.servers import eventually
+from tests.servers import ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,17 +110,7 @@ def test_what_never_becomes_ready_says_why_is_kept_and_healed(
     for pod in kube.list(POD, space):
         set_status(kube, pod, ready(pod))
     kube.patch(CONFIG_MAP, space, "settings", [{"op": "add", "path": "/data/done", "value": "yes"}], manager="somebody")
-    kube.request(
-        "POST",
-        f"/apis/discovery.k8s.io/v1/namespaces/{space}/endpointslices",
-        body={
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "service"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
-        },
-    )
+    give_endpoints(kube, space, "service")
     assert it.steps() == dict.fromkeys(failed, "update"), "what did not become ready is looked at again"
     it.up()
     assert not [name for name, item in it.resources().items() if item.get("initErrors")]
@@ -140,7 +130,7 @@ def test_stopped_update_ends_at_once_and_the_next_one_goes_on(
 
     it = stack(program)
     stop_up(it, number, lambda: bool(kube.list(DEPLOYMENT, space)))
-    eventually(lambda: not plugin_processes(engine_environment), "the end of the plugin")
+    ended("local/plugins/kubernetes/__main__.py", engine_environment["PULUMI_HOME"])
     it.cli("cancel", "--yes", check=False)  # a killed engine leaves its lock
     with kubelet(kube, space, ready):
         for pod in kube.list(POD, space):
