@@ -1,4 +1,4 @@
-"""docs/marketplace.md: every parameter of the Marketplace application is there, and every setting that it names exists."""
+"""docs/marketplace.md lists every parameter of the Marketplace application, and every setting that it names exists."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ CHART = (
     "publishedVersion",
     "gcpMarketplace",
 )
-"""Values of its chart that the form leaves alone."""
+"""Values of its chart that the form does not offer."""
 
 
 @pytest.mark.parametrize("parameter", FORM + CHART)
-def test_every_parameter_has_its_row(parameter: str) -> None:
+def test_every_parameter_has_a_row(parameter: str) -> None:
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     assert [row for row in rows if f"`{parameter}`" in row.split("|")[1]], parameter
 
@@ -67,8 +67,8 @@ def test_every_setting_it_names_exists() -> None:
     assert {key for key in named if not any(one == key or one.startswith((f"{key}.", f"{key}[]")) for one in known)} == set()
 
 
-def test_the_form_filled_in_is_a_stack() -> None:
-    """Defaults of the application, written as a stack file."""
+def test_the_form_s_defaults_make_a_valid_stack() -> None:
+    """The application's defaults, written as a stack file."""
     raw: dict[str, Any] = {
         "cluster": {
             "provider": "gke",
