@@ -233,7 +233,7 @@ BAD: list[tuple[str, Changes, str]] = [
             *pool(machineType="a2-highgpu-1g", sharing={"kind": "mig", "profile": "1g.5gb"}),
             *serving(resources={"gpuResource": "nvidia.com/mig-1g.5gb", "cpu": "1", "memory": "4Gi"}),
         ),
-        "[0].resources.gpuResource (nvidia.com/mig-1g.5gb) is in no pool: the pods would stay pending. Choose one of nvidia.com/gpu.",
+        "serving[0].resources.gpuResource (nvidia.com/mig-1g.5gb) is in no pool: the pods would stay pending. Choose one of nvidia.com/gpu",
     ),
     (
         "utilization of slices",
