@@ -118,7 +118,7 @@ def onnx(*fields: bytes) -> bytes:
     return b"\x08\x08" + b"".join(b"\x3a" + bytes([len(field)]) + field for field in fields)
 
 
-def other(name: str, backend: str, files: dict[str, str | bytes | None], more: str = "model_version: -1") -> Case:
+def other(name: str, backend: str, files: dict[str, str | bytes | None], more: str = "") -> Case:
     """A model of a backend that the dev image has not."""
     config = f'name: "NAME"\nbackend: "{backend}"\nmax_batch_size: 8\n{more}' + IN + OUT
     return Case(name=name, config=config, files=files, triton="not asked", gpus=1, image="nvcr.io/nvidia/tritonserver:26.07-py3")
