@@ -45,9 +45,9 @@ def validate(folder: Path, models: Sequence[str] | None = None, deployments: Seq
     for circle in cycles({name: model.steps for name, model in read.items() if model.steps}):
         for name in circle:
             read[name].report.field(
-                "ensemble_scheduling",
-                what=f"closes a circle of ensembles ({' -> '.join((*circle, circle[0]))})",
-                remedy="Take one of the steps out.",
+                ("ensemble_scheduling",),
+                f"closes a circle of ensembles ({' -> '.join((*circle, circle[0]))})",
+                "Take one of the steps out.",
             )
     for deployment in deployments:
         for name in _served(read, deployment):
@@ -102,15 +102,13 @@ def _check_backend(model: ModelState) -> None:
         if not model.described:
             return  # noted with the missing files
         if resolved.platform:
-            report.field(
-                "platform", what=f"is {resolved.platform}, which tells no backend", remedy='Write the backend, such as backend: "python".'
-            )
+            report.field(("platform",), f"is {resolved.platform}, which tells no backend", 'Write the backend, such as backend: "python".')
         else:
-            report.field("backend", what="is missing, and no file tells it", remedy='Write it, such as backend: "python".')
+            report.field(("backend",), "is missing, and no file tells it", 'Write it, such as backend: "python".')
     elif mismatch(resolved):
         wanted = " or ".join(platforms_of(resolved.backend))
         report.field(
-            "platform",
-            what=f"is {resolved.platform or 'missing'}, and backend is {resolved.backend}",
-            remedy=f"Write {wanted}" + ("." if resolved.backend == "tensorflow" else ", or leave platform out."),
+            ("platform",),
+            f"is {resolved.platform or 'missing'}, and backend is {resolved.backend}",
+            f"Write {wanted}" + ("." if resolved.backend == "tensorflow" else ", or leave platform out."),
         )

@@ -46,16 +46,12 @@ def check_config(config: Any, platform: str, report: Report, *, completed: bool 
     """
     if config.name and config.name != report.model:
         report.field(
-            "name",
-            what=f"is {config.name}, and the folder is {report.model}",
-            remedy=f"Write {report.model}, leave name out, or rename the folder.",
+            ("name",), f"is {config.name}, and the folder is {report.model}", f"Write {report.model}, leave name out, or rename the folder."
         )
     if config.max_batch_size < 0:
-        report.field(
-            "max_batch_size", what=f"is {config.max_batch_size}", remedy="Write 0 for a model that does not batch, else the largest batch."
-        )
+        report.field(("max_batch_size",), f"is {config.max_batch_size}", "Write 0 for a model that does not batch, else the largest batch.")
     if config.version_policy.WhichOneof("policy_choice") == "latest" and config.version_policy.latest.num_versions == 0:
-        report.field("version_policy", "latest", what="asks for 0 versions", remedy="Set num_versions to 1 or more.")
+        report.field(("version_policy", "latest"), "asks for 0 versions", "Set num_versions to 1 or more.")
     for kind in ("input", "output"):
         _check_tensors(config, kind, platform, report, completed=completed)
     _check_batch_tensors(config, report)
@@ -65,10 +61,7 @@ def check_config(config: Any, platform: str, report: Report, *, completed: bool 
     _check_metrics(config, report)
     if config.response_cache.enable and config.model_transaction_policy.decoupled:
         report.field(
-            "response_cache",
-            "enable",
-            what="is true for a decoupled model",
-            remedy="Leave response_cache out: it can't hold several answers.",
+            ("response_cache", "enable"), "is true for a decoupled model", "Leave response_cache out: it can't hold several answers."
         )
 
 
@@ -77,14 +70,10 @@ def _check_tensors(config: Any, kind: str, platform: str, report: Report, *, com
     for index, tensor in enumerate(getattr(config, kind)):
         where = (kind, index)
         if not tensor.name:
-            report.field(*where, what="has no name", remedy="Name the tensor as the model does.")
+            report.field(where, "has no name", "Name the tensor as the model does.")
         elif tensor.name in seen:
             report.field(
-                *where,
-                "name",
-                what=f"is {tensor.name} again",
-                remedy="Give each tensor a name of its own: one of the two is ignored.",
-                fatal=False,
+                (*where, "name"), f"is {tensor.name} again", "Give each tensor a name of its own: one of the two is ignored.", fatal=False
             )
         seen.add(tensor.name)
         if data_type(tensor.data_type) in {"TYPE_INVALID", str(tensor.data_type)}:
@@ -93,36 +82,27 @@ def _check_tensors(config: Any, kind: str, platform: str, report: Report, *, com
             if completed and not written:
                 continue
             report.field(
-                *where,
-                "data_type",
-                what=f"is {given}" if written else "is missing",
-                remedy="Write the tensor's type, such as TYPE_FP32 or TYPE_STRING.",
+                (*where, "data_type"),
+                f"is {given}" if written else "is missing",
+                "Write the tensor's type, such as TYPE_FP32 or TYPE_STRING.",
             )
         if not tensor.dims and not completed:
             report.field(
-                *where,
-                "dims",
-                what="is missing",
-                remedy="Write the shape without the batch dimension; [ 1 ] for one value, -1 for a variable size.",
+                (*where, "dims"), "is missing", "Write the shape without the batch dimension; [ 1 ] for one value, -1 for a variable size."
             )
         if bad := [dim for dim in tensor.dims if dim < 1 and dim != WILDCARD]:
-            report.field(*where, "dims", what=f"holds {bad[0]}", remedy="Write sizes of 1 or more, or -1 for a variable size.")
+            report.field((*where, "dims"), f"holds {bad[0]}", "Write sizes of 1 or more, or -1 for a variable size.")
         elif tensor.HasField("reshape"):
             _check_reshape(tensor, config.max_batch_size, where, report)
         if platform != "tensorrt_plan":
             for field in ("is_shape_tensor", "is_non_linear_format_io"):
                 if getattr(tensor, field):
-                    report.field(*where, field, what="is true, and only TensorRT has such tensors", remedy="Leave it out.")
+                    report.field((*where, field), "is true, and only TensorRT has such tensors", "Leave it out.")
         elif tensor.is_non_linear_format_io and len(tensor.dims) != 3:  # noqa: PLR2004 (CHW)
-            report.field(
-                *where, "dims", what="has not 3 sizes, as is_non_linear_format_io wants", remedy="Write channels, height and width."
-            )
+            report.field((*where, "dims"), "has not 3 sizes, as is_non_linear_format_io wants", "Write channels, height and width.")
         if kind == "input" and tensor.format and len(tensor.dims) != 3:  # noqa: PLR2004 (HWC)
             report.field(
-                *where,
-                "dims",
-                what="has not 3 sizes, as an image's format wants",
-                remedy="Write height, width and channels, or leave format out.",
+                (*where, "dims"), "has not 3 sizes, as an image's format wants", "Write height, width and channels, or leave format out."
             )
 
 
@@ -140,18 +120,16 @@ def _check_reshape(tensor: Any, max_batch_size: int, where: tuple[str, int], rep
     shape = list(tensor.reshape.shape)
     field = (*where, "reshape", "shape")
     if not shape and max_batch_size == 0:
-        report.field(
-            *field, what="is empty, and the model does not batch", remedy="Write a shape: Triton has no tensors without any dimension."
-        )
+        report.field(field, "is empty, and the model does not batch", "Write a shape: Triton has no tensors without any dimension.")
     if bad := [dim for dim in shape if dim < 1 and dim != WILDCARD]:
-        report.field(*field, what=f"holds {bad[0]}", remedy="Write sizes of 1 or more, or -1 for a variable size.")
+        report.field(field, f"holds {bad[0]}", "Write sizes of 1 or more, or -1 for a variable size.")
         return
     if not tensor.dims or _chunks(tensor.dims) == _chunks(shape):
         return
     report.field(
-        *field,
-        what=f"{_shape(shape)} does not hold the same number of values as dims {_shape(tensor.dims)}",
-        remedy="Make the products of both equal, between the variable sizes too.",
+        field,
+        f"{_shape(shape)} does not hold the same number of values as dims {_shape(tensor.dims)}",
+        "Make the products of both equal, between the variable sizes too.",
     )
 
 
@@ -177,18 +155,16 @@ def _check_batch_tensors(config: Any, report: Report) -> None:
         for index, tensor in enumerate(getattr(config, kind)):
             where = (kind, index)
             if len(tensor.source_input) != 1:
-                report.field(*where, "source_input", what=f"names {len(tensor.source_input)} inputs", remedy="Name one.")
+                report.field((*where, "source_input"), f"names {len(tensor.source_input)} inputs", "Name one.")
             for position, name in enumerate(tensor.source_input):
                 if name not in inputs:
-                    report.field(*where, "source_input", position, what=f"is {name}, which is no input", remedy=_listed("an input", inputs))
+                    report.field((*where, "source_input", position), f"is {name}, which is no input", _listed("an input", inputs))
             if kind == "batch_input" and data_type(tensor.data_type) not in {"TYPE_INT32", "TYPE_FP32"}:
-                report.field(*where, "data_type", what=f"is {data_type(tensor.data_type)}", remedy="Write TYPE_INT32 or TYPE_FP32.")
+                report.field((*where, "data_type"), f"is {data_type(tensor.data_type)}", "Write TYPE_INT32 or TYPE_FP32.")
             if kind == "batch_output":
                 for position, name in enumerate(tensor.target_name):
                     if name not in outputs:
-                        report.field(
-                            *where, "target_name", position, what=f"is {name}, which is no output", remedy=_listed("an output", outputs)
-                        )
+                        report.field((*where, "target_name", position), f"is {name}, which is no output", _listed("an output", outputs))
 
 
 def _listed(what: str, names: set[str]) -> str:
@@ -198,13 +174,12 @@ def _listed(what: str, names: set[str]) -> str:
 def _check_preferred(sizes: Sequence[int], limit: int, where: tuple[str, ...], report: Report) -> None:
     for index, size in enumerate(sizes):
         if size <= 0:
-            report.field(*where, index, what=f"is {size}", remedy="Write sizes of 1 or more.")
+            report.field((*where, index), f"is {size}", "Write sizes of 1 or more.")
         elif size > limit:
             report.field(
-                *where,
-                index,
-                what=f"is {size}, above max_batch_size ({limit})",
-                remedy=f"Lower it or raise max_batch_size to {size}." if limit else f"Set max_batch_size to {size} or more.",
+                (*where, index),
+                f"is {size}, above max_batch_size ({limit})",
+                f"Lower it or raise max_batch_size to {size}." if limit else f"Set max_batch_size to {size} or more.",
             )
 
 
@@ -217,48 +192,41 @@ def _check_dynamic_batching(config: Any, report: Report) -> None:  # noqa: C901 
     queues = batching.priority_levels or batching.HasField("default_queue_policy") or batching.priority_queue_policy
     if config.max_batch_size == 0 and not batching.preferred_batch_size and not queues:
         report.field(
-            here,
-            what="is set, and max_batch_size is 0",
+            (here,),
+            "is set, and max_batch_size is 0",
+            "Set max_batch_size to the largest batch, or leave dynamic_batching out.",
             consequence=f"{report.model} would serve every request alone",
-            remedy="Set max_batch_size to the largest batch, or leave dynamic_batching out.",
             fatal=False,
         )
     levels = batching.priority_levels
     if levels:
         if not 1 <= batching.default_priority_level <= levels:
             report.field(
-                here,
-                "default_priority_level",
-                what=f"is {batching.default_priority_level}, and priority_levels is {levels}",
-                remedy=f"Write a level from 1 to {levels}.",
+                (here, "default_priority_level"),
+                f"is {batching.default_priority_level}, and priority_levels is {levels}",
+                f"Write a level from 1 to {levels}.",
             )
         for level in batching.priority_queue_policy:
             if not 1 <= level <= levels:
                 report.field(
-                    here,
-                    "priority_queue_policy",
-                    Key(level),
-                    what=f"is of a level beyond priority_levels ({levels})",
-                    remedy=f"Use levels from 1 to {levels}.",
+                    (here, "priority_queue_policy", Key(level)),
+                    f"is of a level beyond priority_levels ({levels})",
+                    f"Use levels from 1 to {levels}.",
                 )
     if not batching.preserve_ordering:
         return
     if levels > 1:
         report.field(
-            here,
-            "preserve_ordering",
-            what=f"is true, and priority_levels is {levels}",
-            remedy="Keep one of the two: requests can't overtake and stay in order.",
+            (here, "preserve_ordering"),
+            f"is true, and priority_levels is {levels}",
+            "Keep one of the two: requests can't overtake and stay in order.",
         )
     policies = [((here, "default_queue_policy"), batching.default_queue_policy)]
     policies += [((here, "priority_queue_policy", Key(level)), policy) for level, policy in batching.priority_queue_policy.items()]  # type: ignore[misc]
     for where, policy in policies:
         if policy.default_timeout_microseconds and policy.timeout_action == _DELAY:
             report.field(
-                *where,
-                "timeout_action",
-                what="is DELAY, and preserve_ordering is true",
-                remedy="Use REJECT, or leave preserve_ordering out.",
+                (*where, "timeout_action"), "is DELAY, and preserve_ordering is true", "Use REJECT, or leave preserve_ordering out."
             )
 
 
@@ -268,16 +236,12 @@ def _check_sequence_batching(config: Any, report: Report) -> None:
     here = "sequence_batching"
     batching = config.sequence_batching
     if config.response_cache.enable:
-        report.field("response_cache", "enable", what="is true for a model with sequence_batching", remedy="Leave response_cache out.")
+        report.field(("response_cache", "enable"), "is true for a model with sequence_batching", "Leave response_cache out.")
     _check_controls(batching.control_input, report)
     _check_preferred(batching.oldest.preferred_batch_size, config.max_batch_size, (here, "oldest", "preferred_batch_size"), report)
     if batching.HasField("direct") and not 0 <= batching.direct.minimum_slot_utilization <= 1:
         report.field(
-            here,
-            "direct",
-            "minimum_slot_utilization",
-            what=f"is {batching.direct.minimum_slot_utilization:g}",
-            remedy="Write a share from 0 to 1.",
+            (here, "direct", "minimum_slot_utilization"), f"is {batching.direct.minimum_slot_utilization:g}", "Write a share from 0 to 1."
         )
     for index, state in enumerate(batching.state):
         _check_state(state, (here, "state", index), report)
@@ -289,67 +253,62 @@ def _check_controls(controls: Any, report: Report) -> None:  # noqa: C901 (rule 
     for index, tensor in enumerate(controls):
         here = ("sequence_batching", "control_input", index)
         if not tensor.name:
-            report.field(*here, "name", what="is missing", remedy="Name the tensor that carries the signal.")
+            report.field((*here, "name"), "is missing", "Name the tensor that carries the signal.")
         elif tensor.name in names:
-            report.field(*here, "name", what=f"is {tensor.name} again", remedy="Give each control_input a tensor of its own.")
+            report.field((*here, "name"), f"is {tensor.name} again", "Give each control_input a tensor of its own.")
         names.add(tensor.name)
         for position, control in enumerate(tensor.control):
             where = (*here, "control", position)
             value = control.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number.get(control.kind)
             kind = str(control.kind) if value is None else value.name
             if control.kind in kinds:
-                report.field(*where, "kind", what=f"is {kind} again", remedy=f"Keep one; {kinds[control.kind]} has it.")
+                report.field((*where, "kind"), f"is {kind} again", f"Keep one; {kinds[control.kind]} has it.")
             kinds[control.kind] = tensor.name
             given = [field for field in _FALSE_TRUE if getattr(control, field)]
             if kind in _BOOLEAN_CONTROLS:
                 if len(given) != 1:
                     report.field(
-                        *where,
-                        what=f"({kind}) has {' and '.join(given) or 'no values'}",
-                        remedy=f"Give one of {', '.join(_FALSE_TRUE)}, such as fp32_false_true: [ 0, 1 ].",
+                        where,
+                        f"({kind}) has {' and '.join(given) or 'no values'}",
+                        f"Give one of {', '.join(_FALSE_TRUE)}, such as fp32_false_true: [ 0, 1 ].",
                     )
                 elif len(getattr(control, given[0])) != 2:  # noqa: PLR2004 (false and true)
-                    report.field(*where, given[0], what="has not 2 values", remedy="Write the value for false, then the one for true.")
+                    report.field((*where, given[0]), "has not 2 values", "Write the value for false, then the one for true.")
             elif kind == "CONTROL_SEQUENCE_CORRID":
                 if given:
-                    report.field(
-                        *where, given[0], what=f"is given for {kind}", remedy="Give data_type alone: the tensor carries a number or text."
-                    )
+                    report.field((*where, given[0]), f"is given for {kind}", "Give data_type alone: the tensor carries a number or text.")
                 if data_type(control.data_type) not in _CORRELATION_TYPES:
                     report.field(
-                        *where,
-                        "data_type",
-                        what=f"is {data_type(control.data_type)}" if control.data_type else "is missing",
-                        remedy=f"Write one of {', '.join(_CORRELATION_TYPES)}.",
+                        (*where, "data_type"),
+                        f"is {data_type(control.data_type)}" if control.data_type else "is missing",
+                        f"Write one of {', '.join(_CORRELATION_TYPES)}.",
                     )
 
 
 def _check_state(state: Any, where: tuple[str, str, int], report: Report) -> None:
     if len(state.initial_state) > 1:
-        report.field(*where, "initial_state", what=f"is given {len(state.initial_state)} times", remedy="Give it once.")
+        report.field((*where, "initial_state"), f"is given {len(state.initial_state)} times", "Give it once.")
     for initial in state.initial_state[:1]:
         here = (*where, "initial_state", 0)
         if initial.data_type != state.data_type:
             report.field(
-                *here,
-                "data_type",
-                what=f"is {data_type(initial.data_type)}, and the state's is {data_type(state.data_type)}",
-                remedy="Make both equal.",
+                (*here, "data_type"),
+                f"is {data_type(initial.data_type)}, and the state's is {data_type(state.data_type)}",
+                "Make both equal.",
             )
         if not initial.name:
-            report.field(*here, "name", what="is missing", remedy="Name it.")
+            report.field((*here, "name"), "is missing", "Name it.")
         fits = len(initial.dims) == len(state.dims) and all(
             mine != WILDCARD and whole in {WILDCARD, mine} for mine, whole in zip(initial.dims, state.dims, strict=False)
         )
         if not fits:
             report.field(
-                *here,
-                "dims",
-                what=f"is {_shape(initial.dims)}, and the state's is {_shape(state.dims)}",
-                remedy="Write the state's sizes, with a number for each variable one.",
+                (*here, "dims"),
+                f"is {_shape(initial.dims)}, and the state's is {_shape(state.dims)}",
+                "Write the state's sizes, with a number for each variable one.",
             )
         if initial.WhichOneof("state_data") is None:
-            report.field(*here, what="has neither zero_data nor data_file", remedy="Give one of them.")
+            report.field(here, "has neither zero_data nor data_file", "Give one of them.")
 
 
 def _check_instance_groups(config: Any, platform: str, report: Report) -> None:
@@ -360,26 +319,25 @@ def _check_instance_groups(config: Any, platform: str, report: Report) -> None:
         kinds = group.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number
         kind = kinds[group.kind].name if group.kind in kinds else str(group.kind)
         if kind in {"KIND_CPU", "KIND_MODEL"} and group.gpus:
-            report.field(*where, "gpus", what=f"is given for {kind}", remedy="Leave gpus out, or write KIND_GPU.")
+            report.field((*where, "gpus"), f"is given for {kind}", "Leave gpus out, or write KIND_GPU.")
         if group.count < 0:
             report.field(
-                *where,
-                "count",
-                what=f"is {group.count}",
-                remedy="Write the number of instances, 1 or more.",
+                (*where, "count"),
+                f"is {group.count}",
+                "Write the number of instances, 1 or more.",
                 fatal=False,
                 consequence="Triton would start its default number of instances",
             )
         if group.profile and platform != "tensorrt_plan":
-            report.field(*where, "profile", what="is given, and only TensorRT has profiles", remedy="Leave it out.")
+            report.field((*where, "profile"), "is given, and only TensorRT has profiles", "Leave it out.")
         elif bad := [profile for profile in group.profile if not (profile.isascii() and profile.isdigit())]:
-            report.field(*where, "profile", what=f"holds {bad[0]}", remedy="Write the profile's number in quotes.")
+            report.field((*where, "profile"), f"holds {bad[0]}", "Write the profile's number in quotes.")
 
 
 def _check_metrics(config: Any, report: Report) -> None:
     for index, control in enumerate(config.model_metrics.metric_control):
         where = ("model_metrics", "metric_control", index)
         if not control.metric_identifier.family:
-            report.field(*where, "metric_identifier", what="names no family", remedy="Set metric_identifier { family: ... }.")
+            report.field((*where, "metric_identifier"), "names no family", "Set metric_identifier { family: ... }.")
         if not control.histogram_options.buckets:
-            report.field(*where, "histogram_options", what="has no buckets", remedy="Set histogram_options { buckets: [ ... ] }.")
+            report.field((*where, "histogram_options"), "has no buckets", "Set histogram_options { buckets: [ ... ] }.")

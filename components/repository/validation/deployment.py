@@ -69,7 +69,7 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
             f"Did you mean {close[0]}?" if close else f"Serve it from an image with backend {resolved.backend}, or leave {model.name} out."
         )
         remedy += f" There: {', '.join(sorted(known)) or 'none'}."
-        report.field(field, what=what, remedy=remedy)
+        report.field((field,), what, remedy)
     if not deployment.auto_complete and not model.described:
         report.file(
             "", f"has no config.pbtxt, and {deployment.key} runs with --disable-auto-complete-config", f"Write {model.name}/config.pbtxt."
@@ -81,18 +81,16 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
         here = ("instance_group", index)
         if kind == "KIND_GPU" and deployment.gpus == 0:
             report.field(
-                *here,
-                "kind",
-                what=f"is KIND_GPU, and the pods of {where} have no GPU",
-                remedy=f"Write KIND_CPU or KIND_AUTO, set {deployment.key}.resources.gpus, or leave {model.name} out.",
+                (*here, "kind"),
+                f"is KIND_GPU, and the pods of {where} have no GPU",
+                f"Write KIND_CPU or KIND_AUTO, set {deployment.key}.resources.gpus, or leave {model.name} out.",
             )
         elif kind in {"KIND_GPU", "KIND_AUTO"} and beyond:
             ids = "has none" if deployment.gpus == 0 else f"has ids 0 to {deployment.gpus - 1}" if deployment.gpus > 1 else "has id 0 alone"
             report.field(
-                *here,
-                "gpus",
-                what=f"names {beyond[0]}, and a pod of {where} {ids}",
-                remedy=f"Name ids that are there, or raise {deployment.key}.resources.gpus.",
+                (*here, "gpus"),
+                f"names {beyond[0]}, and a pod of {where} {ids}",
+                f"Name ids that are there, or raise {deployment.key}.resources.gpus.",
             )
 
 

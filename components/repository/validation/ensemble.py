@@ -67,26 +67,24 @@ def check_ensemble(config: Any, models: Mapping[str, Composable], left_out: Coll
         report: where problems go.
     """
     if config.platform == ENSEMBLE and config.backend:
-        report.field("backend", what=f"is {config.backend}, and platform is ensemble", remedy="Leave backend out.")
+        report.field(("backend",), f"is {config.backend}, and platform is ensemble", "Leave backend out.")
     if not config.HasField(_SCHEDULING):
         if config.platform == ENSEMBLE:
-            report.field(
-                "platform", what="is ensemble, and there is no ensemble_scheduling", remedy="Add ensemble_scheduling { step [ ... ] }."
-            )
+            report.field(("platform",), "is ensemble, and there is no ensemble_scheduling", "Add ensemble_scheduling { step [ ... ] }.")
         return
     if config.platform != ENSEMBLE:
         what = f"is {config.platform or 'missing'}, and there is ensemble_scheduling"
-        report.field("platform", what=what, remedy='Write platform: "ensemble" and no backend.')
+        report.field(("platform",), what, 'Write platform: "ensemble" and no backend.')
     for field, given in (
         ("instance_group", bool(config.instance_group)),
         ("optimization", config.HasField("optimization")),
         ("model_warmup", bool(config.model_warmup)),
     ):
         if given:
-            report.field(field, what="is given for an ensemble", remedy="Move it to the models of its steps.")
+            report.field((field,), "is given for an ensemble", "Move it to the models of its steps.")
     steps = config.ensemble_scheduling.step
     if not steps:
-        report.field(_SCHEDULING, what="has no step", remedy="Add one for each model.")
+        report.field((_SCHEDULING,), "has no step", "Add one for each model.")
         return
     _check_flow(config, report)
     _check_steps(config, models, left_out, report)
@@ -99,20 +97,18 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
     for index, step in enumerate(config.ensemble_scheduling.step):
         where = (_SCHEDULING, "step", index)
         if not step.model_name:
-            report.field(*where, "model_name", what="is missing", remedy="Name the model of the step.")
+            report.field((*where, "model_name"), "is missing", "Name the model of the step.")
         for field in ("input_map", "output_map"):
             if not getattr(step, field):
-                report.field(*where, field, what="is missing", remedy="Map the model's tensors to the ensemble's.")
+                report.field((*where, field), "is missing", "Map the model's tensors to the ensemble's.")
         for name in step.input_map.values():
             read.setdefault(name, index)
         for key, name in sorted(step.output_map.items()):
             if name in written:
                 report.field(
-                    *where,
-                    "output_map",
-                    Key(key),
-                    what=f"writes {name}, which step {written[name]} writes already",
-                    remedy="Give each output a tensor of its own.",
+                    (*where, "output_map", Key(key)),
+                    f"writes {name}, which step {written[name]} writes already",
+                    "Give each output a tensor of its own.",
                 )
             else:
                 written[name] = index
@@ -120,7 +116,7 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
     outputs = {tensor.name for tensor in config.output}
     for position, tensor in enumerate(config.input):
         if tensor.name not in read and tensor.name not in written:
-            report.field("input", position, "name", what=f"is {tensor.name}, which no step reads", remedy="Map it in a step, or remove it.")
+            report.field(("input", position, "name"), f"is {tensor.name}, which no step reads", "Map it in a step, or remove it.")
     ready = set(inputs)
     waiting = list(config.ensemble_scheduling.step)
     while runnable := [step for step in waiting if all(name in ready for name in step.input_map.values())]:
@@ -129,18 +125,12 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
     for position, tensor in enumerate(config.output):
         if tensor.name not in written and tensor.name not in read:
             report.field(
-                "output",
-                position,
-                "name",
-                what=f"is {tensor.name}, which no step writes",
-                remedy="Map it in a step's output_map, or remove it.",
+                ("output", position, "name"), f"is {tensor.name}, which no step writes", "Map it in a step's output_map, or remove it."
             )
         elif tensor.name not in ready:
             missing = sorted({name for step in waiting for name in step.input_map.values()} - ready - set(written))
             reason = f"{', '.join(missing)} is written by no step and is no input" if missing else "its steps wait for one another"
-            report.field(
-                "output", position, "name", what=f"is {tensor.name}, which is never computed: {reason}", remedy="Complete the steps' maps."
-            )
+            report.field(("output", position, "name"), f"is {tensor.name}, which is never computed: {reason}", "Complete the steps' maps.")
     for name in sorted((set(written) | set(read)) - outputs - inputs):
         if name not in read:
             step = ("output_map", written[name])
@@ -153,7 +143,7 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
             what, remedy = f"writes {name}, which is never computed: its steps wait for one another", "Remove these steps, or feed them."
         else:
             continue
-        report.field(_SCHEDULING, "step", step[1], step[0], what=what, remedy=remedy)
+        report.field((_SCHEDULING, "step", step[1], step[0]), what, remedy)
 
 
 def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
@@ -175,30 +165,29 @@ def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collec
         if step.model_version != WILDCARD and model.versions and step.model_version not in model.versions:
             served = ", ".join(map(str, sorted(model.versions)))
             report.field(
-                *where,
-                "model_version",
-                what=f"is {step.model_version or 'missing'}, and {step.model_name} is served in {served}",
-                remedy="Write -1 for the newest, or a version that is served.",
+                (*where, "model_version"),
+                f"is {step.model_version or 'missing'}, and {step.model_name} is served in {served}",
+                "Write -1 for the newest, or a version that is served.",
             )
         if model.config is None:
             continue
         limit = model.config.max_batch_size
         if limit and limit < config.max_batch_size:
             report.field(
-                "max_batch_size",
-                what=f"is {config.max_batch_size}, and step {index}'s model {step.model_name} takes batches of {limit} at most",
-                remedy=f"Lower it to {limit}, or raise {step.model_name}'s.",
+                ("max_batch_size",),
+                f"is {config.max_batch_size}, and step {index}'s model {step.model_name} takes batches of {limit} at most",
+                f"Lower it to {limit}, or raise {step.model_name}'s.",
             )
         _check_maps(step, model, where, tensors, report)
 
 
 def _absent(name: str, where: tuple[Step, ...], models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
     if name in left_out:
-        report.field(*where, what=f"is {name}, which is not among the models that are uploaded", remedy=f"Add {name} to repository.models.")
+        report.field(where, f"is {name}, which is not among the models that are uploaded", f"Add {name} to repository.models.")
         return
     close = difflib.get_close_matches(name, models, 1, 0.6)
     remedy = f"Did you mean {close[0]}?" if close else f"Add the model, or name one of: {', '.join(sorted(models))}."
-    report.field(*where, what=f"is {name}, and there is no such model", remedy=remedy)
+    report.field(where, f"is {name}, and there is no such model", remedy)
 
 
 def _check_maps(step: Any, model: Composable, where: tuple[str, str, int], tensors: dict[str, _Tensor], report: Report) -> None:
@@ -211,32 +200,26 @@ def _check_maps(step: Any, model: Composable, where: tuple[str, str, int], tenso
             if member is None:
                 if not model.open:
                     report.field(
-                        *where,
-                        field,
-                        Key(key),
-                        what=f"names {key}, which is no {field.removesuffix('_map')} of {step.model_name}",
-                        remedy=f"There: {', '.join(sorted(known)) or 'none'}.",
+                        (*where, field, Key(key)),
+                        f"names {key}, which is no {field.removesuffix('_map')} of {step.model_name}",
+                        f"There: {', '.join(sorted(known)) or 'none'}.",
                     )
                 continue
             mine = _Tensor(model=step.model_name, type=member.data_type, dims=tuple(member.dims), batching=config.max_batch_size > 0)
             other = tensors.setdefault(mapping[key], mine)
             if other.type != mine.type:
                 what = f"maps {key} ({data_type(mine.type)}) to {mapping[key]}, which is {data_type(other.type)} in {other.model}"
-                report.field(*where, field, Key(key), what=what, remedy="Map tensors of one type, or put a model between that converts.")
+                report.field((*where, field, Key(key)), what, "Map tensors of one type, or put a model between that converts.")
             elif not other.fits(mine):
                 what = f"maps {key} {_text(mine)} to {mapping[key]}, which is {_text(other)} in {other.model}"
                 report.field(
-                    *where,
-                    field,
-                    Key(key),
-                    what=what,
-                    remedy="Make the shapes equal, batch dimension (-1, where the model batches) included.",
+                    (*where, field, Key(key)), what, "Make the shapes equal, batch dimension (-1, where the model batches) included."
                 )
         if field == "input_map":
             for member in members:
                 if member.name not in mapping and not member.optional:
                     what = f"leaves out {member.name}, which {step.model_name} needs"
-                    report.field(*where, field, what=what, remedy="Map a tensor to it.")
+                    report.field((*where, field), what, "Map a tensor to it.")
 
 
 def _text(tensor: _Tensor) -> str:

@@ -104,11 +104,7 @@ def versions_of(folders: Sequence[str], model: ModelState) -> list[int]:
         elif len(name) > 1 and name.startswith("0"):
             if name.isdigit():
                 model.report.file(
-                    name,
-                    "has a leading zero",
-                    f"Rename it to {int(name) or 1}.",
-                    consequence="Triton would skip this version",
-                    fatal=False,
+                    name, "has a leading zero", f"Rename it to {int(name) or 1}.", consequence="Triton would skip this version", fatal=False
                 )
         elif name.isdigit():
             model.report.file(name, "is a number beyond 64 bits", "Rename it to a smaller one.", consequence="Triton would crash")
@@ -131,14 +127,12 @@ def loaded_versions(existing: Sequence[int], model: ModelState) -> list[int]:
         asked = list(policy.specific.versions)
         missing = [version for version in asked if version not in existing]
         if not asked:
-            model.report.field("version_policy", "specific", what="names no version", remedy="Name versions, or use latest or all.")
+            model.report.field(("version_policy", "specific"), "names no version", "Name versions, or use latest or all.")
         elif missing and existing:
             model.report.field(
-                "version_policy",
-                "specific",
-                "versions",
-                what=f"names {', '.join(map(str, missing))}, which {'is' if len(missing) == 1 else 'are'} not there",
-                remedy=f"Add the folder, or name versions that are there: {', '.join(map(str, sorted(existing)))}.",
+                ("version_policy", "specific", "versions"),
+                f"names {', '.join(map(str, missing))}, which {'is' if len(missing) == 1 else 'are'} not there",
+                f"Add the folder, or name versions that are there: {', '.join(map(str, sorted(existing)))}.",
                 fatal=len(missing) == len(asked),
             )
         return [version for version in existing if version in asked]

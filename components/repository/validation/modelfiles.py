@@ -33,11 +33,7 @@ def check_model_files(repository: Repository, model: ModelState) -> None:  # noq
             )
         return
     if not model.described and resolved.backend not in COMPLETING | {"python"} and (resolved.backend != "pytorch"):
-        report.file(
-            "",
-            f"has no config.pbtxt, which would make its backend {resolved.backend}",
-            f"Write {model.name}/config.pbtxt.",
-        )
+        report.file("", f"has no config.pbtxt, which would make its backend {resolved.backend}", f"Write {model.name}/config.pbtxt.")
         return
     if not model.described and resolved.backend == "pytorch":
         report.file("", "has no config.pbtxt, and PyTorch models don't tell their inputs and outputs", f"Write {model.name}/config.pbtxt.")
@@ -45,7 +41,7 @@ def check_model_files(repository: Repository, model: ModelState) -> None:  # noq
     if resolved.backend == "fil" and "model_type" in config.parameters:
         kind = config.parameters["model_type"].string_value
         if kind not in FIL_FILES:
-            report.field("parameters", Key("model_type"), what=f"is {kind}", remedy=f"Write one of: {', '.join(FIL_FILES)}.")
+            report.field(("parameters", Key("model_type")), f"is {kind}", f"Write one of: {', '.join(FIL_FILES)}.")
             return
     if resolved.backend == "pytorch" and config.runtime == "model.py":  # the Python runtime of PyTorch 2 takes a model.py, weights or both
         return
@@ -191,15 +187,15 @@ def check_named_file(repository: Repository, model: ModelState, folder: str, nam
         depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
         if depth < 0:
             model.report.field(
-                *where,
-                what=f"is {name}, outside the model's folder",
-                remedy=f"Put the file into {inside}.",
+                where,
+                f"is {name}, outside the model's folder",
+                f"Put the file into {inside}.",
                 consequence=f"Triton would not find it in the store, and not load {model.name}",
             )
             return False
     kind = repository.kind(model.root / folder / name.lstrip("/"))
     if kind in {"absent", "folder"}:
         what = "is a folder" if kind == "folder" else "does not exist"
-        model.report.field(*where, what=f"is {name}, and {inside}{name} {what}", remedy="Add the file, or leave the field out.")
+        model.report.field(where, f"is {name}, and {inside}{name} {what}", "Add the file, or leave the field out.")
         return False
     return kind == "file"

@@ -8,7 +8,7 @@ from components.base.errors import Problem
 from components.repository.validation.source import field_name
 
 if TYPE_CHECKING:
-    from components.repository.validation.source import Source, Step
+    from components.repository.validation.source import Source, Steps
 
 
 class Report:
@@ -20,9 +20,9 @@ class Report:
         self.problems: list[Problem] = []
 
     def field(
-        self, *where: Step, what: str, remedy: str, consequence: str | None = None, fatal: bool = True, line: int | None = None
+        self, where: Steps, what: str, remedy: str, *, consequence: str | None = None, fatal: bool = True, line: int | None = None
     ) -> None:
-        """Note a problem of a field of config.pbtxt. ``line``: of this very field, where `Source.line` would find the first of its name."""
+        """Add a problem of a field of config.pbtxt. ``line``: of this very field, if `Source.line` would find the first of its name."""
         if line is None and self.source is not None:
             line = self.source.line(*where)
         self.file("config.pbtxt", f"{field_name(*where)} {what}", remedy, line=line, consequence=consequence, fatal=fatal)

@@ -35,6 +35,8 @@ class Key:
 
 Step = str | int | Key
 """A field's name, the position in a repeated field, or the entry of a map."""
+Steps = tuple[Step, ...]
+"""The path of a field."""
 
 
 def field_name(*steps: Step) -> str:

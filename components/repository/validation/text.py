@@ -91,7 +91,7 @@ def parse(text: str, report: Report) -> Any | None:
         line = error.GetLine() if isinstance(error, text_format.ParseError) else None
         twice = _TWICE.search(str(error))
         if twice is not None:
-            report.field(twice[1], what="is given twice", remedy="Keep one.", line=line)
+            report.field((twice[1],), "is given twice", "Keep one.", line=line)
         elif line is None or line not in seen:
             report.file("config.pbtxt", f"is no model configuration ({_reason(error)})", "Correct the text.", line=line)
         return None
@@ -140,9 +140,7 @@ def _check_names(node: Node, message: Any, where: tuple[Step, ...], report: Repo
                 hint = _TYPE_HINTS.get(child.value.upper().removeprefix("TYPE_"))
                 close = [hint] if hint in names else difflib.get_close_matches(child.value.upper(), names, 1, 0.5)
                 remedy = f"Did you mean {close[0]}? There are: " if close else "Use one of: "
-                report.field(
-                    *here, what=f"is {child.value}, which Triton does not know", remedy=f"{remedy}{', '.join(names)}.", line=child.line
-                )
+                report.field(here, f"is {child.value}, which Triton does not know", f"{remedy}{', '.join(names)}.", line=child.line)
 
 
 def _unknown(node: Node, message: Any, where: tuple[Step, ...], report: Report) -> None:
@@ -159,4 +157,4 @@ def _unknown(node: Node, message: Any, where: tuple[Step, ...], report: Report) 
         remedy = f"It belongs into {' or '.join(owners)}."
     else:
         remedy = f"Remove it; there are: {', '.join(names)}."
-    report.field(*where, what="is no field of Triton's model configuration", remedy=remedy, line=node.line)
+    report.field(where, "is no field of Triton's model configuration", remedy, line=node.line)
