@@ -1,4 +1,4 @@
-"""Where a chart comes from, and how durations are written."""
+"""Where a chart comes from."""
 
 from __future__ import annotations
 
