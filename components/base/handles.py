@@ -116,7 +116,7 @@ class RepositoryHandle:
     """A release of the model repository, complete in its object store."""
 
     url: pulumi.Output[str]
-    """URL of the releases as pods see it: ``s3://bucket/prefix`` or ``s3://http://host:port/bucket/prefix``. In modes poll and explicit, the
+    """URL of the releases as pods see it: ``s3://bucket/prefix`` or ``s3://http://host:port/bucket/prefix``. In poll and explicit, the
     one repository that Triton reads."""
     urls: Mapping[str, pulumi.Output[str]]
     """--model-repository of each model, by name: one immutable repository per model. Empty in modes poll and explicit."""

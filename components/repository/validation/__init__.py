@@ -1,4 +1,4 @@
-"""Would Triton load these models? Answered from the folder alone, before anything is uploaded.
+"""Checks whether Triton would load the models of a folder, before anything is uploaded.
 
 `validate` is pure: it reads, with bounds, and raises nothing but a missing tritonclient. What every release needs (a version folder, links
 that stay inside, names that object stores carry, no Git LFS pointers) is the scan's part (`components.repository.scan`); both together are

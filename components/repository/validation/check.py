@@ -1,4 +1,4 @@
-"""The order of the checks."""
+"""`validate`: runs all checks of a model repository."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 def validate(folder: Path, models: Sequence[str] | None = None, deployments: Sequence[Deployment] = ()) -> list[Problem]:
-    """Everything in ``folder`` that would keep Triton from loading ``models`` (None: every sub-folder), or let it serve what was not meant.
+    """Return what would keep Triton from loading the ``models`` in ``folder`` (None: every sub-folder), or from serving them as intended.
 
     Args:
-        folder: the repository, with one sub-folder a model. Nothing outside of it is read.
-        models: names of those that are uploaded together. Names without a folder are the scan's to report.
-        deployments: who serves them; without one, backends and GPUs are not checked.
+        folder: the repository, with one sub-folder per model. Nothing outside it is read.
+        models: names of those that are uploaded together. The scan reports names without a folder.
+        deployments: Triton deployments that serve them; without any, backends and GPUs are not checked.
 
     Returns:
-        Problems by model; empty where all is well.
+        Problems, ordered by model, file and line.
     """
     repository = Repository(folder)
     present = [name for name in repository.names(folder) if not name.startswith(".") and repository.kind(folder / name) == "folder"]
@@ -46,8 +46,8 @@ def validate(folder: Path, models: Sequence[str] | None = None, deployments: Seq
         for name in circle:
             read[name].report.field(
                 ("ensemble_scheduling",),
-                f"closes a circle of ensembles ({' -> '.join((*circle, circle[0]))})",
-                "Take one of the steps out.",
+                f"closes a cycle of ensembles ({' -> '.join((*circle, circle[0]))})",
+                "Remove one of the steps.",
             )
     for deployment in deployments:
         for name in _served(read, deployment):
@@ -58,7 +58,7 @@ def validate(folder: Path, models: Sequence[str] | None = None, deployments: Seq
 
 
 def _served(models: dict[str, ModelState], deployment: Deployment) -> list[str]:
-    """Models that a deployment loads, those that its ensembles need included."""
+    """Return the models that a deployment loads, including those of its ensembles."""
     pending = [name for name in models if deployment.models is None or name in deployment.models]
     served: set[str] = set()
     while pending:
@@ -102,13 +102,17 @@ def _check_backend(model: ModelState) -> None:
         if not model.described:
             return  # noted with the missing files
         if resolved.platform:
-            report.field(("platform",), f"is {resolved.platform}, which tells no backend", 'Write the backend, such as backend: "python".')
+            report.field(
+                ("platform",),
+                f"is {resolved.platform}, which does not determine a backend",
+                'Write the backend, such as backend: "python".',
+            )
         else:
-            report.field(("backend",), "is missing, and no file tells it", 'Write it, such as backend: "python".')
+            report.field(("backend",), "is missing, and no file determines it", 'Write it, such as backend: "python".')
     elif mismatch(resolved):
         wanted = " or ".join(platforms_of(resolved.backend))
         report.field(
             ("platform",),
             f"is {resolved.platform or 'missing'}, and backend is {resolved.backend}",
-            f"Write {wanted}" + ("." if resolved.backend == "tensorflow" else ", or leave platform out."),
+            f"Write {wanted}" + ("." if resolved.backend == "tensorflow" else ", or remove platform."),
         )

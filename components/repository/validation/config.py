@@ -1,8 +1,8 @@
-"""The meaning of one model's config.pbtxt, judged without a look at any file.
+"""Checks of one config.pbtxt by itself, without looking at any other file.
 
-Each check has its twin in triton-inference-server/core: ``ValidateModelConfig``, ``ValidateModelIOConfig``, ``ValidateInstanceGroup`` and
-the sequence batcher's initial states. Triton stops at the first; here all are noted. What Triton lets pass though nobody can have meant it
-is noted as not fatal.
+Each check has a counterpart in triton-inference-server/core: ``ValidateModelConfig``, ``ValidateModelIOConfig``, ``ValidateInstanceGroup``
+and the sequence batcher's initial states. Triton stops at the first problem; these report all of them. What Triton accepts but does not do
+as intended is a warning.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _FALSE_TRUE: Final = ("int32_false_true", "fp32_false_true", "bool_false_true")
 
 
 def data_type(number: int) -> str:
-    """Name of a data type; its number where there is none."""
+    """Return the name of a data type; its number if it has no name."""
     value = schema().ModelConfig.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_number.get(number)
     return str(number) if value is None else value.name
 
 
 def check_config(config: Any, platform: str, report: Report, *, completed: bool = False) -> None:
-    """Note all that is wrong with ``config``, an ensemble's steps excepted.
+    """Report everything that is wrong with ``config`` except the steps of an ensemble.
 
     Args:
         config: the ``ModelConfig``.
         platform: as `components.repository.validation.backends.resolve` found it.
-        report: where problems go.
-        completed: the backend fills in types and shapes that are left out.
+        report: collects the problems.
+        completed: whether the backend adds missing types and shapes.
     """
     if config.name and config.name != report.model:
         report.field(
-            ("name",), f"is {config.name}, and the folder is {report.model}", f"Write {report.model}, leave name out, or rename the folder."
+            ("name",), f"is {config.name}, and the folder is {report.model}", f"Write {report.model}, remove name, or rename the folder."
         )
     if config.max_batch_size < 0:
         report.field(("max_batch_size",), f"is {config.max_batch_size}", "Write 0 for a model that does not batch, else the largest batch.")
@@ -61,7 +61,7 @@ def check_config(config: Any, platform: str, report: Report, *, completed: bool 
     _check_metrics(config, report)
     if config.response_cache.enable and config.model_transaction_policy.decoupled:
         report.field(
-            ("response_cache", "enable"), "is true for a decoupled model", "Leave response_cache out: it can't hold several answers."
+            ("response_cache", "enable"), "is true for a decoupled model", "Remove response_cache: it can't store several responses."
         )
 
 
@@ -72,9 +72,7 @@ def _check_tensors(config: Any, kind: str, platform: str, report: Report, *, com
         if not tensor.name:
             report.field(where, "has no name", "Name the tensor as the model does.")
         elif tensor.name in seen:
-            report.field(
-                (*where, "name"), f"is {tensor.name} again", "Give each tensor a name of its own: one of the two is ignored.", fatal=False
-            )
+            report.field((*where, "name"), f"is {tensor.name} again", "Choose another name: Triton ignores one of the two.", fatal=False)
         seen.add(tensor.name)
         if data_type(tensor.data_type) in {"TYPE_INVALID", str(tensor.data_type)}:
             given = "TYPE_INVALID" if tensor.data_type == 0 else data_type(tensor.data_type)
@@ -97,17 +95,19 @@ def _check_tensors(config: Any, kind: str, platform: str, report: Report, *, com
         if platform != "tensorrt_plan":
             for field in ("is_shape_tensor", "is_non_linear_format_io"):
                 if getattr(tensor, field):
-                    report.field((*where, field), "is true, and only TensorRT has such tensors", "Leave it out.")
+                    report.field((*where, field), "is true, but only TensorRT has such tensors", "Remove it.")
         elif tensor.is_non_linear_format_io and len(tensor.dims) != 3:  # noqa: PLR2004 (CHW)
-            report.field((*where, "dims"), "has not 3 sizes, as is_non_linear_format_io wants", "Write channels, height and width.")
+            report.field((*where, "dims"), "must have 3 sizes, as is_non_linear_format_io requires", "Write channels, height and width.")
         if kind == "input" and tensor.format and len(tensor.dims) != 3:  # noqa: PLR2004 (HWC)
             report.field(
-                (*where, "dims"), "has not 3 sizes, as an image's format wants", "Write height, width and channels, or leave format out."
+                (*where, "dims"),
+                "must have 3 sizes, as the format of images requires",
+                "Write height, width and channels, or remove format.",
             )
 
 
 def _has(report: Report, *where: str | int) -> bool:
-    """Whether the file says anything about this field of a repeated message itself."""
+    """Whether the file sets this field of an entry of a repeated message."""
     if report.source is None:
         return False
     *parent, name = where
@@ -120,7 +120,7 @@ def _check_reshape(tensor: Any, max_batch_size: int, where: tuple[str, int], rep
     shape = list(tensor.reshape.shape)
     field = (*where, "reshape", "shape")
     if not shape and max_batch_size == 0:
-        report.field(field, "is empty, and the model does not batch", "Write a shape: Triton has no tensors without any dimension.")
+        report.field(field, "is empty, and the model does not batch", "Write a shape: Triton has no tensors without dimensions.")
     if bad := [dim for dim in shape if dim < 1 and dim != WILDCARD]:
         report.field(field, f"holds {bad[0]}", "Write sizes of 1 or more, or -1 for a variable size.")
         return
@@ -128,8 +128,8 @@ def _check_reshape(tensor: Any, max_batch_size: int, where: tuple[str, int], rep
         return
     report.field(
         field,
-        f"{_shape(shape)} does not hold the same number of values as dims {_shape(tensor.dims)}",
-        "Make the products of both equal, between the variable sizes too.",
+        f"{_shape(shape)} has not as many values as dims {_shape(tensor.dims)}",
+        "Make both products equal, also between variable sizes.",
     )
 
 
@@ -158,17 +158,17 @@ def _check_batch_tensors(config: Any, report: Report) -> None:
                 report.field((*where, "source_input"), f"names {len(tensor.source_input)} inputs", "Name one.")
             for position, name in enumerate(tensor.source_input):
                 if name not in inputs:
-                    report.field((*where, "source_input", position), f"is {name}, which is no input", _listed("an input", inputs))
+                    report.field((*where, "source_input", position), f"is {name}, which is not an input", _listed("an input", inputs))
             if kind == "batch_input" and data_type(tensor.data_type) not in {"TYPE_INT32", "TYPE_FP32"}:
                 report.field((*where, "data_type"), f"is {data_type(tensor.data_type)}", "Write TYPE_INT32 or TYPE_FP32.")
             if kind == "batch_output":
                 for position, name in enumerate(tensor.target_name):
                     if name not in outputs:
-                        report.field((*where, "target_name", position), f"is {name}, which is no output", _listed("an output", outputs))
+                        report.field((*where, "target_name", position), f"is {name}, which is not an output", _listed("an output", outputs))
 
 
 def _listed(what: str, names: set[str]) -> str:
-    return f"Name {what}: {', '.join(sorted(names)) or 'there is none'}."
+    return f"Name {what}: {', '.join(sorted(names)) or 'none'}."
 
 
 def _check_preferred(sizes: Sequence[int], limit: int, where: tuple[str, ...], report: Report) -> None:
@@ -194,7 +194,7 @@ def _check_dynamic_batching(config: Any, report: Report) -> None:  # noqa: C901 
         report.field(
             (here,),
             "is set, and max_batch_size is 0",
-            "Set max_batch_size to the largest batch, or leave dynamic_batching out.",
+            "Set max_batch_size to the largest batch, or remove dynamic_batching.",
             consequence=f"{report.model} would serve every request alone",
             fatal=False,
         )
@@ -210,7 +210,7 @@ def _check_dynamic_batching(config: Any, report: Report) -> None:  # noqa: C901 
             if not 1 <= level <= levels:
                 report.field(
                     (here, "priority_queue_policy", Key(level)),
-                    f"is of a level beyond priority_levels ({levels})",
+                    f"is above priority_levels ({levels})",
                     f"Use levels from 1 to {levels}.",
                 )
     if not batching.preserve_ordering:
@@ -219,15 +219,13 @@ def _check_dynamic_batching(config: Any, report: Report) -> None:  # noqa: C901 
         report.field(
             (here, "preserve_ordering"),
             f"is true, and priority_levels is {levels}",
-            "Keep one of the two: requests can't overtake and stay in order.",
+            "Keep one of the two: requests can't have priorities and stay in order.",
         )
     policies = [((here, "default_queue_policy"), batching.default_queue_policy)]
     policies += [((here, "priority_queue_policy", Key(level)), policy) for level, policy in batching.priority_queue_policy.items()]  # type: ignore[misc]
     for where, policy in policies:
         if policy.default_timeout_microseconds and policy.timeout_action == _DELAY:
-            report.field(
-                (*where, "timeout_action"), "is DELAY, and preserve_ordering is true", "Use REJECT, or leave preserve_ordering out."
-            )
+            report.field((*where, "timeout_action"), "is DELAY, and preserve_ordering is true", "Use REJECT, or remove preserve_ordering.")
 
 
 def _check_sequence_batching(config: Any, report: Report) -> None:
@@ -236,12 +234,12 @@ def _check_sequence_batching(config: Any, report: Report) -> None:
     here = "sequence_batching"
     batching = config.sequence_batching
     if config.response_cache.enable:
-        report.field(("response_cache", "enable"), "is true for a model with sequence_batching", "Leave response_cache out.")
+        report.field(("response_cache", "enable"), "is true for a model with sequence_batching", "Remove response_cache.")
     _check_controls(batching.control_input, report)
     _check_preferred(batching.oldest.preferred_batch_size, config.max_batch_size, (here, "oldest", "preferred_batch_size"), report)
     if batching.HasField("direct") and not 0 <= batching.direct.minimum_slot_utilization <= 1:
         report.field(
-            (here, "direct", "minimum_slot_utilization"), f"is {batching.direct.minimum_slot_utilization:g}", "Write a share from 0 to 1."
+            (here, "direct", "minimum_slot_utilization"), f"is {batching.direct.minimum_slot_utilization:g}", "Write a number from 0 to 1."
         )
     for index, state in enumerate(batching.state):
         _check_state(state, (here, "state", index), report)
@@ -253,9 +251,9 @@ def _check_controls(controls: Any, report: Report) -> None:  # noqa: C901 (rule 
     for index, tensor in enumerate(controls):
         here = ("sequence_batching", "control_input", index)
         if not tensor.name:
-            report.field((*here, "name"), "is missing", "Name the tensor that carries the signal.")
+            report.field((*here, "name"), "is missing", "Name the tensor that holds the signal.")
         elif tensor.name in names:
-            report.field((*here, "name"), f"is {tensor.name} again", "Give each control_input a tensor of its own.")
+            report.field((*here, "name"), f"is {tensor.name} again", "Choose another tensor.")
         names.add(tensor.name)
         for position, control in enumerate(tensor.control):
             where = (*here, "control", position)
@@ -273,10 +271,10 @@ def _check_controls(controls: Any, report: Report) -> None:  # noqa: C901 (rule 
                         f"Give one of {', '.join(_FALSE_TRUE)}, such as fp32_false_true: [ 0, 1 ].",
                     )
                 elif len(getattr(control, given[0])) != 2:  # noqa: PLR2004 (false and true)
-                    report.field((*where, given[0]), "has not 2 values", "Write the value for false, then the one for true.")
+                    report.field((*where, given[0]), "must have 2 values", "Write the value for false, then the one for true.")
             elif kind == "CONTROL_SEQUENCE_CORRID":
                 if given:
-                    report.field((*where, given[0]), f"is given for {kind}", "Give data_type alone: the tensor carries a number or text.")
+                    report.field((*where, given[0]), f"is given for {kind}", "Set only data_type: the tensor holds a number or a string.")
                 if data_type(control.data_type) not in _CORRELATION_TYPES:
                     report.field(
                         (*where, "data_type"),
@@ -308,7 +306,7 @@ def _check_state(state: Any, where: tuple[str, str, int], report: Report) -> Non
                 "Write the state's sizes, with a number for each variable one.",
             )
         if initial.WhichOneof("state_data") is None:
-            report.field(here, "has neither zero_data nor data_file", "Give one of them.")
+            report.field(here, "must have zero_data or data_file", "Give one of them.")
 
 
 def _check_instance_groups(config: Any, platform: str, report: Report) -> None:
@@ -319,7 +317,7 @@ def _check_instance_groups(config: Any, platform: str, report: Report) -> None:
         kinds = group.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number
         kind = kinds[group.kind].name if group.kind in kinds else str(group.kind)
         if kind in {"KIND_CPU", "KIND_MODEL"} and group.gpus:
-            report.field((*where, "gpus"), f"is given for {kind}", "Leave gpus out, or write KIND_GPU.")
+            report.field((*where, "gpus"), f"is given for {kind}", "Remove gpus, or write KIND_GPU.")
         if group.count < 0:
             report.field(
                 (*where, "count"),
@@ -329,7 +327,7 @@ def _check_instance_groups(config: Any, platform: str, report: Report) -> None:
                 consequence="Triton would start its default number of instances",
             )
         if group.profile and platform != "tensorrt_plan":
-            report.field((*where, "profile"), "is given, and only TensorRT has profiles", "Leave it out.")
+            report.field((*where, "profile"), "is set, but only TensorRT has profiles", "Remove it.")
         elif bad := [profile for profile in group.profile if not (profile.isascii() and profile.isdigit())]:
             report.field((*where, "profile"), f"holds {bad[0]}", "Write the profile's number in quotes.")
 

@@ -1,4 +1,4 @@
-"""What the Triton that serves a model has: backends, GPUs, flags."""
+"""Checks of models against the Triton deployment that serves them: its backends, GPUs and flags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """What a check has to know of a Triton that serves these models."""
+    """A Triton deployment, as far as these checks need it."""
 
     key: str
     """Name in messages, such as ``triton-fleet:serving[0]``."""
@@ -31,11 +31,11 @@ class Deployment:
     backends: frozenset[str] | None = None
     """Backends of the image; None: what `components.repository.validation.images` knows of it."""
     arguments: Sequence[str] = ()
-    """Further flags of tritonserver, of which those that change the verdict are heeded."""
+    """Further flags of tritonserver, of which the checks use those that matter for loading."""
 
     @property
     def known_backends(self) -> frozenset[str] | None:
-        """Backends of the image; None where nobody knows."""
+        """Backends of the image; None if unknown."""
         if self.backends is not None:
             return self.backends
         if any(argument.startswith("--backend-directory") for argument in self.arguments):
@@ -50,7 +50,7 @@ class Deployment:
 
 
 def check_deployment(repository: Repository, model: ModelState, deployment: Deployment) -> None:
-    """Note what this deployment can't run: its backends, its GPUs, its flags."""
+    """Report what this deployment can't run: its backends, its GPUs, its flags."""
     config, report, resolved = model.config, model.report, model.resolved
     if config is None or resolved is None or config.platform == ENSEMBLE or config.HasField("ensemble_scheduling"):
         return
@@ -68,7 +68,7 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
         remedy = (
             f"Did you mean {close[0]}?" if close else f"Serve it from an image with backend {resolved.backend}, or leave {model.name} out."
         )
-        remedy += f" There: {', '.join(sorted(known)) or 'none'}."
+        remedy += f" Available: {', '.join(sorted(known)) or 'none'}."
         report.field((field,), what, remedy)
     if not deployment.auto_complete and not model.described:
         report.file(
@@ -86,11 +86,11 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
                 f"Write KIND_CPU or KIND_AUTO, set {deployment.key}.resources.gpus, or leave {model.name} out.",
             )
         elif kind in {"KIND_GPU", "KIND_AUTO"} and beyond:
-            ids = "has none" if deployment.gpus == 0 else f"has ids 0 to {deployment.gpus - 1}" if deployment.gpus > 1 else "has id 0 alone"
+            ids = "has none" if deployment.gpus == 0 else f"has ids 0 to {deployment.gpus - 1}" if deployment.gpus > 1 else "has only id 0"
             report.field(
                 (*here, "gpus"),
                 f"names {beyond[0]}, and a pod of {where} {ids}",
-                f"Name ids that are there, or raise {deployment.key}.resources.gpus.",
+                f"Use existing ids, or raise {deployment.key}.resources.gpus.",
             )
 
 

@@ -58,16 +58,16 @@ def _fits(left: Sequence[int], right: Sequence[int]) -> bool:
 
 
 def check_ensemble(config: Any, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
-    """Note what is wrong with an ensemble's own fields, its flow and its steps.
+    """Report what is wrong with an ensemble's own fields, its flow and its steps.
 
     Args:
         config: the ensemble's ``ModelConfig``.
         models: all models of the release, by name.
         left_out: names of models that lie beside these and are not part of the release.
-        report: where problems go.
+        report: collects the problems.
     """
     if config.platform == ENSEMBLE and config.backend:
-        report.field(("backend",), f"is {config.backend}, and platform is ensemble", "Leave backend out.")
+        report.field(("backend",), f"is {config.backend}, and platform is ensemble", "Remove backend.")
     if not config.HasField(_SCHEDULING):
         if config.platform == ENSEMBLE:
             report.field(("platform",), "is ensemble, and there is no ensemble_scheduling", "Add ensemble_scheduling { step [ ... ] }.")
@@ -81,7 +81,7 @@ def check_ensemble(config: Any, models: Mapping[str, Composable], left_out: Coll
         ("model_warmup", bool(config.model_warmup)),
     ):
         if given:
-            report.field((field,), "is given for an ensemble", "Move it to the models of its steps.")
+            report.field((field,), "is set for an ensemble", "Move it to the models of its steps.")
     steps = config.ensemble_scheduling.step
     if not steps:
         report.field((_SCHEDULING,), "has no step", "Add one for each model.")
@@ -108,7 +108,7 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
                 report.field(
                     (*where, "output_map", Key(key)),
                     f"writes {name}, which step {written[name]} writes already",
-                    "Give each output a tensor of its own.",
+                    "Map each output to a different tensor.",
                 )
             else:
                 written[name] = index
@@ -129,18 +129,18 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
             )
         elif tensor.name not in ready:
             missing = sorted({name for step in waiting for name in step.input_map.values()} - ready - set(written))
-            reason = f"{', '.join(missing)} is written by no step and is no input" if missing else "its steps wait for one another"
+            reason = f"{', '.join(missing)} is neither written by a step nor an input" if missing else "its steps wait for each other"
             report.field(("output", position, "name"), f"is {tensor.name}, which is never computed: {reason}", "Complete the steps' maps.")
     for name in sorted((set(written) | set(read)) - outputs - inputs):
         if name not in read:
             step = ("output_map", written[name])
-            what, remedy = f"writes {name}, which nothing reads", "Leave this mapping out, or make it an output of the ensemble."
+            what, remedy = f"writes {name}, which nothing reads", "Remove this mapping, or make it an output of the ensemble."
         elif name not in ready and name not in written:
             step = ("input_map", read[name])
             what, remedy = f"reads {name}, which no step writes", "Map an output of a step to it, or make it an input of the ensemble."
         elif name not in ready and outputs <= ready:
             step = ("output_map", written[name])
-            what, remedy = f"writes {name}, which is never computed: its steps wait for one another", "Remove these steps, or feed them."
+            what, remedy = f"writes {name}, which is never computed: its steps wait for each other", "Remove these steps, or feed them."
         else:
             continue
         report.field((_SCHEDULING, "step", step[1], step[0]), what, remedy)
@@ -187,7 +187,7 @@ def _absent(name: str, where: tuple[Step, ...], models: Mapping[str, Composable]
         return
     close = difflib.get_close_matches(name, models, 1, 0.6)
     remedy = f"Did you mean {close[0]}?" if close else f"Add the model, or name one of: {', '.join(sorted(models))}."
-    report.field(where, f"is {name}, and there is no such model", remedy)
+    report.field(where, f"is {name}, which does not exist", remedy)
 
 
 def _check_maps(step: Any, model: Composable, where: tuple[str, str, int], tensors: dict[str, _Tensor], report: Report) -> None:
@@ -201,19 +201,19 @@ def _check_maps(step: Any, model: Composable, where: tuple[str, str, int], tenso
                 if not model.open:
                     report.field(
                         (*where, field, Key(key)),
-                        f"names {key}, which is no {field.removesuffix('_map')} of {step.model_name}",
-                        f"There: {', '.join(sorted(known)) or 'none'}.",
+                        f"names {key}, which is not an {field.removesuffix('_map')} of {step.model_name}",
+                        f"Available: {', '.join(sorted(known)) or 'none'}.",
                     )
                 continue
             mine = _Tensor(model=step.model_name, type=member.data_type, dims=tuple(member.dims), batching=config.max_batch_size > 0)
             other = tensors.setdefault(mapping[key], mine)
             if other.type != mine.type:
                 what = f"maps {key} ({data_type(mine.type)}) to {mapping[key]}, which is {data_type(other.type)} in {other.model}"
-                report.field((*where, field, Key(key)), what, "Map tensors of one type, or put a model between that converts.")
+                report.field((*where, field, Key(key)), what, "Map tensors of one type, or add a model that converts them.")
             elif not other.fits(mine):
                 what = f"maps {key} {_text(mine)} to {mapping[key]}, which is {_text(other)} in {other.model}"
                 report.field(
-                    (*where, field, Key(key)), what, "Make the shapes equal, batch dimension (-1, where the model batches) included."
+                    (*where, field, Key(key)), what, "Make the shapes equal, including the batch dimension (-1 if the model batches)."
                 )
         if field == "input_map":
             for member in members:

@@ -96,7 +96,7 @@ class Repository:
             if head.lstrip()[:1] not in {b"{", b"["}:
                 return "is not JSON"
             if tail[-1:] not in {b"}", b"]"}:
-                return "is cut off: the JSON has no end"
+                return "is truncated: the JSON does not end"
         if path.suffix == ".xml" and head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] != b"<":
             return "is not XML"
         return None

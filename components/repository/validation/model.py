@@ -88,7 +88,7 @@ def read_config(repository: Repository, model: ModelState) -> Any | None:
         )
         text = raw.decode("latin-1")
     if text.startswith("\ufeff"):
-        model.report.file("config.pbtxt", "begins with a byte order mark", "Save it as UTF-8 without one.", line=1)
+        model.report.file("config.pbtxt", "starts with a byte order mark", "Save it as UTF-8 without one.", line=1)
         text = text[1:]
     return parse(text, model.report)
 
@@ -107,14 +107,14 @@ def versions_of(folders: Sequence[str], model: ModelState) -> list[int]:
                     name, "has a leading zero", f"Rename it to {int(name) or 1}.", consequence="Triton would skip this version", fatal=False
                 )
         elif name.isdigit():
-            model.report.file(name, "is a number beyond 64 bits", "Rename it to a smaller one.", consequence="Triton would crash")
+            model.report.file(name, "does not fit into 64 bits", "Rename it to a smaller one.", consequence="Triton would crash")
         else:
             number = _STOLL.match(name)
             model.report.file(
                 name,
-                "is no number, but begins like one",
-                "Rename it to a number, or let it begin with a letter.",
-                consequence=f"Triton would take it for version {int(number[0]) if number else name} and not find that folder",
+                "is not a number, but starts like one",
+                "Rename it to a number, or start the name with a letter.",
+                consequence=f"Triton would read it as version {int(number[0]) if number else name} and not find that folder",
             )
     return sorted(versions, reverse=True)
 
@@ -131,8 +131,8 @@ def loaded_versions(existing: Sequence[int], model: ModelState) -> list[int]:
         elif missing and existing:
             model.report.field(
                 ("version_policy", "specific", "versions"),
-                f"names {', '.join(map(str, missing))}, which {'is' if len(missing) == 1 else 'are'} not there",
-                f"Add the folder, or name versions that are there: {', '.join(map(str, sorted(existing)))}.",
+                f"names {', '.join(map(str, missing))}, which {'does' if len(missing) == 1 else 'do'} not exist",
+                f"Add the folder, or name existing versions: {', '.join(map(str, sorted(existing)))}.",
                 fatal=len(missing) == len(asked),
             )
         return [version for version in existing if version in asked]

@@ -22,13 +22,13 @@ _NEWER_SYNTAX: Final = re.compile(r"""\b[rR]?[fF]["']|^\s*type\s+\w|\b(?:def|cla
 
 
 def check_model_files(repository: Repository, model: ModelState) -> None:  # noqa: C901, PLR0912 (one after another)
-    """Note what is wrong with the files that the backend opens in each version that Triton loads."""
+    """Report what is wrong with the files that the backend opens in each version that Triton loads."""
     config, report, resolved = model.config, model.report, model.resolved
     if resolved is None or not resolved.backend:
         if not model.described:
             report.file(
                 "",
-                "has no config.pbtxt, and no file that tells its backend",
+                "has no config.pbtxt, and no file that determines its backend",
                 f"Write {model.name}/config.pbtxt, or put the model there under its backend's name, such as model.onnx.",
             )
         return
@@ -36,7 +36,9 @@ def check_model_files(repository: Repository, model: ModelState) -> None:  # noq
         report.file("", f"has no config.pbtxt, which would make its backend {resolved.backend}", f"Write {model.name}/config.pbtxt.")
         return
     if not model.described and resolved.backend == "pytorch":
-        report.file("", "has no config.pbtxt, and PyTorch models don't tell their inputs and outputs", f"Write {model.name}/config.pbtxt.")
+        report.file(
+            "", "has no config.pbtxt, and PyTorch models don't describe their inputs and outputs", f"Write {model.name}/config.pbtxt."
+        )
     model.completes_itself = resolved.backend in COMPLETING
     if resolved.backend == "fil" and "model_type" in config.parameters:
         kind = config.parameters["model_type"].string_value
@@ -102,7 +104,7 @@ def _check_model_file(repository: Repository, model: ModelState, path: str) -> N
 
 
 def _missing(repository: Repository, model: ModelState, path: str) -> None:
-    """Note that a model's file is missing, with the likely reason."""
+    """Report that a model's file is missing, with the likely reason."""
     version, _, name = path.partition("/")
     there = repository.names(model.root / version)
     if not there:
@@ -114,12 +116,12 @@ def _missing(repository: Repository, model: ModelState, path: str) -> None:
     if unfinished:
         remedy = f"{unfinished[0]} is an unfinished download: finish it."
     elif other_case:
-        remedy = f"Rename {other_case[0]}: upper and lower case count."
+        remedy = f"Rename {other_case[0]}: names are case-sensitive."
     elif len(same_kind) == 1 and not model.config.cc_model_filenames:
         remedy = f'Rename {same_kind[0]} to {name}, or set default_model_filename: "{same_kind[0]}".'
     else:
-        remedy = f"Put the model there under that name, or name its file in default_model_filename. There: {', '.join(there[:5])}."
-    report_as = f"is missing, and backend {backend} looks for it"
+        remedy = f"Put the model there under that name, or name its file in default_model_filename. Available: {', '.join(there[:5])}."
+    report_as = f"is missing, and backend {backend} requires it"
     if model.config.cc_model_filenames:
         report_as = "is missing, and cc_model_filenames names it"
     elif model.config.default_model_filename:
@@ -138,10 +140,10 @@ def _check_code(repository: Repository, model: ModelState, path: str) -> None:
     except SyntaxError as error:
         older = sys.version_info < (3, 12)
         if not (older and _NEWER_SYNTAX.search(raw.decode("utf-8", "replace"))):
-            report.file(path, f"is no Python ({error.msg})", "Correct it.", line=error.lineno)
+            report.file(path, f"is not valid Python ({error.msg})", "Correct it.", line=error.lineno)
         return
     except (ValueError, RecursionError, MemoryError):
-        report.file(path, "is no Python", "Correct it.")
+        report.file(path, "is not valid Python", "Correct it.")
         return
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TritonPythonModel"]
     if not classes:
@@ -158,20 +160,20 @@ def _check_code(repository: Repository, model: ModelState, path: str) -> None:
             "",
             "has no config.pbtxt, and its model.py no auto_complete_config",
             f"Write {model.name}/config.pbtxt, or add the method.",
-            consequence=f"{model.name} would load without inputs and outputs, and could not be asked",
+            consequence=f"{model.name} would load without inputs and outputs, and requests to it would fail",
             fatal=False,
         )
 
 
 def check_labels(repository: Repository, model: ModelState) -> None:
-    """Note files of labels that are not there."""
+    """Report files of labels that are not there."""
     for index, output in enumerate(model.config.output):
         if output.label_filename:
             check_named_file(repository, model, "", output.label_filename, ("output", index, "label_filename"))
 
 
 def check_initial_states(repository: Repository, model: ModelState) -> None:
-    """Note files of initial states that are not there."""
+    """Report files of initial states that are not there."""
     for index, state in enumerate(model.config.sequence_batching.state):
         for position, initial in enumerate(state.initial_state[:1]):
             if initial.data_file:
@@ -180,7 +182,7 @@ def check_initial_states(repository: Repository, model: ModelState) -> None:
 
 
 def check_named_file(repository: Repository, model: ModelState, folder: str, name: str, where: tuple[Any, ...]) -> bool:
-    """Note a file that a field names and that is not below the model's folder; True where it is there."""
+    """Report a file that a field names and that is not below the model's folder; True where it is there."""
     inside = f"{model.name}/{folder}" if folder else f"{model.name}/"
     depth = 0
     for part in f"{folder}/{name}".split("/"):
@@ -189,13 +191,13 @@ def check_named_file(repository: Repository, model: ModelState, folder: str, nam
             model.report.field(
                 where,
                 f"is {name}, outside the model's folder",
-                f"Put the file into {inside}.",
+                f"Move the file to {inside}.",
                 consequence=f"Triton would not find it in the store, and not load {model.name}",
             )
             return False
     kind = repository.kind(model.root / folder / name.lstrip("/"))
     if kind in {"absent", "folder"}:
         what = "is a folder" if kind == "folder" else "does not exist"
-        model.report.field(where, f"is {name}, and {inside}{name} {what}", "Add the file, or leave the field out.")
+        model.report.field(where, f"is {name}, and {inside}{name} {what}", "Add the file, or remove the field.")
         return False
     return kind == "file"

@@ -1,4 +1,4 @@
-"""The notebook that the checks of one model write into."""
+"""Collects the problems of one model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """The problems of one model. Knows the model's name and where the fields of its config.pbtxt lie."""
+    """The problems of one model, whose ``source`` knows the lines of its config.pbtxt."""
 
     def __init__(self, model: str, source: Source | None = None) -> None:
         self.model = model
@@ -30,7 +30,7 @@ class Report:
     def file(
         self, path: str, what: str, remedy: str, *, line: int | None = None, consequence: str | None = None, fatal: bool = True
     ) -> None:
-        """Note a problem of a file or folder; ``path`` is below the model's folder, empty for that folder itself."""
+        """Add a problem of a file or folder. ``path`` is relative to the model's folder, and empty for the folder itself."""
         if consequence is None:
             consequence = f"Triton would not load {self.model}" if fatal else f"Triton would load {self.model}, but not as meant"
         file = printable(f"{self.model}/{path}" if path else self.model)
@@ -38,5 +38,5 @@ class Report:
 
 
 def printable(text: str) -> str:
-    """``text`` with escapes for what no terminal should print: names of files can hold anything."""
+    """Return ``text`` with unprintable characters escaped: names of files can contain any."""
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -1,6 +1,6 @@
-"""Where the fields of a config.pbtxt were written. A parsed message has no lines, so a small reader remembers them.
+"""Line numbers of the fields of a config.pbtxt, which a parsed message does not have.
 
-Follows the text format only as far as lines need it; whether the text is right is protobuf's verdict (`text.parse`).
+Reads the text format only as far as that needs; protobuf decides whether the text is valid (`text.parse`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOKEN: Final = re.compile(
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a map field, in a way to a field."""
+    """The key of an entry of a map field, in the path of a field."""
 
     name: str | int
 
@@ -40,7 +40,7 @@ Steps = tuple[Step, ...]
 
 
 def field_name(*steps: Step) -> str:
-    """Write a way to a field as people do: ``input[0].dims``, ``parameters["x"]``."""
+    """Return the path of a field as text: ``input[0].dims``, ``parameters["x"]``."""
     text = ""
     for step in steps:
         if isinstance(step, Key):
@@ -64,13 +64,13 @@ class Node:
 
 
 class Source:
-    """Where the fields of a config.pbtxt were written."""
+    """Lines of the fields of one config.pbtxt."""
 
     def __init__(self, root: Node) -> None:
         self.root = root
 
     def line(self, *where: Step) -> int | None:
-        """Line of a field, or of what is nearest around it; None for a file that says nothing about it."""
+        """Return the line of a field, or of the closest field around it; None if the file has neither."""
         node, line = self.root, None
         position = 0
         while position < len(where):
@@ -92,11 +92,11 @@ class Source:
 
 
 class _UnreadableError(Exception):
-    """Our reader does not understand the text; protobuf says what is wrong with it."""
+    """This reader does not understand the text; protobuf reports why."""
 
 
 class _Reader:
-    """Recursive descent over the text format, as far as lines need it; linear in the text."""
+    """A recursive descent parser, linear in the text."""
 
     def __init__(self, text: str) -> None:
         self._tokens = self._split(text)
@@ -169,7 +169,7 @@ class _Reader:
 
 
 def read(text: str) -> Source | None:
-    """Lines of all fields; None where the text can't be followed."""
+    """Return the lines of all fields; None for a text that this reader does not understand."""
     try:
         return Source(_Reader(text).read())
     except _UnreadableError:

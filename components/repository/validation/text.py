@@ -81,9 +81,7 @@ def parse(text: str, report: Report) -> Any | None:
     seen = {problem.line for problem in report.problems[before:]}
     config = schema().ModelConfig()
     if (line := _bad_escape(text)) is not None:
-        report.file(
-            "config.pbtxt", "is no model configuration (Invalid escape sequence in a string)", r"Write \\ for a backslash.", line=line
-        )
+        report.file("config.pbtxt", "can't be parsed (Invalid escape sequence in a string)", r"Write \\ for a backslash.", line=line)
         return None
     try:
         text_format.Parse(text, config, allow_unknown_field=bool(seen))
@@ -91,9 +89,9 @@ def parse(text: str, report: Report) -> Any | None:
         line = error.GetLine() if isinstance(error, text_format.ParseError) else None
         twice = _TWICE.search(str(error))
         if twice is not None:
-            report.field((twice[1],), "is given twice", "Keep one.", line=line)
+            report.field((twice[1],), "is set twice", "Keep one.", line=line)
         elif line is None or line not in seen:
-            report.file("config.pbtxt", f"is no model configuration ({_reason(error)})", "Correct the text.", line=line)
+            report.file("config.pbtxt", f"can't be parsed ({_reason(error)})", "Correct the text.", line=line)
         return None
     return config
 
@@ -118,7 +116,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_names(node: Node, message: Any, where: tuple[Step, ...], report: Report) -> None:
-    """Note fields and enumerators that Triton's schema does not know."""
+    """Report fields and enumerators that Triton's schema does not know."""
     counts: dict[str, int] = {}
     for child in node.children:
         position = counts.get(child.name, 0)
@@ -139,7 +137,7 @@ def _check_names(node: Node, message: Any, where: tuple[Step, ...], report: Repo
             if child.value not in names:
                 hint = _TYPE_HINTS.get(child.value.upper().removeprefix("TYPE_"))
                 close = [hint] if hint in names else difflib.get_close_matches(child.value.upper(), names, 1, 0.5)
-                remedy = f"Did you mean {close[0]}? There are: " if close else "Use one of: "
+                remedy = f"Did you mean {close[0]}? Known values: " if close else "Use one of: "
                 report.field(here, f"is {child.value}, which Triton does not know", f"{remedy}{', '.join(names)}.", line=child.line)
 
 
@@ -154,7 +152,7 @@ def _unknown(node: Node, message: Any, where: tuple[Step, ...], report: Report) 
     if close:
         remedy = f"Did you mean {close[0]}?"
     elif owners:
-        remedy = f"It belongs into {' or '.join(owners)}."
+        remedy = f"It belongs in {' or '.join(owners)}."
     else:
-        remedy = f"Remove it; there are: {', '.join(names)}."
-    report.field(where, "is no field of Triton's model configuration", remedy, line=node.line)
+        remedy = f"Remove it. Known fields: {', '.join(names)}."
+    report.field(where, "is an unknown field", remedy, line=node.line)

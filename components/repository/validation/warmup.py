@@ -31,7 +31,7 @@ _BYTES: Final = {
 
 
 def check_warmup(repository: Repository, model: ModelState) -> None:
-    """Note samples that Triton would not run, or not as meant."""
+    """Report samples that Triton would not run, or not as meant."""
     config, report = model.config, model.report
     inputs = {tensor.name: tensor for tensor in config.input}
     for index, sample in enumerate(config.model_warmup):
@@ -65,7 +65,7 @@ def _check_warmup_input(repository: Repository, model: ModelState, sample: Any, 
     report = model.report
     kind = data_type(sample.data_type)
     if any(dim == WILDCARD for dim in sample.dims):
-        report.field((*where, "dims"), "holds -1", "Write a number for every size.")
+        report.field((*where, "dims"), "holds -1", "Write a number for each size.")
         return
     if tensor is not None and data_type(tensor.data_type) != kind:
         report.field((*where, "data_type"), f"is {kind}, and the input's is {data_type(tensor.data_type)}", "Make both equal.")
@@ -89,5 +89,7 @@ def _check_warmup_input(repository: Repository, model: ModelState, sample: Any, 
                 wanted *= dim
             if size < wanted:
                 report.field(
-                    field, f"is {name}, which has {size} bytes of the {wanted} that {kind} {list(sample.dims)} takes", "Write it again."
+                    field,
+                    f"is {name}, which has {size} bytes of the {wanted} that {kind} {list(sample.dims)} takes",
+                    "Write the file again.",
                 )
