@@ -3,7 +3,8 @@
 For each cloud, three programs are previewed in turn, each as a user runs it (the CLI, the language host and the program in processes of
 their own): ours on its stack file, the flat file in bench/preview_flat, and a program that does nothing. They share the engine, the plugins
 and the state of a new stack, so that a preview plans everything. Before anything is measured, the previews of ours and of the flat file are
-compared: apart from our components, both must plan the same resources.
+compared: apart from our components, both must plan the same resources. The flat file for EKS also looks up what its inputs need (account,
+zones, versions of add-ons); the one for GKE has the zones and the project's number as literals.
 
 The bar is ours over the flat file. The empty program is printed beside them without a bar: what the SDKs' imports cost, every user of the
 SDKs pays. The machine is as after a first preview: the plugins are installed and Python's bytecode exists. The doubles of the clouds'

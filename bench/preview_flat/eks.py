@@ -1,6 +1,6 @@
 """The resources of Pulumi.eks.yaml, registered by one flat file: what `bench/preview` holds the fleet against.
 
-Written once from what the fleet registers; the benchmark checks that both still register the same resources.
+Derived once from what the fleet registers; the benchmark checks that both still register the same resources.
 """
 
 import json
@@ -37,7 +37,45 @@ def of_the_chart(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransform
     )
 
 
-cluster = aws.Provider("cluster", region="us-east-1", skip_region_validation=True, skip_credentials_validation=False)
+cluster = aws.Provider("cluster", skip_credentials_validation=False, skip_region_validation=True, region="us-east-1")
+IN_ACCOUNT = pulumi.InvokeOptions(provider=cluster)
+ACCOUNT = aws.get_caller_identity(opts=IN_ACCOUNT).account_id
+aws.get_availability_zones(
+    state="available", filters=[aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])], opts=IN_ACCOUNT
+)
+vpc_cni_addon = aws.eks.get_addon_version_output(
+    addon_name="vpc-cni", kubernetes_version="1.35", most_recent=False, opts=pulumi.InvokeOutputOptions(provider=cluster)
+)
+eks_pod_identity_agent_addon = aws.eks.get_addon_version_output(
+    addon_name="eks-pod-identity-agent", kubernetes_version="1.35", most_recent=False, opts=pulumi.InvokeOutputOptions(provider=cluster)
+)
+coredns_addon = aws.eks.get_addon_version_output(
+    addon_name="coredns", kubernetes_version="1.35", most_recent=False, opts=pulumi.InvokeOutputOptions(provider=cluster)
+)
+aws_ebs_csi_driver_addon = aws.eks.get_addon_version_output(
+    addon_name="aws-ebs-csi-driver", kubernetes_version="1.35", most_recent=False, opts=pulumi.InvokeOutputOptions(provider=cluster)
+)
+kube_proxy_addon = aws.eks.get_addon_version_output(
+    addon_name="kube-proxy", kubernetes_version="1.35", most_recent=False, opts=pulumi.InvokeOutputOptions(provider=cluster)
+)
+cluster_logs = aws.cloudwatch.LogGroup(
+    "cluster-logs",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    retention_in_days=30,
+    name="/aws/eks/triton-fleet/cluster",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_node = aws.iam.Role(
+    "cluster-node",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    assume_role_policy=json.dumps(
+        {
+            "Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}],
+            "Version": "2012-10-17",
+        }
+    ),
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
 cluster_secrets = aws.kms.Key(
     "cluster-secrets",
     policy=json.dumps(
@@ -70,7 +108,7 @@ cluster_secrets = aws.kms.Key(
                         "kms:UpdateKeyDescription",
                     ],
                     "Effect": "Allow",
-                    "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+                    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
                     "Resource": "*",
                     "Sid": "AdministerKey",
                 },
@@ -84,7 +122,7 @@ cluster_secrets = aws.kms.Key(
                         "kms:CreateGrant",
                     ],
                     "Effect": "Allow",
-                    "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+                    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
                     "Resource": "*",
                     "Sid": "UseKeyThroughIAM",
                 },
@@ -92,26 +130,15 @@ cluster_secrets = aws.kms.Key(
             "Version": "2012-10-17",
         }
     ),
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    description="Kubernetes Secrets of triton-fleet",
     deletion_window_in_days=7,
     enable_key_rotation=True,
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_node = aws.iam.Role(
-    "cluster-node",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    assume_role_policy=json.dumps(
-        {
-            "Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}],
-            "Version": "2012-10-17",
-        }
-    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    description="Kubernetes Secrets of triton-fleet",
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_ebs = aws.iam.Role(
     "cluster-ebs",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     assume_role_policy=json.dumps(
         {
             "Statement": [
@@ -120,13 +147,6 @@ cluster_ebs = aws.iam.Role(
             "Version": "2012-10-17",
         }
     ),
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_logs = aws.cloudwatch.LogGroup(
-    "cluster-logs",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    name="/aws/eks/triton-fleet/cluster",
-    retention_in_days=30,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_vpc = aws.ec2.Vpc(
@@ -139,89 +159,8 @@ cluster_vpc = aws.ec2.Vpc(
 )
 cluster_vpc_nat_us_east_1a = aws.ec2.Eip(
     "cluster-vpc-nat-us-east-1a",
-    tags={"Name": "triton-fleet-nat-us-east-1a", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     domain="vpc",
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_autoscaler = aws.iam.Policy(
-    "cluster-autoscaler",
-    policy=json.dumps(
-        {
-            "Statement": [
-                {
-                    "Action": [
-                        "autoscaling:DescribeAutoScalingGroups",
-                        "autoscaling:DescribeAutoScalingInstances",
-                        "autoscaling:DescribeLaunchConfigurations",
-                        "autoscaling:DescribeScalingActivities",
-                        "autoscaling:DescribeTags",
-                        "ec2:DescribeImages",
-                        "ec2:DescribeInstanceTypes",
-                        "ec2:DescribeLaunchTemplateVersions",
-                        "ec2:GetInstanceTypesFromInstanceRequirements",
-                    ],
-                    "Effect": "Allow",
-                    "Resource": "*",
-                    "Sid": "DescribeScalingGroups",
-                },
-                {
-                    "Action": "eks:DescribeNodegroup",
-                    "Effect": "Allow",
-                    "Resource": "arn:aws:eks:us-east-1:123456789012:nodegroup/triton-fleet/*/*",
-                    "Sid": "DescribeNodeGroups",
-                },
-                {
-                    "Action": ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"],
-                    "Condition": {
-                        "StringEquals": {
-                            "aws:ResourceTag/k8s.io/cluster-autoscaler/enabled": "true",
-                            "aws:ResourceTag/k8s.io/cluster-autoscaler/triton-fleet": "owned",
-                        }
-                    },
-                    "Effect": "Allow",
-                    "Resource": "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:*:autoScalingGroupName/*",
-                    "Sid": "ScaleNodeGroups",
-                },
-            ],
-            "Version": "2012-10-17",
-        }
-    ),
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-repository = Bucket(
-    BucketProvider(),
-    "repository",
-    {"versioning": False, "store": "s3", "region": "us-east-1", "bucket": "triton-fleet-models", "name": None, "previous": None},
-)
-cluster_cpu = aws.ec2.LaunchTemplate(
-    "cluster-cpu",
-    update_default_version=True,
-    tag_specifications=[
-        aws.ec2.LaunchTemplateTagSpecificationArgs(
-            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
-            resource_type="instance",
-        ),
-        aws.ec2.LaunchTemplateTagSpecificationArgs(
-            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
-            resource_type="volume",
-        ),
-        aws.ec2.LaunchTemplateTagSpecificationArgs(
-            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
-            resource_type="network-interface",
-        ),
-    ],
-    metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
-        http_endpoint="enabled", http_put_response_hop_limit=1, http_tokens="required"
-    ),
-    block_device_mappings=[
-        aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
-            ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
-                delete_on_termination="true", throughput=125, encrypted="true", volume_type="gp3", iops=3000, volume_size=80
-            ),
-            device_name="/dev/xvda",
-        )
-    ],
+    tags={"Name": "triton-fleet-nat-us-east-1a", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_load_balancer = aws.iam.Policy(
@@ -262,20 +201,20 @@ cluster_load_balancer = aws.iam.Policy(
                 {
                     "Action": "ec2:GetSecurityGroupsForVpc",
                     "Effect": "Allow",
-                    "Resource": "arn:aws:ec2:us-east-1:123456789012:vpc/*",
+                    "Resource": f"arn:aws:ec2:us-east-1:{ACCOUNT}:vpc/*",
                     "Sid": "ListSecurityGroupsOfVpcs",
                 },
                 {
                     "Action": "iam:CreateServiceLinkedRole",
                     "Condition": {"StringEquals": {"iam:AWSServiceName": "elasticloadbalancing.amazonaws.com"}},
                     "Effect": "Allow",
-                    "Resource": "arn:aws:iam::123456789012:role/aws-service-role/elasticloadbalancing.amazonaws.com/*",
+                    "Resource": f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/elasticloadbalancing.amazonaws.com/*",
                     "Sid": "CreateServiceLinkedRole",
                 },
                 {
                     "Action": "ec2:CreateSecurityGroup",
                     "Effect": "Allow",
-                    "Resource": ["arn:aws:ec2:us-east-1:123456789012:vpc/*", "arn:aws:ec2:us-east-1:123456789012:security-group/*"],
+                    "Resource": [f"arn:aws:ec2:us-east-1:{ACCOUNT}:vpc/*", f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group/*"],
                     "Sid": "CreateSecurityGroups",
                 },
                 {
@@ -284,22 +223,22 @@ cluster_load_balancer = aws.iam.Policy(
                         "StringEquals": {"aws:RequestTag/elbv2.k8s.aws/cluster": "triton-fleet", "ec2:CreateAction": "CreateSecurityGroup"}
                     },
                     "Effect": "Allow",
-                    "Resource": "arn:aws:ec2:us-east-1:123456789012:security-group/*",
+                    "Resource": f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group/*",
                     "Sid": "TagNewSecurityGroups",
                 },
                 {
                     "Action": ["ec2:DeleteSecurityGroup", "ec2:CreateTags", "ec2:DeleteTags"],
                     "Condition": {"StringEquals": {"aws:ResourceTag/elbv2.k8s.aws/cluster": "triton-fleet"}},
                     "Effect": "Allow",
-                    "Resource": "arn:aws:ec2:us-east-1:123456789012:security-group/*",
+                    "Resource": f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group/*",
                     "Sid": "ChangeSecurityGroups",
                 },
                 {
                     "Action": ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"],
                     "Effect": "Allow",
                     "Resource": [
-                        "arn:aws:ec2:us-east-1:123456789012:security-group/*",
-                        "arn:aws:ec2:us-east-1:123456789012:security-group-rule/*",
+                        f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group/*",
+                        f"arn:aws:ec2:us-east-1:{ACCOUNT}:security-group-rule/*",
                     ],
                     "Sid": "ChangeIngressRules",
                 },
@@ -312,8 +251,8 @@ cluster_load_balancer = aws.iam.Policy(
                     "Condition": {"StringEquals": {"aws:RequestTag/elbv2.k8s.aws/cluster": "triton-fleet"}},
                     "Effect": "Allow",
                     "Resource": [
-                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/*",
-                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/*/*",
+                        f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:loadbalancer/net/*",
+                        f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:targetgroup/*/*",
                     ],
                     "Sid": "CreateLoadBalancers",
                 },
@@ -333,8 +272,8 @@ cluster_load_balancer = aws.iam.Policy(
                     "Condition": {"StringEquals": {"aws:ResourceTag/elbv2.k8s.aws/cluster": "triton-fleet"}},
                     "Effect": "Allow",
                     "Resource": [
-                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/*",
-                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/*/*",
+                        f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:loadbalancer/net/*",
+                        f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:targetgroup/*/*",
                     ],
                     "Sid": "ChangeLoadBalancers",
                 },
@@ -351,46 +290,51 @@ cluster_load_balancer = aws.iam.Policy(
                     ],
                     "Effect": "Allow",
                     "Resource": [
-                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/*",
-                        "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/net/*/*/*",
+                        f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:loadbalancer/net/*",
+                        f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:listener/net/*/*/*",
                     ],
                     "Sid": "ChangeListeners",
                 },
                 {
                     "Action": ["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"],
                     "Effect": "Allow",
-                    "Resource": "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/*/*",
+                    "Resource": f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:targetgroup/*/*",
                     "Sid": "RegisterTargets",
                 },
             ],
             "Version": "2012-10-17",
         }
     ),
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
+)
+repository = Bucket(
+    BucketProvider(),
+    "repository",
+    {"store": "s3", "versioning": False, "region": "us-east-1", "bucket": "triton-fleet-models", "name": None, "previous": None},
 )
 cluster_node_amazon_eksworker_node_policy = aws.iam.RolePolicyAttachment(
     "cluster-node-AmazonEKSWorkerNodePolicy",
-    role=cluster_node.name,
     policy_arn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy",
+    role=cluster_node.name,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_node_amazon_ec2_container_registry_pull_only = aws.iam.RolePolicyAttachment(
     "cluster-node-AmazonEC2ContainerRegistryPullOnly",
-    role=cluster_node.name,
     policy_arn="arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly",
+    role=cluster_node.name,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_node_amazon_eks_cni_policy = aws.iam.RolePolicyAttachment(
     "cluster-node-AmazonEKS_CNI_Policy",
-    role=cluster_node.name,
     policy_arn="arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy",
+    role=cluster_node.name,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 role_policy_attachment_cluster_ebs = aws.iam.RolePolicyAttachment(
     "cluster-ebs",
-    role=cluster_ebs.name,
     policy_arn="arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy",
+    role=cluster_ebs.name,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 triton_reader = aws.iam.Policy(
@@ -425,85 +369,80 @@ triton_reader = aws.iam.Policy(
     tags={"project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-cluster_vpc_public_us_east_1a = aws.ec2.Subnet(
-    "cluster-vpc-public-us-east-1a",
-    vpc_id=cluster_vpc.id,
-    tags={
-        "Name": "triton-fleet-public-us-east-1a",
-        "project": "triton",
-        "kubernetes.io/role/elb": "1",
-        "triton-fleet/cluster": "triton-fleet",
-    },
-    availability_zone="us-east-1a",
-    cidr_block="10.0.224.0/22",
+cluster_autoscaler = aws.iam.Policy(
+    "cluster-autoscaler",
+    policy=json.dumps(
+        {
+            "Statement": [
+                {
+                    "Action": [
+                        "autoscaling:DescribeAutoScalingGroups",
+                        "autoscaling:DescribeAutoScalingInstances",
+                        "autoscaling:DescribeLaunchConfigurations",
+                        "autoscaling:DescribeScalingActivities",
+                        "autoscaling:DescribeTags",
+                        "ec2:DescribeImages",
+                        "ec2:DescribeInstanceTypes",
+                        "ec2:DescribeLaunchTemplateVersions",
+                        "ec2:GetInstanceTypesFromInstanceRequirements",
+                    ],
+                    "Effect": "Allow",
+                    "Resource": "*",
+                    "Sid": "DescribeScalingGroups",
+                },
+                {
+                    "Action": "eks:DescribeNodegroup",
+                    "Effect": "Allow",
+                    "Resource": f"arn:aws:eks:us-east-1:{ACCOUNT}:nodegroup/triton-fleet/*/*",
+                    "Sid": "DescribeNodeGroups",
+                },
+                {
+                    "Action": ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"],
+                    "Condition": {
+                        "StringEquals": {
+                            "aws:ResourceTag/k8s.io/cluster-autoscaler/enabled": "true",
+                            "aws:ResourceTag/k8s.io/cluster-autoscaler/triton-fleet": "owned",
+                        }
+                    },
+                    "Effect": "Allow",
+                    "Resource": f"arn:aws:autoscaling:us-east-1:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/*",
+                    "Sid": "ScaleNodeGroups",
+                },
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-cluster_vpc_public_us_east_1b = aws.ec2.Subnet(
-    "cluster-vpc-public-us-east-1b",
-    vpc_id=cluster_vpc.id,
-    tags={
-        "Name": "triton-fleet-public-us-east-1b",
-        "project": "triton",
-        "kubernetes.io/role/elb": "1",
-        "triton-fleet/cluster": "triton-fleet",
-    },
-    availability_zone="us-east-1b",
-    cidr_block="10.0.228.0/22",
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_vpc_public_us_east_1c = aws.ec2.Subnet(
-    "cluster-vpc-public-us-east-1c",
-    vpc_id=cluster_vpc.id,
-    tags={
-        "Name": "triton-fleet-public-us-east-1c",
-        "project": "triton",
-        "kubernetes.io/role/elb": "1",
-        "triton-fleet/cluster": "triton-fleet",
-    },
-    availability_zone="us-east-1c",
-    cidr_block="10.0.232.0/22",
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_vpc_private_us_east_1a = aws.ec2.Subnet(
-    "cluster-vpc-private-us-east-1a",
-    vpc_id=cluster_vpc.id,
-    tags={
-        "Name": "triton-fleet-private-us-east-1a",
-        "project": "triton",
-        "kubernetes.io/role/internal-elb": "1",
-        "karpenter.sh/discovery": "triton-fleet",
-        "triton-fleet/cluster": "triton-fleet",
-    },
-    availability_zone="us-east-1a",
-    cidr_block="10.0.0.0/19",
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_vpc_private_us_east_1b = aws.ec2.Subnet(
-    "cluster-vpc-private-us-east-1b",
-    vpc_id=cluster_vpc.id,
-    tags={
-        "Name": "triton-fleet-private-us-east-1b",
-        "project": "triton",
-        "kubernetes.io/role/internal-elb": "1",
-        "karpenter.sh/discovery": "triton-fleet",
-        "triton-fleet/cluster": "triton-fleet",
-    },
-    availability_zone="us-east-1b",
-    cidr_block="10.0.32.0/19",
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-cluster_vpc_private_us_east_1c = aws.ec2.Subnet(
-    "cluster-vpc-private-us-east-1c",
-    vpc_id=cluster_vpc.id,
-    tags={
-        "Name": "triton-fleet-private-us-east-1c",
-        "project": "triton",
-        "kubernetes.io/role/internal-elb": "1",
-        "karpenter.sh/discovery": "triton-fleet",
-        "triton-fleet/cluster": "triton-fleet",
-    },
-    availability_zone="us-east-1c",
-    cidr_block="10.0.64.0/19",
+cluster_cpu = aws.ec2.LaunchTemplate(
+    "cluster-cpu",
+    update_default_version=True,
+    tag_specifications=[
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            resource_type="instance",
+            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
+        ),
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            resource_type="volume",
+            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
+        ),
+        aws.ec2.LaunchTemplateTagSpecificationArgs(
+            resource_type="network-interface",
+            tags={"Name": "triton-fleet-cpu", "project": "triton", "triton-fleet/cluster": "triton-fleet", "triton-fleet/pool": "cpu"},
+        ),
+    ],
+    metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
+        http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
+    ),
+    block_device_mappings=[
+        aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
+            ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+                volume_type="gp3", delete_on_termination="true", volume_size=80, iops=3000, throughput=125, encrypted="true"
+            ),
+            device_name="/dev/xvda",
+        )
+    ],
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 internet_gateway_cluster_vpc = aws.ec2.InternetGateway(
@@ -512,90 +451,155 @@ internet_gateway_cluster_vpc = aws.ec2.InternetGateway(
     tags={"Name": "triton-fleet-internet", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
+cluster_vpc_public_us_east_1a = aws.ec2.Subnet(
+    "cluster-vpc-public-us-east-1a",
+    vpc_id=cluster_vpc.id,
+    availability_zone="us-east-1a",
+    tags={
+        "Name": "triton-fleet-public-us-east-1a",
+        "project": "triton",
+        "triton-fleet/cluster": "triton-fleet",
+        "kubernetes.io/role/elb": "1",
+    },
+    cidr_block="10.0.224.0/22",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_public_us_east_1c = aws.ec2.Subnet(
+    "cluster-vpc-public-us-east-1c",
+    vpc_id=cluster_vpc.id,
+    availability_zone="us-east-1c",
+    tags={
+        "Name": "triton-fleet-public-us-east-1c",
+        "project": "triton",
+        "triton-fleet/cluster": "triton-fleet",
+        "kubernetes.io/role/elb": "1",
+    },
+    cidr_block="10.0.232.0/22",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_private_us_east_1a = aws.ec2.Subnet(
+    "cluster-vpc-private-us-east-1a",
+    vpc_id=cluster_vpc.id,
+    availability_zone="us-east-1a",
+    tags={
+        "Name": "triton-fleet-private-us-east-1a",
+        "project": "triton",
+        "karpenter.sh/discovery": "triton-fleet",
+        "kubernetes.io/role/internal-elb": "1",
+        "triton-fleet/cluster": "triton-fleet",
+    },
+    cidr_block="10.0.0.0/19",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_private_us_east_1b = aws.ec2.Subnet(
+    "cluster-vpc-private-us-east-1b",
+    vpc_id=cluster_vpc.id,
+    availability_zone="us-east-1b",
+    tags={
+        "Name": "triton-fleet-private-us-east-1b",
+        "project": "triton",
+        "karpenter.sh/discovery": "triton-fleet",
+        "kubernetes.io/role/internal-elb": "1",
+        "triton-fleet/cluster": "triton-fleet",
+    },
+    cidr_block="10.0.32.0/19",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_private_us_east_1c = aws.ec2.Subnet(
+    "cluster-vpc-private-us-east-1c",
+    vpc_id=cluster_vpc.id,
+    availability_zone="us-east-1c",
+    tags={
+        "Name": "triton-fleet-private-us-east-1c",
+        "project": "triton",
+        "karpenter.sh/discovery": "triton-fleet",
+        "kubernetes.io/role/internal-elb": "1",
+        "triton-fleet/cluster": "triton-fleet",
+    },
+    cidr_block="10.0.64.0/19",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+cluster_vpc_public_us_east_1b = aws.ec2.Subnet(
+    "cluster-vpc-public-us-east-1b",
+    vpc_id=cluster_vpc.id,
+    availability_zone="us-east-1b",
+    tags={
+        "Name": "triton-fleet-public-us-east-1b",
+        "project": "triton",
+        "triton-fleet/cluster": "triton-fleet",
+        "kubernetes.io/role/elb": "1",
+    },
+    cidr_block="10.0.228.0/22",
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
 release_repository = Release(
     ReleaseProvider(),
     "repository",
     {
-        "region": "us-east-1",
-        "keep": 3,
-        "store": "s3",
-        "mode": "release",
         "prefix": "model_repository",
+        "mode": "release",
+        "url": "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository",
+        "source": f"{ROOT}/models",
+        "keep": 3,
+        "bucket": "triton-fleet-models",
+        "digest": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
+        "verify": False,
+        "region": "us-east-1",
+        "createBucket": True,
+        "store": "s3",
         f"{ROOT}/models": {
             "upper": "e94aa7e0c028dbd18ca6c9f44dce618e173f1f00eb5ffb7fc9f1162d20fbd3d8",
             "pipeline": "99521413a0490523fdec94a6e63245403deb74a18886f2a9d6586b21995cd4fb",
-            "add_sub": "469b02831749377d3db58aad7727c0eadd01285c3985a2d22212f25aa8f70feb",
             "busy": "a89f1fcfa57af674b3484516f74f727ecf250a1a3e242711c09978299edac770",
+            "add_sub": "469b02831749377d3db58aad7727c0eadd01285c3985a2d22212f25aa8f70feb",
         },
-        "url": "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository",
         "owner": "None.triton-fleet.eks.repository",
-        "verify": False,
-        "digest": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
-        "createBucket": True,
-        "bucket": "triton-fleet-models",
-        "source": f"{ROOT}/models",
         "display": "",
         "name": None,
         "previous": None,
     },
     opts=pulumi.ResourceOptions(depends_on=[repository]),
 )
-cluster_cluster = eks.Cluster(
-    "cluster",
-    vpc_id=cluster_vpc.id,
-    public_access_cidrs=["203.0.113.0/24"],
-    authentication_mode="API",
-    upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type="STANDARD"),
-    kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(
-        version="v1-kube-proxy", resolve_conflicts_on_update="OVERWRITE", resolve_conflicts_on_create="OVERWRITE"
-    ),
-    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
-    deletion_protection=False,
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    skip_default_node_group=True,
-    vpc_cni_options=eks.VpcCniOptionsArgs(
-        enable_prefix_delegation=True,
-        resolve_conflicts_on_create="OVERWRITE",
-        warm_prefix_target=1,
-        resolve_conflicts_on_update="OVERWRITE",
-        log_level="INFO",
-        addon_version="v1-vpc-cni",
-    ),
-    provider_credential_opts=eks.KubeconfigOptionsArgs(),
-    encryption_config_key_arn=cluster_secrets.arn,
-    name="triton-fleet",
-    enabled_cluster_log_types=["api", "audit", "authenticator", "controllerManager", "scheduler"],
-    endpoint_public_access=True,
-    skip_default_security_groups=True,
-    access_entries={},
-    endpoint_private_access=True,
-    version="1.35",
-    create_instance_role=False,
-    create_oidc_provider=False,
-    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_logs]),
-)
 cluster_vpc_public = aws.ec2.RouteTable(
     "cluster-vpc-public",
     vpc_id=cluster_vpc.id,
-    tags={"Name": "triton-fleet-public", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     routes=[aws.ec2.RouteTableRouteArgs(gateway_id=internet_gateway_cluster_vpc.id, cidr_block="0.0.0.0/0")],
+    tags={"Name": "triton-fleet-public", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-cluster_eks_pod_identity_agent = aws.eks.Addon(
-    "cluster-eks-pod-identity-agent",
-    resolve_conflicts_on_create="OVERWRITE",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    cluster_name="triton-fleet",
-    addon_name="eks-pod-identity-agent",
-    resolve_conflicts_on_update="PRESERVE",
-    addon_version="v1-eks-pod-identity-agent",
-    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_cluster]),
-)
-route_table_association_cluster_vpc_public_us_east_1a = aws.ec2.RouteTableAssociation(
-    "cluster-vpc-public-us-east-1a",
-    route_table_id=cluster_vpc_public.id,
-    subnet_id=cluster_vpc_public_us_east_1a.id,
-    opts=pulumi.ResourceOptions(provider=cluster),
+cluster_cluster = eks.Cluster(
+    "cluster",
+    upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type="STANDARD"),
+    create_instance_role=False,
+    endpoint_public_access=True,
+    create_oidc_provider=False,
+    public_access_cidrs=["203.0.113.0/24"],
+    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
+    encryption_config_key_arn=cluster_secrets.arn,
+    skip_default_security_groups=True,
+    skip_default_node_group=True,
+    deletion_protection=False,
+    version="1.35",
+    vpc_cni_options=eks.VpcCniOptionsArgs(
+        log_level="INFO",
+        warm_prefix_target=1,
+        enable_prefix_delegation=True,
+        resolve_conflicts_on_update="OVERWRITE",
+        resolve_conflicts_on_create="OVERWRITE",
+        addon_version=vpc_cni_addon.version,
+    ),
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    provider_credential_opts=eks.KubeconfigOptionsArgs(),
+    endpoint_private_access=True,
+    vpc_id=cluster_vpc.id,
+    enabled_cluster_log_types=["api", "audit", "authenticator", "controllerManager", "scheduler"],
+    kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(
+        resolve_conflicts_on_update="OVERWRITE", version=kube_proxy_addon.version, resolve_conflicts_on_create="OVERWRITE"
+    ),
+    access_entries={},
+    name="triton-fleet",
+    authentication_mode="API",
+    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_logs]),
 )
 aws.ec2.RouteTableAssociation(
     "cluster-vpc-public-us-east-1b",
@@ -609,23 +613,39 @@ aws.ec2.RouteTableAssociation(
     subnet_id=cluster_vpc_public_us_east_1c.id,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
+cluster_eks_pod_identity_agent = aws.eks.Addon(
+    "cluster-eks-pod-identity-agent",
+    cluster_name="triton-fleet",
+    addon_version=eks_pod_identity_agent_addon.version,
+    resolve_conflicts_on_create="OVERWRITE",
+    resolve_conflicts_on_update="PRESERVE",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    addon_name="eks-pod-identity-agent",
+    opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_cluster]),
+)
 open_id_connect_provider_cluster = aws.iam.OpenIdConnectProvider(
     "cluster",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    client_id_lists=["sts.amazonaws.com"],
     url=cluster_cluster.oidc_provider_url,
+    client_id_lists=["sts.amazonaws.com"],
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+route_table_association_cluster_vpc_public_us_east_1a = aws.ec2.RouteTableAssociation(
+    "cluster-vpc-public-us-east-1a",
+    route_table_id=cluster_vpc_public.id,
+    subnet_id=cluster_vpc_public_us_east_1a.id,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 nat_gateway_cluster_vpc_nat_us_east_1a = aws.ec2.NatGateway(
     "cluster-vpc-nat-us-east-1a",
     tags={"Name": "triton-fleet-nat-us-east-1a", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    allocation_id=cluster_vpc_nat_us_east_1a.id,
     subnet_id=cluster_vpc_public_us_east_1a.id,
+    allocation_id=cluster_vpc_nat_us_east_1a.id,
     opts=pulumi.ResourceOptions(provider=cluster, depends_on=[route_table_association_cluster_vpc_public_us_east_1a]),
 )
 role_cluster_autoscaler = aws.iam.Role(
     "cluster-autoscaler",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     assume_role_policy=pulumi.Output.json_dumps(
         {
             "Statement": [
@@ -650,7 +670,7 @@ role_cluster_autoscaler = aws.iam.Role(
 )
 role_cluster_load_balancer = aws.iam.Role(
     "cluster-load-balancer",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     assume_role_policy=pulumi.Output.json_dumps(
         {
             "Statement": [
@@ -699,34 +719,42 @@ role_triton_reader = aws.iam.Role(
 route_table_cluster_vpc_private_us_east_1a = aws.ec2.RouteTable(
     "cluster-vpc-private-us-east-1a",
     vpc_id=cluster_vpc.id,
+    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
     tags={"Name": "triton-fleet-private-us-east-1a", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-route_table_cluster_vpc_private_us_east_1c = aws.ec2.RouteTable(
-    "cluster-vpc-private-us-east-1c",
-    vpc_id=cluster_vpc.id,
-    tags={"Name": "triton-fleet-private-us-east-1c", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 route_table_cluster_vpc_private_us_east_1b = aws.ec2.RouteTable(
     "cluster-vpc-private-us-east-1b",
     vpc_id=cluster_vpc.id,
-    tags={"Name": "triton-fleet-private-us-east-1b", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
+    tags={"Name": "triton-fleet-private-us-east-1b", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-route_table_association_cluster_vpc_private_us_east_1a = aws.ec2.RouteTableAssociation(
-    "cluster-vpc-private-us-east-1a",
-    route_table_id=route_table_cluster_vpc_private_us_east_1a.id,
-    subnet_id=cluster_vpc_private_us_east_1a.id,
+route_table_cluster_vpc_private_us_east_1c = aws.ec2.RouteTable(
+    "cluster-vpc-private-us-east-1c",
+    vpc_id=cluster_vpc.id,
+    routes=[aws.ec2.RouteTableRouteArgs(nat_gateway_id=nat_gateway_cluster_vpc_nat_us_east_1a.id, cidr_block="0.0.0.0/0")],
+    tags={"Name": "triton-fleet-private-us-east-1c", "project": "triton", "triton-fleet/cluster": "triton-fleet"},
     opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_cluster_autoscaler = aws.iam.RolePolicyAttachment(
+    "cluster-autoscaler",
+    policy_arn=cluster_autoscaler.arn,
+    role=role_cluster_autoscaler.name,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_cluster_load_balancer = aws.iam.RolePolicyAttachment(
+    "cluster-load-balancer",
+    policy_arn=cluster_load_balancer.arn,
+    role=role_cluster_load_balancer.name,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+role_policy_attachment_triton_reader = aws.iam.RolePolicyAttachment(
+    "triton-reader", policy_arn=triton_reader.arn, role=role_triton_reader.name, opts=pulumi.ResourceOptions(provider=cluster)
 )
 cluster_vpc_s3 = aws.ec2.VpcEndpoint(
     "cluster-vpc-s3",
     vpc_id=cluster_vpc.id,
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     service_name="com.amazonaws.us-east-1.s3",
     route_table_ids=[
         cluster_vpc_public.id,
@@ -735,12 +763,7 @@ cluster_vpc_s3 = aws.ec2.VpcEndpoint(
         route_table_cluster_vpc_private_us_east_1c.id,
     ],
     vpc_endpoint_type="Gateway",
-    opts=pulumi.ResourceOptions(provider=cluster),
-)
-route_table_association_cluster_vpc_private_us_east_1c = aws.ec2.RouteTableAssociation(
-    "cluster-vpc-private-us-east-1c",
-    route_table_id=route_table_cluster_vpc_private_us_east_1c.id,
-    subnet_id=cluster_vpc_private_us_east_1c.id,
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
 route_table_association_cluster_vpc_private_us_east_1b = aws.ec2.RouteTableAssociation(
@@ -749,37 +772,34 @@ route_table_association_cluster_vpc_private_us_east_1b = aws.ec2.RouteTableAssoc
     subnet_id=cluster_vpc_private_us_east_1b.id,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-role_policy_attachment_cluster_autoscaler = aws.iam.RolePolicyAttachment(
-    "cluster-autoscaler",
-    role=role_cluster_autoscaler.name,
-    policy_arn=cluster_autoscaler.arn,
+route_table_association_cluster_vpc_private_us_east_1c = aws.ec2.RouteTableAssociation(
+    "cluster-vpc-private-us-east-1c",
+    route_table_id=route_table_cluster_vpc_private_us_east_1c.id,
+    subnet_id=cluster_vpc_private_us_east_1c.id,
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-role_policy_attachment_cluster_load_balancer = aws.iam.RolePolicyAttachment(
-    "cluster-load-balancer",
-    role=role_cluster_load_balancer.name,
-    policy_arn=cluster_load_balancer.arn,
+route_table_association_cluster_vpc_private_us_east_1a = aws.ec2.RouteTableAssociation(
+    "cluster-vpc-private-us-east-1a",
+    route_table_id=route_table_cluster_vpc_private_us_east_1a.id,
+    subnet_id=cluster_vpc_private_us_east_1a.id,
     opts=pulumi.ResourceOptions(provider=cluster),
-)
-role_policy_attachment_triton_reader = aws.iam.RolePolicyAttachment(
-    "triton-reader", role=role_triton_reader.name, policy_arn=triton_reader.arn, opts=pulumi.ResourceOptions(provider=cluster)
 )
 node_group_cluster_cpu = aws.eks.NodeGroup(
     "cluster-cpu",
-    node_role_arn=cluster_node.arn,
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
-    launch_template=aws.eks.NodeGroupLaunchTemplateArgs(id=cluster_cpu.id, version="3"),
-    instance_types=["m7i.xlarge"],
     ami_type="AL2023_x86_64_STANDARD",
-    scaling_config=aws.eks.NodeGroupScalingConfigArgs(max_size=6, min_size=2, desired_size=2),
+    node_role_arn=cluster_node.arn,
     update_config=aws.eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
-    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    instance_types=["m7i.xlarge"],
+    launch_template=aws.eks.NodeGroupLaunchTemplateArgs(version="3", id=cluster_cpu.id),
     cluster_name="triton-fleet",
-    node_repair_config=aws.eks.NodeGroupNodeRepairConfigArgs(enabled=True),
+    subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
     capacity_type="ON_DEMAND",
+    labels={"triton-fleet/pool": "cpu"},
     version="1.35",
     taints=[],
-    labels={"triton-fleet/pool": "cpu"},
+    scaling_config=aws.eks.NodeGroupScalingConfigArgs(desired_size=2, max_size=6, min_size=2),
+    node_repair_config=aws.eks.NodeGroupNodeRepairConfigArgs(enabled=True),
     opts=pulumi.ResourceOptions(
         provider=cluster,
         depends_on=[
@@ -797,25 +817,25 @@ node_group_cluster_cpu = aws.eks.NodeGroup(
 )
 cluster_coredns = aws.eks.Addon(
     "cluster-coredns",
-    resolve_conflicts_on_create="OVERWRITE",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     cluster_name="triton-fleet",
-    addon_name="coredns",
+    addon_version=coredns_addon.version,
+    resolve_conflicts_on_create="OVERWRITE",
     resolve_conflicts_on_update="PRESERVE",
-    addon_version="v1-coredns",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
+    addon_name="coredns",
     opts=pulumi.ResourceOptions(
         provider=cluster, depends_on=[cluster_cluster, cluster_cpu, cluster_eks_pod_identity_agent, node_group_cluster_cpu]
     ),
 )
 cluster_aws_ebs_csi_driver = aws.eks.Addon(
     "cluster-aws-ebs-csi-driver",
-    resolve_conflicts_on_create="OVERWRITE",
-    tags={"project": "triton", "triton-fleet/cluster": "triton-fleet"},
     cluster_name="triton-fleet",
-    addon_name="aws-ebs-csi-driver",
+    addon_version=aws_ebs_csi_driver_addon.version,
+    resolve_conflicts_on_create="OVERWRITE",
     resolve_conflicts_on_update="PRESERVE",
+    tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     pod_identity_associations=[aws.eks.AddonPodIdentityAssociationArgs(role_arn=cluster_ebs.arn, service_account="ebs-csi-controller-sa")],
-    addon_version="v1-aws-ebs-csi-driver",
+    addon_name="aws-ebs-csi-driver",
     opts=pulumi.ResourceOptions(
         provider=cluster,
         depends_on=[
@@ -834,45 +854,36 @@ kubernetes_cluster = k8s.Provider(
     cluster_identifier="us-east-1/triton-fleet",
     opts=pulumi.ResourceOptions(depends_on=[cluster_coredns, cluster_cpu, cluster_eks_pod_identity_agent, node_group_cluster_cpu]),
 )
-gp3 = k8s.storage.v1.StorageClass(
-    "gp3",
-    allow_volume_expansion=True,
-    parameters={"type": "gp3", "encrypted": "true"},
-    provisioner="ebs.csi.aws.com",
-    volume_binding_mode="WaitForFirstConsumer",
-    metadata=k8s.meta.v1.ObjectMetaArgs(name="gp3", annotations={"storageclass.kubernetes.io/is-default-class": "true"}),
-    opts=pulumi.ResourceOptions(provider=kubernetes_cluster),
-)
 release_cluster_autoscaler = k8s.helm.v3.Release(
     "cluster-autoscaler",
-    max_history=5,
-    name="cluster-autoscaler",
+    version="9.59.0",
+    compat="true",
     create_namespace=False,
     values={
-        "cloudProvider": "aws",
-        "autoDiscovery": {"clusterName": "triton-fleet"},
+        "awsRegion": "us-east-1",
+        "extraArgs": {
+            "skip-nodes-with-system-pods": False,
+            "skip-nodes-with-local-storage": False,
+            "balance-similar-node-groups": True,
+            "max-node-provision-time": "900s",
+            "scale-down-unneeded-time": "600s",
+            "expander": "least-waste",
+        },
         "rbac": {
             "serviceAccount": {"name": "cluster-autoscaler", "annotations": {"eks.amazonaws.com/role-arn": role_cluster_autoscaler.arn}}
         },
         "image": {"tag": "v1.35.0"},
-        "extraArgs": {
-            "max-node-provision-time": "900s",
-            "balance-similar-node-groups": True,
-            "skip-nodes-with-local-storage": False,
-            "skip-nodes-with-system-pods": False,
-            "scale-down-unneeded-time": "600s",
-            "expander": "least-waste",
-        },
-        "resources": {"limits": {"memory": "600Mi"}, "requests": {"memory": "300Mi", "cpu": "100m"}},
-        "awsRegion": "us-east-1",
+        "autoDiscovery": {"clusterName": "triton-fleet"},
+        "resources": {"limits": {"memory": "600Mi"}, "requests": {"cpu": "100m", "memory": "300Mi"}},
         "fullnameOverride": "cluster-autoscaler",
+        "cloudProvider": "aws",
     },
-    atomic=True,
-    timeout=600,
-    version="9.59.0",
-    chart=f"{CHARTS}/cluster-autoscaler",
     namespace="kube-system",
-    compat="true",
+    max_history=5,
+    timeout=600,
+    atomic=True,
+    name="cluster-autoscaler",
+    chart=f"{CHARTS}/cluster-autoscaler",
     opts=pulumi.ResourceOptions(
         provider=kubernetes_cluster,
         depends_on=[cluster_coredns, cluster_eks_pod_identity_agent, node_group_cluster_cpu, role_policy_attachment_cluster_autoscaler],
@@ -881,126 +892,95 @@ release_cluster_autoscaler = k8s.helm.v3.Release(
 )
 aws_load_balancer_controller = k8s.helm.v3.Release(
     "aws-load-balancer-controller",
-    max_history=5,
-    name="aws-load-balancer-controller",
+    version="3.5.0",
+    compat="true",
     create_namespace=False,
     values={
         "vpcId": cluster_vpc.id,
-        "region": "us-east-1",
         "keepTLSSecret": True,
-        "clusterName": "triton-fleet",
         "enableServiceMutatorWebhook": False,
+        "clusterName": "triton-fleet",
+        "region": "us-east-1",
         "serviceAccount": {
-            "annotations": {"eks.amazonaws.com/role-arn": role_cluster_load_balancer.arn},
-            "name": "aws-load-balancer-controller",
             "create": True,
+            "name": "aws-load-balancer-controller",
+            "annotations": {"eks.amazonaws.com/role-arn": role_cluster_load_balancer.arn},
         },
     },
-    atomic=True,
-    timeout=600,
-    version="3.5.0",
-    chart=f"{CHARTS}/aws-load-balancer-controller",
     namespace="kube-system",
-    compat="true",
+    max_history=5,
+    timeout=600,
+    atomic=True,
+    name="aws-load-balancer-controller",
+    chart=f"{CHARTS}/aws-load-balancer-controller",
     opts=pulumi.ResourceOptions(
         provider=kubernetes_cluster,
         depends_on=[cluster_coredns, cluster_eks_pod_identity_agent, node_group_cluster_cpu, role_policy_attachment_cluster_load_balancer],
         delete_before_replace=True,
     ),
 )
+gp3 = k8s.storage.v1.StorageClass(
+    "gp3",
+    volume_binding_mode="WaitForFirstConsumer",
+    metadata=k8s.meta.v1.ObjectMetaArgs(name="gp3", annotations={"storageclass.kubernetes.io/is-default-class": "true"}),
+    provisioner="ebs.csi.aws.com",
+    parameters={"encrypted": "true", "type": "gp3"},
+    allow_volume_expansion=True,
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster),
+)
 triton = k8s.core.v1.Namespace(
     "triton",
     metadata=k8s.meta.v1.ObjectMetaArgs(
-        name="triton",
         labels={
-            "pod-security.kubernetes.io/warn": "restricted",
             "app.kubernetes.io/managed-by": "triton-fleet",
-            "app.kubernetes.io/name": "triton",
             "app.kubernetes.io/instance": "triton",
+            "app.kubernetes.io/name": "triton",
+            "pod-security.kubernetes.io/warn": "restricted",
         },
+        name="triton",
     ),
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[aws_load_balancer_controller, release_cluster_autoscaler]),
 )
 monitoring = k8s.core.v1.Namespace(
     "monitoring",
     metadata=k8s.meta.v1.ObjectMetaArgs(
-        name="monitoring",
         labels={
+            "pod-security.kubernetes.io/enforce": "privileged",
+            "app.kubernetes.io/instance": "prometheus",
             "app.kubernetes.io/managed-by": "triton-fleet",
             "app.kubernetes.io/name": "prometheus",
-            "app.kubernetes.io/instance": "prometheus",
-            "pod-security.kubernetes.io/enforce": "privileged",
         },
+        name="monitoring",
     ),
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[cluster_aws_ebs_csi_driver, gp3]),
 )
 k8s.helm.v4.Chart(
     "triton",
-    name="triton",
     values={
-        "prefetch": {
-            "parallelism": 16,
-            "image": "docker.io/rclone/rclone:1.75.2",
-            "volume": {},
-            f"{ROOT}/models": [],
-            "budget": 900,
-            "enabled": False,
-        },
+        "podMonitor": {"labels": {}, "interval": "5s", "enabled": True},
         "autoscaling": {
-            "scaleDownPodsPerMinute": 1,
-            "scaleDownStabilization": 300,
+            "enabled": True,
+            "behavior": {},
+            "minReplicas": 1,
             "metrics": [
                 {
-                    "pods": {"target": {"averageValue": "50k", "type": "AverageValue"}, "metric": {"name": "avg_time_queue_us"}},
+                    "pods": {"metric": {"name": "avg_time_queue_us"}, "target": {"averageValue": "50k", "type": "AverageValue"}},
                     "type": "Pods",
                 },
                 {
                     "pods": {
-                        "target": {"averageValue": "16", "type": "AverageValue"},
                         "metric": {"name": "nv_inference_pending_request_count"},
+                        "target": {"averageValue": "16", "type": "AverageValue"},
                     },
                     "type": "Pods",
                 },
             ],
+            "scaleDownPodsPerMinute": 1,
             "maxReplicas": 4,
-            "enabled": True,
-            "behavior": {},
-            "minReplicas": 1,
+            "scaleDownStabilization": 300,
         },
-        "imagePullSecrets": [],
-        "labels": {
-            "app.kubernetes.io/managed-by": "triton-fleet",
-            "app.kubernetes.io/name": "triton",
-            "app.kubernetes.io/instance": "triton",
-        },
-        "image": "nvcr.io/nvidia/tritonserver:26.07-py3",
-        "modelRepository": {
-            "region": "us-east-1",
-            "release": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
-            "mode": "release",
-            "keyFileSecret": "",
-            f"{ROOT}/models": [],
-            "urls": [
-                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/add_sub-469b02831749377d",
-                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/busy-a89f1fcfa57af674",
-                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/pipeline-99521413a0490523",
-                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/upper-e94aa7e0c028dbd1",
-            ],
-            "credentialsSecret": "",
-            "url": "",
-        },
-        "disruption": {"enabled": True, "maxUnavailable": 1},
         "affinity": {},
-        "rollout": {"maxSurge": 1},
-        "readOnlyRootFilesystem": True,
-        "envFromSecrets": [],
-        "podLabels": {},
-        "extraArgs": [],
-        "imagePullPolicy": "IfNotPresent",
-        "runAsUser": 1000,
-        "startupBudget": 900,
-        "podAnnotations": {},
-        "resources": {"memory": "4Gi", "cpu": "1", "gpus": 0, "shm": "1Gi", "gpuResource": "nvidia.com/gpu"},
+        "runtimeClassName": "",
         "service": {
             "type": "LoadBalancer",
             "annotations": {
@@ -1009,27 +989,67 @@ k8s.helm.v4.Chart(
                 "service.beta.kubernetes.io/aws-load-balancer-type": "external",
             },
         },
+        "readOnlyRootFilesystem": True,
+        "podLabels": {},
+        "logVerbose": 0,
+        "envFromSecrets": [],
+        "prefetch": {
+            "volume": {},
+            "parallelism": 16,
+            "budget": 900,
+            f"{ROOT}/models": [],
+            "enabled": False,
+            "image": "docker.io/rclone/rclone:1.75.2",
+        },
+        "imagePullPolicy": "IfNotPresent",
+        "probes": {
+            "liveness": {"failureThreshold": 6, "timeoutSeconds": 5, "periodSeconds": 10},
+            "readiness": {"failureThreshold": 3, "timeoutSeconds": 3, "periodSeconds": 5},
+        },
+        "disruption": {"enabled": True, "maxUnavailable": 1},
+        "rollout": {"maxSurge": 1},
+        "deploymentAnnotations": {"pulumi.com/timeoutSeconds": "1500"},
+        "drain": {"preStop": 15, "recycleGrpc": True, "margin": 15, "exitTimeout": 45},
+        "image": "nvcr.io/nvidia/tritonserver:26.07-py3",
+        "runAsUser": 1000,
+        "nodeSelector": {},
+        "tolerations": [],
+        "extraArgs": [],
+        "modelRepository": {
+            "release": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
+            "urls": [
+                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/add_sub-469b02831749377d",
+                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/busy-a89f1fcfa57af674",
+                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/pipeline-99521413a0490523",
+                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/upper-e94aa7e0c028dbd1",
+            ],
+            "mode": "release",
+            "url": "",
+            "keyFileSecret": "",
+            f"{ROOT}/models": [],
+            "credentialsSecret": "",
+            "region": "us-east-1",
+        },
         "serviceAccount": {
-            "annotations": {"eks.amazonaws.com/role-arn": role_triton_reader.arn},
+            "create": True,
             "waitForToken": False,
             "name": "",
-            "create": True,
+            "annotations": {"eks.amazonaws.com/role-arn": role_triton_reader.arn},
         },
-        "env": {},
-        "podMonitor": {"enabled": True, "interval": "5s", "labels": {}},
+        "labels": {
+            "app.kubernetes.io/instance": "triton",
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "app.kubernetes.io/name": "triton",
+        },
         "priorityClassName": "",
-        "runtimeClassName": "",
-        "tolerations": [],
-        "probes": {
-            "readiness": {"timeoutSeconds": 3, "failureThreshold": 3, "periodSeconds": 5},
-            "liveness": {"timeoutSeconds": 5, "failureThreshold": 6, "periodSeconds": 10},
-        },
-        "nodeSelector": {},
-        "drain": {"preStop": 15, "exitTimeout": 45, "recycleGrpc": True, "margin": 15},
-        "logVerbose": 0,
-        "deploymentAnnotations": {"pulumi.com/timeoutSeconds": "1500"},
+        "resources": {"shm": "1Gi", "cpu": "1", "gpus": 0, "memory": "4Gi", "gpuResource": "nvidia.com/gpu"},
+        "imagePullSecrets": [],
+        "env": {},
+        "podAnnotations": {},
+        "startupBudget": 900,
     },
     namespace="triton",
+    name="triton",
     chart=f"{ROOT}/charts/triton",
     opts=pulumi.ResourceOptions(
         provider=kubernetes_cluster,
@@ -1039,105 +1059,105 @@ k8s.helm.v4.Chart(
 )
 kps = k8s.helm.v3.Release(
     "kps",
-    max_history=5,
-    name="kps",
+    version="88.5.3",
+    compat="true",
     create_namespace=False,
     values={
-        "kubeProxy": {"enabled": False},
-        "kubeScheduler": {"enabled": False},
-        "crds": {"upgradeJob": {"image": {"busybox": {"tag": "1.37"}}, "enabled": True}, "enabled": True},
         "alertmanager": {"enabled": True},
-        "kubeControllerManager": {"enabled": False},
         "grafana": {"enabled": True},
+        "kubeEtcd": {"enabled": False},
+        "kubeProxy": {"enabled": False},
+        "kubeControllerManager": {"enabled": False},
+        "kubeScheduler": {"enabled": False},
         "prometheus": {
             "prometheusSpec": {
-                "retentionSize": "40960MB",
                 "probeSelectorNilUsesHelmValues": False,
-                "serviceMonitorSelectorNilUsesHelmValues": False,
-                "scrapeConfigSelectorNilUsesHelmValues": False,
-                "podMonitorSelectorNilUsesHelmValues": False,
-                "serviceDiscoveryRole": "EndpointSlice",
-                "scrapeInterval": "15s",
                 "ruleSelectorNilUsesHelmValues": False,
-                "evaluationInterval": "15s",
-                "storageSpec": {
-                    "volumeClaimTemplate": {"spec": {"resources": {"requests": {"storage": "50Gi"}}, "accessModes": ["ReadWriteOnce"]}}
-                },
                 "retention": "7d",
+                "podMonitorSelectorNilUsesHelmValues": False,
+                "retentionSize": "40960MB",
+                "serviceDiscoveryRole": "EndpointSlice",
+                "serviceMonitorSelectorNilUsesHelmValues": False,
+                "evaluationInterval": "15s",
+                "scrapeInterval": "15s",
+                "scrapeConfigSelectorNilUsesHelmValues": False,
+                "storageSpec": {
+                    "volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "50Gi"}}}}
+                },
             },
-            "service": {"type": "ClusterIP", "port": 9090},
+            "service": {"port": 9090, "type": "ClusterIP"},
         },
-        "kubeEtcd": {"enabled": False},
+        "crds": {"upgradeJob": {"enabled": True, "image": {"busybox": {"tag": "1.37"}}}, "enabled": True},
         "fullnameOverride": "kps",
     },
-    atomic=True,
-    timeout=600,
-    version="88.5.3",
-    chart=f"{CHARTS}/kube-prometheus-stack",
     namespace="monitoring",
-    compat="true",
+    max_history=5,
+    timeout=600,
+    atomic=True,
+    name="kps",
+    chart=f"{CHARTS}/kube-prometheus-stack",
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[monitoring], delete_before_replace=True),
 )
 k8s.helm.v3.Release(
     "prometheus-adapter",
-    max_history=5,
-    name="prometheus-adapter",
+    version="5.3.0",
+    compat="true",
     create_namespace=False,
     values={
+        "readinessProbe": {"periodSeconds": 3, "initialDelaySeconds": 2},
+        "resources": {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+        "prometheus": {"port": 9090, "url": "http://kps-prometheus.monitoring.svc", "path": ""},
         "metricsRelistInterval": "15s",
+        "extraArguments": ["--metrics-max-age=60s"],
         "rules": {
-            "default": False,
             "custom": [
                 {
-                    "name": {"as": "avg_time_queue_us", "matches": "^nv_inference_queue_duration_us$"},
-                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                     "seriesQuery": 'nv_inference_queue_duration_us{namespace!="",pod!=""}',
                     "metricsQuery": "sum(rate(nv_inference_queue_duration_us{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>) / clamp_min(sum(rate(nv_inference_request_success{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>), 0.001) or 0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+                    "name": {"as": "avg_time_queue_us", "matches": "^nv_inference_queue_duration_us$"},
+                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                 },
                 {
-                    "name": {"as": "nv_inference_pending_request_count", "matches": "^nv_inference_pending_request_count$"},
-                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                     "seriesQuery": 'nv_inference_pending_request_count{namespace!="",pod!=""}',
                     "metricsQuery": "sum(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[15s])) by (<<.GroupBy>>)",
+                    "name": {"as": "nv_inference_pending_request_count", "matches": "^nv_inference_pending_request_count$"},
+                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                 },
                 {
-                    "name": {"as": "nv_inference_requests_per_second", "matches": "^nv_inference_request_success$"},
-                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                     "seriesQuery": 'nv_inference_request_success{namespace!="",pod!=""}',
                     "metricsQuery": "sum(rate(<<.Series>>{<<.LabelMatchers>>}[60s])) by (<<.GroupBy>>) or 0 * sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+                    "name": {"as": "nv_inference_requests_per_second", "matches": "^nv_inference_request_success$"},
+                    "resources": {"overrides": {"pod": {"resource": "pod"}, "namespace": {"resource": "namespace"}}},
                 },
                 {
-                    "name": {"as": "DCGM_FI_DEV_GPU_UTIL", "matches": "^DCGM_FI_DEV_GPU_UTIL$"},
-                    "resources": {"overrides": {"service": {"resource": "service"}, "namespace": {"resource": "namespace"}}},
                     "seriesQuery": 'DCGM_FI_DEV_GPU_UTIL{namespace!="",pod!="",service!=""}',
                     "metricsQuery": "avg(avg_over_time(<<.Series>>{<<.LabelMatchers>>}[30s])) by (<<.GroupBy>>)",
+                    "name": {"as": "DCGM_FI_DEV_GPU_UTIL", "matches": "^DCGM_FI_DEV_GPU_UTIL$"},
+                    "resources": {"overrides": {"namespace": {"resource": "namespace"}, "service": {"resource": "service"}}},
                 },
             ],
+            "default": False,
         },
-        "resources": {"limits": {"memory": "512Mi", "cpu": "500m"}, "requests": {"memory": "128Mi", "cpu": "100m"}},
-        "extraArguments": ["--metrics-max-age=60s"],
-        "prometheus": {"path": "", "port": 9090, "url": "http://kps-prometheus.monitoring.svc"},
-        "readinessProbe": {"initialDelaySeconds": 2, "periodSeconds": 3},
     },
-    atomic=True,
-    timeout=600,
-    version="5.3.0",
-    chart=f"{CHARTS}/prometheus-adapter",
     namespace="monitoring",
-    compat="true",
+    max_history=5,
+    timeout=600,
+    atomic=True,
+    name="prometheus-adapter",
+    chart=f"{CHARTS}/prometheus-adapter",
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[kps], delete_before_replace=True),
 )
 k8s.core.v1.ConfigMap(
     "observability-dashboard",
     metadata=k8s.meta.v1.ObjectMetaArgs(
-        name="triton-fleet-dashboard",
         namespace="monitoring",
         labels={
-            "app.kubernetes.io/managed-by": "triton-fleet",
-            "grafana_dashboard": "1",
-            "app.kubernetes.io/name": "triton-observability",
             "app.kubernetes.io/instance": "dashboard",
+            "grafana_dashboard": "1",
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "app.kubernetes.io/name": "triton-observability",
         },
+        name="triton-fleet-dashboard",
     ),
     data={
         "triton-fleet.json": json.dumps(
