@@ -38,8 +38,8 @@ def _check_s3_bucket(value: str) -> str | None:
     reserved = value.startswith(_BUCKET_PREFIXES) or value.endswith(_BUCKET_SUFFIXES)
     if _BUCKET.match(value) is None or ".." in value or _is_ip_address(value) or reserved:
         return (
-            "is not a valid bucket name: S3 would refuse it. Use 3 to 63 lower-case letters, digits, dots and hyphens, a letter or digit at "
-            "both ends, no IP address, and no prefix or suffix that S3 reserves."
+            "is not a valid bucket name: S3 would refuse it. Use 3 to 63 lower-case letters, digits, dots and hyphens, a letter or digit "
+            "at both ends, no IP address, and no prefix or suffix that S3 reserves."
         )
     return None
 
@@ -52,8 +52,9 @@ def _check_gcs_bucket(value: str) -> str | None:
     reserved = value.startswith("goog") or any(word in value for word in ("google", "g00gle"))
     if odd or long or reserved or _is_ip_address(value):
         return (
-            "is not a valid bucket name: Google Cloud Storage would refuse it. Use 3 to 63 lower-case letters, digits, hyphens, underscores "
-            "and dots (up to 222 with dots), a letter or digit at both ends, no IP address, no goog at the start and no google anywhere."
+            "is not a valid bucket name: Google Cloud Storage would refuse it. Use 3 to 63 lower-case letters, digits, hyphens, "
+            "underscores and dots (up to 222 with dots), a letter or digit at both ends, no IP address, no goog at the start "
+            "and no google anywhere."
         )
     return None
 
@@ -61,8 +62,8 @@ def _check_gcs_bucket(value: str) -> str | None:
 def _check_prefix(value: str) -> str:
     if not all(_PREFIX_SEGMENT.match(segment) for segment in value.split("/")):
         message = (
-            "is not a valid key prefix: Triton would not find the releases. Use letters, digits, dots, hyphens and underscores, with single "
-            "slashes between them and none at either end."
+            "is not a valid key prefix: Triton would not find the releases. Use letters, digits, dots, hyphens and underscores, with "
+            "single slashes between them and none at either end."
         )
         raise ValueError(message)
     return value
