@@ -43,9 +43,8 @@ class ModelBucket(pulumi.ComponentResource):
         super().__init__(type_token("cluster", "ModelBucket"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.provider)
         adopted = pulumi.ResourceOptions(import_=args.bucket, ignore_changes=["tags", "tagsAll"]) if args.adopt else None
-        bucket = aws.s3.Bucket(
-            name, bucket=args.bucket, region=args.region, tags=dict(args.tags), opts=pulumi.ResourceOptions.merge(child, adopted)
-        ).bucket
+        opts = pulumi.ResourceOptions.merge(child, adopted)
+        bucket = aws.s3.Bucket(name, bucket=args.bucket, region=args.region, tags=dict(args.tags), opts=opts).bucket
         aws.s3.BucketPublicAccessBlock(
             name,
             bucket=bucket,
@@ -56,48 +55,41 @@ class ModelBucket(pulumi.ComponentResource):
             restrict_public_buckets=True,
             opts=child,
         )
-        default = aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
-            sse_algorithm="AES256" if args.kms_key is None else "aws:kms", kms_master_key_id=args.kms_key
-        )
-        rule = aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
-            apply_server_side_encryption_by_default=default,
-            bucket_key_enabled=None if args.kms_key is None else True,  # one KMS request per hour and key instead of one per object
-        )
-        aws.s3.BucketServerSideEncryptionConfiguration(name, bucket=bucket, region=args.region, rules=[rule], opts=child)
+        default: aws.s3.BucketServerSideEncryptionConfigurationRuleArgsDict = {
+            "apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}
+        }
+        if args.kms_key is not None:
+            default = {
+                "apply_server_side_encryption_by_default": {"sse_algorithm": "aws:kms", "kms_master_key_id": args.kms_key},
+                "bucket_key_enabled": True,  # a request to KMS an hour and key, not one an object
+            }
+        aws.s3.BucketServerSideEncryptionConfiguration(name, bucket=bucket, region=args.region, rules=[default], opts=child)
         arn = f"arn:{partition(args.region)}:s3:::"
         policy = bucket.apply(lambda known: bucket_policy(arn + known))
         aws.s3.BucketPolicy(name, bucket=bucket, region=args.region, policy=policy, opts=child)
-        rules = [
-            aws.s3.BucketLifecycleConfigurationRuleArgs(
-                id="triton-fleet-unfinished",
-                status="Enabled",
-                filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
-                abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
-                    days_after_initiation=_UNFINISHED_DAYS
-                ),
-            )
+        rules: list[aws.s3.BucketLifecycleConfigurationRuleArgsDict] = [
+            {
+                "id": "triton-fleet-unfinished",
+                "status": "Enabled",
+                "filter": {"prefix": ""},
+                "abort_incomplete_multipart_upload": {"days_after_initiation": _UNFINISHED_DAYS},
+            }
         ]
-        after = child
+        depends_on: list[pulumi.Resource] = []
         if args.versioning:
-            versioning = aws.s3.BucketVersioning(
-                name,
-                bucket=bucket,
-                region=args.region,
-                versioning_configuration=aws.s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
-                opts=child,
+            enabled: aws.s3.BucketVersioningVersioningConfigurationArgsDict = {"status": "Enabled"}
+            depends_on.append(
+                aws.s3.BucketVersioning(name, bucket=bucket, region=args.region, versioning_configuration=enabled, opts=child)
             )
-            # S3 applies rules for old versions only once versioning is on.
-            after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[versioning]))
             rules.append(
-                aws.s3.BucketLifecycleConfigurationRuleArgs(
-                    id="triton-fleet-old-versions",
-                    status="Enabled",
-                    filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
-                    # Releases are never overwritten: versions protect against accidental deletion.
-                    noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
-                        noncurrent_days=_VERSION_DAYS
-                    ),
-                )
+                {
+                    "id": "triton-fleet-old-versions",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    # Releases are never overwritten: versions guard against deletion by mistake.
+                    "noncurrent_version_expiration": {"noncurrent_days": _VERSION_DAYS},
+                }
             )
+        after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=depends_on))
         aws.s3.BucketLifecycleConfiguration(name, bucket=bucket, region=args.region, rules=rules, opts=after)
         self.register_outputs({"bucket": bucket})

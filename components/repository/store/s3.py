@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-WHOLE_BYTES: Final = 64 << 20
-"""Largest file that is sent in one request: parts cost requests, and versitygw writes them twice. Amazon advises parts from 100 MB on
-(Amazon S3 user guide, "Uploading and copying objects using multipart upload")."""
-
-_LARGE_FILES: Final = 3
-_PARTS: Final = 6
-"""Files of more than PART_BYTES under way at once, and parts of each. They bound the memory to 3 * 64 MiB = 192 MiB."""
+_LARGE_FILES: Final = 4
+_PARTS: Final = 4
+"""Files of more than PART_BYTES under way at once, and parts of each: they bound the memory to 4 * (4 + 1) * 8 MiB = 160 MiB."""
 
 _MAX_PARTS: Final = 10_000
 """Most parts of one upload (Amazon S3 user guide, "Multipart upload limits")."""
@@ -190,9 +186,7 @@ class S3Store(S3Bucket):
             return written
 
         def put(parts: Iterator[bytes]) -> obstore.PutResult:
-            in_parts = source.size > WHOLE_BYTES
-            size = part_bytes(source.size)
-            return obstore.put(self._objects, key, parts, use_multipart=in_parts, chunk_size=size, max_concurrency=_PARTS)
+            return obstore.put(self._objects, key, parts, chunk_size=part_bytes(source.size), max_concurrency=_PARTS)
 
         with self._large, explained(self.location):
             answer = send(source, part_bytes(source.size), sent, put)
@@ -205,7 +199,7 @@ class S3Store(S3Bucket):
         with explained(self.location):
             head = found(lambda: self.client.head_object(Bucket=self.bucket, Key=there.key, ChecksumMode="ENABLED"))
         kept = (head or {}).get("ChecksumSHA256", "")
-        if source.size > WHOLE_BYTES:
+        if source.size > PART_BYTES:
             return bool(kept) and kept.partition("-")[0] == _checksum_of_parts(source)
         return bool(kept == base64.b64encode(bytes.fromhex(source.sha256)).decode())
 

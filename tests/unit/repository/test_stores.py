@@ -16,7 +16,6 @@ import pytest
 
 from components.base.errors import FleetError
 from components.repository.store import gcs
-from components.repository.store import s3 as s3_objects
 from components.repository.store.gcs_errors import Failures
 from components.repository.store.objects import (
     PART_BYTES,
@@ -46,7 +45,6 @@ def opened(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     """Makes a store of the kind under test."""
     s3 = "moto" if "moto" in request.fixturenames else "s3_server"
     endpoint: str = request.getfixturevalue(s3 if kind == "s3" else "gcs_server")
-    monkeypatch.setattr(s3_objects, "WHOLE_BYTES", PART_BYTES + 1)  # so that files of some megabytes go in parts
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN", "STORAGE_EMULATOR_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")

@@ -28,7 +28,6 @@ from components.repository.rollback import published_plan
 from components.repository.scan.folder import scan
 from components.repository.settings import RepositorySettings
 from components.repository.store import objects, s3_bucket, s3_errors
-from components.repository.store import s3 as s3_store
 from components.repository.store.objects import PART_BYTES
 from components.repository.store.s3 import S3Store
 from components.repository.store.s3_errors import Location
@@ -222,8 +221,7 @@ def weights(folder: Path, size: int) -> None:
     (folder / "one/1/weights").write_bytes(bytes(range(256)) * (size // 256))
 
 
-def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_store, "WHOLE_BYTES", PART_BYTES)
+def test_large_files_go_in_parts(s3: S3Client, server: str, folder: Path) -> None:
     weights(folder, 2 * PART_BYTES + 256)
     inputs = props(folder, server)
     create(inputs)
