@@ -214,7 +214,7 @@ async def test_models_that_triton_would_refuse_stop_it_before_anything_is_regist
     assert monitor.requests == {}
     *engine, first, second = map(str, caught.value.problems)
     assert {problem.split(":")[0] for problem in engine} == {"models/bert_large/1/model.plan", "models/bert_large/config.pbtxt"}
-    assert first.startswith("models/fil_xgboost/config.pbtxt:4: backend is fil, which the image of triton-fleet:serving[0] (")
+    assert first.startswith("models/fil_xgboost/config.pbtxt:4: backend (fil) is not in the image of triton-fleet:serving[0] (")
     assert second.startswith("models/fil_xgboost/config.pbtxt:8: instance_group[0].kind is KIND_GPU")
 
 

@@ -1,8 +1,7 @@
-"""Checks whether Triton would load the models of a folder, before anything is uploaded.
+"""Check that Triton would load the models, before anything is uploaded.
 
-`validate` is pure: it reads, with bounds, and raises nothing but a missing tritonclient. What every release needs (a version folder, links
-that stay inside, names that object stores carry, no Git LFS pointers) is the scan's part (`components.repository.scan`); both together are
-the verdict.
+`validate` only reads the folder, with bounds, and raises an error only if tritonclient is missing. `components.repository.scan` checks what
+every upload needs: version directories, links that stay inside the folder, names that object stores accept, no Git LFS pointers.
 """
 
 from components.repository.validation.check import validate

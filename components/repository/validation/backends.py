@@ -1,8 +1,8 @@
-"""Which backend runs a model, as Triton's core finds out, and which files that backend wants in a version's folder.
+"""Find the backend of a model, as Triton's core does, and the files that the backend loads from a version directory.
 
-Transcribed from ``AutoCompleteBackendFields``, ``ValidateModelConfig`` and ``constants.h`` of triton-inference-server/core (main, 26.07),
-and for FIL from its ``src/model.h`` and ``src/serialization.h``. Files of dali and vllm are from their documentation; what TensorRT-LLM
-wants lies in parameters and is not checked.
+Follows ``AutoCompleteBackendFields``, ``ValidateModelConfig`` and ``constants.h`` of triton-inference-server/core (main, 26.07), for FIL
+its ``src/model.h`` and ``src/serialization.h``, for DALI and vLLM their documentation. TensorRT-LLM names its files in parameters, which
+are not checked.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ FIL_FILES: Final = {
     "lightgbm": "model.txt",
     "treelite_checkpoint": "checkpoint.tl",
 }
-"""File of a FIL model by its parameter model_type."""
+"""File of a FIL model by its parameter ``model_type``."""
 FIL_DEFAULT: Final = "xgboost"
-"""model_type of a FIL model that names none (``shared_state.h``)."""
+"""Default of ``model_type`` (``shared_state.h``)."""
 
 _PLATFORMS: Final = {
     "tensorflow_graphdef": "tensorflow",
@@ -36,7 +36,7 @@ _PLATFORMS: Final = {
     "pytorch_libtorch": "pytorch",
     "torch_aoti": "pytorch",
 }
-"""Backend that a platform belongs to; other platforms are free text, unless the backend is one of these."""
+"""Backend of a platform. Triton accepts any other platform for other backends."""
 
 _FILES: Final = {
     "python": "model.py",
@@ -47,26 +47,26 @@ _FILES: Final = {
     "dali": "model.dali",
     "vllm": "model.json",
 }
-"""Model file by backend, where config.pbtxt gives no default_model_filename."""
+"""Default file name by backend, without default_model_filename."""
 
 COMPLETING: Final = frozenset({"onnxruntime", "tensorrt", "openvino", "tensorflow"})
-"""Backends that read inputs and outputs from the model where config.pbtxt gives none (Triton's model_configuration.md, "Auto-Generated
-Model Configuration": TensorRT, saved models, ONNX, OpenVINO); Python models do with ``auto_complete_config``, others never."""
+"""Backends that complete inputs and outputs from the model (Triton's model_configuration.md, "Auto-Generated
+Model Configuration": TensorRT, saved models, ONNX, OpenVINO); Python models do so with ``auto_complete_config``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """Backend, platform and model file of a model after Triton has filled in what its files tell."""
+    """Backend, platform and model file after Triton has completed the model configuration."""
 
     backend: str
-    """Empty for an ensemble, and where nothing tells."""
+    """Empty for an ensemble, or if unknown."""
     platform: str
     file: str
-    """Name of the model's file or folder in a version's folder; empty where the backend's convention is not known."""
+    """File or folder in a version directory; empty if the backend's convention is unknown."""
 
 
 def resolve(name: str, config: Any, content: Mapping[str, Kind]) -> Resolved:  # noqa: C901, PLR0912 (a message; one transcription)
-    """Fill in what config.pbtxt leaves out, from ``content``, the names in the folder that sorts first among the model's sub-folders."""
+    """Complete the model configuration from ``content``, the entries of the model's first folder by name."""
     backend, platform, file = config.backend, config.platform, config.default_model_filename
     silent = not platform and not file
     if not platform and backend in {"", "tensorflow"}:

@@ -1,4 +1,4 @@
-"""`validate`: runs all checks of a model repository."""
+"""All checks of a model repository, in order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from components.repository.validation.deployment import Deployment, check_deploy
 from components.repository.validation.ensemble import Composable, check_ensemble, cycles
 from components.repository.validation.files import Repository
 from components.repository.validation.model import ModelState, loaded_versions, read_config, versions_of
-from components.repository.validation.modelfiles import check_initial_states, check_labels, check_model_files
+from components.repository.validation.modelfiles import check_initial_states, check_labels, check_model_files, check_warmup
 from components.repository.validation.report import Report
-from components.repository.validation.warmup import check_warmup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def validate(folder: Path, models: Sequence[str] | None = None, deployments: Sequence[Deployment] = ()) -> list[Problem]:
-    """Return what would keep Triton from loading the ``models`` in ``folder`` (None: every sub-folder), or from serving them as intended.
+    """Return the problems that keep Triton from loading ``models`` or make it serve them in an unintended way.
 
     Args:
-        folder: the repository, with one sub-folder per model. Nothing outside it is read.
-        models: names of those that are uploaded together. The scan reports names without a folder.
-        deployments: Triton deployments that serve them; without any, backends and GPUs are not checked.
+        folder: the model repository, with one folder per model. Nothing outside it is read.
+        models: models to upload; None for all. `components.repository.scan` reports names without a folder.
+        deployments: the Triton deployments that serve the models. Without one, backends and GPUs are not checked.
 
     Returns:
-        Problems, ordered by model, file and line.
+        Problems in the order of the models.
     """
     repository = Repository(folder)
     present = [name for name in repository.names(folder) if not name.startswith(".") and repository.kind(folder / name) == "folder"]
@@ -44,11 +43,7 @@ def validate(folder: Path, models: Sequence[str] | None = None, deployments: Seq
             check_ensemble(model.config, composables, set(present) - set(wanted), model.report)
     for circle in cycles({name: model.steps for name, model in read.items() if model.steps}):
         for name in circle:
-            read[name].report.field(
-                ("ensemble_scheduling",),
-                f"closes a cycle of ensembles ({' -> '.join((*circle, circle[0]))})",
-                "Remove one of the steps.",
-            )
+            read[name].report.field("ensemble_scheduling", f"is circular ({' -> '.join((*circle, circle[0]))})", "Remove one of the steps.")
     for deployment in deployments:
         for name in _served(read, deployment):
             check_deployment(repository, read[name], deployment)
@@ -58,7 +53,7 @@ def validate(folder: Path, models: Sequence[str] | None = None, deployments: Seq
 
 
 def _served(models: dict[str, ModelState], deployment: Deployment) -> list[str]:
-    """Return the models that a deployment loads, including those of its ensembles."""
+    """Models that a deployment loads, including those of its ensembles' steps."""
     pending = [name for name in models if deployment.models is None or name in deployment.models]
     served: set[str] = set()
     while pending:
@@ -100,19 +95,15 @@ def _check_backend(model: ModelState) -> None:
         return
     if not resolved.backend:
         if not model.described:
-            return  # noted with the missing files
+            return  # check_model_files reports it
         if resolved.platform:
-            report.field(
-                ("platform",),
-                f"is {resolved.platform}, which does not determine a backend",
-                'Write the backend, such as backend: "python".',
-            )
+            report.field("platform", f"({resolved.platform}) does not determine the backend", 'Set the backend, such as backend: "python".')
         else:
-            report.field(("backend",), "is missing, and no file determines it", 'Write it, such as backend: "python".')
+            report.field("backend", "is missing, and no file shows it", 'Set it, such as backend: "python".')
     elif mismatch(resolved):
         wanted = " or ".join(platforms_of(resolved.backend))
         report.field(
-            ("platform",),
-            f"is {resolved.platform or 'missing'}, and backend is {resolved.backend}",
-            f"Write {wanted}" + ("." if resolved.backend == "tensorflow" else ", or remove platform."),
+            "platform",
+            f"is {resolved.platform or 'missing'}, but backend is {resolved.backend}",
+            f"Set {wanted}" + ("." if resolved.backend == "tensorflow" else ", or remove platform."),
         )

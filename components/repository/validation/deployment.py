@@ -1,13 +1,13 @@
-"""Checks of models against the Triton deployment that serves them: its backends, GPUs and flags."""
+"""Check models against the deployment that serves them: its backends, GPUs and flags."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from components.repository.validation.backends import ENSEMBLE
-from components.repository.validation.images import backends_of
 from components.repository.validation.text import schema
 
 if TYPE_CHECKING:
@@ -17,25 +17,60 @@ if TYPE_CHECKING:
     from components.repository.validation.model import ModelState
 
 
+_FULL: Final = frozenset({"dali", "fil", "identity", "onnxruntime", "openvino", "python", "pytorch", "repeat", "square", "tensorrt"})
+"""Backends of ``nvcr.io/nvidia/tritonserver:<xx.yy>-py3`` (``enable_all`` in build.py of triton-inference-server/server, 26.07)."""
+
+_TENSORFLOW_LAST: Final = (25, 2)
+"""Last release whose images include the TensorFlow backend. From memory of NVIDIA's release notes, not verified."""
+
+_FLAVOURS: Final = {
+    "-py3": _FULL,
+    "-py3-igpu": _FULL,
+    "-vllm-python-py3": frozenset({"python", "vllm"}),
+    "-trtllm-python-py3": frozenset({"python", "tensorrtllm"}),
+    "-pyt-python-py3": frozenset({"python", "pytorch"}),
+    "-tf2-python-py3": frozenset({"python", "tensorflow"}),
+    "-py3-min": frozenset[str](),
+}
+_NVIDIA: Final = re.compile(r"^nvcr\.io/nvidia/tritonserver:(?P<year>\d\d)\.(?P<month>\d\d)(?P<flavour>-[a-z0-9-]+?)(@sha256:[0-9a-f]+)?\Z")
+_DEV: Final = re.compile(r"^triton-fleet\.local/tritonserver:[\w.-]+-cpu(@sha256:[0-9a-f]+)?\Z")
+
+
+def backends_of(image: str) -> frozenset[str] | None:
+    """Backends in an image; None if the image is unknown, such as a custom build or a mirror.
+
+    Ensembles need no backend. A model can also contain its own backend.
+    """
+    if _DEV.match(image):
+        return frozenset({"python"})
+    match = _NVIDIA.match(image)
+    if match is None or match["flavour"] not in _FLAVOURS:
+        return None
+    backends = _FLAVOURS[match["flavour"]]
+    if backends is _FULL and (int(match["year"]), int(match["month"])) <= _TENSORFLOW_LAST:
+        return backends | {"tensorflow"}
+    return backends
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A Triton deployment, as far as these checks need it."""
+    """A Triton deployment that serves these models."""
 
     key: str
     """Name in messages, such as ``triton-fleet:serving[0]``."""
     image: str
     gpus: int
-    """GPUs, or slices of one, that a pod sees; their ids count from 0."""
+    """Number of GPUs, or slices of a GPU, that a pod has. GPU IDs start at 0."""
     models: Collection[str] | None = None
-    """Models that it loads; None: all. Those that an ensemble needs are loaded with it."""
+    """Models that it loads, with those of their ensemble steps; None for all."""
     backends: frozenset[str] | None = None
-    """Backends of the image; None: what `components.repository.validation.images` knows of it."""
+    """Backends in the image; None for those that `backends_of` finds."""
     arguments: Sequence[str] = ()
-    """Further flags of tritonserver, of which the checks use those that matter for loading."""
+    """Additional flags of tritonserver."""
 
     @property
     def known_backends(self) -> frozenset[str] | None:
-        """Backends of the image; None if unknown."""
+        """Backends in the image; None if unknown."""
         if self.backends is not None:
             return self.backends
         if any(argument.startswith("--backend-directory") for argument in self.arguments):
@@ -44,13 +79,13 @@ class Deployment:
 
     @property
     def auto_complete(self) -> bool:
-        """Whether backends may fill in what a config.pbtxt leaves out."""
+        """Whether backends can complete the model configuration."""
         off = {"--disable-auto-complete-config", "--strict-model-config", "--strict-model-config=true"}
         return off.isdisjoint(self.arguments)
 
 
 def check_deployment(repository: Repository, model: ModelState, deployment: Deployment) -> None:
-    """Report what this deployment can't run: its backends, its GPUs, its flags."""
+    """Report what this deployment cannot run."""
     config, report, resolved = model.config, model.report, model.resolved
     if config is None or resolved is None or config.platform == ENSEMBLE or config.HasField("ensemble_scheduling"):
         return
@@ -63,13 +98,13 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
         and not _brings_backend(repository, model, resolved.backend)
     ):
         field = "backend" if config.backend or not config.platform else "platform"
-        what = f"is {getattr(config, field) or resolved.backend}, which the image of {where} does not have"
+        what = f"({getattr(config, field) or resolved.backend}) is not in the image of {where}"
         close = difflib.get_close_matches(resolved.backend, known, 1, 0.75)
         remedy = (
-            f"Did you mean {close[0]}?" if close else f"Serve it from an image with backend {resolved.backend}, or leave {model.name} out."
+            f"Did you mean {close[0]}?" if close else f"Serve it from an image with backend {resolved.backend}, or remove {model.name}."
         )
-        remedy += f" Available: {', '.join(sorted(known)) or 'none'}."
-        report.field((field,), what, remedy)
+        remedy += f" The image has: {', '.join(sorted(known)) or 'no backends'}."
+        report.field(field, what, remedy)
     if not deployment.auto_complete and not model.described:
         report.file(
             "", f"has no config.pbtxt, and {deployment.key} runs with --disable-auto-complete-config", f"Write {model.name}/config.pbtxt."
@@ -78,24 +113,30 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
     for index, group in enumerate(config.instance_group):
         kind = kinds[group.kind].name if group.kind in kinds else ""
         beyond = [gpu for gpu in group.gpus if not 0 <= gpu < deployment.gpus]
-        here = ("instance_group", index)
+        here = f"instance_group[{index}]"
         if kind == "KIND_GPU" and deployment.gpus == 0:
             report.field(
-                (*here, "kind"),
-                f"is KIND_GPU, and the pods of {where} have no GPU",
-                f"Write KIND_CPU or KIND_AUTO, set {deployment.key}.resources.gpus, or leave {model.name} out.",
+                f"{here}.kind",
+                f"is KIND_GPU, but the pods of {where} have no GPU",
+                f"Use KIND_CPU or KIND_AUTO, set {deployment.key}.resources.gpus, or remove {model.name}.",
             )
         elif kind in {"KIND_GPU", "KIND_AUTO"} and beyond:
-            ids = "has none" if deployment.gpus == 0 else f"has ids 0 to {deployment.gpus - 1}" if deployment.gpus > 1 else "has only id 0"
+            ids = (
+                "has no GPU"
+                if deployment.gpus == 0
+                else f"has GPUs 0 to {deployment.gpus - 1}"
+                if deployment.gpus > 1
+                else "has only GPU 0"
+            )
             report.field(
-                (*here, "gpus"),
-                f"names {beyond[0]}, and a pod of {where} {ids}",
-                f"Use existing ids, or raise {deployment.key}.resources.gpus.",
+                f"{here}.gpus",
+                f"contains {beyond[0]}, but a pod of {where} {ids}",
+                f"Use GPUs that it has, or raise {deployment.key}.resources.gpus.",
             )
 
 
 def _brings_backend(repository: Repository, model: ModelState, backend: str) -> bool:
-    """Whether the model has its backend's library with it: in its folder or in a version's (``GetBackendLibrarySearchPaths``)."""
+    """Whether the model's folder or a version directory contains the backend's library (``GetBackendLibrarySearchPaths``)."""
     library = model.config.runtime or f"libtriton_{backend}.so"
     folders = [model.root, *(model.root / str(version) for version in model.versions)]
     return any(repository.kind(folder / library) in {"file", "closed"} for folder in folders if "\0" not in library)

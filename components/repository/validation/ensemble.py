@@ -1,7 +1,7 @@
-"""Ensembles: the flow of tensors through the steps, and that each step fits the model that it names.
+"""Check ensembles: the tensors between the steps, and each ensemble step against its model.
 
-Twins in triton-inference-server/core: ``ValidateEnsembleSchedulingConfig`` (flow), ``ValidateEnsembleConfig`` (types and shapes),
-``CircularDependencyCheck``. Not checked: what decoupled models feed a step (Triton refuses inputs that stem from different ones).
+Follows ``ValidateEnsembleSchedulingConfig``, ``ValidateEnsembleConfig`` (types and shapes) and ``CircularDependencyCheck`` of
+triton-inference-server/core. Not checked: Triton refuses a step with inputs from different decoupled models.
 """
 
 from __future__ import annotations
@@ -11,33 +11,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from components.repository.validation.backends import ENSEMBLE
-from components.repository.validation.config import WILDCARD, data_type
-from components.repository.validation.source import Key
+from components.repository.validation.config import WILDCARD
+from components.repository.validation.text import data_type
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from components.repository.validation.report import Report
-    from components.repository.validation.source import Step
 
 _SCHEDULING: Final = "ensemble_scheduling"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Composable:
-    """What a step has to know of the model that it names."""
+    """The model of an ensemble step."""
 
     config: Any
-    """``ModelConfig``; None where it could not be read, and nothing more is said."""
+    """``ModelConfig``; None if it could not be read."""
     open: bool
-    """Whether the backend may add inputs, outputs or a batch size that config.pbtxt does not name."""
+    """Whether the backend can add inputs, outputs or a batch size to config.pbtxt."""
     versions: Collection[int]
     """Versions that Triton loads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Tensor:
-    """Type and shape of a tensor, and which model they are from."""
+    """Type and shape of a tensor, and the model that sets them."""
 
     model: str
     type: int
@@ -45,7 +44,7 @@ class _Tensor:
     batching: bool
 
     def fits(self, other: _Tensor) -> bool:
-        """Shapes agree as they are, or with the batch dimensions in front."""
+        """Whether the shapes are compatible, with or without the batch dimensions."""
         return _fits(self.dims, other.dims) or _fits(self.full, other.full)
 
     @property
@@ -58,57 +57,57 @@ def _fits(left: Sequence[int], right: Sequence[int]) -> bool:
 
 
 def check_ensemble(config: Any, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
-    """Report what is wrong with an ensemble's own fields, its flow and its steps.
+    """Check an ensemble's own fields, its tensors and its steps.
 
     Args:
         config: the ensemble's ``ModelConfig``.
-        models: all models of the release, by name.
-        left_out: names of models that lie beside these and are not part of the release.
+        models: the models to upload, by name.
+        left_out: models in the repository that are not uploaded.
         report: collects the problems.
     """
     if config.platform == ENSEMBLE and config.backend:
-        report.field(("backend",), f"is {config.backend}, and platform is ensemble", "Remove backend.")
+        report.field("backend", f"({config.backend}) is set, but platform is ensemble", "Remove backend.")
     if not config.HasField(_SCHEDULING):
         if config.platform == ENSEMBLE:
-            report.field(("platform",), "is ensemble, and there is no ensemble_scheduling", "Add ensemble_scheduling { step [ ... ] }.")
+            report.field("platform", "is ensemble, but ensemble_scheduling is missing", "Add ensemble_scheduling { step [ ... ] }.")
         return
     if config.platform != ENSEMBLE:
-        what = f"is {config.platform or 'missing'}, and there is ensemble_scheduling"
-        report.field(("platform",), what, 'Write platform: "ensemble" and no backend.')
+        what = f"is {config.platform or 'missing'}, but ensemble_scheduling is set"
+        report.field("platform", what, 'Set platform: "ensemble", and no backend.')
     for field, given in (
         ("instance_group", bool(config.instance_group)),
         ("optimization", config.HasField("optimization")),
         ("model_warmup", bool(config.model_warmup)),
     ):
         if given:
-            report.field((field,), "is set for an ensemble", "Move it to the models of its steps.")
+            report.field(field, "is set for an ensemble", "Move it to the models of its steps.")
     steps = config.ensemble_scheduling.step
     if not steps:
-        report.field((_SCHEDULING,), "has no step", "Add one for each model.")
+        report.field("ensemble_scheduling", "has no steps", "Add a step for each model.")
         return
     _check_flow(config, report)
     _check_steps(config, models, left_out, report)
 
 
 def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a transcription, in its order)
-    """Every tensor is written once and read, and every output can be computed from the inputs."""
+    """Check that every tensor is written once and read, and that every output can be computed from the inputs."""
     written: dict[str, int] = {}
     read: dict[str, int] = {}
     for index, step in enumerate(config.ensemble_scheduling.step):
-        where = (_SCHEDULING, "step", index)
+        where = f"ensemble_scheduling.step[{index}]"
         if not step.model_name:
-            report.field((*where, "model_name"), "is missing", "Name the model of the step.")
+            report.field(f"{where}.model_name", "is missing", "Set the step's model.")
         for field in ("input_map", "output_map"):
             if not getattr(step, field):
-                report.field((*where, field), "is missing", "Map the model's tensors to the ensemble's.")
+                report.field(f"{where}.{field}", "is missing", "Map the model's tensors to the ensemble's.")
         for name in step.input_map.values():
             read.setdefault(name, index)
         for key, name in sorted(step.output_map.items()):
             if name in written:
                 report.field(
-                    (*where, "output_map", Key(key)),
-                    f"writes {name}, which step {written[name]} writes already",
-                    "Map each output to a different tensor.",
+                    f'{where}.output_map["{key}"]',
+                    f"writes {name}, but step {written[name]} already writes it",
+                    "Give each output its own tensor.",
                 )
             else:
                 written[name] = index
@@ -116,7 +115,7 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
     outputs = {tensor.name for tensor in config.output}
     for position, tensor in enumerate(config.input):
         if tensor.name not in read and tensor.name not in written:
-            report.field(("input", position, "name"), f"is {tensor.name}, which no step reads", "Map it in a step, or remove it.")
+            report.field(f"input[{position}].name", f"({tensor.name}) is not read by any step", "Map it in a step, or remove it.")
     ready = set(inputs)
     waiting = list(config.ensemble_scheduling.step)
     while runnable := [step for step in waiting if all(name in ready for name in step.input_map.values())]:
@@ -125,29 +124,34 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
     for position, tensor in enumerate(config.output):
         if tensor.name not in written and tensor.name not in read:
             report.field(
-                ("output", position, "name"), f"is {tensor.name}, which no step writes", "Map it in a step's output_map, or remove it."
+                f"output[{position}].name", f"({tensor.name}) is not written by any step", "Map it in a step's output_map, or remove it."
             )
         elif tensor.name not in ready:
             missing = sorted({name for step in waiting for name in step.input_map.values()} - ready - set(written))
-            reason = f"{', '.join(missing)} is neither written by a step nor an input" if missing else "its steps wait for each other"
-            report.field(("output", position, "name"), f"is {tensor.name}, which is never computed: {reason}", "Complete the steps' maps.")
+            reason = f"{', '.join(missing)} is neither an input nor written by a step" if missing else "its steps depend on one another"
+            report.field(
+                f"output[{position}].name", f"({tensor.name}) cannot be computed: {reason}", "Correct the steps' input_map and output_map."
+            )
     for name in sorted((set(written) | set(read)) - outputs - inputs):
         if name not in read:
             step = ("output_map", written[name])
-            what, remedy = f"writes {name}, which nothing reads", "Remove this mapping, or make it an output of the ensemble."
+            what, remedy = f"writes {name}, which no step reads", "Remove the mapping, or make it an output."
         elif name not in ready and name not in written:
             step = ("input_map", read[name])
-            what, remedy = f"reads {name}, which no step writes", "Map an output of a step to it, or make it an input of the ensemble."
+            what, remedy = f"reads {name}, which no step writes", "Map a step's output to it, or make it an input."
         elif name not in ready and outputs <= ready:
             step = ("output_map", written[name])
-            what, remedy = f"writes {name}, which is never computed: its steps wait for each other", "Remove these steps, or feed them."
+            what, remedy = (
+                f"writes {name}, which cannot be computed: its steps depend on one another",
+                "Remove these steps, or map other inputs.",
+            )
         else:
             continue
-        report.field((_SCHEDULING, "step", step[1], step[0]), what, remedy)
+        report.field(f"ensemble_scheduling.step[{step[1]}].{step[0]}", what, remedy)
 
 
 def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
-    """Each step's model is there, in the version that is asked for, and its tensors agree with those that they are mapped to."""
+    """Check that each step's model and version exist, and that its tensors match those that they are mapped to."""
     tensors: dict[str, _Tensor] = {}
     for tensor in (*config.input, *config.output):
         dims = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
@@ -157,40 +161,40 @@ def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collec
     for index, step in enumerate(config.ensemble_scheduling.step):
         if not step.model_name or step.model_namespace:
             continue
-        where = (_SCHEDULING, "step", index)
+        where = f"ensemble_scheduling.step[{index}]"
         model = models.get(step.model_name)
         if model is None:
-            _absent(step.model_name, (*where, "model_name"), models, left_out, report)
+            _absent(step.model_name, f"{where}.model_name", models, left_out, report)
             continue
         if step.model_version != WILDCARD and model.versions and step.model_version not in model.versions:
             served = ", ".join(map(str, sorted(model.versions)))
             report.field(
-                (*where, "model_version"),
-                f"is {step.model_version or 'missing'}, and {step.model_name} is served in {served}",
-                "Write -1 for the newest, or a version that is served.",
+                f"{where}.model_version",
+                f"is {step.model_version or 'missing'}, but Triton serves {step.model_name} in version {served}",
+                "Use -1 for the latest version, or a version that is served.",
             )
         if model.config is None:
             continue
         limit = model.config.max_batch_size
         if limit and limit < config.max_batch_size:
             report.field(
-                ("max_batch_size",),
-                f"is {config.max_batch_size}, and step {index}'s model {step.model_name} takes batches of {limit} at most",
+                "max_batch_size",
+                f"is {config.max_batch_size}, but step {index}'s model {step.model_name} has max_batch_size {limit}",
                 f"Lower it to {limit}, or raise {step.model_name}'s.",
             )
         _check_maps(step, model, where, tensors, report)
 
 
-def _absent(name: str, where: tuple[Step, ...], models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
+def _absent(name: str, where: str, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
     if name in left_out:
-        report.field(where, f"is {name}, which is not among the models that are uploaded", f"Add {name} to repository.models.")
+        report.field(where, f"({name}) is not one of the models to upload", f"Add {name} to repository.models.")
         return
     close = difflib.get_close_matches(name, models, 1, 0.6)
-    remedy = f"Did you mean {close[0]}?" if close else f"Add the model, or name one of: {', '.join(sorted(models))}."
-    report.field(where, f"is {name}, which does not exist", remedy)
+    remedy = f"Did you mean {close[0]}?" if close else f"Add the model, or use one of: {', '.join(sorted(models))}."
+    report.field(where, f"({name}) does not exist", remedy)
 
 
-def _check_maps(step: Any, model: Composable, where: tuple[str, str, int], tensors: dict[str, _Tensor], report: Report) -> None:
+def _check_maps(step: Any, model: Composable, where: str, tensors: dict[str, _Tensor], report: Report) -> None:
     config = model.config
     for field, members in (("input_map", config.input), ("output_map", config.output)):
         known = {member.name: member for member in members}
@@ -200,26 +204,26 @@ def _check_maps(step: Any, model: Composable, where: tuple[str, str, int], tenso
             if member is None:
                 if not model.open:
                     report.field(
-                        (*where, field, Key(key)),
-                        f"names {key}, which is not an {field.removesuffix('_map')} of {step.model_name}",
-                        f"Available: {', '.join(sorted(known)) or 'none'}.",
+                        f'{where}.{field}["{key}"]',
+                        f"is not an {field.removesuffix('_map')} of {step.model_name}",
+                        f"It must be one of: {', '.join(sorted(known)) or '(none)'}.",
                     )
                 continue
             mine = _Tensor(model=step.model_name, type=member.data_type, dims=tuple(member.dims), batching=config.max_batch_size > 0)
             other = tensors.setdefault(mapping[key], mine)
             if other.type != mine.type:
                 what = f"maps {key} ({data_type(mine.type)}) to {mapping[key]}, which is {data_type(other.type)} in {other.model}"
-                report.field((*where, field, Key(key)), what, "Map tensors of one type, or add a model that converts them.")
+                report.field(f'{where}.{field}["{key}"]', what, "Map tensors of one type, or add a step that converts.")
             elif not other.fits(mine):
                 what = f"maps {key} {_text(mine)} to {mapping[key]}, which is {_text(other)} in {other.model}"
                 report.field(
-                    (*where, field, Key(key)), what, "Make the shapes equal, including the batch dimension (-1 if the model batches)."
+                    f'{where}.{field}["{key}"]', what, "Make the shapes equal, including the batch dimension (-1 if the model batches)."
                 )
         if field == "input_map":
             for member in members:
                 if member.name not in mapping and not member.optional:
-                    what = f"leaves out {member.name}, which {step.model_name} needs"
-                    report.field((*where, field), what, "Map a tensor to it.")
+                    what = f"has no entry for {member.name}, which {step.model_name} requires"
+                    report.field(f"{where}.{field}", what, "Map a tensor to it.")
 
 
 def _text(tensor: _Tensor) -> str:
@@ -227,7 +231,7 @@ def _text(tensor: _Tensor) -> str:
 
 
 def cycles(steps: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:
-    """Circles of ensembles that name one another, each once, from its smallest name on; ``steps`` has the models of each ensemble."""
+    """Circular dependencies between ensembles, each once, from its smallest name on; ``steps`` has each ensemble's models."""
     found: set[tuple[str, ...]] = set()
     finished: set[str] = set()
     for start in sorted(steps):

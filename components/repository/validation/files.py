@@ -1,4 +1,4 @@
-"""Looks into a repository without leaving it: links that lead out, pipes and the like are never opened, reads are bounded."""
+"""Read a model repository safely: bounded reads of regular files only, and no links that lead outside."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 Kind = Literal["file", "folder", "closed", "absent"]
-"""``closed``: something is there that must not or can't be opened; `components.repository.scan` says why."""
+"""``closed``: it must not or cannot be opened; `components.repository.scan` reports why."""
 
 LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 UNFINISHED: Final = (".part", ".partial", ".tmp", ".temp", ".incomplete", ".crdownload", ".download", ".aria2", ".filepart")
-"""Endings that browsers, download tools and model hubs give a file until it is whole."""
+"""Extensions of unfinished downloads of browsers, download tools and model hubs."""
 
 _HEAD: Final = 512
 _ZIP_END: Final = b"PK\x05\x06"
 _ZIP_TAIL: Final = 22 + 65535
-"""Bytes at the end of a zip archive in which its directory's end record must lie (PKWARE's APPNOTE 4.3.16)."""
+"""Bytes at the end of a zip archive that contain the end of central directory record (PKWARE's APPNOTE 4.3.16)."""
 _ONNX_FIELDS: Final = 4096
-"""Most top-level fields of an ONNX file that are visited; real ones have about ten and one for each function or property."""
+"""Maximum number of top-level fields read from an ONNX file. Real files have about ten, plus one per function or property."""
 
 
 class Repository:
-    """A folder of models, for reading."""
+    """A model repository, for reading."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._inside = folder.resolve()
 
     def kind(self, path: Path) -> Kind:
-        """What lies at ``path``, a path below the folder."""
+        """Kind of ``path``, which is below the folder."""
         try:
             target = path.resolve()
             if not target.is_relative_to(self._inside):
@@ -50,7 +50,7 @@ class Repository:
         return "folder" if stat.S_ISDIR(mode) else "closed"
 
     def names(self, path: Path) -> list[str]:
-        """Sorted names in a folder; none where it is no folder or can't be read."""
+        """Sorted names in a folder; empty if it cannot be read."""
         if self.kind(path) != "folder":
             return []
         try:
@@ -59,7 +59,7 @@ class Repository:
             return []
 
     def read(self, path: Path, limit: int, *, start: int = 0) -> bytes | None:
-        """At most ``limit`` bytes of a file from ``start`` on (negative: from its end); None where it is no readable file."""
+        """At most ``limit`` bytes of a file from ``start`` (negative: from the end); None if it cannot be read."""
         if self.kind(path) != "file":
             return None
         try:
@@ -71,38 +71,38 @@ class Repository:
             return None
 
     def size(self, path: Path) -> int:
-        """Bytes of a file; 0 where there is none."""
+        """Size of a file in bytes; 0 if there is none."""
         try:
             return path.stat().st_size if self.kind(path) == "file" else 0
         except OSError:
             return 0
 
     def broken(self, path: Path) -> str | None:  # noqa: PLR0911 (one answer a format)
-        """What is wrong with a model's file as far as its ends tell, as a predicate; None where nothing is, or it can't be told cheaply."""
+        """How a model's file is damaged, judged by its first and last bytes; None if no damage is found."""
         head = self.read(path, _HEAD)
-        if head is None or head.startswith(LFS_POINTER):  # the scan names those
+        if head is None or head.startswith(LFS_POINTER):  # reported by components.repository.scan
             return None
         if not head:
             return "is empty"
         if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-            return "is a web page (a failed download?)"
+            return "is an HTML page, probably of a failed download"
         if head.startswith(b"PK\x03\x04") and path.suffix in {".pt", ".pt2", ".zip", ".npz"}:
             tail = self.read(path, _ZIP_TAIL, start=-_ZIP_TAIL)
-            return "is cut off: the archive has no end" if tail is not None and _ZIP_END not in tail else None
-        if path.suffix == ".onnx" and head[4:8] != b"ORTM":  # ONNX Runtime's own format lies under the same name
+            return "is truncated: the end of the archive is missing" if tail is not None and _ZIP_END not in tail else None
+        if path.suffix == ".onnx" and head[4:8] != b"ORTM":  # ONNX Runtime's own format has the same extension
             return self._broken_onnx(path)
         if path.suffix == ".json":
             tail = (self.read(path, _HEAD, start=-_HEAD) or b"").rstrip()
             if head.lstrip()[:1] not in {b"{", b"["}:
                 return "is not JSON"
             if tail[-1:] not in {b"}", b"]"}:
-                return "is truncated: the JSON does not end"
+                return "is truncated: the end of the JSON is missing"
         if path.suffix == ".xml" and head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] != b"<":
             return "is not XML"
         return None
 
     def _broken_onnx(self, path: Path) -> str | None:
-        """Step over the top-level fields of the protobuf message: lengths must end exactly at the file's end."""
+        """Skip the top-level fields of the protobuf message, which must end exactly at the end of the file."""
         try:
             with path.open("rb") as stream:
                 size = stream.seek(0, os.SEEK_END)
@@ -111,9 +111,9 @@ class Repository:
                     if stream.tell() == size:
                         return None
                     if not _skip_field(stream):
-                        return "is no ONNX model, or cut off"
+                        return "is not an ONNX model, or is truncated"
                     if stream.tell() > size:
-                        return "is cut off: fields reach beyond the file's end"
+                        return "is truncated: its fields are longer than the file"
         except OSError:
             return None
         return None
@@ -132,7 +132,7 @@ def _varint(stream: BinaryIO) -> int | None:
 
 
 def _skip_field(stream: BinaryIO) -> bool:
-    """Step over one protobuf field; False where there is none."""
+    """Skip one protobuf field; False if there is none."""
     tag = _varint(stream)
     if tag is None or tag >> 3 == 0:
         return False

@@ -1,10 +1,10 @@
-"""config.pbtxt: read with bounds, parsed with Triton's own protobuf, and every field's line kept.
+"""Parse a config.pbtxt with Triton's own protobuf schema, and keep the line of every field.
 
-The verdict on the grammar is protobuf's. Beside it a small reader of our own remembers lines, because a parsed message has none, and names
-all unknown fields and values at once, because protobuf stops at the first.
+protobuf decides whether the text is valid. A parsed message has no line numbers, and protobuf stops at the first unknown field. So a small
+reader records the lines and finds all unknown fields and values.
 
-Triton's schema comes from tritonclient, whose package imports gRPC (2 s, 300 modules); the schema's module alone takes 0.15 s and is
-loaded by its path, on first use.
+The schema comes from tritonclient. Importing that package loads gRPC (2 s, 300 modules), so only the module of the schema is loaded, by its
+path, on first use (0.15 s).
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ import difflib
 import functools
 import importlib.util
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from components.base.errors import FleetError
-from components.repository.validation.source import TOKEN, Node, Step, read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from components.repository.validation.report import Report
 
 MAX_BYTES: Final = 4 << 20
-"""Longest config.pbtxt that is read, in bytes. Real ones have some hundred; without a bound a model under that name would fill memory."""
+"""Longest config.pbtxt that is read, in bytes. Real ones have a few hundred; a model saved under this name could fill memory."""
 
 _BAD_ESCAPE: Final = re.compile(
     r"""(?<!\\)(?:\\\\)*\\(?:[^abfnrtv\\?'"0-7xXuU]|[xX](?![0-9a-fA-F])|u(?![0-9a-fA-F]{4})|U(?!000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4}))"""
 )
-"""Escapes of strings that are none of protobuf's text format."""
+"""Escape sequences that protobuf's text format does not have."""
 
 _TWICE: Final = re.compile(r'should not have multiple "(\w+)" fields')
 
@@ -46,7 +48,20 @@ _TYPE_HINTS: Final = {
     "STR": "TYPE_STRING",
     "BOOLEAN": "TYPE_BOOL",
 }
-"""Names of types elsewhere (numpy, PyTorch, Triton's own wire protocol) and what config.pbtxt calls them."""
+"""Names of types in numpy, PyTorch and Triton's inference protocol, with their names in config.pbtxt."""
+
+_MAX_DEPTH: Final = 32
+"""Deepest nesting that is read; Triton's schema has 8 levels."""
+
+_TOKEN: Final = re.compile(
+    r"""(?P<space>[ \t\r\f\v]+|\#[^\n]*)
+      | (?P<newline>\n)
+      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+      | (?P<number>[-+]?\.?[0-9](?:[eE][-+]|[A-Za-z0-9_.])*)
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
 
 
 @functools.cache
@@ -65,41 +80,47 @@ def schema() -> Any:
             spec.loader.exec_module(module)
             return module
     raise FleetError(
-        "tritonclient has no model_config_pb2 here: no config.pbtxt could be checked. Install what requirements.lock names (make venv)."
+        "tritonclient has no model_config_pb2: no config.pbtxt can be checked. Install the packages of requirements.lock (make venv)."
     )
 
 
-def parse(text: str, report: Report) -> Any | None:
-    """``ModelConfig`` of a config.pbtxt, with what is wrong with its text noted in ``report``; None where nothing more can be said."""
-    from google.protobuf import text_format  # noqa: PLC0415 (loaded by programs that check models only)
+def data_type(number: int) -> str:
+    """Name of a data type, or its number if Triton has no such type."""
+    value = schema().ModelConfig.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_number.get(number)
+    return str(number) if value is None else value.name
 
-    source = read(text)
-    report.source = source
+
+def parse(text: str, report: Report) -> Any | None:
+    """Return the ``ModelConfig`` of a config.pbtxt and record its lines in ``report``; None if the text is invalid, which is reported."""
+    from google.protobuf import text_format  # noqa: PLC0415 (only programs that check models load it)
+
     before = len(report.problems)
-    if source is not None:
-        _check_names(source.root, schema().ModelConfig.DESCRIPTOR, (), report)
-    seen = {problem.line for problem in report.problems[before:]}
+    try:
+        _record(_Reader(text).read(), schema().ModelConfig.DESCRIPTOR, "", report)
+    except _UnreadableError:
+        report.lines.clear()
+    reported = {problem.line for problem in report.problems[before:]}
     config = schema().ModelConfig()
     if (line := _bad_escape(text)) is not None:
-        report.file("config.pbtxt", "can't be parsed (Invalid escape sequence in a string)", r"Write \\ for a backslash.", line=line)
+        what = "is not a valid model configuration (invalid escape sequence in a string)"
+        report.file("config.pbtxt", what, r"Write \\ for a backslash.", line=line)
         return None
     try:
-        text_format.Parse(text, config, allow_unknown_field=bool(seen))
+        text_format.Parse(text, config, allow_unknown_field=bool(reported))
     except (text_format.ParseError, RecursionError, ValueError) as error:
         line = error.GetLine() if isinstance(error, text_format.ParseError) else None
-        twice = _TWICE.search(str(error))
-        if twice is not None:
-            report.field((twice[1],), "is set twice", "Keep one.", line=line)
-        elif line is None or line not in seen:
-            report.file("config.pbtxt", f"can't be parsed ({_reason(error)})", "Correct the text.", line=line)
+        if twice := _TWICE.search(str(error)):
+            report.field(twice[1], "is set twice", "Keep one.", line=line)
+        elif line is None or line not in reported:
+            report.file("config.pbtxt", f"is not a valid model configuration ({_reason(error)})", "Correct the text.", line=line)
         return None
     return config
 
 
 def _bad_escape(text: str) -> int | None:
-    """Line of a string with an escape that C++'s parser refuses; Python's lets it pass, with a warning from its own depths."""
+    """Line of a string with an escape that protobuf for C++, which Triton uses, refuses; Python's accepts it with a warning."""
     line = 1
-    for match in TOKEN.finditer(text):
+    for match in _TOKEN.finditer(text):
         if match.lastgroup == "newline":
             line += 1
         elif match.lastgroup == "string" and _BAD_ESCAPE.search(match.group()[1:-1]):
@@ -108,40 +129,52 @@ def _bad_escape(text: str) -> int | None:
 
 
 def _reason(error: Exception) -> str:
-    """Protobuf's sentence without the position and the repetition of the line."""
+    """The parser's message without the position and the quoted line."""
     text = re.sub(r"^\d+:\d+ : ", "", str(error))
     text = re.sub(r"^'.*?': ", "", text, flags=re.DOTALL) if text.startswith("'") else text
     text = " ".join(text.replace("inference.", "").split()).rstrip(".")
     return text if len(text) <= 300 else f"{text[:300]}..."  # noqa: PLR2004 (a screen's worth)
 
 
-def _check_names(node: Node, message: Any, where: tuple[Step, ...], report: Report) -> None:
-    """Report fields and enumerators that Triton's schema does not know."""
+def _record(node: _Node, message: Any, path: str, report: Report) -> None:
+    """Record the lines of all fields; report fields and enum values that are not in Triton's schema."""
     counts: dict[str, int] = {}
     for child in node.children:
         position = counts.get(child.name, 0)
         counts[child.name] = position + 1
         known = message.fields_by_name.get(child.name)
-        here = (*where, child.name)
+        here = f"{path}.{child.name}" if path else child.name
         if known is None:
             _unknown(child, message, here, report)
             continue
+        if child.name == "value" and message.GetOptions().map_entry:
+            here = path
+        report.lines.setdefault(here, child.line)
         if known.is_repeated:
-            here = (*here, position)
-        elif position:  # protobuf decides: a field given twice may pass where the first value is its default
+            here += f"[{_key(child, known.message_type, position)}]"
+            report.lines.setdefault(here, child.line)
+        elif position:  # protobuf accepts a second value if the first one is the default
             continue
         if known.message_type is not None and child.message:
-            _check_names(child, known.message_type, here, report)
+            _record(child, known.message_type, here, report)
         elif known.enum_type is not None and child.value is not None and child.value[:1].isalpha():
             names = [value.name for value in known.enum_type.values]
             if child.value not in names:
                 hint = _TYPE_HINTS.get(child.value.upper().removeprefix("TYPE_"))
                 close = [hint] if hint in names else difflib.get_close_matches(child.value.upper(), names, 1, 0.5)
-                remedy = f"Did you mean {close[0]}? Known values: " if close else "Use one of: "
-                report.field(here, f"is {child.value}, which Triton does not know", f"{remedy}{', '.join(names)}.", line=child.line)
+                remedy = f"{f'Did you mean {close[0]}? ' if close else ''}It must be one of: {', '.join(names)}."
+                report.field(here, f"({child.value}) is an unknown value", remedy, line=child.line)
 
 
-def _unknown(node: Node, message: Any, where: tuple[Step, ...], report: Report) -> None:
+def _key(node: _Node, message: Any, position: int) -> str:
+    """Key of a map's entry as messages show it; the position in a repeated field that is not a map."""
+    if message is None or not message.GetOptions().map_entry:
+        return str(position)
+    key = next((child.value for child in node.children if child.name == "key"), None) or ""
+    return f'"{key}"' if message.fields_by_name["key"].cpp_type == message.fields_by_name["key"].CPPTYPE_STRING else key
+
+
+def _unknown(node: _Node, message: Any, path: str, report: Report) -> None:
     names = sorted(message.fields_by_name)
     close = difflib.get_close_matches(node.name.lower(), names, 1, 0.6)
     owners = sorted(
@@ -152,7 +185,95 @@ def _unknown(node: Node, message: Any, where: tuple[Step, ...], report: Report) 
     if close:
         remedy = f"Did you mean {close[0]}?"
     elif owners:
-        remedy = f"It belongs in {' or '.join(owners)}."
+        remedy = f"Move it into {' or '.join(owners)}."
     else:
-        remedy = f"Remove it. Known fields: {', '.join(names)}."
-    report.field(where, "is an unknown field", remedy, line=node.line)
+        remedy = f"Remove it, or use one of: {', '.join(names)}."
+    report.field(path, "is an unknown field", remedy, line=node.line)
+
+
+@dataclass
+class _Node:
+    """A field as written: its line, and its value or its own fields."""
+
+    name: str
+    line: int
+    value: str | None = None
+    children: list[_Node] = field(default_factory=list)
+    message: bool = False
+
+
+class _UnreadableError(Exception):
+    """The text does not follow the grammar; protobuf says why."""
+
+
+class _Reader:
+    """Recursive descent over protobuf's text format, only as far as lines need it."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = self._split(text)
+        self._line = 1
+        self._next: tuple[str, str, int] | None = next(self._tokens, None)
+
+    @staticmethod
+    def _split(text: str) -> Iterator[tuple[str, str, int]]:
+        line = 1
+        for match in _TOKEN.finditer(text):
+            kind = match.lastgroup or "other"
+            if kind == "newline":
+                line += 1
+            elif kind != "space":
+                yield kind, match.group(), line
+
+    def _take(self) -> tuple[str, str, int]:
+        if self._next is None:
+            raise _UnreadableError
+        token, self._next = self._next, next(self._tokens, None)
+        return token
+
+    def _sees(self, *texts: str) -> bool:
+        return self._next is not None and self._next[0] == "other" and self._next[1] in texts
+
+    def read(self) -> _Node:
+        root = _Node("", 1, message=True)
+        self._fields(root, None, 0)
+        return root
+
+    def _fields(self, into: _Node, end: str | None, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise _UnreadableError
+        while self._next is not None and not (end and self._sees(end)):
+            kind, name, line = self._take()
+            if kind != "word":
+                raise _UnreadableError
+            if self._sees(":"):
+                self._take()
+            if self._sees("["):
+                self._take()
+                while not self._sees("]"):
+                    into.children.append(self._value(name, self._next[2] if self._next else line, depth))
+                    if self._sees(","):
+                        self._take()
+                self._take()
+            else:
+                into.children.append(self._value(name, line, depth))
+            if self._sees(",", ";"):
+                self._take()
+        if end:
+            self._take()
+
+    def _value(self, name: str, line: int, depth: int) -> _Node:
+        if self._sees("{", "<"):
+            node = _Node(name, line, message=True)
+            self._fields(node, "}" if self._take()[1] == "{" else ">", depth + 1)
+            return node
+        kind, text, _ = self._take()
+        if kind == "other" and text == "-":
+            kind, rest, _ = self._take()
+            text += rest
+        if kind == "other":
+            raise _UnreadableError
+        if kind == "string":
+            text = text[1:-1]
+            while self._next is not None and self._next[0] == "string":
+                text += self._take()[1][1:-1]
+        return _Node(name, line, text)

@@ -33,7 +33,7 @@ def test_without_its_engine_it_is_refused_with_the_files_name(models: Path) -> N
     (problem,) = found(models)
     assert problem.fatal
     assert str(problem).startswith(
-        "bert_large/1/model.plan: is missing, and backend tensorrt requires it: Triton would not load bert_large. Put the model there"
+        "bert_large/1/model.plan: is missing, but backend tensorrt loads it: Triton would not load bert_large. Give the model's file"
     )
 
 

@@ -1,4 +1,4 @@
-"""Broken repositories, each with all that we say about it; messages.txt holds the wording."""
+"""Broken repositories and all messages about each; messages.txt has the wording."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_message(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_verdict(case: Case, tmp_path: Path) -> None:
-    """What Triton loads is only warned of; everything else is refused."""
+    """A model that Triton loads gets warnings only; every other one gets an error."""
     found = problems(case, tmp_path)
     assert found
     assert any(problem.fatal for problem in found) == (case.triton != "loads")
@@ -83,7 +83,7 @@ def test_a_step_whose_model_is_not_uploaded(tmp_path: Path) -> None:
     case = next(case for case in FINE if case.name == "fine_ensemble")
     case.write(tmp_path)
     (problem,) = validate(tmp_path, ["fine_ensemble", "fine_ensemble_a"])
-    assert "is fine_ensemble_b, which is not among the models that are uploaded" in str(problem)
+    assert "(fine_ensemble_b) is not one of the models to upload" in str(problem)
     assert "repository.models" in problem.text
 
 

@@ -14,10 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.repository.validation import Deployment, validate
+from components.repository.validation.deployment import backends_of
 from components.repository.validation.files import Repository
-from components.repository.validation.images import backends_of
 from components.repository.validation.report import Report
-from components.repository.validation.source import Key, read
 from components.repository.validation.text import MAX_BYTES, parse, schema
 from tests.unit.repository.validation.cases import CASES, CODE, ECHO, FINE, GOOD, Case
 
@@ -62,25 +61,25 @@ parameters [ { key: "l"
 
 
 @pytest.mark.parametrize(
-    ("where", "line"),
+    ("field", "line"),
     [
-        (("name",), 1),
-        (("input", 0), 3),
-        (("input", 0, "dims"), 4),
-        (("input", 0, "dims", 1), 5),
-        (("input", 1, "name"), 7),
-        (("input", 1, "dims"), 6),
-        (("input", 2, "name"), 9),
-        (("input", 3), None),
-        (("parameters", Key("k")), 10),
-        (("parameters", Key("l"), "string_value"), 12),
-        (("backend",), None),
+        ("name", 1),
+        ("input[0]", 3),
+        ("input[0].dims", 4),
+        ("input[0].dims[1]", 5),
+        ("input[1].name", 7),
+        ("input[1].dims", 6),
+        ("input[2].name", 9),
+        ("input[3]", None),
+        ('parameters["k"]', 10),
+        ('parameters["l"].string_value', 12),
+        ("backend", None),
     ],
 )
-def test_line(where: tuple[str | int | Key, ...], line: int | None) -> None:
-    source = read(TEXT)
-    assert source is not None
-    assert source.line(*where) == line
+def test_line(field: str, line: int | None) -> None:
+    report = Report("x")
+    parse(TEXT, report)
+    assert report.line(field) == line
 
 
 # ------------------------------------------------------------------------------------------------ bounds
