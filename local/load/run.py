@@ -301,7 +301,7 @@ def _verdict(summary: Summary, plan: Plan) -> int:
     if summary.failed:
         print("\nFAILED: inferences were lost. See kubectl get events -n triton and the pods' logs.")
     elif not summary.rose:
-        print("\nFAILED: the replicas never rose. See kubectl describe hpa -n triton.")
+        print("\nFAILED: the number of replicas never increased. See kubectl describe hpa -n triton.")
     elif summary.back_at_minimum_s is None:
         print(
             f"\nFAILED: the replicas were not back at {summary.minimum} within {plan.settle_s:.0f} s. See kubectl describe hpa -n triton."

@@ -1,4 +1,4 @@
-"""Garbage collection: releases that no stack uses or keeps, and what killed runs have left."""
+"""Garbage-collects releases that no stack uses or keeps, and the remains of interrupted runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from components.repository.release.reader import Reader
 
 
 class Collector(Reader):
-    """Deletes only objects that a tree's description names, and only while they are as published. See `release.Catalog`."""
+    """Deletes only objects that a tree's description lists, and only if they haven't changed since publication. See `release.Catalog`."""
 
     def withdraw(self, digest: str, token: str, keep: int) -> None:
-        """End this owner's use of a release. It is kept to roll back to when another release of this owner has followed.
+        """End this owner's use of a release. If the owner has published a newer one, keep this one for rollback.
 
-        Does nothing when the claim has another token: the same release was published again since (models changed and changed back before
-        Pulumi deleted the first).
+        Does nothing if the claim has a different token: the same release has been published again (the models were changed and changed
+        back before Pulumi deleted the first one).
         """
         claims = {claim.digest: claim for claim in self.claims(self.owner)}
         mine = claims.get(digest)
@@ -31,22 +31,22 @@ class Collector(Reader):
         self.collect(keep)
 
     def disown(self, digest: str, owner: str) -> None:
-        """Delete the claim of another owner: the stack was renamed."""
+        """Delete another owner's claim, because the stack was renamed."""
         self.store.delete_many([self.claim_key(digest, owner)])
 
     def collect(self, keep: int) -> None:
-        """Delete all but ``keep`` of this owner's old releases, then releases and trees without any claim."""
+        """Delete all but the newest ``keep`` of this owner's old releases, then all releases and trees without a claim."""
         mine = sorted(self.claims(self.owner), key=lambda claim: -claim.turn)
         newest = mine[0].turn if mine else 0
         old = [claim for claim in mine if claim.kept]
-        # Of killed runs that no later run has finished.
+        # Claims of interrupted runs whose release no later run completed.
         dead = [claim for claim in mine if not claim.kept and claim.turn < newest and self.manifest(claim.digest) is None]
         self.store.delete_many([self.claim_key(claim.digest, self.owner) for claim in (*old[keep:], *dead)])
         claims = self.claims()
         used = {claim.digest for claim in claims}
         for manifest in self.manifests():
             if manifest.digest not in used:
-                # The manifest first: without it, what is left does not count as a release.
+                # Delete the manifest first: without it, the remaining objects don't count as a release.
                 self.store.delete_many([self.manifest_key(manifest.digest)])
                 if any(claim.digest == manifest.digest for claim in self.claims()):
                     self.store.put_bytes(self.manifest_key(manifest.digest), manifest.dump())
@@ -61,7 +61,7 @@ class Collector(Reader):
     def _delete_tree(self, name: str) -> None:
         tree = self.tree(name)
         if tree is None or tree.name != name:
-            return  # not written by this program
+            return  # this program didn't write it
         marker = self.garbage_key(name)
         self.store.put_bytes(marker, b"")
         if any(name in claim.trees for claim in self.claims()):

@@ -1,4 +1,4 @@
-"""Models that a model needs: the steps of an ensemble, by its config.pbtxt. `components.repository.validation` checks that they exist."""
+"""Reads which models an ensemble needs from its config.pbtxt. `components.repository.validation` checks that they exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def needs(folder: Path, models: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Sorted names of the models that Triton loads with each of ``models`` (sub-folders of ``folder``). Models without any are left out."""
+    """Map each of ``models`` (subfolders of ``folder``) to the sorted names of its ensemble steps. Models without steps are omitted."""
     found = {name: _steps(folder / name / "config.pbtxt", name) for name in models}
     return {name: steps for name, steps in sorted(found.items()) if steps}
 
@@ -24,7 +24,7 @@ def _steps(path: Path, model: str) -> tuple[str, ...]:
             text = stream.read(MAX_BYTES).decode("utf-8", errors="replace")
     except OSError:
         return ()
-    if "ensemble_scheduling" not in text:  # most models; parsing takes longer
+    if "ensemble_scheduling" not in text:  # true of most models, and much cheaper than parsing
         return ()
     config = parse(text, Report(model))
     return () if config is None else tuple(sorted({str(step.model_name) for step in config.ensemble_scheduling.step}))

@@ -1,4 +1,4 @@
-"""A Google Cloud Storage bucket of the stack's own, where no Google provider of Pulumi's manages it."""
+"""Creates, configures and deletes a Google Cloud Storage bucket for stacks that don't use Pulumi's Google Cloud provider."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _ABORT_DAYS: Final = 7
-"""Unfinished uploads of the XML interface are dropped after so many days; Google drops resumable ones after as many."""
+"""Days after which unfinished XML API multipart uploads are aborted. Google deletes unfinished resumable uploads after the same time."""
 _VERSION_DAYS: Final = 30
+"""Days after which noncurrent object versions are deleted."""
 
 
 class GcsBucket:
-    """See `objects.Store`. `GcsStore` completes it."""
+    """The bucket operations of `objects.Store`. `GcsStore` implements the rest."""
 
     failures: Failures
     project: str | None
@@ -34,11 +35,11 @@ class GcsBucket:
 
     @property
     def request(self) -> dict[str, Any]:
-        """Time-outs and retries of each request."""
+        """Timeout and retry arguments for each request."""
         raise NotImplementedError
 
     def ensure(self, settings: Mapping[str, object]) -> None:
-        """See Store. Settings: ``versioning`` (bool), ``kmsKey`` (projects/../cryptoKeys/..; absent: Google's own key)."""
+        """See Store. Settings: ``versioning`` (bool), ``kmsKey`` (projects/../cryptoKeys/..; default: a Google-managed key)."""
         from google.api_core.exceptions import Conflict  # noqa: PLC0415
 
         with self.failures.explained():
@@ -50,7 +51,7 @@ class GcsBucket:
                     self.client.create_bucket(bucket, project=self.project, location=self.location, **self.request)
                 except Conflict:
                     raise FleetError(
-                        f"{KEY}.bucket ({self.bucket}) belongs to another project (names are unique in all of Google Cloud): "
+                        f"{KEY}.bucket ({self.bucket}) belongs to another project (bucket names are globally unique): "
                         "nothing was created. Choose another name."
                     ) from None
             elif self._drift(bucket, settings):
@@ -64,7 +65,7 @@ class GcsBucket:
             return [] if bucket is None else self._drift(bucket, settings)
 
     def remove(self) -> None:
-        """See Store. Old versions of deleted objects go with it; an object that a listing shows is never deleted."""
+        """See Store. Deletes noncurrent versions along with the bucket, but never a live object."""
         from google.api_core.exceptions import Conflict, NotFound  # noqa: PLC0415
 
         with self.failures.explained():
@@ -94,12 +95,12 @@ class GcsBucket:
 
     def _not_empty(self, keys: Sequence[str]) -> FleetError:
         return FleetError(
-            f"{KEY}.bucket ({self.bucket}) holds objects that this stack did not upload, such as {', '.join(keys)}: it was kept. "
-            "Move them away and run destroy again."
+            f"{KEY}.bucket ({self.bucket}) contains objects that this stack did not upload, such as {', '.join(keys)}: "
+            "the bucket was kept. Move or delete them, then run destroy again."
         )
 
     def _drift(self, bucket: Any, settings: Mapping[str, object]) -> list[str]:
-        """Names of the settings that differ. Of an emulator only those that it implements count."""
+        """Return the names of the settings that differ. For an emulator, check only those that it implements."""
         access = bucket.iam_configuration
         same = {
             "uniformAccess": access.uniform_bucket_level_access_enabled is True,
@@ -113,7 +114,7 @@ class GcsBucket:
 
 
 def _configure(bucket: Any, settings: Mapping[str, object]) -> None:
-    """Set the properties of ``bucket``; sends nothing."""
+    """Set the properties of ``bucket`` without sending a request."""
     bucket.iam_configuration.uniform_bucket_level_access_enabled = True
     bucket.iam_configuration.public_access_prevention = "enforced"
     bucket.versioning_enabled = bool(settings.get("versioning"))

@@ -1,4 +1,4 @@
-"""A bucket of the stack's own on S3: what the stack says about it, whether it still has that, and its end."""
+"""Creates, configures and deletes an S3 bucket for stacks that don't use Pulumi's AWS provider, and detects drift."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _UNFINISHED_DAYS: Final = 3
-"""After which S3 itself drops parts that no run came back for."""
+"""Days after which S3 aborts unfinished multipart uploads."""
 
 
 class S3Bucket:
-    """See `objects.Store`. `S3Store` completes it."""
+    """The bucket operations of `objects.Store`. `S3Store` implements the rest."""
 
     location: Location
 
@@ -29,19 +29,19 @@ class S3Bucket:
         raise NotImplementedError
 
     def exists(self) -> bool:
-        """Whether the bucket is there."""
+        """Whether the bucket exists."""
         raise NotImplementedError
 
     def abandon(self, prefix: str) -> None:
-        """Drop unfinished uploads below ``prefix``."""
+        """Abort unfinished multipart uploads under ``prefix``."""
         raise NotImplementedError
 
     def ensure(self, settings: Mapping[str, object]) -> None:
-        """See Store. Settings: ``versioning`` (bool), ``kmsKey`` (ARN or alias; absent: the store's own encryption)."""
+        """See Store. Settings: ``versioning`` (bool), ``kmsKey`` (ARN or alias; default: the store's default encryption)."""
         with explained(self.location):
             if not self.exists():
                 if self.location.region == "us-east-1":
-                    self.client.create_bucket(Bucket=self.location.bucket)  # the one region that S3 refuses as a constraint
+                    self.client.create_bucket(Bucket=self.location.bucket)  # the only region that S3 rejects as a constraint
                 else:
                     self.client.create_bucket(
                         Bucket=self.location.bucket,
@@ -56,14 +56,14 @@ class S3Bucket:
             return [aspect.name for aspect in self._aspects(settings) if self._optional(aspect.read) not in {True, None}]
 
     def remove(self) -> None:
-        """See Store. Old versions of what was deleted go with it: nothing that a listing shows is ever deleted here."""
+        """See Store. Deletes noncurrent versions along with the bucket, but never a live object."""
         with explained(self.location):
             left = self.client.list_objects_v2(Bucket=self.location.bucket, MaxKeys=3)
             if left.get("KeyCount", 0):
                 keys = ", ".join(entry["Key"] for entry in left["Contents"])
                 raise FleetError(
-                    f"{KEY}.bucket ({self.location.bucket}) holds objects that this stack did not upload, such as {keys}: it was kept. "
-                    "Move them away and run destroy again."
+                    f"{KEY}.bucket ({self.location.bucket}) contains objects that this stack did not upload, such as {keys}: "
+                    "the bucket was kept. Move or delete them, then run destroy again."
                 )
             self.purge()
             self.client.delete_bucket(Bucket=self.location.bucket)
@@ -83,7 +83,7 @@ class S3Bucket:
                 self.client.delete_objects(Bucket=self.location.bucket, Delete={"Objects": gone, "Quiet": True})  # type: ignore[typeddict-item]
 
     def _optional(self, request: Any) -> Any:
-        """Answer of ``request``; None where a store of one's own has no such thing. AWS has all of it."""
+        """Return the response, or None if an S3-compatible store doesn't support the request. Errors from AWS are always raised."""
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
         try:
@@ -111,7 +111,7 @@ class S3Bucket:
                     "ID": "triton-fleet-old-versions",
                     "Status": "Enabled",
                     "Filter": {"Prefix": ""},
-                    # Each release is a tree of its own: versions guard against a slip of the hand, not against a bad release.
+                    # Each release is stored separately, so versions protect against accidental deletion, not against a bad release.
                     "NoncurrentVersionExpiration": {"NoncurrentDays": 30},
                 }
             )
@@ -119,7 +119,7 @@ class S3Bucket:
         if settings.get("kmsKey"):
             rule = {
                 "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": settings["kmsKey"]},
-                "BucketKeyEnabled": True,  # one request to KMS an hour and key, not one an object
+                "BucketKeyEnabled": True,  # one KMS request per key and hour instead of one per object
             }
         aspects = [
             _Aspect(
@@ -178,7 +178,7 @@ class _Aspect:
 
 
 def _tls_only(bucket: str) -> dict[str, Any]:
-    """Nobody gets in without TLS (AWS security hub control S3.5)."""
+    """Deny requests without TLS (AWS Security Hub control S3.5)."""
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -253,7 +253,7 @@ def test_a_bucket_of_the_stacks_own(opened: Callable[..., Store]) -> None:
     made.ensure({"versioning": True})
     made.put_bytes("a", b"1")
     made.put_bytes("a", b"2")
-    with pytest.raises(FleetError, match=r"holds objects that this stack did not upload, such as a: it was kept"):
+    with pytest.raises(FleetError, match=r"contains objects that this stack did not upload, such as a: the bucket was kept"):
         made.remove()
     made.delete_many(["a"])
     made.remove()

@@ -587,7 +587,7 @@ def test_a_bucket_with_content_is_neither_taken_over_nor_deleted(s3: S3Client, s
     s3.put_object(Bucket="own-bucket", Key="mine", Body=b"")
     with pytest.raises(FleetError, match="exists and holds objects: a bucket of the stack's own would be destroyed"):
         provider.create(inputs)
-    with pytest.raises(FleetError, match="holds objects that this stack did not upload, such as mine: it was kept"):
+    with pytest.raises(FleetError, match="contains objects that this stack did not upload, such as mine: the bucket was kept"):
         provider.delete("own-bucket", inputs)
     assert keys(s3, "own-bucket") == ["mine"]
 
