@@ -100,16 +100,18 @@ def _read(values: dict[str, Any], found: dict[Problem, None], replaced: set[Fiel
         try:
             return Settings.model_validate(values, by_alias=True, by_name=False, context=DEFER_RULES)
         except ValidationError as error:
-            before = len(replaced)
+            before = frozenset(replaced)
             for detail in error.errors(include_url=False):
                 place = locate(detail["loc"])
-                if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
+                if place.path in before and len(place.path) > 1:  # its stand-in can't be read, so what holds it gets one
+                    place = locate(place.path[:-1], values)
+                elif detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
                     continue  # pydantic counts only readable entries; the others are reported one by one
-                if not any(_overlap(place.path, gone) and len(gone) < len(place.path) for gone in replaced):
+                elif not any(_overlap(place.path, gone) and len(gone) < len(place.path) for gone in replaced):
                     found[messages.problem(detail, place)] = None
                 replaced.add(place.path)
                 _replace(values, place)
-            if len(replaced) == before:
+            if replaced == before:
                 return None
 
 

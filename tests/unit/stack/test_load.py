@@ -423,6 +423,18 @@ def test_nothing_is_said_about_the_stand_in_of_an_unreadable_value() -> None:
     assert "maxReplicas (ten) must be a whole number" in problem
 
 
+def test_an_unreadable_entry_of_a_list_is_reported_once_and_hides_nothing_else() -> None:
+    raw = stack_file("Pulumi.eks.yaml")
+    raw["cluster"]["cpuPool"].update(machineTypes=["bogus", "m7i.xlarge"], min=9)
+    raw["cluster"]["network"] = {"kind": "existing", "vpcId": "vpc-0a1b2c3d", "privateSubnetIds": ["a", "b"]}
+    raw["serving"][0]["scaling"]["minReplicas"] = 9
+    text = "\n".join(problems(raw))
+    assert "stand-in" not in text
+    assert text.count("machineTypes[0] (bogus)") == text.count("privateSubnetIds[0] (a)") == text.count("privateSubnetIds[1] (b)") == 1
+    assert "cpuPool.min (9)" in text
+    assert "scaling.minReplicas (9)" in text
+
+
 def test_several_problems_are_counted_and_listed() -> None:
     raw = changed("repository", "bucket", to="A")
     raw["nonsense"] = 1
