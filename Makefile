@@ -5,7 +5,7 @@
 .PHONY: help up down destroy load status doctor env test test-quick lint format lock schema bench clean venv venv-dev
 
 # The newest supported Python; `make PYTHON=/path/to/python3.12 …` overrides it. 3.14 first: it imports the SDKs fastest, because it evaluates
-# annotations on demand. Where it lacks a package's wheel, local/cli/bootstrap.py uses the next older one.
+# annotations on demand. If a package has no wheel for it, local/cli/bootstrap.py uses the next older Python.
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python

@@ -5,7 +5,7 @@ settings -> cluster -+- repository --------------------------------+
                      |                     +- placeholders         |
                      |                     +- gateway's sidecars --+
                      +- volumes - prometheus -+- dcgm, adapters
-                                              +- triton's PodMonitors alone
+                                              +- triton's PodMonitors only
 
 The longest path through this graph determines how long an `up` takes (bench/standup.py): an additional edge can cost minutes.
 """

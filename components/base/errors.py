@@ -37,7 +37,7 @@ class Problem:
     """False for a warning."""
 
     def __str__(self) -> str:
-        """One message: ``<file>:<line>: <key> <text>``, as far as they are known."""
+        """One message: ``<file>:<line>: <key> <text>``, without the parts that are unknown."""
         file = self.file if self.line is None else f"{self.file}:{self.line}"
         key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.at).removeprefix(".")
         return f"{f'{file}: ' if file else ''}{f'{key} ' if key else ''}{self.text}"

@@ -44,7 +44,7 @@ _ISTIO_REPOSITORY: Final = "https://istio-release.storage.googleapis.com/charts"
 ISTIO_BASE: Final = ChartPin(name="base", version=_ISTIO_VERSION, repository=_ISTIO_REPOSITORY)
 ISTIOD: Final = ChartPin(name="istiod", version=_ISTIO_VERSION, repository=_ISTIO_REPOSITORY)
 ISTIO_GATEWAY: Final = ChartPin(name="gateway", version=_ISTIO_VERSION, repository=_ISTIO_REPOSITORY)
-# Update: any release; it only sleeps. Nodes have one of their own, but under names that differ from cloud to cloud.
+# Update: any release; it only sleeps. Nodes have a pause image, but its name differs between clouds.
 PAUSE_IMAGE: Final = "registry.k8s.io/pause:3.10"
 _CLUSTER_AUTOSCALER_PATCHES: Final = {"1.34": "v1.34.5", "1.35": "v1.35.0"}
 # Update: 26.06 is the oldest that survives an S3 connection idle for 300 s (triton-inference-server/server#8767).

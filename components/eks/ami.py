@@ -36,7 +36,7 @@ def ami_problem(machine: Machine) -> str | None:
     """Return why the driver of the EKS AMIs cannot drive the GPUs of ``machine``; None where it can."""
     if machine.gpu.driver is not None and machine.gpu.driver > AMI_DRIVER:
         return (
-            f"({machine.name}) needs driver {machine.gpu.driver}, but the EKS AMIs have {AMI_DRIVER}: its nodes would come up without "
+            f"({machine.name}) needs driver {machine.gpu.driver}, but the EKS AMIs have {AMI_DRIVER}: its nodes would start without "
             "a GPU. Choose g6e or g7e."
         )
     return None

@@ -102,7 +102,7 @@ class Statement:
             raise ValueError(message)
         wide = [action for action in self.actions if not self._takes_no_resource(action)]
         if self.effect == "Allow" and "*" in self.resources and wide:
-            message = f"{', '.join(wide)} take a resource, and * stands for every one in the account. Name ARNs."
+            message = f"{', '.join(wide)} support resource-level permissions, and * allows every resource in the account. Use ARNs."
             raise ValueError(message)
 
     def _takes_no_resource(self, action: str) -> bool:
@@ -111,7 +111,7 @@ class Statement:
         return of_the_key or action in NO_RESOURCE or action.startswith(NO_RESOURCE_PREFIXES)
 
     def render(self) -> dict[str, Any]:
-        """Return the statement as JSON policies have it: one value alone, several in a list."""
+        """Return the statement in policy JSON: a single value as a string, several as a list."""
         conditions = {operator: {key: _render(value) for key, value in keys.items()} for operator, keys in self.conditions.items()}
         statement = {
             "Sid": self.sid,

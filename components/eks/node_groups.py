@@ -158,7 +158,7 @@ def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> Node
 def asg_tags(pool: GpuPoolSettings, labels: Mapping[str, str]) -> dict[str, str]:
     """Return tags for scaling from zero: tags of a managed group don't reach its scaling group (aws/containers-roadmap#608).
 
-    Cluster Autoscaler knows the number of whole GPUs by machine type, but not of slices and shares, and reads labels and taints from the
+    Cluster Autoscaler gets the number of whole GPUs from the machine type, not of slices and shares, and reads labels and taints from the
     group only until its first node.
     """
     offered = offer(pool.machine, pool.sharing)

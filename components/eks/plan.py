@@ -1,4 +1,4 @@
-"""What an EKS cluster consists of, derived from its settings alone. Pure: `cluster.py` creates it."""
+"""What an EKS cluster consists of, derived from its settings. Pure: `cluster.py` creates it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def model_reader(account: Account, *, bucket: str, prefix: str, key: str | None,
     """Return what Triton does with its bucket: head it, list its prefix, read below the prefix, and decrypt what it reads.
 
     Triton starts with HeadBucket, which IAM evaluates as ListBucket without a prefix. Allowing it allows listing every key of the bucket
-    as well; no policy separates the two. Where names are secret, give the models a bucket of their own.
+    as well; no policy separates the two. If key names are confidential, store the models in a separate bucket.
 
     Args:
         account: Where the bucket is.
@@ -182,7 +182,7 @@ def karpenter_controller(account: Account, cluster: str, *, node_role: str, queu
     to_ec2 = {"StringEquals": {"iam:PassedToService": ("ec2.amazonaws.com", "ec2.amazonaws.com.cn")}}
     statements = [
         allow("PassNodeRole", "iam:PassRole", node_role, conditions=to_ec2),
-        # Its garbage collector looks for profiles of its own. Finding none, it deletes none.
+        # Karpenter's garbage collector lists instance profiles that Karpenter created. There are none to delete.
         allow("ReadInstanceProfiles", "iam:ListInstanceProfiles GetInstanceProfile", account.arn("iam", "instance-profile/*")),
         allow("DescribeCluster", "eks:DescribeCluster", account.arn("eks", f"cluster/{cluster}")),
         allow("ReadInterruptionQueue", "sqs:DeleteMessage GetQueueUrl ReceiveMessage", queue),
@@ -257,7 +257,7 @@ def key_policy(purpose: Purpose, account: Account, log_group: str) -> str:
         allow("UseKeyThroughIAM", f"{_USE_KEY} CreateGrant", "*", principals=root),
     ]
     if purpose == "disks":
-        # Scaling groups start nodes by their service-linked role, which has no policy of its own to name the key in (EC2 Auto Scaling user
+        # Scaling groups start nodes by their service-linked role, whose policy can't be changed to allow the key (EC2 Auto Scaling user
         # guide, "required KMS key policy").
         scaling = {"AWS": (account.arn("iam", f"role{SCALING_PATH}{SCALING_ROLE}"),)}
         statements.append(allow("UseKeyForDisks", _USE_KEY, "*", principals=scaling))

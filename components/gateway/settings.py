@@ -28,7 +28,7 @@ class IstioSettings(Model):
     """Istio."""
     injection: bool = False
     """Whether Triton's pods get sidecars, as in reference 000. The gateway balances without them. They add encryption and authorization
-    inside the mesh, and cost CPU and memory beside every GPU."""
+    inside the mesh, and cost CPU and memory for every pod."""
     service_type: Literal["LoadBalancer", "NodePort", "ClusterIP"] = "LoadBalancer"
     """Type of the gateway's Service."""
     scheme: Literal["internal", "internet-facing"] = "internal"

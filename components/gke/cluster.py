@@ -202,7 +202,7 @@ class GkeCluster(pulumi.ComponentResource):
             datapath_provider="ADVANCED_DATAPATH" if settings.dataplane_v2 else "LEGACY_DATAPATH",
             remove_default_node_pool=True,
             initial_node_count=1,
-            # For the pool that is removed at once. Without an account it would use Compute Engine's default one, which many projects lack;
+            # For the pool that is removed at once. Without this, it would use Compute Engine's default, which many projects don't have;
             # its default disks of 100 GB in each zone would count against a new project's 500 GB of SSD.
             node_config={
                 "machine_type": "e2-standard-2",

@@ -31,7 +31,7 @@ ACCELERATOR_LABEL: Final = "cloud.google.com/gke-accelerator"
 DRIVER_LABEL: Final = "cloud.google.com/gke-gpu-driver-version"
 """GKE's label on nodes where it installs the driver itself: a second installer would interfere."""
 HOST_FOLDER: Final = "/home/kubernetes/bin/nvidia"
-"""Path of the driver on GKE's nodes, whoever installs it."""
+"""Path of the driver on GKE's nodes, regardless of who installs it."""
 _SYSTEMS: Final[tuple[System, ...]] = ("cos", "ubuntu")
 _WAIT_SECONDS: Final = 1800
 """How long `up` waits for the driver on existing nodes; some installs compile against the node's kernel."""
@@ -172,7 +172,7 @@ class GpuDriver(pulumi.ComponentResource):
     """The driver's installers."""
 
     ready: pulumi.Output[str]
-    """Names of the DaemonSets; resolves once existing nodes have the driver, at once if there are none yet."""
+    """Names of the DaemonSets; resolves once existing nodes have the driver, immediately if there are no nodes yet."""
 
     def __init__(self, name: str, args: GpuDriverArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "GpuDriver"), name, None, opts)

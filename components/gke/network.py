@@ -1,6 +1,6 @@
 """The VPC of a GKE cluster: created by the stack, or an existing one.
 
-A created VPC has a subnet with ranges for pods and Services, Cloud NAT, and the firewall rules that a private cluster lacks. It has no
+A created VPC has a subnet with ranges for pods and Services, Cloud NAT, and the firewall rules missing from a private cluster. It has no
 peering, VPN or DNS zone.
 
 GKE creates and deletes the parts of a load balancer (``k8s-fw-..`` rules, network endpoint groups), and only while the cluster exists. So

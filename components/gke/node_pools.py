@@ -1,4 +1,4 @@
-"""Node pools, each decided from its settings alone.
+"""Node pools, each derived from its settings.
 
 A pool's name in GKE ends in a hash of everything that GKE can't change in a pool. A new GPU, driver or disk therefore creates another pool
 next to the old one, which is deleted afterwards; under a fixed name GKE would reject it. Pods choose nodes by the label

@@ -1,4 +1,4 @@
-"""What a GKE control plane consists of, decided from the settings alone: names, APIs, kubeconfig, administrators."""
+"""What a GKE control plane consists of, derived from the settings: names, APIs, kubeconfig, administrators."""
 
 from __future__ import annotations
 

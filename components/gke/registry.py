@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _DAY_S: Final = 86400
 _TOKEN_USER: Final = "oauth2accesstoken"  # noqa: S105  # a user's name
-"""The user name that goes with an access token ("Configure authentication to Artifact Registry for Docker")."""
+"""The user name for an access token ("Configure authentication to Artifact Registry for Docker")."""
 
 
 def url(*, region: str, project: str, repository: str, image: str) -> str:
@@ -39,7 +39,7 @@ class ArtifactRepositoryArgs:
     reader: pulumi.Input[str]
     """IAM member that may pull: the nodes."""
     moving_tags: bool
-    """Whether a build keeps its layers under a tag that moves; Google's immutability knows no exceptions."""
+    """Whether a build caches its layers under a mutable tag; Google's tag immutability allows no exceptions."""
     depends_on: Sequence[pulumi.Resource] = ()
 
 

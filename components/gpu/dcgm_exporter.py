@@ -48,7 +48,7 @@ def _google() -> dict[str, Any]:
     return {
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [accelerator]}}},
         "tolerations": [{"operator": "Exists"}],
-        # The chart's default allowPrivilegeEscalation: false is refused by the API server beside privileged.
+        # The chart's default allowPrivilegeEscalation: false is rejected by the API server for privileged containers.
         "securityContext": {"privileged": True, "allowPrivilegeEscalation": True},
         "extraHostVolumes": [{"name": _DRIVER_VOLUME, "hostPath": "/home/kubernetes/bin/nvidia"}],
         # Replaces the chart's list, which mounts the file of counters.

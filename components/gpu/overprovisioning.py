@@ -139,7 +139,7 @@ class PlaceholdersArgs:
     floors: Sequence[Floor]
     """What `floors` returns."""
     autoscaler: pulumi.Output[str] | None = None
-    """Resolves once the node autoscaler runs; None where there is none."""
+    """Resolves once the node autoscaler runs; None without a node autoscaler."""
 
 
 class Placeholders(pulumi.ComponentResource):

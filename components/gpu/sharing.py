@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from components.gpu.catalogue import Machine
 
 _MAX_REPLICAS: Final = 48
-"""Clients that MPS allows on one GPU since Volta (NVIDIA's MPS manual). Time-slicing has no limit of its own and gets the same."""
+"""Clients that MPS allows on one GPU since Volta (NVIDIA's MPS manual). Time-slicing has no such limit; the same one is used."""
 
 
 class WholeSharing(Model):
@@ -44,7 +44,7 @@ class MpsSharing(Model):
 
 
 class MigSharing(Model):
-    """Each GPU is cut into slices with compute and memory of their own."""
+    """Each GPU is partitioned into slices with dedicated compute and memory."""
 
     kind: Literal["mig"]
     """Each GPU is cut into slices."""

@@ -60,7 +60,7 @@ def check_charts(charts: ChartSettings, pins: Iterable[ChartPin]) -> None:
     """Check that every chart of ``pins`` can be found under ``charts``.
 
     Raises:
-        FleetError: With every chart that the folder lacks.
+        FleetError: Charts are missing from the folder; the message lists all of them.
     """
     problems: list[Problem] = []
     for pin in pins:

@@ -67,7 +67,7 @@ def build(
     settings: BuildImageSettings, *, tag: pulumi.Input[str], registry: ImageRegistry, opts: pulumi.ResourceOptions
 ) -> pulumi.Output[str]:
     """Declare the image and return its reference (``tag@digest``). Nothing is built in a preview."""
-    import pulumi_docker_build as docker_build  # noqa: PLC0415  # only a stack with images of its own loads the SDK
+    import pulumi_docker_build as docker_build  # noqa: PLC0415  # loaded only by stacks that build or copy images
 
     # Tags that begin with cache may move.
     cache = registry.url.apply(lambda url: f"{url}:cache-{settings.name}")

@@ -12,7 +12,7 @@ class PrometheusSettings(Model):
     """kube-prometheus-stack."""
 
     scrape_interval: Duration = Field(default=15.0, gt=0)
-    """How often Prometheus scrapes targets that set no interval of their own."""
+    """How often Prometheus scrapes targets that don't set their own interval."""
     retention: str = Field(default="7d", pattern=r"^(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$", min_length=2)
     """How long Prometheus keeps samples, in its own notation (``7d``, ``1w3d``). With an invalid value, the operator would not start it."""
     storage: Quantity | None = "50Gi"

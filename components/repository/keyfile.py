@@ -55,6 +55,6 @@ def read_key_file(settings: RepositorySettings) -> str | None:
     missing = [name for name in _NEEDED if not key.get(name)]
     if missing:
         raise FleetError(
-            f"{_KEY} ({settings.key_file}) lacks {', '.join(missing)}: Triton could get no token. Name the file as Google made it."
+            f"{_KEY} ({settings.key_file}) has no {', '.join(missing)}: Triton could get no token. Use the file that Google created."
         )
     return json.dumps(key, sort_keys=True)

@@ -80,7 +80,7 @@ def _duration(seconds: float) -> str:
 def status_line(urn: str, *, lasting: bool = False) -> Callable[[str], None]:
     """A function that writes into the status line of a resource, or among its lasting messages. Does nothing without an engine."""
     try:
-        import grpc  # noqa: PLC0415  # loaded in the provider's process alone
+        import grpc  # noqa: PLC0415  # loaded only in the provider's process
         from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc  # noqa: PLC0415
 
         engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(sys.argv[1]))  # where the engine puts its address

@@ -208,7 +208,7 @@ def _key_file(settings: RepositorySettings) -> pulumi.Output[str] | None:
     if content is None:
         return None
     pulumi.log.warn(
-        "triton-fleet:repository.credentials is keyFile: the key never expires, and whoever may read the namespace's Secrets has it; the "
-        "state holds it, encrypted. Use Workload Identity (credentials: serviceAccount) where the cluster has it."
+        "triton-fleet:repository.credentials is keyFile: the key never expires, and anyone who can read the namespace's Secrets can use "
+        "it; the state contains it, encrypted. If the cluster has Workload Identity, use it (credentials: serviceAccount)."
     )
     return pulumi.Output.secret(content)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def published_plan(settings: RepositorySettings) -> Plan:
-    """The release that ``settings.release`` names, as it is in the bucket.
+    """Return the plan of the published release that ``settings.release`` names.
 
     Raises:
         FleetError: When no release or several match, or the store fails.

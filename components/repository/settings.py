@@ -179,7 +179,7 @@ class RepositorySettings(Model):
         return problems
 
     def _of_the_store(self) -> Iterator[Problem]:
-        """Settings that one kind of store has and the other lacks."""
+        """Check the settings that only one kind of store supports."""
         wrong = _check_s3_bucket(self.bucket) if self.store == "s3" else _check_gcs_bucket(self.bucket)
         if wrong is not None:
             yield Problem(at=("bucket",), text=f"({self.bucket}) {wrong}", also=(("store",),))

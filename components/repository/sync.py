@@ -160,8 +160,8 @@ class BucketProvider(ResourceProvider):
             store = open_store(props)
             if store.exists() and any(True for _ in store.list("")):
                 raise FleetError(
-                    f"triton-fleet:repository.bucket ({store.bucket}) exists and holds objects: a bucket of the stack's own would be "
-                    "destroyed with the stack. Set createBucket: false to use it as it is, or choose another name."
+                    f"triton-fleet:repository.bucket ({store.bucket}) exists and contains objects: a bucket that the stack creates is "
+                    "destroyed with the stack. Set createBucket: false to use the existing bucket, or choose another name."
                 )
             store.ensure(_bucket_settings(props))
         return CreateResult(props["bucket"], {**props, "drifted": []})

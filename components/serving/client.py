@@ -1,4 +1,4 @@
-"""A client inside the cluster: one pod of NVIDIA's SDK image, with perf_analyzer and the Python clients, beside the deployments.
+"""A client inside the cluster: one pod of NVIDIA's SDK image, with perf_analyzer and the Python clients.
 
 Like the client of the Marketplace application's benchmark, it sleeps until you run a command in it (`kubectl exec`). A client outside would
 also measure a load balancer and the network to the cloud. It creates no load by itself and requests no GPU.

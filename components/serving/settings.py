@@ -1,7 +1,7 @@
 """Settings of one Triton deployment.
 
-What a stack file and the chart spell alike stands in `DeploymentSettings`, which the chart's values extend (`values.py`): a new setting
-is written there and used in a template of the chart, nowhere else.
+`DeploymentSettings` contains the settings that a stack file and the chart share; the chart's values extend it (`values.py`). Declare a new
+setting there and use it in a template of the chart; nothing else is needed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ResourceSettings(Model):
     """What one Triton pod requests."""
 
     cpu: Quantity = "2"
-    """CPU request. There is no limit: throttling would show as latency."""
+    """CPU request. There is no limit, because throttling would add latency."""
     memory: Quantity = "8Gi"
     """Memory request and limit; ``shm`` is part of it."""
     gpus: int = Field(default=1, ge=0)
@@ -177,7 +177,7 @@ class ClientSettings(Model):
 
 
 class DeploymentSettings(Model):
-    """What a stack file and the chart's values spell alike."""
+    """Settings that a stack file and the chart's values share."""
 
     image: str = Field(min_length=1)
     """Container image with tritonserver, such as ``nvcr.io/nvidia/tritonserver:26.07-py3``. Its entrypoint must run the arguments that it

@@ -1,6 +1,6 @@
 """One Triton deployment: charts/triton with values from the settings, and the Secrets that it reads its models with.
 
-The Secrets are resources of their own and not part of the chart: their values stay Pulumi secrets, encrypted in the state. As values of
+The Secrets are separate resources, not part of the chart: their values stay Pulumi secrets, encrypted in the state. As values of
 the chart they would mark every object of it as secret, and a Helm release would keep them readable.
 """
 
@@ -54,7 +54,7 @@ class TritonArgs:
 
 
 def unknown_models(key: str, settings: ServingSettings, repository: Collection[str]) -> list[str]:
-    """Return a problem for each model that ``settings`` (at ``key``) name and ``repository`` lacks."""
+    """Return a problem for each model that ``settings`` (at ``key``) name and ``repository`` does not contain."""
     return [
         f"{key}.models names {model}, which is not in the repository: Triton would not start. Add the model, or remove it from the list. "
         f"The repository has: {', '.join(sorted(repository)) or 'none'}."
@@ -126,7 +126,7 @@ class Triton(pulumi.ComponentResource):
 
 
 def monitored_by(metrics: MetricsHandle) -> Callable[[pulumi.ResourceTransformArgs], pulumi.ResourceTransformResult | None]:
-    """Return a transform that makes the chart's PodMonitor alone wait for Prometheus, which brings its kind.
+    """Return a transform that makes only the chart's PodMonitor wait for Prometheus, which installs its CRD.
 
     The engine calls it before it creates an object of the chart, and waits for the result. It does not record the dependency in the state
     (Pulumi 3.255), so a destroy has no order between the two. None is needed: the kind outlives the release of Prometheus, and the operator
@@ -155,7 +155,7 @@ def _encoded(content: Mapping[str, str]) -> dict[str, str]:
 
 
 def _loaded(settings: ServingSettings, repository: RepositoryHandle) -> list[str]:
-    """Return the models with a repository of their own that a deployment loads, including those that its ensembles need."""
+    """Return the models with a separate repository that a deployment loads, including those that its ensembles need."""
     wanted = models_to_copy(settings, repository.needs) or repository.models
     return [model for model in wanted if model in repository.urls]
 

@@ -51,7 +51,7 @@ class ModelRepositoryValues(Model):
     """AWS region of the bucket; empty for other stores."""
     credentials_secret: str = ""
     """Secret whose keys become environment variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...); empty: the service account is the
-    identity. Create it beside the release, since everyone who may read a release can read its values."""
+    identity. Create it outside the release, since everyone who can read a release can read its values."""
     key_file_secret: str = ""
     """Secret whose keyfile.json is the key of a Google service account; empty: the service account is the identity."""
 
@@ -93,7 +93,7 @@ class ServiceAccountValues(Model):
     annotations: dict[str, str] = Field(default_factory=dict)
     """Such as eks.amazonaws.com/role-arn or iam.gke.io/gcp-service-account."""
     wait_for_token: bool = False
-    """Wait until the GKE service account has a token before Triton starts: Triton asks once, and stays anonymous if there is none."""
+    """Wait until the GKE service account has a token before Triton starts: Triton asks only once and otherwise stays anonymous."""
 
 
 class MetricIdentifier(Model):

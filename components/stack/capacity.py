@@ -72,7 +72,7 @@ class PoolCapacity:
         return self.units // each if self.nodes is None else self.nodes * (self.units // self.nodes // each)
 
     def fits(self, entry: ServingSettings) -> bool:
-        """Whether one of the machines has the CPU and memory of a pod beside its GPU."""
+        """Whether one of the machine types has the CPU and memory that a pod needs."""
         cpu, memory = quantity_value(entry.resources.cpu), quantity_value(entry.resources.memory)
         return any(
             entry.resources.gpus <= (machine.gpus if self.nodes is None else self.per_pod)
@@ -163,9 +163,9 @@ def capacity_problems(
     autoscaler: AutoscalerSettings,
     warm_floor: Sequence[WarmFloorSettings],
 ) -> Iterator[Problem]:
-    """Yield what could never be scheduled: each deployment at its maximum alone, and all deployments together at their minima.
+    """Yield what could never be scheduled: each single deployment at its maximum, and all deployments together at their minimums.
 
-    Not all together at their maxima: deployments that peak at different times may share a pool.
+    Not all together at their maximums: deployments that peak at different times may share a pool.
     """
     if not isinstance(cluster, GkeClusterSettings):
         yield from _node_group_problems(cluster, autoscaler)
@@ -244,7 +244,7 @@ def _placement_problems(
         largest = max((machine for pool in matching for machine in pool.machines), key=lambda machine: machine.vcpus)
         key = ("resources",)
         text = (
-            f"asks for {resources.cpu} CPU and {resources.memory} beside the GPU, and {largest.name} has {largest.vcpus} vCPU and "
+            f"requests {resources.cpu} CPU and {resources.memory}, but {largest.name} has {largest.vcpus} vCPU and "
             f"{largest.memory_gib}Gi: {_PENDING}. Lower them, or choose a larger machine type."
         )
     else:

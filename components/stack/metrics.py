@@ -1,8 +1,8 @@
 """Rules on what serves the autoscalers' metrics, and whether each metric that a deployment scales by exists at all.
 
 ``custom.metrics.k8s.io`` and ``external.metrics.k8s.io`` have one owner each in a cluster: a second APIService of the same name replaces
-the first, whose metrics are then gone for every autoscaler. What rules out a metric kind stands with the kind
-(`components.serving.metrics`); here it gets the facts of the stack.
+the first, whose metrics are then gone for every autoscaler. Each metric kind checks its own requirements
+(`components.serving.metrics`); this module supplies the facts about the stack.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def _addons(settings: Settings) -> Iterator[Problem]:
     if settings.warm_floor and isinstance(cluster, ExistingClusterSettings):
         yield Problem(
             at=("warm_floor",),
-            text="names pools but cluster.provider is existing: the stack knows no GPU pools of such a cluster. Remove it.",
+            text="names pools but cluster.provider is existing: such a cluster has no GPU pools in the stack file. Remove it.",
             also=provider,
         )
     pools = [floor.pool for floor in settings.warm_floor]

@@ -39,7 +39,7 @@ class Line:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """The line as it is printed."""
+        """The printed line."""
         return f"{_MARKS[self.mark]} {self.thing:<22} {self.detail}{f'  -> {self.remedy}' if self.remedy else ''}"
 
 

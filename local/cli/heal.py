@@ -56,7 +56,7 @@ def _unlock(pulumi: Pulumi, reporter: TerminalReporter) -> None:
                 f"would corrupt its state. Wait for it, or end it; if that process is not Pulumi, delete {lock.file}."
             )
             raise CommandError(message)
-    # Left alone, they would keep making changes while this run does.
+    # Otherwise, they would keep making changes during this run.
     ended = end_orphans(Path(pulumi.environment["PULUMI_HOME"]))
     if ended:
         reporter.note(f"An earlier run was killed: ended {ended} of its helper processes")

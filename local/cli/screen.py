@@ -85,7 +85,7 @@ class Screen:
     def _write(self, heading: str, text: str) -> None:
         if heading or text:
             self._line.hide()
-            # A character that the terminal's encoding lacks must not end the run.
+            # A character that the terminal can't encode must not end the run.
             encoding = self._out.encoding or "utf-8"
             self._out.write((heading + text).encode(encoding, "backslashreplace").decode(encoding))
             self._out.flush()

@@ -64,7 +64,7 @@ def exclusive(session: Session) -> Generator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            message = f"Instance {session.instance} is in use by {holder}: wait for it, or end it, then run this command again."
+            message = f"Instance {session.instance} is in use by {holder}: wait for it to finish, or stop it, then run this command again."
             raise CommandError(message) from None
         file.seek(0)
         file.truncate()

@@ -85,7 +85,7 @@ def http_request() -> dict[str, Any]:
 
 
 def infer_http(base: str) -> Answer:
-    """Run one inference over HTTP. Raises CommandError if the result is wrong, OSError if there is none."""
+    """Run one inference over HTTP. Raises CommandError if the result is wrong, OSError if the request fails."""
     request = urllib.request.Request(  # noqa: S310 (the caller's http:// URL on loopback)
         f"{base}/v2/models/{MODEL}/infer", data=json.dumps(http_request()).encode(), headers={"Content-Type": "application/json"}
     )

@@ -21,7 +21,7 @@ _COPYING: Final = (*APPLETS, "awk", "cut", "du", "mkfifo", "mv", "tee")
 
 
 def program(name: str, target: str, *folders: str, also: Sequence[tuple[str, str]] = ()) -> Callable[[Tools], list[LayerPlan]]:
-    """One static program of the toolchain at ``target``, others at the paths in ``also``, and ``folders`` owned by nobody."""
+    """One static program of the toolchain at ``target``, others at the paths in ``also``, and ``folders`` owned by user nobody."""
 
     def layers(tools: Tools) -> list[LayerPlan]:
         debs = tools.debs("ca-certificates")

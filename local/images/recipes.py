@@ -175,7 +175,6 @@ def architecture(machine: str | None = None) -> str:
     known = {"x86_64": "amd64", "aarch64": "arm64"}
     if name not in known:
         raise ImageError(
-            f"Images can't be built for {name}: Triton exists for x86_64 and aarch64. "
-            "Use a cluster of your own: `make up KUBE_CONTEXT=...`."
+            f"Images can't be built for {name}: Triton exists for x86_64 and aarch64. Use your own cluster: `make up KUBE_CONTEXT=...`."
         )
     return known[name]

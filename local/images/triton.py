@@ -45,7 +45,7 @@ def _python_debs(tools: Tools) -> tuple[str, list[Path]]:
         raise ImageError(
             f"The version of the distribution's Python is unclear from its packages (found {', '.join(sorted(versions)) or 'none'}): "
             "images that need Python can't be built. Use Debian 12, Ubuntu 22.04 or 24.04, "
-            "or a cluster of your own with `make up KUBE_CONTEXT=...`."
+            "or your own cluster with `make up KUBE_CONTEXT=...`."
         )
     version = versions.pop()
     debs = tools.debs(f"python{version}-minimal", f"libpython{version}", "libstdc++6", "bash", "busybox-static", "ca-certificates")
@@ -101,7 +101,7 @@ def triton_layers(tools: Tools) -> list[LayerPlan]:
         if stub not in tree:
             raise ImageError(
                 f"{triton.name} has no Python backend for this distribution's Python {version}: Triton could not load the sample models. "
-                "Use Debian 12, Ubuntu 22.04 or 24.04, or a cluster of your own with `make up KUBE_CONTEXT=...`."
+                "Use Debian 12, Ubuntu 22.04 or 24.04, or your own cluster with `make up KUBE_CONTEXT=...`."
             )
         tree.file(
             "opt/nvidia/nvidia_entrypoint.sh",
@@ -112,7 +112,7 @@ def triton_layers(tools: Tools) -> list[LayerPlan]:
         if missing:
             wants = "; ".join(f"{library} (for {', '.join(sorted(users)[:2])})" for library, users in sorted(missing.items()))
             raise ImageError(
-                f"Image tritonserver would lack {wants}: Triton would not start. "
+                f"Image tritonserver is missing {wants}: Triton would not start. "
                 "The distribution's packages have changed: please report it."
             )
         return tree

@@ -47,7 +47,7 @@ class Components:
 
         Args:
             bound: the listening sockets that the forwarder takes over.
-            snapshotter: containerd's; a control plane alone ignores it.
+            snapshotter: containerd's snapshotter; unused if only the control plane runs.
 
         Raises:
             OSError: a file can't be written.

@@ -124,7 +124,7 @@ class PlatformConfig:
 
     @property
     def ports(self) -> Ports:
-        """The instance's ports on this machine, including those that a control plane alone does not open."""
+        """The instance's ports on this machine, including those that a control-plane-only instance does not open."""
         offset = self.port_offset
         return Ports(apiserver=16443 + offset, s3=17070 + offset, http=18000 + offset, grpc=18001 + offset, prometheus=19090 + offset)
 

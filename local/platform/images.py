@@ -76,7 +76,7 @@ class Importer:
         return parse_listing(self._run(["images", "ls"], 30))
 
     def missing(self, paths: Iterable[Path]) -> list[Path]:
-        """Those of ``paths`` that have an image which the node lacks or has with another digest.
+        """Return the ``paths`` with an image that is missing on the node or has a different digest there.
 
         Raises:
             PlatformError: a file is not an image, or containerd does not answer.

@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 lacks."""
+"""System calls that Python 3.11 doesn't expose."""
 
 from __future__ import annotations
 

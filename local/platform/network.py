@@ -77,7 +77,7 @@ def set_up() -> list[str]:
     """Configure the current network namespace; return the sysctls that could not be set.
 
     Raises:
-        OSError: the kernel lacks bridges, or a privilege is missing.
+        OSError: the kernel has no bridge support, or a privilege is missing.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, _with_flags("lo", _IFF_UP | _IFF_RUNNING))

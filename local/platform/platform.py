@@ -205,7 +205,7 @@ class Platform:
         bad = preflight.failures(checks)
         if bad:
             lines = "\n".join(f"  {item}" for item in bad)
-            raise PlatformError(f"This machine can't run the embedded platform as it is:\n{lines}\n{OWN_CLUSTER_HINT}")
+            raise PlatformError(f"This machine can't run the embedded platform:\n{lines}\n{OWN_CLUSTER_HINT}")
 
     def _launch(self, lock: int) -> identity.NodeRecord:
         left = leftovers.clear(self.config)

@@ -55,7 +55,7 @@ class Stores:
         return self.folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def best(self, images: Mapping[str, str]) -> Path | None:
-        """The store with the most of ``images`` (name to digest) and no other digest for any of these names; None if there is none."""
+        """The store with the most of ``images`` (name to digest) and no other digest for any of these names, or None."""
         best, most = None, 0
         for path in self.folder.glob("*/"):
             try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
-Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types lack abort_with_status
+Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose type stubs omit abort_with_status
 
 MAX_MESSAGE: Final = 400 * 1024 * 1024
 """Bytes: the engine's limit."""

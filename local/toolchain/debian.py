@@ -83,7 +83,7 @@ class Apt:
                 raise SourceUnavailableError(
                     f"{program} is not installed, so Debian packages ({', '.join(wanted)}) can't be fetched. "
                     "The embedded platform takes a few programs from packages of Debian 12 or newer, or Ubuntu 22.04 or newer: "
-                    "run it on one of these, or use a cluster of your own with `make up KUBE_CONTEXT=...`."
+                    "run it on one of these, or use your own cluster with `make up KUBE_CONTEXT=...`."
                 )
         record = self._record(action, wanted)
         with self._store.lock("debian-packages"):

@@ -20,7 +20,7 @@ class ToolchainError(Exception):
 
 
 class SourceUnavailableError(ToolchainError):
-    """One source of a tool failed; the next one is tried. Never shown alone."""
+    """One source of a tool failed; the next one is tried. Never shown by itself."""
 
 
 class ChecksumError(SourceUnavailableError):

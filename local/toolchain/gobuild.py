@@ -65,7 +65,7 @@ class GoBuilder:
         """Build a unit's programs into ``folder``; ``scratch`` takes the compiler's temporary files.
 
         Raises:
-            SourceUnavailableError: no module proxy is reachable, or it lacks a module.
+            SourceUnavailableError: no module proxy is reachable, or a module is missing from it.
             ToolchainError: Go is missing or too old, the disk is full, or compilation fails.
         """
         go, env = self.command()

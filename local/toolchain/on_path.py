@@ -33,7 +33,7 @@ def why_unfit(program: str, check: OnPath) -> str | None:
         return f"{program} is version {_dotted(version)}; {check.needed} needs {wanted}"
     missing = [name for name in check.companions if not (Path(program).parent / name).exists()]
     if missing:
-        return f"{program} lacks {', '.join(missing)} in its folder"
+        return f"{program} has no {', '.join(missing)} in its folder"
     return None
 
 

@@ -27,7 +27,7 @@ def _leash() -> tuple[str, ...]:
 
 
 class Running:
-    """A running program, in a process group of its own so that its children end with it."""
+    """A running program, in its own process group so that its children end with it."""
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> None:
         self._process = subprocess.Popen(

@@ -67,7 +67,7 @@ class Wheels:
                 "--disable-pip-version-check",
                 "--no-input",
                 "--no-deps",
-                "--no-cache-dir",  # it would hold a second copy: 50 MB for nvidia-pytriton alone
+                "--no-cache-dir",  # it would hold a second copy: 50 MB just for nvidia-pytriton
                 "--only-binary=:all:",
                 f"--python-version={python}",
                 "--implementation=cp",

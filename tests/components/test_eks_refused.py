@@ -98,7 +98,7 @@ REFUSED: Final[Mapping[str, tuple[tuple[Change, ...], str]]] = {
         "serving[0].resources.gpus (2) is more than the 1 that a pod can have: a second share",
     ),
     "selector of no pool": ((("serving.0.nodeSelector", {"triton-fleet/pool": "gpu"}),), "serving[0].nodeSelector matches no GPU pool"),
-    "memory that no node has": ((("serving.0.resources.memory", "192Gi"),), "serving[0].resources asks for 4 CPU and 192Gi beside the GPU"),
+    "memory that no node has": ((("serving.0.resources.memory", "192Gi"),), "serving[0].resources requests 4 CPU and 192Gi, but"),
     "capacity block without its zone": (
         ((f"{POOL}.capacity", "capacityBlock"), (f"{POOL}.capacityReservation", "cr-0a1b2c3d")),
         "cluster.gpuPools[0].capacity is capacityBlock, and a block is in one zone",

@@ -1,7 +1,7 @@
 """Karpenter: starts GPU nodes of the size that pending pods need, without node groups, and removes them.
 
 Installs the releases ``karpenter-crd`` and ``karpenter`` in kube-system, and creates an EC2NodeClass and a NodePool for each pool. The CRDs
-have a chart of their own, because Helm never upgrades those inside a chart. Creates no IAM role, queue or subnet tag: it takes their names.
+have a separate chart, because Helm never upgrades CRDs inside a chart. IAM roles, the queue and subnet tags are created elsewhere.
 
 The order of a destroy matters. NodePools go first, then EC2NodeClasses; Karpenter's finalizer keeps an EC2NodeClass until its last node is
 gone. Only then Karpenter goes: without it, the finalizers would block the deletion while instances keep running. What runs on its nodes

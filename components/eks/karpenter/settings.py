@@ -99,7 +99,7 @@ class KarpenterPoolSettings(Model):
             yield Problem(at=("max_gpus",), text=text, also=(("instance_families",), ("architecture",)))
         reserved = "reserved" in self.capacity_types
         if reserved != bool(self.capacity_reservations):
-            text = "would be ignored: capacityTypes lacks reserved. Add it, or leave the ids out."
+            text = "would be ignored: capacityTypes does not include reserved. Add it, or remove the IDs."
             if reserved:
                 text = "is missing: capacityTypes has reserved, whose nodes start in a reservation. Add its id, cr-..., or remove reserved."
             yield Problem(at=("capacity_reservations",), text=text, also=(("capacity_types",),))

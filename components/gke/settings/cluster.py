@@ -194,7 +194,7 @@ class GkeClusterSettings(Model):
             text = f"({self.zone}) is not in {self.region}: the cluster would be rejected. Name a zone of the region."
             yield Problem(at=("zone",), text=text, also=region)
         if self.zone is not None and network_zones and self.zone not in network_zones:
-            text = f"lacks the cluster's own zone ({self.zone}): GKE starts nodes there in any case. Add it."
+            text = f"does not include the cluster's zone ({self.zone}): GKE starts nodes in it in any case. Add it."
             yield Problem(at=("network", "zones"), text=text, also=(("zone",),))
         of_pools = [(("gpu_pools", index, "zones"), pool.zones or ()) for index, pool in enumerate(self.gpu_pools)]
         for at, zones in [(("network", "zones"), network_zones), *of_pools]:

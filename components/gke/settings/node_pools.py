@@ -279,7 +279,7 @@ class GkeGpuPoolSettings(Model):
         except ValueError as error:
             if asked is not None:
                 return Problem(at=("machine_type",), text=f"({self.machine_type}) {error}", also=(("accelerator",),))
-            text = f"is missing: {self.machine_type} has no GPU of its own, so the pool would have none. Add type and count."
+            text = f"is missing: {self.machine_type} has no built-in GPU, so the pool would have none. Add type and count."
             return Problem(at=("accelerator",), text=text, also=(("machine_type",),))
         if asked is not None and (asked.type, asked.count) != (machine.gpu.accelerator, machine.gpus):
             text = (

@@ -59,7 +59,7 @@ class Tree:
         return tree_name(self.model, self.digest)
 
     def dump(self) -> bytes:
-        """As it is stored."""
+        """Return the stored form."""
         files = [[file.path, file.size, file.sha256, file.etag] for file in self.files]
         return json.dumps({"format": FORMAT, "model": self.model, "digest": self.digest, "whole": self.whole, "files": files}).encode()
 
@@ -90,7 +90,7 @@ class Manifest:
         return time.strftime("%Y%m%d-%H%M%S", time.gmtime(self.created))
 
     def dump(self) -> bytes:
-        """As it is stored."""
+        """Return the stored form."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True).encode()
 
     @classmethod
@@ -119,7 +119,7 @@ class Claim:
     trees: tuple[str, ...]
 
     def dump(self) -> bytes:
-        """As it is stored."""
+        """Return the stored form."""
         return json.dumps({"token": self.token, "turn": self.turn, "kept": self.kept, "trees": self.trees}).encode()
 
     @classmethod

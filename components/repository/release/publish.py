@@ -23,14 +23,14 @@ _GARBAGE_S: Final = 120.0
 PAUSE_S: Final = 1.0
 """Between looks at whether a deletion has ended."""
 _ORIGINS: Final = 4
-"""The newest so many of a model's other trees are searched for files that the store can copy."""
+"""Number of a model's other trees, newest first, that are searched for files that the store can copy."""
 
 
 class Progress:
     """Follows a transfer. Called from several threads."""
 
     def begins(self, files: int, size: int, copied: int) -> None:
-        """So many files of so many bytes in all will be sent, and ``copied`` more are copied inside the store."""
+        """The upload starts: ``files`` files of ``size`` bytes in total are sent, and ``copied`` more are copied within the store."""
 
     def file_done(self) -> None:
         """A file has arrived."""
@@ -96,7 +96,7 @@ class Publisher(Reader):
             self.store.delete_many([self.garbage_key(name) for name in self._await_garbage(set(names))])
         damage = self.damage(digest)
         if damage is None or damage:
-            what = "no longer exists" if damage is None else f"lacks {few(damage)}"
+            what = "no longer exists" if damage is None else f"is missing {few(damage)}"
             raise FleetError(
                 f"triton-fleet:repository.release ({digest[:12]}) {what} below {self.store.url(self.prefix)}: Triton could not load it, "
                 "nothing was changed. Name another release, or leave the key out and publish its models again."

@@ -1,4 +1,4 @@
-"""The releases below one prefix as they are stored, and whether they are still as published."""
+"""Reads the releases under a prefix and checks whether they have changed since publication."""
 
 from __future__ import annotations
 

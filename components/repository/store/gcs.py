@@ -64,7 +64,7 @@ class GcsStore(GcsBucket):
         return self.failures.no_such_bucket()
 
     def exists(self) -> bool:
-        """See Store. Lists, which every user of a release may do; roles for objects alone may not look at the bucket."""
+        """See Store. Lists objects, which every reader of a release is allowed to do; object roles can't get the bucket itself."""
         from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
         with self.failures.explained():
@@ -154,7 +154,7 @@ class GcsStore(GcsBucket):
             return self._compared(target, origin.size, origin.etag)
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """See Store. The store has no request for several objects; its batches are as many requests in one envelope."""
+        """See Store. Cloud Storage has no multi-object delete; its batch API only wraps single requests."""
         from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
         def delete(key: str) -> None:

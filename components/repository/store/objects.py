@@ -1,4 +1,4 @@
-"""What a release needs of an object store, whichever it is: `s3.py` is S3, `gcs.py` is Google Cloud Storage.
+"""What a release requires of an object store. `s3.py` implements it for S3, `gcs.py` for Google Cloud Storage.
 
 An implementation holds to this:
 
@@ -142,7 +142,7 @@ class ObjectStore(Protocol):
         """Copy an object inside the store; None when it no longer exists or its etag has changed."""
 
     def delete_many(self, keys: Iterable[str]) -> None:
-        """Delete objects. Missing ones are no error."""
+        """Delete objects. Missing objects are ignored."""
 
     def abandon(self, prefix: str) -> None:
         """Delete the parts that unfinished uploads below ``prefix`` have left."""
@@ -155,7 +155,7 @@ class Store(ObjectStore, Protocol):
         """Create the bucket if it does not exist, and write its settings: ``versioning`` (bool), ``kmsKey`` (absent: the store's own).
 
         Raises:
-            FleetError: When the bucket belongs to somebody else.
+            FleetError: The bucket belongs to another account or project.
         """
 
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:

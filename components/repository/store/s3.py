@@ -76,7 +76,7 @@ class S3Store(S3Bucket):
             retries={"mode": "standard", "total_max_attempts": _RETRIES + 1},
             connect_timeout=5,
             max_pool_connections=32,
-            # Not every S3-compatible store knows the checksums that boto3 would add.
+            # Not every S3-compatible store supports the checksums that boto3 would add.
             request_checksum_calculation="when_required",
             # Virtual-host style needs a DNS name for each bucket.
             s3={"addressing_style": "path" if self.location.custom_endpoint else "auto"},

@@ -110,5 +110,5 @@ def mismatch(resolved: Resolved) -> bool:
 
 
 def platforms_of(backend: str) -> tuple[str, ...]:
-    """Platforms that go with a backend."""
+    """Return the platforms of a backend."""
     return tuple(platform for platform, owner in _PLATFORMS.items() if owner == backend)

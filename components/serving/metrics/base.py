@@ -159,7 +159,7 @@ class MetricSettings(Model):
         if self.series is not None and not sources.prometheus_adapter:
             text = (
                 f"is {self.kind} but adapter.enabled is false: nothing would serve the metric and the autoscaler could not scale. "
-                "Remove adapter.enabled, or scale by gpuDutyCycle alone."
+                "Remove adapter.enabled, or use only gpuDutyCycle."
             )
             yield Problem(at=(), text=text, also=(("adapter", "enabled"),))
 
@@ -182,7 +182,7 @@ class GpuMetricSettings(MetricSettings):
         yield from super().stack_problems(sources)
         for pool, why in (
             (sources.shared_pool, "shares its GPUs: the metric covers the whole GPU, so each pod would scale by its neighbours' load."),
-            (sources.sliced_pool, "splits its GPUs into MIG slices, which lack the metric: the autoscaler could not scale."),
+            (sources.sliced_pool, "splits its GPUs into MIG slices, which don't have this metric: the autoscaler could not scale."),
         ):
             if pool is not None:
                 also = (("cluster", "gpu_pools"), (*sources.entry, "node_selector"))

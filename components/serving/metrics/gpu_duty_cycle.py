@@ -95,7 +95,7 @@ class GpuDutyCycleMetric(GpuMetricSettings):
             yield Problem(at=(), text=text, also=(("stackdriver", "enabled"),))
         if not sources.system_metrics:
             text = (
-                "is gpuDutyCycle but cluster.monitoring lacks system, which includes it: the metric would never exist and the autoscaler "
-                "could not scale. Add system there."
+                "is gpuDutyCycle but cluster.monitoring does not include system, which provides it: the metric would never exist and the "
+                "autoscaler could not scale. Add system."
             )
             yield Problem(at=(), text=text, also=(("cluster", "monitoring"),))

@@ -293,7 +293,7 @@ class Helm:
         Args:
             arguments: The command and its arguments.
             values: Chart values, passed as the file `-`.
-            timeout_s: Time limit for commands that have none of their own.
+            timeout_s: Time limit for commands without their own limit.
             progress: Called about once per second while Helm runs.
             cancellable: Whether Ctrl-C ends it. Queries continue, because the state depends on their result.
 

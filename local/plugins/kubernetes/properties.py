@@ -1,7 +1,7 @@
 """Property values: protobuf `Struct` <-> Python.
 
-Pulumi sends values that JSON lacks (secrets, unknown values, assets, references to resources) as objects with a signature. They become
-`Secret`, `UNKNOWN`, `Asset` and `Archive`; everything else is a plain dict, list, str, int, float, bool or None.
+Pulumi sends values that JSON can't represent (secrets, unknown values, assets, references to resources) as objects with a signature. They
+become `Secret`, `UNKNOWN`, `Asset` and `Archive`; everything else is a plain dict, list, str, int, float, bool or None.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from local.plugins.kubernetes.provider import InitFailed, Provider, ProviderErro
 from local.plugins.light import whole_packages
 
 T = TypeVar("T")
-Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose types lack abort_with_status
+Context: TypeAlias = Any  # grpc.aio.ServicerContext, whose type stubs omit abort_with_status
 
 _THREADS = 128  # for waits; the engine's default parallelism is 4 x cores, and users may raise it
 

@@ -1,6 +1,6 @@
 """A Python language host for machines that can't download Pulumi's own, and its launcher.
 
-Pulumi's release archive contains the official host next to the CLI. If the CLI is built from its Go module, there is none: the host is a
+Pulumi's release archive contains the official host next to the CLI. A CLI that is built from its Go module has none: the host is a
 separate module that no registry has.
 """
 

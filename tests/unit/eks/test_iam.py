@@ -187,7 +187,7 @@ def test_the_load_balancer_controller_deletes_what_carries_the_cluster_s_tag_alo
     ],
 )
 def test_too_wide_statements_can_t_be_made(values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"names no|take a resource"):
+    with pytest.raises(ValueError, match=r"names no|support resource-level permissions"):
         Statement(**values)
 
 

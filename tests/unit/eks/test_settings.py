@@ -318,7 +318,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "more CPU than a node",
         ((("serving", 0, "resources", "cpu"), "4"),),
-        "triton-fleet:serving[0].resources asks for 4 CPU and 8Gi beside the GPU, and g6.xlarge has 4 vCPU",
+        "triton-fleet:serving[0].resources requests 4 CPU and 8Gi, but g6.xlarge has 4 vCPU",
     ),
     (
         "selector of no pool",

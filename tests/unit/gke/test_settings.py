@@ -178,13 +178,13 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "own zone left out",
         cluster(zone="us-central1-a", network={"kind": "create", "zones": ["us-central1-b"]}),
-        "triton-fleet:cluster.network.zones lacks the cluster's own zone (us-central1-a)",
+        "triton-fleet:cluster.network.zones does not include the cluster's zone (us-central1-a)",
     ),
     ("pool in another region", pool(zones=["us-east1-b"]), "gpuPools[0].zones names us-east1-b, which is not in us-central1"),
     # Machines
     ("EC2's machine", pool(machineType="g6.xlarge"), "gpuPools[0].machineType (g6.xlarge) is not a machine type with GPUs"),
     ("misspelt", pool(machineType="g2-standard-6"), "gpuPools[0].machineType (g2-standard-6) is not a machine type with GPUs"),
-    ("N1 without a GPU", pool(machineType="n1-standard-4"), "gpuPools[0].accelerator is missing: n1-standard-4 has no GPU of its own"),
+    ("N1 without a GPU", pool(machineType="n1-standard-4"), "gpuPools[0].accelerator is missing: n1-standard-4 has no built-in GPU"),
     (
         "T4 on G2",
         pool(accelerator={"type": "nvidia-tesla-t4"}),

@@ -72,7 +72,7 @@ def test_without_a_key_file_nothing_is_read() -> None:
         (b'{"type": "external_account"}', "is of type external_account: Triton needs a service account's key"),
         (b'{"type": "authorized_user"}', "is of type authorized_user"),
         (b"{}", "is of type none"),
-        (b'{"type": "service_account", "client_email": "a@b"}', "lacks private_key, token_uri: Triton could get no token"),
+        (b'{"type": "service_account", "client_email": "a@b"}', "has no private_key, token_uri: Triton could get no token"),
     ],
 )
 def test_what_triton_could_not_use_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:

@@ -334,7 +334,7 @@ def test_roll_back_by_name(s3: S3Client, server: str, folder: Path, monkeypatch:
 def test_roll_back_to_what_is_gone_or_damaged(s3: S3Client, server: str, folder: Path) -> None:
     made = successive(folder, server, 2, keep=1)
     s3.delete_object(Bucket=BUCKET, Key=f"{root(made[0], 'one')}one/1/model.py")
-    with pytest.raises(FleetError, match=r"repository\.release \(.{12}\) lacks one/1/model.py .* nothing was changed"):
+    with pytest.raises(FleetError, match=r"repository\.release \(.{12}\) is missing one/1/model.py .* nothing was changed"):
         create({**made[0], "release": made[0]["digest"]})
     with pytest.raises(FleetError, match="no longer exists"):
         create({**made[0], "release": "f" * 64, "digest": "f" * 64})
@@ -585,7 +585,7 @@ def test_a_bucket_with_content_is_neither_taken_over_nor_deleted(s3: S3Client, s
     inputs = bucket_props(server)
     provider.create(inputs)
     s3.put_object(Bucket="own-bucket", Key="mine", Body=b"")
-    with pytest.raises(FleetError, match="exists and holds objects: a bucket of the stack's own would be destroyed"):
+    with pytest.raises(FleetError, match="exists and contains objects: a bucket that the stack creates is destroyed"):
         provider.create(inputs)
     with pytest.raises(FleetError, match="contains objects that this stack did not upload, such as mine: the bucket was kept"):
         provider.delete("own-bucket", inputs)

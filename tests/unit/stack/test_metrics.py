@@ -96,7 +96,7 @@ def test_two_owners_of_one_api_are_refused() -> None:
         ),
         (
             but(ON_GKE, cluster={**ON_GKE["cluster"], "monitoring": ["hpa"]}),
-            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but cluster.monitoring lacks system, which includes it",
+            "triton-fleet:serving[0].scaling.metrics[0] is gpuDutyCycle but cluster.monitoring does not include system, which provides it",
         ),
         (
             but(ON_GKE, stackdriver={"customMetrics": True}, serving=scaled(QUEUE)),

@@ -272,7 +272,7 @@ def test_a_program_on_path_that_lacks_its_companions_is_not_used(bench: Any) -> 
     bench.program_on_path("widget", "echo v1.4.0")
     toolchain = bench.toolchain(unit)
     toolchain.ensure()
-    assert "lacks widget-helper in its folder" in str(toolchain.refused("widget"))
+    assert "has no widget-helper in its folder" in str(toolchain.refused("widget"))
 
 
 def test_what_the_cluster_is_made_of_never_comes_from_path() -> None:
