@@ -43,14 +43,12 @@ def read_key_file(settings: RepositorySettings) -> str | None:
     except ValueError:
         key = None
     if not isinstance(key, dict):
-        raise FleetError(
-            f"{_KEY} ({settings.key_file}) is not a JSON object: Triton could not read it. Name the key file as Google made it."
-        )
+        raise FleetError(f"{_KEY} ({settings.key_file}) is not a JSON object: Triton could not read it. Use the file that Google created.")
     kind = key.get("type")
     if kind != "service_account":
         raise FleetError(
             f"{_KEY} ({settings.key_file}) is of type {kind or 'none'}: Triton needs a service account's key and would "
-            "silently read without credentials. Make one with `gcloud iam service-accounts keys create`."
+            "silently read without credentials. Create one with `gcloud iam service-accounts keys create`."
         )
     missing = [name for name in _NEEDED if not key.get(name)]
     if missing:

@@ -1,4 +1,4 @@
-"""A published release in place of the folder of models: what ``repository.release`` names."""
+"""Reads the published release that ``repository.release`` selects instead of the model folder."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def published_plan(settings: RepositorySettings) -> Plan:
         names = ", ".join(f"{manifest.name} ({manifest.digest[:12]})" for manifest in (matching or found)[:10])
         what = "is not in the bucket" if not matching else f"matches {len(matching)} releases"
         raise FleetError(
-            f"triton-fleet:repository.release ({wanted}) {what}: there is nothing to roll back to, nothing was changed. "
-            f"Name one of those below {catalog.store.url(settings.prefix)}: {names or 'none'}."
+            f"triton-fleet:repository.release ({wanted}) {what}: nothing was changed. "
+            f"Set it to a release under {catalog.store.url(settings.prefix)}: {names or 'none'}."
         )
     sums = patiently(lambda: catalog.store.get_bytes(catalog.sums_key(matching[0].digest)), SHORT_PAUSES_S)
     plan = plan_of(parse_sums(sums or b""))
     if plan.digest != matching[0].digest:
         raise FleetError(
-            f"triton-fleet:repository.release ({wanted}) is damaged: its list of files is not what was published, nothing was changed. "
-            "Name another release, or leave the key out."
+            f"triton-fleet:repository.release ({wanted}) is damaged: its list of files was modified after publication. "
+            "Choose another release, or remove the key."
         )
     return plan
 

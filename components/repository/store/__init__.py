@@ -1,1 +1,1 @@
-"""The objects of one bucket, in S3 or Google Cloud Storage, and the bucket itself where a stack owns one that no cloud provider manages."""
+"""Access to one S3 or Google Cloud Storage bucket: its objects and, if no Pulumi cloud provider manages it, the bucket itself."""

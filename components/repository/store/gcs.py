@@ -1,9 +1,9 @@
-"""The objects of one Google Cloud Storage bucket, by Google's own client.
+"""The objects of one Google Cloud Storage bucket, accessed with Google's client library.
 
-obstore, which moves the objects of S3, is refused here: it uses Google's XML interface, where it sends no checksum with an object
-(0.12.1), and which the emulator does not implement. Google's client sends the CRC32C of small objects, and the store refuses those that
-don't match; large ones go as one resumable upload in parts of PART_BYTES, whose checksum is compared at the end. Credentials are the
-application default ones. Objects have no ACL: buckets with uniform access take none.
+obstore, which `s3.py` uses, is not an option: it uses Google's XML API without sending checksums (0.12.1), and the emulator does not
+implement that API. Google's client sends the CRC32C of small objects, and Cloud Storage rejects mismatches. Large objects are sent as one
+resumable upload in parts of PART_BYTES, and the checksum is compared at the end. Credentials are the application default credentials.
+Objects have no ACLs, because buckets with uniform bucket-level access reject them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from components.repository.store.objects import Source
 
 _TIMEOUT_S: Final = (5, 60)
-"""To connect, and between two bytes."""
+"""Connect and read timeouts, in seconds."""
 _PATIENCE_S: Final = 60
-"""How long one request is repeated, with backoff and jitter, before the store counts as unreachable."""
+"""How long, in seconds, a request is retried with backoff and jitter before the store is considered unreachable."""
 _FIELDS: Final = "items(name,size,crc32c,updated,generation),nextPageToken"
 _TYPE: Final = "application/octet-stream"
 
@@ -45,7 +45,7 @@ class GcsStore(GcsBucket):
 
     def __init__(self, *, bucket: str, project: str | None = None, location: str | None = None, endpoint: str | None = None) -> None:
         self.project = project
-        """Project of a new bucket; None: the credentials' own."""
+        """Project of a new bucket; None: the credentials' project."""
         self.location = location
         """Region or multi-region of a new bucket."""
         self.failures = Failures(bucket=bucket, endpoint=endpoint or os.environ.get("STORAGE_EMULATOR_HOST") or None)
@@ -86,7 +86,7 @@ class GcsStore(GcsBucket):
         return None if blob is None else _stat(blob)
 
     def get_bytes(self, key: str) -> bytes | None:
-        """See Store. The client compares the checksum."""
+        """See Store. The client verifies the checksum."""
         from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
         with self.failures.explained():
@@ -106,7 +106,7 @@ class GcsStore(GcsBucket):
             return self._compared(blob, len(body), crc32c(body))
 
     def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
-        """See Store. A large file that a kill interrupts is sent again from its start."""
+        """See Store. If the upload of a large file is interrupted, it restarts from the beginning."""
         if not source.unchanged():
             raise SourceChangedError(source.path)
         if source.size <= PART_BYTES:
@@ -116,7 +116,7 @@ class GcsStore(GcsBucket):
         blob = self._bucket.blob(key)
 
         def put(parts: Iterator[bytes]) -> None:
-            # Leaving the block by an exception deletes what the store has of the upload.
+            # An exception inside the block cancels the upload and deletes its data.
             with blob.open("wb", chunk_size=PART_BYTES, content_type=_TYPE, checksum="crc32c", **self.request) as upload:
                 for part in parts:
                     upload.write(part)
@@ -127,13 +127,13 @@ class GcsStore(GcsBucket):
             return self._compared(blob, source.size, source.crc32c)
 
     def holds(self, found: Stat, source: Source | None) -> bool:
-        """See Store. By what the scan has found: the file is not read again."""
+        """See Store. Uses the checksum from the scan; the file is not read again."""
         if source is None:
             return found.size == 0
         return found.size == source.size and found.etag == source.crc32c
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
-        """See Store. Pinned to the generation that was looked at; large objects take several requests."""
+        """See Store. Copies exactly the generation that was checked; large objects take several requests."""
         from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
 
         with self.failures.explained():
@@ -194,7 +194,7 @@ class GcsStore(GcsBucket):
             client = storage.Client(project=self.project or ("emulator" if self.failures.endpoint else None), **options)
         except (GoogleAuthError, OSError) as error:
             raise self.failures.no_credentials(error) from None
-        # As many connections as requests in flight: with the default of 10, the others would be opened anew for each request.
+        # One pooled connection per concurrent request: with the default of 10, the others would reconnect for each request.
         adapter = HTTPAdapter(pool_connections=PARALLEL, pool_maxsize=2 * PARALLEL)
         for scheme in ("http://", "https://"):
             client._http.mount(scheme, adapter)  # noqa: SLF001  # the client has no setting for it
@@ -206,7 +206,7 @@ class GcsStore(GcsBucket):
 
     @cached_property
     def request(self) -> dict[str, Any]:
-        """Time-outs, and retries of connection failures, 408, 429 and 5xx. Each request may be repeated: keys are content."""
+        """Timeouts, and retries for connection failures, 408, 429 and 5xx. All requests are safe to repeat: keys come from content."""
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
 
         return {
@@ -215,13 +215,13 @@ class GcsStore(GcsBucket):
         }
 
     def _compared(self, blob: Any, size: int, checksum: str) -> Stat:
-        """What the store says that it has written. Deletes it and raises StoreUnreachableError when that is not what was sent."""
+        """Return the Stat of a written object. Deletes the object and raises StoreUnreachableError if it differs from what was sent."""
         written = _stat(blob)
         if (written.size, written.etag) != (size, checksum):
             self.delete_many([written.key])
             raise StoreUnreachableError(
                 f"{KEY}: {self.url(written.key)} was stored as {written.size} bytes with the checksum {written.etag} instead of {size} "
-                f"with {checksum}: something between this machine and the store changes data; the object was deleted. Run again; if it "
+                f"with {checksum}: the data was corrupted in transit, and the object was deleted. Run again; if it "
                 "happens again, check proxies and memory."
             )
         return written

@@ -1,4 +1,4 @@
-"""What goes wrong in Google Cloud Storage, in words."""
+"""Error messages for failed requests to Google Cloud Storage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY: Final = "triton-fleet:repository"
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
-    """The failures of one bucket."""
+    """Creates the errors of one bucket."""
 
     bucket: str
     endpoint: str | None
@@ -28,14 +28,14 @@ class Failures:
         return f"the emulator at {self.endpoint}" if self.endpoint else "Google Cloud Storage"
 
     def no_such_bucket(self) -> str:
-        """The bucket does not exist."""
+        """Return the message for a bucket that does not exist."""
         return (
-            f"{KEY}.bucket ({self.bucket}) does not exist at {self.describe()}: there is nowhere to put the models, nothing was uploaded. "
+            f"{KEY}.bucket ({self.bucket}) does not exist at {self.describe()}: nothing was uploaded. "
             "Create it, correct the name or set createBucket: true."
         )
 
     def no_credentials(self, reason: object) -> FleetError:
-        """Application default credentials are missing."""
+        """Return the error for missing application default credentials."""
         return FleetError(
             f"{KEY}: no usable Google credentials where Pulumi runs ({reason}): bucket {self.bucket} can't be reached. "
             "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS; set project where the credentials name "
@@ -44,7 +44,7 @@ class Failures:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what the client raises inside the block into a FleetError with key, consequence and remedy."""
+        """Convert the client's exceptions to FleetErrors with key, consequence and remedy."""
         from google.api_core import exceptions  # noqa: PLC0415
         from google.auth.exceptions import GoogleAuthError, TransportError  # noqa: PLC0415
         from google.cloud.exceptions import GoogleCloudError  # noqa: PLC0415
@@ -59,7 +59,7 @@ class Failures:
             raise self._unreachable(error) from None
         except DataCorruption as error:
             raise StoreUnreachableError(
-                f"{KEY}: an object in bucket {self.bucket} has another checksum than was sent ({error}): it was deleted or refused. "
+                f"{KEY}: an object in bucket {self.bucket} has a different checksum than the file ({error}): it was deleted or rejected. "
                 "Run again; if it happens again, check proxies and memory."
             ) from None
         except InvalidResponse as error:
@@ -69,7 +69,7 @@ class Failures:
         except (exceptions.GoogleAPICallError, GoogleCloudError) as error:
             raise self._refused(int(error.code or 0), error) from None
 
-    def _refused(self, status: int, error: Exception) -> FleetError:  # statuses are HTTP's own
+    def _refused(self, status: int, error: Exception) -> FleetError:  # HTTP status codes
         text = " ".join(str(error).split())[:400]
         if status >= 500 or status in {408, 429}:  # noqa: PLR2004
             return self._unreachable(error)
@@ -80,22 +80,22 @@ class Failures:
         if status == 403 and ("cloudkms" in text or "Cloud KMS" in text):  # noqa: PLR2004
             return FleetError(
                 f"{KEY}.kmsKey can't be used by Cloud Storage ({text}): nothing can be written. Grant the project's storage service "
-                "agent roles/cloudkms.cryptoKeyEncrypterDecrypter on the key, and use a key in the bucket's own location."
+                "agent roles/cloudkms.cryptoKeyEncrypterDecrypter on the key, and use a key in the bucket's location."
             )
         if status == 403:  # noqa: PLR2004
             return FleetError(
-                f"{KEY}.bucket ({self.bucket}) can't be used with the credentials that Pulumi runs with ({text}): nothing was uploaded. "
+                f"{KEY}.bucket ({self.bucket}) can't be accessed with the credentials that Pulumi uses ({text}): nothing was uploaded. "
                 "Grant them roles/storage.objectAdmin on the bucket (roles/storage.admin with createBucket: true); "
                 "if the bucket belongs to another project, choose another name."
             )
         return FleetError(
-            f"{KEY}: {self.describe()} refused a request on bucket {self.bucket} ({text}): what was uploaded is kept. "
-            "Fix what it names and run again: only what is missing is sent."
+            f"{KEY}: {self.describe()} rejected a request for bucket {self.bucket} ({text}): uploaded files are kept. "
+            "Fix the reported problem and run again: only what is missing is sent."
         )
 
     def _unknown_credentials(self, reason: object) -> FleetError:
         return FleetError(
-            f"{KEY}: Google does not know the credentials that Pulumi runs with ({reason}): nothing was uploaded. "
+            f"{KEY}: Google rejects the credentials that Pulumi uses ({reason}): nothing was uploaded. "
             "Renew them with `gcloud auth application-default login`, or fix GOOGLE_APPLICATION_CREDENTIALS."
         )
 

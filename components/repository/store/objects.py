@@ -1,11 +1,11 @@
 """What a release requires of an object store. `s3.py` implements it for S3, `gcs.py` for Google Cloud Storage.
 
-An implementation holds to this:
+An implementation guarantees:
 
-- an object appears whole or not at all, and a listing shows it as soon as the request that wrote it is answered;
-- the store's checksum of an object is compared with that of the file before `put_*` returns;
-- each call may be made from any thread, and repeats what fails for a moment (throttling, a lost connection), with backoff and jitter;
-- each failure is a FleetError with key, consequence and remedy; StoreUnreachableError when waiting may help.
+- writes are atomic, and listings are strongly consistent;
+- before `put_*` returns, the object's checksum is compared with the file's;
+- all methods are thread-safe and retry transient failures (throttling, lost connections) with backoff and jitter;
+- each failure raises a FleetError with key, consequence and remedy, or StoreUnreachableError if waiting may help.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 PARALLEL: Final = 16
-"""Requests in flight at once: with 100 ms for each, 160 small files a second."""
+"""Maximum number of concurrent requests: at 100 ms each, 160 small files per second."""
 
 PART_BYTES: Final = 8 << 20
-"""Largest file that is sent in one request. Larger ones go in parts of this size."""
+"""Largest file, in bytes, that is sent in one request. Larger files are sent in parts of this size."""
 
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Between attempts at a whole transfer, in seconds: a store may take a minute to restart."""
+"""Pauses between attempts at a whole transfer, in seconds: a store may take a minute to restart."""
 
 SHORT_PAUSES_S: Final = (1.0, 2.0, 4.0)
-"""The same for a question in a preview."""
+"""Pauses for requests in a preview, in seconds."""
 
 
 class StoreUnreachableError(FleetError):
@@ -46,32 +46,32 @@ class StoreUnreachableError(FleetError):
 
 
 class SourceChangedError(FleetError):
-    """A file is not what was scanned. Its object was not written."""
+    """A file changed after the scan. Its object was not written."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"triton-fleet:repository: {path} changed while it was sent: the release would mix old and new files and was not published. "
+            f"triton-fleet:repository: {path} changed during the upload: the release would mix old and new files and was not published. "
             "Run again when nothing writes to the folder."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stat:
-    """One object, as a listing shows it."""
+    """One object in a listing."""
 
     key: str
     size: int
     """Bytes."""
     etag: str
-    """Changes whenever the content does (S3: the ETag without quotes; GCS: the CRC32C). Compared with that of the same object when it was
-    published."""
+    """Changes whenever the content does (S3: the ETag without quotes; GCS: the CRC32C). Compared with its value at
+    publication."""
     modified: float
-    """Seconds since 1970, by the store's clock."""
+    """Modification time, in seconds since 1970, by the store's clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file to send, as it was scanned."""
+    """A scanned file to send."""
 
     path: Path
     size: int
@@ -79,12 +79,12 @@ class Source:
     sha256: str
     """Hex digest."""
     crc32c: str
-    """Base64, as stores write it."""
+    """Base64, as in the stores' APIs."""
     modified_ns: int
-    """Time of change in nanoseconds since 1970."""
+    """Modification time in nanoseconds since 1970."""
 
     def unchanged(self) -> bool:
-        """Whether size and time of change are as scanned."""
+        """Whether size and modification time are the same as in the scan."""
         try:
             now = self.path.stat()
         except OSError:
@@ -100,10 +100,10 @@ class ObjectStore(Protocol):
         """Name of the bucket."""
 
     def describe(self) -> str:
-        """Where requests go, for messages: an endpoint, or the cloud and region."""
+        """Endpoint, or cloud and region, for messages."""
 
     def url(self, key: str) -> str:
-        """URL of an object or prefix in the store's own form, such as ``s3://bucket/key``, for messages."""
+        """URL of an object or prefix in the store's format, such as ``s3://bucket/key``, for messages."""
 
     def exists(self) -> bool:
         """Whether the bucket exists."""
@@ -112,69 +112,69 @@ class ObjectStore(Protocol):
         """Message for a bucket that does not exist."""
 
     def list(self, prefix: str) -> Iterator[Stat]:
-        """All objects below ``prefix`` (empty, or a folder with its slash), sorted by key. Holds one page in memory."""
+        """Yield all objects under ``prefix`` (empty, or ending in a slash), sorted by key. Keeps one page in memory."""
 
     def head(self, key: str) -> Stat | None:
-        """One object; None when it does not exist."""
+        """Return one object, or None if it does not exist."""
 
     def get_bytes(self, key: str) -> bytes | None:
-        """Content of a small object; None when it does not exist."""
+        """Return the content of a small object, or None if it does not exist."""
 
     def put_bytes(self, key: str, body: bytes) -> Stat:
-        """Write a small object. Its checksum is compared."""
+        """Write a small object and verify its checksum."""
 
     def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
-        """Write a file, in parts of PART_BYTES where it is larger. Its checksum is compared.
+        """Write a file, in parts if it is larger than PART_BYTES, and verify its checksum.
 
         Args:
             key: Key of the object.
             source: The file.
-            sent: Called with the number of bytes sent since the last call; a negative one when they have to be sent again.
+            sent: Called with the number of bytes sent since the last call; negative if bytes must be sent again.
 
         Raises:
-            SourceChangedError: When the file is not what was scanned; the object was not written.
+            SourceChangedError: The file changed after the scan; the object was not written.
         """
 
     def holds(self, found: Stat, source: Source | None) -> bool:
-        """Whether an object has the content of the file (None: is empty), by checksum. Does not fetch the object."""
+        """Compare an object with a file (None: an empty file) by checksum, without downloading it."""
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
-        """Copy an object inside the store; None when it no longer exists or its etag has changed."""
+        """Copy an object within the store. Returns None if it no longer exists or its etag has changed."""
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """Delete objects. Missing objects are ignored."""
 
     def abandon(self, prefix: str) -> None:
-        """Delete the parts that unfinished uploads below ``prefix`` have left."""
+        """Abort unfinished multipart uploads under ``prefix``."""
 
 
 class Store(ObjectStore, Protocol):
-    """One bucket, and what is in it."""
+    """One bucket and its objects."""
 
     def ensure(self, settings: Mapping[str, object]) -> None:
-        """Create the bucket if it does not exist, and write its settings: ``versioning`` (bool), ``kmsKey`` (absent: the store's own).
+        """Create the bucket if needed and write its settings: ``versioning`` (bool), ``kmsKey`` (default: the store's key).
 
         Raises:
             FleetError: The bucket belongs to another account or project.
         """
 
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
-        """Names of settings that the bucket no longer has."""
+        """Return the names of settings that have changed on the bucket."""
 
     def purge(self) -> None:
-        """Delete what keeps an empty bucket from being deleted: old versions and unfinished uploads. Skips one that has objects."""
+        """Delete noncurrent versions and unfinished uploads, which block a bucket's deletion. Does nothing if it contains objects."""
 
     def remove(self) -> None:
-        """Delete the bucket. Raises FleetError when it has objects."""
+        """Delete the bucket. Raises FleetError if it contains objects."""
 
 
 def send(source: Source, size: int, sent: Callable[[int], None], put: Callable[[Iterator[bytes]], R]) -> R:
     """Have ``put`` send a file in parts of ``size`` bytes. ``sent`` is called like `Progress.sent`.
 
-    The last part is handed out only when all that was read is what was scanned: without it there is no object.
+    The last part is passed on only if the content matches the scan; without it, the upload does not complete.
 
     Raises:
-        SourceChangedError: When it is not.
+        SourceChangedError: The content does not match.
     """
     reported = 0
 
@@ -206,7 +206,7 @@ def send(source: Source, size: int, sent: Callable[[int], None], put: Callable[[
 
 
 def patiently(work: Callable[[], R], pauses_s: Sequence[float] | None = None) -> R:
-    """Result of ``work``, repeated after each pause (seconds; None: PAUSES_S) while it raises StoreUnreachableError."""
+    """Call ``work`` and return its result, retrying after each pause (seconds; None: PAUSES_S) on StoreUnreachableError."""
     for pause in PAUSES_S if pauses_s is None else pauses_s:
         try:
             return work()
@@ -216,7 +216,7 @@ def patiently(work: Callable[[], R], pauses_s: Sequence[float] | None = None) ->
 
 
 def read_whole(source: Source) -> bytes:
-    """Content of a small file. Raises SourceChangedError when it is not what was scanned."""
+    """Return the content of a small file. Raises SourceChangedError if it differs from the scan."""
     try:
         with source.path.open("rb") as stream:
             content = stream.read(source.size + 1)
@@ -228,12 +228,12 @@ def read_whole(source: Source) -> bytes:
 
 
 def crc32c(content: bytes) -> str:
-    """CRC32C of ``content``, as stores write it."""
+    """Return the CRC32C of ``content``, base64-encoded."""
     return crc32c_text(google_crc32c.value(content))
 
 
 def crc32c_text(checksum: int) -> str:
-    """A CRC32C as stores write it: base64 of four bytes, the highest first."""
+    """Encode a CRC32C as in the stores' APIs: base64 of four big-endian bytes."""
     return base64.b64encode(checksum.to_bytes(4, "big")).decode()
 
 

@@ -1,6 +1,6 @@
-"""The objects of one S3 bucket: obstore moves them, boto3 copies them inside the store and finds the credentials.
+"""The objects of one S3 bucket. obstore transfers them; boto3 copies them within the store and finds credentials.
 
-obstore is called from threads: with file objects, its asynchronous interface aborts the process at the interpreter's exit (0.12.1).
+obstore is called from threads, because its asynchronous API aborts the process at interpreter exit if file objects are used (0.12.1).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ R = TypeVar("R")
 
 _LARGE_FILES: Final = 4
 _PARTS: Final = 4
-"""Files of more than PART_BYTES under way at once, and parts of each: they bound the memory to 4 * (4 + 1) * 8 MiB = 160 MiB."""
+"""Concurrent uploads of files larger than PART_BYTES, and parts of each. They limit memory use to 4 * (4 + 1) * 8 MiB = 160 MiB."""
 
 _MAX_PARTS: Final = 10_000
-"""Most parts of one upload (Amazon S3 user guide, "Multipart upload limits")."""
+"""Maximum number of parts in one upload (Amazon S3 user guide, "Multipart upload limits")."""
 
 _COPY_BYTES: Final = 5 << 30
-"""Largest object that one CopyObject takes (Amazon S3 user guide, "Copying objects")."""
+"""Largest object that CopyObject can copy (Amazon S3 user guide, "Copying objects")."""
 
 _RETRIES: Final = 5
-"""Of each request, with backoff, within about five seconds: for what passes quickly, such as throttling. `patiently` waits longer."""
+"""Retries of each request with backoff, for about five seconds: covers short failures such as throttling. `patiently` waits longer."""
 
 
 class S3Store(S3Bucket):
@@ -58,7 +58,7 @@ class S3Store(S3Bucket):
 
     @cached_property
     def _session(self) -> boto3.session.Session:
-        import boto3  # noqa: PLC0415  # only a stack whose repository is in S3 loads it
+        import boto3  # noqa: PLC0415  # loaded only by stacks whose repository is in S3
 
         return boto3.session.Session()
 
@@ -95,7 +95,7 @@ class S3Store(S3Bucket):
         from obstore.store import S3Store as Objects  # noqa: PLC0415
 
         region, custom = self.location.region, self.location.custom_endpoint
-        hosted = custom is None and "." not in self.bucket  # a certificate of AWS' does not cover a name with dots
+        hosted = custom is None and "." not in self.bucket  # AWS' certificate does not cover bucket names with dots
         host = f"s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
         options: ClientConfig = {"allow_http": custom is not None, "timeout": "5min", "read_timeout": "60s"}
         if bundle := os.environ.get("AWS_CA_BUNDLE"):
@@ -125,7 +125,7 @@ class S3Store(S3Bucket):
         return f"s3://{self.bucket}/{key}"
 
     def exists(self) -> bool:
-        """See Store. Lists, which every user of a release may do."""
+        """See Store. Lists objects, which every reader of a release is allowed to do."""
         import obstore  # noqa: PLC0415
         from obstore.exceptions import BaseError  # noqa: PLC0415
 
@@ -169,7 +169,7 @@ class S3Store(S3Bucket):
             return _found(lambda: bytes(obstore.get(self._objects, key).bytes()))
 
     def put_bytes(self, key: str, body: bytes) -> Stat:
-        """See Store. The store compares the SHA-256 that goes along."""
+        """See Store. The store verifies the SHA-256 that is sent with the object."""
         import obstore  # noqa: PLC0415
 
         with explained(self.location):
@@ -177,7 +177,7 @@ class S3Store(S3Bucket):
         return _written(key, len(body), answer)
 
     def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
-        """See Store. Each request has its SHA-256. A file that a kill interrupts is sent again from its start."""
+        """See Store. Each request includes a SHA-256. An interrupted upload restarts from the beginning."""
         import obstore  # noqa: PLC0415
 
         if source.size <= PART_BYTES:
@@ -193,7 +193,7 @@ class S3Store(S3Bucket):
         return _written(key, source.size, answer)
 
     def holds(self, there: Stat, source: Source | None) -> bool:
-        """See Store. By the SHA-256 that the store keeps; False where it keeps none, and the file is sent again."""
+        """See Store. Compares the SHA-256 that the store keeps. Without one, returns False, and the file is sent again."""
         if source is None or there.size != source.size:
             return source is None and there.size == 0
         with explained(self.location):
@@ -204,7 +204,7 @@ class S3Store(S3Bucket):
         return bool(kept == base64.b64encode(bytes.fromhex(source.sha256)).decode())
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
-        """See Store. By boto3: obstore copies without a condition."""
+        """See Store. Uses boto3, because obstore can't copy conditionally."""
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
         if origin.size > _COPY_BYTES:
@@ -221,7 +221,7 @@ class S3Store(S3Bucket):
                 raise
         made = answer["CopyObjectResult"]
         etag = made["ETag"].strip('"')
-        # Not every S3-compatible store heeds the condition; where ETags are digests of the content, they tell.
+        # Some S3-compatible stores ignore the condition. If ETags are content digests, comparing them detects this.
         if etag != origin.etag and "-" not in origin.etag and not answer.get("ServerSideEncryption", "").startswith("aws:kms"):
             return None
         return Stat(key=key, size=origin.size, etag=etag, modified=made["LastModified"].timestamp())
@@ -250,7 +250,7 @@ class S3Store(S3Bucket):
 
 
 def part_bytes(size: int) -> int:
-    """Bytes of each part of a file of ``size`` bytes: PART_BYTES, or more whole MiB where it would take more parts than S3 allows."""
+    """Return the part size for a file of ``size`` bytes: PART_BYTES, or more whole MiB if the file would need more parts than S3 allows."""
     least = -(-size // _MAX_PARTS)
     return PART_BYTES if least <= PART_BYTES else -(-least // (1 << 20)) << 20
 
@@ -264,7 +264,7 @@ def _written(key: str, size: int, answer: obstore.PutResult) -> Stat:
 
 
 def _found(request: Callable[[], R]) -> R | None:
-    """Answer of ``request``; None when the object does not exist. A missing bucket raises."""
+    """Return the response of ``request``, or None if the object does not exist. A missing bucket raises."""
     try:
         return request()
     except FileNotFoundError as error:
@@ -274,7 +274,7 @@ def _found(request: Callable[[], R]) -> R | None:
 
 
 def _checksum_of_parts(source: Source) -> str:
-    """What S3 keeps of an object that came in parts: the SHA-256 over those of its parts, in base64. Empty when the file is gone."""
+    """Return S3's checksum of a multipart object: the SHA-256 of its parts' SHA-256s, in base64. Empty if the file no longer exists."""
     digests = b""
     try:
         with source.path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Where an S3 bucket is, and what goes wrong there in words."""
+"""The location of an S3 bucket, and error messages for failed requests."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ class Location:
 
 
 def environment_endpoint(environ: Mapping[str, str]) -> str | None:
-    """The endpoint that the AWS SDKs take from the environment."""
+    """The endpoint that the AWS SDKs read from the environment."""
     return environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
 
 
 def found(request: Callable[[], Any]) -> Any:
-    """Answer of a boto3 request; None when the object or setting does not exist. A missing bucket raises."""
+    """Return the response of a boto3 request, or None if the object or setting does not exist. A missing bucket raises."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     try:
         return request()
     except ClientError as error:
         code, status = identity(error)
-        if status == 404 and code != "NoSuchBucket":  # noqa: PLR2004  # HTTP's own number
+        if status == 404 and code != "NoSuchBucket":  # noqa: PLR2004  # HTTP: not found
             return None
         raise
 
@@ -90,7 +90,7 @@ def explained(location: Location) -> Iterator[None]:
 
 
 def no_credentials(location: Location, reason: object) -> FleetError:
-    """The AWS default chain finds no credentials, or can't renew them."""
+    """Return the error for credentials that the AWS default chain can't find or renew."""
     return FleetError(
         f"{KEY}: no usable AWS credentials where Pulumi runs ({reason}): bucket {location.bucket} can't be reached. "
         'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or sign in with `aws sso login`; `eval "$(make -s env)"` for '
@@ -99,10 +99,10 @@ def no_credentials(location: Location, reason: object) -> FleetError:
 
 
 def no_such_bucket(location: Location) -> str:
-    """The bucket does not exist."""
+    """Return the message for a bucket that does not exist."""
     return (
-        f"{KEY}.bucket ({location.bucket}) does not exist at {location.describe()}: there is nowhere to put the models, nothing was "
-        "uploaded. Create it, correct the name or set createBucket: true."
+        f"{KEY}.bucket ({location.bucket}) does not exist at {location.describe()}: nothing was uploaded. "
+        "Create it, correct the name or set createBucket: true."
     )
 
 
@@ -114,23 +114,23 @@ def _refused(location: Location, error: Exception) -> FleetError:
         return _unreachable(location, error)
     if code in _CREDENTIALS:
         return FleetError(
-            f"{KEY}: {location.describe()} does not know the credentials that Pulumi runs with ({code}): nothing was uploaded. "
+            f"{KEY}: {location.describe()} rejects the credentials that Pulumi uses ({code}): nothing was uploaded. "
             "Renew them (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the profile)."
         )
     if code in _WRONG_REGION or status == 301:  # noqa: PLR2004  # HTTP: moved
         return FleetError(
             f"{KEY}.region ({location.region}) is not the region of bucket {location.bucket}: S3 redirects each request. "
-            "Set it to the bucket's own region."
+            "Set it to the bucket's region."
         )
     if status == 403:  # noqa: PLR2004  # HTTP: forbidden
         return FleetError(
-            f"{KEY}.bucket ({location.bucket}) can't be used with the credentials that Pulumi runs with ({code or status}): nothing was "
+            f"{KEY}.bucket ({location.bucket}) can't be accessed with the credentials that Pulumi uses ({code or status}): nothing was "
             "uploaded. Allow them s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject below the prefix; "
             "if the bucket belongs to another account, choose another name."
         )
     return FleetError(
-        f"{KEY}: the object store at {location.describe()} refused a request on bucket {location.bucket} ({_first_line(error)}): what was "
-        "uploaded is kept. Fix what it names and run again: only what is missing is sent."
+        f"{KEY}: the object store at {location.describe()} rejected a request for bucket {location.bucket} ({_first_line(error)}): "
+        "uploaded files are kept. Fix the reported problem and run again: only what is missing is sent."
     )
 
 
@@ -142,5 +142,5 @@ def _unreachable(location: Location, error: Exception) -> StoreUnreachableError:
 
 
 def _first_line(error: Exception) -> str:
-    """Obstore adds a dump of its internals below the first paragraph."""
+    """Return the first paragraph. obstore appends debug output after it."""
     return " ".join(str(error).partition("\n\nDebug source")[0].split())[:400]

@@ -168,7 +168,7 @@ def test_a_file_that_changed_since_it_was_scanned_does_not_appear(store: Store, 
     changed = scanned.path.read_bytes()[:-1] + b"!"
     scanned.path.write_bytes(changed)
     os.utime(scanned.path, ns=(scanned.modified_ns + 10**9, scanned.modified_ns + 10**9))
-    with pytest.raises(SourceChangedError, match="changed while it was sent"):
+    with pytest.raises(SourceChangedError, match="changed during the upload"):
         store.put_file("file", scanned, ignore)
     assert store.head("file") is None
 
@@ -305,10 +305,10 @@ def test_no_google_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("status", "text", "said"),
     [
-        (403, "x does not have storage.objects.create access", r"repository\.bucket \(fleet\) can't be used .*roles/storage.objectAdmin"),
+        (403, "x does not have storage.objects.create access", r"repository\.bucket \(fleet\) can't be accessed .*roles/storage.objectAdmin"),
         (403, "Permission denied on Cloud KMS key", r"repository\.kmsKey can't be used .*cryptoKeyEncrypterDecrypter"),
-        (401, "Invalid Credentials", r"does not know the credentials .*application-default login"),
-        (412, "conditionNotMet", r"refused a request on bucket fleet .*what was uploaded is kept"),
+        (401, "Invalid Credentials", r"rejects the credentials .*application-default login"),
+        (412, "conditionNotMet", r"rejected a request for bucket fleet .*uploaded files are kept"),
         (503, "Backend Error", r"does not answer"),
         (429, "slow down", r"does not answer"),
     ],
@@ -327,7 +327,7 @@ def test_what_arrives_otherwise_is_deleted_and_told(gcs_server: str, monkeypatch
     made.ensure({})
     with monkeypatch.context() as patch:
         patch.setattr(gcs, "crc32c", lambda _: "AAAAAA==")
-        with pytest.raises(StoreUnreachableError, match="something between this machine and the store changes data"):
+        with pytest.raises(StoreUnreachableError, match="the data was corrupted in transit"):
             made.put_bytes("k", b"x")
     assert made.head("k") is None
     made.remove()

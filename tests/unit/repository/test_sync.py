@@ -321,8 +321,8 @@ def test_roll_back_by_name(s3: S3Client, server: str, folder: Path, monkeypatch:
     with pytest.raises(FleetError) as caught:
         published_plan(RepositorySettings.model_validate({**settings, "release": "20200101-000000"}))
     assert str(caught.value) == (
-        "triton-fleet:repository.release (20200101-000000) is not in the bucket: there is nothing to roll back to, nothing was changed. "
-        f"Name one of those below s3://{BUCKET}/releases: "
+        "triton-fleet:repository.release (20200101-000000) is not in the bucket: nothing was changed. "
+        f"Set it to a release under s3://{BUCKET}/releases: "
         + ", ".join(f"{outputs['name']} ({outputs['digest'][:12]})" for outputs in reversed(made))
         + "."
     )
@@ -479,8 +479,8 @@ def test_a_file_that_changes_while_it_is_sent(s3: S3Client, server: str, folder:
     inputs = props(folder, server)
     plan = scan(folder)
     monkeypatch.setattr(sync, "scan", lambda *_: plan)
-    (folder / "one/1/model.py").write_text("# changed while it was sent\n")
-    with pytest.raises(FleetError, match=r"one/1/model\.py changed while it was sent: the release would mix old and new files"):
+    (folder / "one/1/model.py").write_text("# changed during the upload\n")
+    with pytest.raises(FleetError, match=r"one/1/model\.py changed during the upload: the release would mix old and new files"):
         create(inputs)
     assert not [key for key in keys(s3) if ".manifests/" in key or key.endswith("one/1/model.py")]
 
@@ -490,7 +490,7 @@ def test_check_tells_a_bucket_that_does_not_exist(s3: S3Client, server: str, fol
     (failure,) = ReleaseProvider().check({}, news).failures
     assert failure.property == "bucket"
     assert failure.reason == (
-        f"triton-fleet:repository.bucket (not-there) does not exist at {server}: there is nowhere to put the models, nothing was uploaded. "
+        f"triton-fleet:repository.bucket (not-there) does not exist at {server}: nothing was uploaded. "
         "Create it, correct the name or set createBucket: true."
     )
     assert ReleaseProvider().check({}, {**news, "createBucket": True}).failures == []
@@ -547,11 +547,11 @@ def test_no_credentials(server: str, folder: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("name", "status", "says"),
     [
-        ("InvalidAccessKeyId", 403, "does not know the credentials that Pulumi runs with (InvalidAccessKeyId)"),
-        ("AccessDenied", 403, "can't be used with the credentials that Pulumi runs with (AccessDenied)"),
+        ("InvalidAccessKeyId", 403, "rejects the credentials that Pulumi uses (InvalidAccessKeyId)"),
+        ("AccessDenied", 403, "can't be accessed with the credentials that Pulumi uses (AccessDenied)"),
         ("PermanentRedirect", 301, "triton-fleet:repository.region (us-east-1) is not the region of bucket models"),
         ("SlowDown", 503, "does not answer"),
-        ("InvalidRequest", 400, "refused a request on bucket models"),
+        ("InvalidRequest", 400, "rejected a request for bucket models"),
     ],
 )
 def test_what_the_store_refuses_is_said_in_words(name: str, status: int, says: str) -> None:
