@@ -305,7 +305,7 @@ def test_no_google_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("status", "text", "said"),
     [
-        (403, "x does not have storage.objects.create access", r"repository\.bucket \(fleet\) can't be accessed .*roles/storage.objectAdmin"),
+        (403, "x has no storage.objects.create access", r"repository\.bucket \(fleet\) can't be accessed .*roles/storage.objectAdmin"),
         (403, "Permission denied on Cloud KMS key", r"repository\.kmsKey can't be used .*cryptoKeyEncrypterDecrypter"),
         (401, "Invalid Credentials", r"rejects the credentials .*application-default login"),
         (412, "conditionNotMet", r"rejected a request for bucket fleet .*uploaded files are kept"),
