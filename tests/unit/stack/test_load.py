@@ -347,6 +347,8 @@ RULES: list[tuple[tuple[str | int, ...], object]] = [
     (("cluster", "gpuPools", 0, "min"), 99),
 ]
 """Values that are valid one by one and break a rule, which is reported at their own key."""
+COMPARED = {("charts", "location"): ("charts", "source"), ("cluster", "gpuPools", 0, "min"): ("cluster", "gpuPools", 0, "max")}
+"""What the rule compares the value with: a fault of both is not independent, for a rule is silent about what can't be read."""
 
 
 def faults(model: type[Model], raw: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], object]]:
@@ -388,7 +390,9 @@ def test_independent_faults_are_all_reported_in_one_run(name: str, data: st.Data
     candidates = [*rules, *(fault for fault in faults(Settings, STACK_FILES[name]) if fault[0][-1] not in {"kind", "provider"})]
     chosen: dict[tuple[str | int, ...], object] = {}
     for path, value in data.draw(st.lists(st.sampled_from(candidates), min_size=1, max_size=12)):
-        if not any(path[: len(other)] == other or other[: len(path)] == path for other in chosen):
+        taken = [*chosen, *(COMPARED[other] for other in chosen if other in COMPARED)]
+        mine = [path, *([COMPARED[path]] if path in COMPARED else [])]
+        if not any(one[: len(other)] == other or other[: len(one)] == one for one in mine for other in taken):
             chosen[path] = value
     raw = copy.deepcopy(STACK_FILES[name])
     for path, value in chosen.items():
