@@ -48,7 +48,7 @@ def _al2023(pool: GpuPoolSettings) -> str | None:
 def mig_script(profile: str, count: int) -> str:
     """Return a script that cuts every GPU into ``count`` slices of ``profile`` at each boot, because a reboot removes slices.
 
-    It runs before kubelet starts. AL2023 has no MIG manager of its own. Not tested on such a machine yet.
+    It runs before kubelet starts. AL2023 doesn't include a MIG manager. Not tested on such a machine yet.
     """
     slices = ",".join([profile] * count)
     return f"""#!/bin/bash

@@ -324,7 +324,7 @@ def prove(pulumi: Pulumi, endpoints: Endpoints, reporter: TerminalReporter, budg
     with reporter.step(METRIC):
         values: list[tuple[str, str]] = []
 
-        def lacks() -> str | None:
+        def missing() -> str | None:
             answer = kubectl(pulumi, "get", "--raw", verify.custom_metric_path(NAMESPACE, METRIC_NAME))
             if answer.returncode:
                 return answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else f"kubectl ended with {answer.returncode}"
@@ -335,7 +335,7 @@ def prove(pulumi: Pulumi, endpoints: Endpoints, reporter: TerminalReporter, budg
             "See kubectl get apiservice v1beta1.custom.metrics.k8s.io and "
             "kubectl logs -n monitoring -l app.kubernetes.io/name=prometheus-adapter."
         )
-        verify.wait(lacks, _METRIC_BUDGET_S, f"Custom metric {METRIC_NAME}", remedy)
+        verify.wait(missing, _METRIC_BUDGET_S, f"Custom metric {METRIC_NAME}", remedy)
     pods = ", ".join(f"{pod} {value}" for pod, value in values)
     return [
         f"HTTP inference in {over_http.seconds * 1000:.0f} ms: {over_http.text}",

@@ -78,7 +78,7 @@ def find_scale(hpas: Mapping[str, Any], deployments: Mapping[str, Any], deployme
 
 
 def query_value(body: bytes) -> float | None:
-    """The number in Prometheus' response to an instant query; None if there is none or it is NaN."""
+    """The number in Prometheus' response to an instant query; None if it is missing or NaN."""
     result = json.loads(body).get("data", {}).get("result", [])
     if not result:
         return None

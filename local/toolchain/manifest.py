@@ -83,7 +83,7 @@ CONTAINERD: Final = Unit(
 )
 
 # Debian's build needs the machine's libseccomp2, which every machine with apt has (apt links it). It can't be wrapped: it re-executes
-# itself through /proc/self/exe with an environment of its own.
+# itself through /proc/self/exe with its own environment.
 RUNC: Final = Unit(
     name="runc",
     version="debian",

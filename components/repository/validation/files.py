@@ -71,7 +71,7 @@ class Repository:
             return None
 
     def size(self, path: Path) -> int:
-        """Size of a file in bytes; 0 if there is none."""
+        """Size of a file in bytes; 0 if it does not exist."""
         try:
             return path.stat().st_size if self.kind(path) == "file" else 0
         except OSError:

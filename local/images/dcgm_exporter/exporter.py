@@ -6,7 +6,7 @@ Triton's own counters. Without Triton pods there is one idle GPU without an owne
 utilization and the number of models, and their HELP lines say so. As with the real exporter, values change once per interval (30 s by
 default; -c or DCGM_EXPORTER_INTERVAL, in ms), and /health returns 503 before the first one.
 
-Environment variables of its own: STAND_IN_SELECTOR (label selector of Triton's pods, default app.kubernetes.io/name=triton) and
+Its own environment variables: STAND_IN_SELECTOR (label selector of Triton's pods, default app.kubernetes.io/name=triton) and
 STAND_IN_TARGETS (namespace/pod/container=URL, comma-separated; replaces the query to the Kubernetes API).
 
 Uses only the standard library: its image has no other packages.

@@ -66,5 +66,5 @@ def exec_arguments(request: Any, executor: str) -> list[str]:
 
 def find_executor() -> str | None:
     """Path of pulumi-language-python-exec: in the folder of this host's launcher, else on PATH."""
-    beside = Path(sys.argv[0]).resolve().parent / "pulumi-language-python-exec"
-    return str(beside) if beside.exists() else shutil.which("pulumi-language-python-exec")
+    sibling = Path(sys.argv[0]).resolve().parent / "pulumi-language-python-exec"
+    return str(sibling) if sibling.exists() else shutil.which("pulumi-language-python-exec")
