@@ -1,4 +1,4 @@
-"""The objects below the prefix of a repository, and what is in them.
+"""The layout and contents of the objects under a repository's prefix.
 
     models/<model>-<digest16>/<model>/<version>/...   a tree: one version of a model, never changed once written. Triton reads it
     .trees/<model>-<digest16>.json                    the files of the tree, and whether it is whole
@@ -41,7 +41,7 @@ class StoredFile:
     size: int
     sha256: str
     etag: str
-    """Empty while the tree is not whole."""
+    """Empty while the tree is incomplete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Tree:
 
     @classmethod
     def load(cls, content: bytes | None) -> Tree | None:
-        """Parse what `dump` wrote; None for anything else."""
+        """Parse the output of `dump`; return None for anything else."""
         try:
             data = json.loads(content or b"")
             files = tuple(StoredFile(path=str(p), size=int(s), sha256=str(h), etag=str(e)) for p, s, h, e in data["files"])
@@ -76,7 +76,7 @@ class Tree:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A release whose trees are whole."""
+    """A release whose trees are complete."""
 
     digest: str
     models: dict[str, str]
@@ -95,7 +95,7 @@ class Manifest:
 
     @classmethod
     def load(cls, content: bytes | None) -> Manifest | None:
-        """Parse what `dump` wrote; None for anything else."""
+        """Parse the output of `dump`; return None for anything else."""
         try:
             data = json.loads(content or b"")
             models = {str(name): str(digest) for name, digest in data["models"].items()}
@@ -111,11 +111,11 @@ class Claim:
     digest: str
     owner: str
     token: str
-    """Of the deployment that wrote it: a late deletion by an older deployment has another token and does nothing."""
+    """Identifies the deployment that wrote the claim: a late deletion by an older one has a different token and does nothing."""
     turn: int
-    """Higher than that of each earlier claim of this owner."""
+    """Higher than in all earlier claims of this owner."""
     kept: bool
-    """No longer used, only kept to roll back to."""
+    """No longer used, only kept for rollback."""
     trees: tuple[str, ...]
 
     def dump(self) -> bytes:
@@ -124,7 +124,7 @@ class Claim:
 
     @classmethod
     def load(cls, digest: str, owner: str, content: bytes) -> Claim:
-        """Parse what `dump` wrote; anything else is a claim too, so that its release is kept."""
+        """Parse the output of `dump`. Anything else also counts as a claim, so that its release is kept."""
         try:
             data = json.loads(content)
             trees = tuple(str(tree) for tree in data["trees"])
@@ -135,7 +135,7 @@ class Claim:
 
 
 class Layout:
-    """Keys below one prefix."""
+    """Builds object keys under one prefix."""
 
     prefix: str
 

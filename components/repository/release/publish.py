@@ -1,4 +1,4 @@
-"""Publishing: makes the store hold a release, and sends only files that no tree has."""
+"""Publishes releases and uploads only files that are not in the store yet."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
     from components.repository.scan.plan import Plan, PlannedFile
 
 _GARBAGE_S: Final = 120.0
-"""Seconds after which a deletion that has not ended counts as killed."""
+"""Seconds after which an unfinished deletion is considered killed."""
 PAUSE_S: Final = 1.0
-"""Between looks at whether a deletion has ended."""
+"""Seconds between checks whether a deletion has finished."""
 _ORIGINS: Final = 4
 """Number of a model's other trees, newest first, that are searched for files that the store can copy."""
 
 
 class Progress:
-    """Follows a transfer. Called from several threads."""
+    """Receives the progress of a transfer. Called from several threads."""
 
     def begins(self, files: int, size: int, copied: int) -> None:
         """The upload starts: ``files`` files of ``size`` bytes in total are sent, and ``copied`` more are copied within the store."""
 
     def file_done(self) -> None:
-        """A file has arrived."""
+        """One file has been uploaded."""
 
     def sent(self, count: int) -> None:
-        """So many more bytes were sent; negative when they have to be sent again."""
+        """``count`` more bytes were sent; negative if bytes must be sent again."""
 
 
 class Publisher(Reader):
     """See `release.Catalog`."""
 
     def publish(self, plan: Plan, token: str, progress: Progress | None = None, *, doubt: bool = False) -> None:
-        """Make the store hold all of ``plan`` and claim it.
+        """Upload everything in ``plan`` that is missing and claim the release.
 
-        The claim comes first, so that no collection deletes a tree meanwhile; the manifest comes last. ``doubt``: check each tree, even
-        those of releases that this owner has published.
+        The claim is written first, so that no garbage collection deletes a tree during the upload; the manifest is written last. With
+        ``doubt``, check every tree, even those of releases that this owner has published.
 
         Raises:
-            FleetError: When the store fails, or a file changes while it is sent. Files that have arrived are kept and not sent again.
+            FleetError: The store fails, or a file changes during the upload. Uploaded files are kept and not sent again.
         """
         names = {model: tree_name(model, digest) for model, digest in plan.models.items()}
         before = self.claims(self.owner)
@@ -83,10 +83,10 @@ class Publisher(Reader):
             self.store.put_bytes(self.manifest_key(plan.digest), manifest.dump())
 
     def adopt(self, digest: str, token: str) -> None:
-        """Claim a release that is in the store: a roll back.
+        """Claim a release that is already in the store, to roll back to it.
 
         Raises:
-            FleetError: When it does not exist, or is damaged.
+            FleetError: The release does not exist or is damaged.
         """
         manifest = self.manifest(digest)
         if manifest is not None:
@@ -108,7 +108,7 @@ class Publisher(Reader):
         self.store.put_bytes(self.claim_key(digest, self.owner), claim.dump())
 
     def _await_garbage(self, names: set[str]) -> set[str]:
-        """Wait until none of these trees is being deleted. Returns those whose deletion was killed: they still have their marker."""
+        """Wait until none of these trees is being deleted. Returns those whose deletion was killed, which still have a marker."""
         folder = f"{self.prefix}/.garbage/"
         waited = 0.0
         killed: set[str] = set()
@@ -124,7 +124,7 @@ class Publisher(Reader):
             waited += PAUSE_S
 
     def _trusted(self, claims: Sequence[Claim]) -> set[tuple[str, str]]:
-        """Models with their digests that are in a release which this owner claims: their trees are whole and are not collected."""
+        """Return the models (with digests) of releases that this owner claims: their trees are complete and not garbage-collected."""
         manifests = in_parallel(self.manifest, [claim.digest for claim in claims])
         return {model for manifest in manifests if manifest is not None for model in manifest.models.items()}
 
@@ -155,7 +155,7 @@ class Publisher(Reader):
         self.store.put_bytes(self.tree_key(tree.name), tree.description(whole=True).dump())
 
     def _prepare(self, tree: _Unfinished, described: Mapping[str, Stat], relatives: Sequence[Stat]) -> list[_Item]:
-        """Files that are missing from a tree, and objects that the store can copy."""
+        """Return the files that are missing from a tree, and objects that the store can copy."""
         root = self.tree_root(tree.name)
         found = {stat.key: stat for stat in self.store.list(root)} if tree.name in described else {}
         missing = []
@@ -172,7 +172,7 @@ class Publisher(Reader):
         ]
 
     def _origins(self, tree: _Unfinished, relatives: Iterable[Stat]) -> dict[tuple[str, int], Stat]:
-        """Objects by SHA-256 and size, of the newest other tree of the model."""
+        """Map SHA-256 and size to objects in the newest other trees of the model."""
         for stat in sorted(relatives, key=lambda stat: -stat.modified)[:_ORIGINS]:
             other = Tree.load(self.store.get_bytes(stat.key))
             if other is not None and other.whole and other.model == tree.model and other.digest != tree.digest:
@@ -194,13 +194,13 @@ class Publisher(Reader):
 
 @dataclass(frozen=True)
 class _Unfinished:
-    """A tree that is being sent."""
+    """A tree that is being uploaded."""
 
     model: str
     digest: str
     files: Sequence[PlannedFile]
     etags: dict[str, str] = field(default_factory=dict)
-    """Of the files that are in the store, by path."""
+    """ETags of the files that are already in the store, by path."""
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Reader(Layout):
-    """Reads. Raises FleetError when the store fails."""
+    """Read-only access to releases. Raises FleetError if the store fails."""
 
     def __init__(self, store: ObjectStore, prefix: str, owner: str) -> None:
         self.store = store
@@ -21,27 +21,27 @@ class Reader(Layout):
         self.owner = owner
 
     def manifest(self, digest: str) -> Manifest | None:
-        """A published release. Objects may have vanished since: see `damage`."""
+        """Return a published release. Its objects may have been deleted since: see `damage`."""
         return Manifest.load(self.store.get_bytes(self.manifest_key(digest)))
 
     def manifests(self) -> list[Manifest]:
-        """All releases, the newest first."""
+        """Return all releases, newest first."""
         keys = [stat.key for stat in self.store.list(f"{self.prefix}/.manifests/") if stat.key.endswith(".json")]
         found = [Manifest.load(content) for content in in_parallel(self.store.get_bytes, keys)]
         return sorted((manifest for manifest in found if manifest is not None), key=lambda manifest: -manifest.created)
 
     def tree(self, name: str) -> Tree | None:
-        """The description of a tree."""
+        """Return the description of a tree."""
         return Tree.load(self.store.get_bytes(self.tree_key(name)))
 
     def described(self) -> dict[str, Stat]:
-        """Descriptions of trees by name. A tree without one has no objects: descriptions are written first and deleted last."""
+        """Return tree descriptions by name. A tree without one has no objects: descriptions are written first and deleted last."""
         folder = f"{self.prefix}/.trees/"
         found = self.store.list(folder)
         return {stat.key.removeprefix(folder).removesuffix(".json"): stat for stat in found if stat.key.endswith(".json")}
 
     def damage(self, digest: str) -> list[str] | None:
-        """Paths that are missing or not as published; None when the release has no manifest."""
+        """Return paths that are missing or modified, or None if the release has no manifest."""
         manifest = self.manifest(digest)
         if manifest is None:
             return None
@@ -52,7 +52,7 @@ class Reader(Layout):
         return damage
 
     def tree_damage(self, model: str, digest: str) -> list[str]:
-        """Paths of one model that are missing or not as published."""
+        """Return paths of one model that are missing or modified."""
         name = tree_name(model, digest)
         tree = self.tree(name)
         if tree is None or not tree.whole:
@@ -62,7 +62,7 @@ class Reader(Layout):
         return [file.path for file in tree.files if found.get(root + file.path) != (file.size, file.etag)]
 
     def claims(self, owner: str | None = None) -> list[Claim]:
-        """Claims of one owner, or of all."""
+        """Return the claims of one owner, or of all."""
         folder = f"{self.prefix}/.owners/"
         keys = [stat.key for stat in self.store.list(folder) if owner is None or stat.key.rsplit("/", 1)[-1] == owner]
         found = []
@@ -73,12 +73,12 @@ class Reader(Layout):
         return found
 
     def history(self) -> list[Manifest]:
-        """Releases that this owner uses or keeps to roll back to, the newest first."""
+        """Return the releases that this owner uses or keeps for rollback, newest first."""
         claims = sorted(self.claims(self.owner), key=lambda claim: -claim.turn)
         return [manifest for manifest in in_parallel(self.manifest, [claim.digest for claim in claims]) if manifest is not None]
 
     def mark_incomplete(self, name: str) -> None:
-        """Write into a tree's description that it is not whole."""
+        """Mark a tree as incomplete in its description."""
         tree = self.tree(name)
         if tree is not None and tree.whole:
             self.store.put_bytes(self.tree_key(name), replace(tree, whole=False).dump())

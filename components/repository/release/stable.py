@@ -1,4 +1,4 @@
-"""The stable prefix of the modes poll and explicit: each release is copied into it, inside the store."""
+"""The stable prefix of the modes poll and explicit: each release is copied to it within the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StablePrefix(Reader):
         return f"{self.prefix}/.live/{self.owner}.json"
 
     def activate(self, digest: str) -> None:
-        """Make the stable prefix hold what the release holds.
+        """Make the stable prefix match the release.
 
         Version folders come first, the file that a backend opens last among them, then config.pbtxt. Files that are gone are deleted
         last, each model's config first. After a kill some models are old and some new until the next run; Triton goes on serving what it
@@ -63,7 +63,7 @@ class StablePrefix(Reader):
         self._write_record({path: entry for path, entry in record.items() if path in wanted})
 
     def live_damage(self) -> list[str]:
-        """Paths below the stable prefix that are missing or not as written."""
+        """Return paths under the stable prefix that are missing or modified."""
         found = {stat.key.removeprefix(self.live_root): stat.etag for stat in self.store.list(self.live_root)}
         record = self._load_record()
         return [path for path, (_, etag) in sorted(record.items()) if found.get(path) != etag] if record else [self._record_key]
@@ -95,7 +95,7 @@ class StablePrefix(Reader):
 
 
 def _in_order(paths: Iterable[str]) -> list[list[str]]:
-    """Paths in groups, in the order in which Triton may see them appear."""
+    """Group paths in the order in which Triton can safely see them appear."""
     steps: list[list[str]] = [[], [], [], []]
     for path in paths:
         parts = path.split("/")

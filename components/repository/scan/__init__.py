@@ -1,1 +1,1 @@
-"""A folder of models, read and checked: what a release of it would hold."""
+"""Scans a folder of models: validates it and computes the contents of its release."""

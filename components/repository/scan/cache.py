@@ -1,4 +1,4 @@
-"""Caches the digests of files, so that a scan reads only files whose size, time of change, inode or device has changed.
+"""Caches the digests of files, so that a scan reads only files whose size, modification time, inode or device has changed.
 
 A small database for each folder of models, in the user's cache folder. Several scans may use it at once. When it is damaged, locked or
 can't be written, the files are read; when it is deleted, they are read once.
@@ -33,7 +33,7 @@ _DIGESTS: Final = 64 + 1 + _CRC32C
 
 
 class ScanCache:
-    """Digests of the files of one folder of models. Names are paths below it."""
+    """File digests of one folder of models. Names are paths relative to it."""
 
     def __init__(self, file: Path, *, verify: bool = False) -> None:
         self._file = file
@@ -46,7 +46,7 @@ class ScanCache:
             self._kept = self._load()
 
     def recall(self, name: str, seen: os.stat_result) -> Digests | None:
-        """Digests of a file that has not changed since it was read; None for others."""
+        """Return the digests of a file that has not changed since it was read, or None."""
         self._seen.add(name)
         found = self._kept.get(name, "")
         looks = _looks(seen)
@@ -61,7 +61,7 @@ class ScanCache:
             self._learnt[name] = f"{_looks(seen)}{digests.sha256} {digests.crc32c}"
 
     def save(self) -> None:
-        """Write what was added, and remove files that no scan has asked for."""
+        """Save additions, and remove files that no scan has looked up."""
         gone = self._kept.keys() - self._seen
         if not self._learnt and not gone:
             return
@@ -105,7 +105,7 @@ def _looks(seen: os.stat_result) -> str:
 
 
 def open_cache(folder: Path, environ: Mapping[str, str], *, verify: bool = False) -> ScanCache:
-    """The cache of one folder of models. With ``verify`` or TRITON_FLEET_VERIFY=1 it recalls nothing, and all files are read."""
+    """The cache of one folder of models. With ``verify`` or TRITON_FLEET_VERIFY=1, all files are read again."""
     root = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache")
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
     asked = environ.get(VERIFY, "") not in {"", "0"}

@@ -43,7 +43,7 @@ _LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _LITTER: Final = frozenset(
     {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep", ".gitignore", ".gitattributes"}
 )
-"""Left out: tools write them, different on each machine, and they would make a new release of an unchanged model."""
+"""Excluded: tools write them, they differ between machines, and they would create a new release of an unchanged model."""
 
 _LITTER_SUFFIXES: Final = (".pyc", ".swp", "~")
 
@@ -54,7 +54,7 @@ _RELEASE_PATH_BYTES: Final = _KEY_BYTES - 256
 """Longest path inside a release; the rest of the key is for prefix and digest."""
 
 _LARGE: Final = 1 << 20
-"""Bytes from which hashing a file is worth a thread: hashlib releases the interpreter's lock."""
+"""File size in bytes from which hashing in a thread pays off: hashlib releases the interpreter's lock."""
 
 _BLOCK: Final = 1 << 18
 """Bytes read and hashed at a time: they fit into the processor's cache."""
@@ -63,7 +63,7 @@ _NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _by_name: Final = operator.attrgetter("name")
 
 PLACEHOLDER: Final = ".triton-fleet-empty"
-"""Object in place of the empty version folder of an ensemble: object stores have no folders. Triton ignores it."""
+"""Placeholder object for an ensemble's empty version folder: object stores have no folders. Triton ignores it."""
 
 
 def scan(folder: Path, models: Sequence[str] | None = None, known: ScanCache | None = None) -> Plan:
@@ -108,7 +108,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _shown(path: str) -> str:
-    """A path for a message, quoted where it can't be printed."""
+    """Return a path for a message, quoted if it contains unprintable characters."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -124,7 +124,7 @@ class _Found(NamedTuple):
     """Below the folder of models, with forward slashes."""
     source: str
     seen: os.stat_result
-    """As it looked before it was read."""
+    """Its attributes before it was read."""
 
 
 class _Model:
@@ -272,7 +272,7 @@ def _read_all(unread: Sequence[_Found], known: ScanCache | None) -> list[Planned
 
 
 class _Content(NamedTuple):
-    """What a file holds."""
+    """The contents of a file."""
 
     size: int
     """Bytes that were read."""
@@ -280,7 +280,7 @@ class _Content(NamedTuple):
 
 
 class _Refusal(NamedTuple):
-    """What is wrong with a file, and what to do."""
+    """A problem with a file, and its remedy."""
 
     what: str
     remedy: str

@@ -18,7 +18,7 @@ class Digests(NamedTuple):
     sha256: str
     """Hex."""
     crc32c: str
-    """Base64, as stores write it."""
+    """Base64, as in the stores' APIs."""
 
 
 class PlannedFile(NamedTuple):
@@ -27,7 +27,7 @@ class PlannedFile(NamedTuple):
     path: str
     """Below the tree, with forward slashes, such as ``add_sub/1/model.py``."""
     source: str | None
-    """File that is uploaded; None for the placeholder of an empty folder. A string, because making a Path takes longer than a scan."""
+    """File that is uploaded; None for the placeholder of an empty folder. A string, because creating Paths takes longer than the scan."""
     size: int
     """Bytes."""
     sha256: str
@@ -35,12 +35,12 @@ class PlannedFile(NamedTuple):
     crc32c: str
     """See `Digests`; empty for a release in the store."""
     modified_ns: int
-    """The file's time of change when it was read, in nanoseconds since 1970. Not part of a digest."""
+    """The file's modification time when it was read, in nanoseconds since 1970. Not part of a digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a release holds."""
+    """The contents of a release."""
 
     digest: str
     """64 hex digits over the paths and contents of all models; independent of times, owners, order and machine."""
@@ -59,12 +59,12 @@ class Plan:
 
     @property
     def sums(self) -> bytes:
-        """A line "sha256 size path" for each file. The digest is the SHA-256 of it."""
+        """One line "sha256 size path" per file. The SHA-256 of this list is the release's digest."""
         return _sums(self.files)
 
 
 def plan(files: Iterable[PlannedFile]) -> Plan:
-    """Plan of these files, whose paths begin with their model's name."""
+    """Return the plan of files whose paths begin with their model's name."""
     ordered = tuple(sorted(files, key=attrgetter("path")))
     # Files of a model are next to each other, so that the sums of all are those of the models one after another.
     sums = {name: _sums(members) for name, members in groupby(ordered, key=lambda file: file.path.partition("/")[0])}
@@ -76,7 +76,7 @@ def plan(files: Iterable[PlannedFile]) -> Plan:
 
 
 def parse_sums(sums: bytes) -> list[PlannedFile]:
-    """Files of a release by its sums. Lines that can't be parsed are left out, which changes the digest."""
+    """Parse a release's list of files. Lines that can't be parsed are omitted, which changes the digest."""
     lines = [line.split(" ", 2) for line in sums.decode(errors="replace").split("\n")]
     return [
         PlannedFile(line[2], None, int(line[1]), line[0], "", 0)
