@@ -10,7 +10,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 UNITS: Final = {
     "m": Decimal("0.001"),
@@ -78,8 +78,8 @@ def _number_to_text(value: object) -> object:
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds. A stack file has a number of seconds or a string with a unit (``50ms``, ``5m``)."""
 
-Quantity = Annotated[str, BeforeValidator(_number_to_text), AfterValidator(_check_quantity)]
-"""A Kubernetes quantity such as ``500m``, ``2`` or ``4Gi``, kept as it was written."""
+Quantity = Annotated[str, BeforeValidator(_number_to_text), AfterValidator(_check_quantity), WithJsonSchema({"type": ["string", "number"]})]
+"""A Kubernetes quantity such as ``500m``, ``2`` or ``4Gi``, kept as written. A number is accepted too, as in ``helm --set``."""
 
 
 def quantity(value: float) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model
-from components.base.quantities import Duration, Quantity
+from components.base.quantities import UNITS, Duration, Quantity, quantity_value
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
 from components.serving.metrics import Metric, PendingRequestsMetric, QueueTimeMetric
 
@@ -45,6 +45,11 @@ class ResourceSettings(Model):
     """Size of /dev/shm, a memory volume that counts towards ``memory``. The Python backend takes 64 MiB or more per model instance."""
     tmp: Quantity | None = None
     """Limit of /tmp, where Triton copies models from object storage; Kubernetes evicts a pod above it. None: no limit."""
+
+    def _problems(self) -> Iterator[Problem]:
+        if quantity_value(self.memory) < UNITS["Mi"]:
+            text = f"({self.memory}) is less than 1Mi: a size without a unit is in bytes; no pod could start. Write a unit, such as 2Gi."
+            yield Problem(at=("memory",), text=text)
 
 
 class ServiceSettings(Model):

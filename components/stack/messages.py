@@ -48,9 +48,9 @@ _TEXTS: Final[Mapping[str, str]] = {
     "greater_than_equal": "must be at least {ge}: it would be rejected. Raise it.",
     "less_than": "must be below {lt}: it would be rejected. Lower it.",
     "less_than_equal": "must be at most {le}: it would be rejected. Lower it.",
-    "too_short": "must have at least {min_length}: fewer can't work. Add what is missing.",
+    "too_short": "must have {min_length} or more entries: fewer can't work. Add what is missing.",
     "too_long": "must have at most {max_length}: more would be rejected. Remove some.",
-    "string_too_short": "must have at least {min_length} characters: it would be rejected. Write a longer one.",
+    "string_too_short": "must have {min_length} or more characters: it would be rejected. Write a longer one.",
     "string_too_long": "must have at most {max_length} characters: it would be rejected. Write a shorter one.",
     "string_pattern_mismatch": "must match {pattern}: it would be rejected. Correct it.",
 }

@@ -60,6 +60,7 @@ def test_the_charts_own_defaults_are_the_models_defaults() -> None:
 def test_the_schema_is_draft_7_and_refuses_unknown_keys_everywhere() -> None:
     document = json.loads(schema())
     jsonschema.Draft7Validator.check_schema(document)
+    jsonschema.Draft7Validator(document).validate({"resources": {"cpu": 4}})  # as in `helm --set resources.cpu=4`
     for node in objects(document):
         if "properties" in node:
             assert node["additionalProperties"] is False, node
