@@ -229,7 +229,7 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
         {"httpNodePort": 30800},
         "triton-fleet:serving[0].service.httpNodePort (30800) would be ignored: a ClusterIP Service",
     ),
-    (("serving", 0, "service"), {"type": "NodePort", "httpNodePort": 30800, "grpcNodePort": 30800}, "Port (30800) is httpNodePort too"),
+    (("serving", 0, "service"), {"type": "NodePort", "httpNodePort": 30800, "grpcNodePort": 30800}, "grpcNodePort (30800) is httpNode"),
     (
         ("charts", "source"),
         "oci",
