@@ -72,7 +72,9 @@ def _check_quantity(value: str) -> str:
 
 def _number_to_text(value: object) -> object:
     """Accept ``cpu: 4`` as every Kubernetes manifest does; ``true`` is not a number."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(value, bool):
+        raise ValueError("must be a quantity: true and false are not. Write one such as 500m, 2 or 4Gi.")  # noqa: TRY004  # pydantic collects ValueErrors
+    return str(value) if isinstance(value, int | float) else value
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]

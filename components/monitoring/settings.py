@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from components.base.model import Model
+from components.base.model import Model, matching
 from components.base.quantities import Duration, Quantity
 
 
@@ -13,7 +15,13 @@ class PrometheusSettings(Model):
 
     scrape_interval: Duration = Field(default=15.0, gt=0)
     """How often Prometheus scrapes targets that don't set their own interval."""
-    retention: str = Field(default="7d", pattern=r"^(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$", min_length=2)
+    retention: Annotated[
+        str,
+        matching(
+            r"(?=.)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?",
+            "is not a Prometheus duration: the operator would start nothing. Write numbers with units, largest first, such as 15d or 1w3d.",
+        ),
+    ] = "7d"
     """How long Prometheus keeps samples, in its own notation (``7d``, ``1w3d``). With an invalid value, the operator would not start it."""
     storage: Quantity | None = "50Gi"
     """Size of the volume for its data. None: in the pod, lost with it."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from components.base.errors import Problem
-from components.base.model import Model
+from components.base.model import Model, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,9 +114,21 @@ class RepositorySettings(Model):
     made (docs/upgrading.md)."""
     region: str = "us-east-1"
     """Region of the bucket. S3 only."""
-    project: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")
+    project: (
+        Annotated[
+            str,
+            matching(
+                r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
+                "is not a project ID: Google Cloud would reject it. Use 6 to 30 lower-case letters, digits and hyphens, a letter first.",
+            ),
+        ]
+        | None
+    ) = None
     """Google Cloud project of the bucket; None: the credentials' own. GCS only."""
-    location: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
+    location: (
+        Annotated[str, matching(r"[A-Za-z0-9-]+", "is not a location: Google Cloud would reject it. Write one such as EU or us-central1.")]
+        | None
+    ) = None
     """Region or multi-region of a bucket that the stack creates. GCS only, and required there."""
     kms_key: str | None = Field(default=None, min_length=1)
     """Key that encrypts a bucket that the stack creates: ARN or alias of a KMS key, or on GCS
@@ -137,7 +149,16 @@ class RepositorySettings(Model):
     """How Triton gets new models. ``release``: each release is immutable, and a rolling update replaces the pods with pods that read the
     new one. ``poll``: Triton checks a stable prefix every 15 seconds. ``explicit``: a client calls Triton's API to load a model again from
     a stable prefix. With ``poll`` and ``explicit`` Kubernetes can't roll back, and replicas differ for a while."""
-    release: str | None = Field(default=None, pattern=r"^([0-9a-f]{8,64}|\d{8}-\d{6})$")
+    release: (
+        Annotated[
+            str,
+            matching(
+                r"[0-9a-f]{8,64}|\d{8}-\d{6}",
+                "is not a release: no rollback is possible. Write 8 or more digits of its digest, or its name.",
+            ),
+        ]
+        | None
+    ) = None
     """Serves an earlier release instead of ``source``: its name (its time of publication in UTC, such as ``20261121-140512``), its digest,
     or the first 8 or more digits of its digest. The release must still be in the bucket."""
     keep: int = Field(default=3, ge=0, le=100)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _SHOWN: Final = 60
 """Characters of a value that a message repeats."""
 
+_CLOSE: Final = 0.7
+"""Similarity of a known key (difflib) that makes it worth suggesting: at 0.6, podLabels would suggest models."""
+
 _MAPPING: Final = "must be a mapping: it can't be read. Put keys and values below it."
 _LIST: Final = "must be a list: it can't be read. Write it as [a, b]."
 _WHOLE: Final = "must be a whole number: it can't be read. Write one, such as 4."
@@ -108,6 +111,8 @@ def _purpose(place: Place) -> str:
 def _suggest(place: Place) -> str:
     names = sorted(field.alias or name for name, field in place.owner.model_fields.items())
     wrong = str(place.path[-1])
-    close = difflib.get_close_matches(wrong, names, n=1) or difflib.get_close_matches(to_camel(wrong), names, n=1)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=_CLOSE) or difflib.get_close_matches(
+        to_camel(wrong), names, n=1, cutoff=_CLOSE
+    )
     close = close or [name for name in names if len(wrong) > 1 and wrong.lower() in name.lower()]
     return f"Did you mean {close[0]}?" if close else f"Known keys: {', '.join(names)}."

@@ -112,7 +112,16 @@ class GkeClusterSettings(Model):
     admins: tuple[Admin, ...] = ()
     """Administrators besides the creator of the cluster, as IAM members (``user:someone@example.com``): a ClusterRoleBinding to
     cluster-admin."""
-    security_group: str | None = Field(default=None, pattern=r"^gke-security-groups@[^@\s]+\.[^@\s]+$")
+    security_group: (
+        Annotated[
+            str,
+            matching(
+                r"gke-security-groups@[^@\s]+\.[^@\s]+",
+                "is not the group that GKE reads: it would be rejected. Write gke-security-groups@ and your domain.",
+            ),
+        ]
+        | None
+    ) = None
     """Google group ``gke-security-groups@DOMAIN`` that contains the groups named in RBAC; required for ``group:`` in ``admins``."""
     secrets_key: SecretsKey = "create"
     """Cloud KMS key that encrypts Kubernetes Secrets: ``create`` creates one, ``none`` leaves it to Google's own key. A key ring can't be

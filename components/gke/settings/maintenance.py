@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
 from components.base.errors import Problem
-from components.base.model import Model
-from components.gke.settings.network import NAME
+from components.base.model import Model, matching
+from components.gke.settings.network import GcpName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ _MOST_EXCLUSIONS: Final = 20
 class ExclusionSettings(Model):
     """A time without upgrades."""
 
-    name: str = Field(pattern=NAME)
+    name: GcpName
     """Name of the exclusion."""
     start: str = Field(examples=["2026-12-20T00:00:00Z"])
     """Its start, in UTC: ``2026-12-20T00:00:00Z``."""
@@ -63,7 +63,9 @@ class MaintenanceSettings(Model):
 
     days: tuple[Literal["MO", "TU", "WE", "TH", "FR", "SA", "SU"], ...] = Field(default=("SA", "SU"), min_length=1)
     """Days of the week."""
-    start: str = Field(default="02:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    start: Annotated[
+        str, matching(r"([01]\d|2[0-3]):[0-5]\d", "is not a time of day: GKE would reject it. Write hours and minutes, such as 02:00.")
+    ] = "02:00"
     """Start of the window on each day, in UTC."""
     hours: int = Field(default=6, ge=_LEAST_WINDOW_HOURS, le=24)
     """Length of the window."""

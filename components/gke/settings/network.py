@@ -15,7 +15,14 @@ from components.gke.settings.node_pools import GcpZone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAME: Final = r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+GcpName = Annotated[
+    str,
+    matching(
+        r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
+        "is not a Google Cloud name: it would be rejected. Use 1 to 63 lower-case letters, digits and hyphens; start with a letter and "
+        "don't end with a hyphen.",
+    ),
+]
 """Name of most things in Google Cloud."""
 _SMALLEST_CIDR: Final = 21
 _CONTROL_PLANE_LENGTH: Final = 28
@@ -75,13 +82,13 @@ class ExistingGcpNetworkSettings(_ZonesSettings):
 
     kind: Literal["existing"]
     """An existing VPC."""
-    network: str = Field(pattern=NAME)
+    network: GcpName
     """Name of the VPC."""
-    subnetwork: str = Field(pattern=NAME)
+    subnetwork: GcpName
     """Name of the subnet for nodes, in the cluster's region, with Private Google Access."""
-    pod_range: str = Field(pattern=NAME)
+    pod_range: GcpName
     """Name of its secondary range for pods."""
-    service_range: str = Field(pattern=NAME, examples=["services"])
+    service_range: Annotated[GcpName, Field(examples=["services"])]
     """Name of its secondary range for Services."""
     host_project: Project | None = None
     """Project of the VPC, if it is another one; GKE's service account needs roles/container.hostServiceAgentUser there."""

@@ -83,7 +83,16 @@ class GkeDiskSettings(Model):
     """Provisioned IOPS, only for ``hyperdisk-balanced``: of other disks they follow from the size."""
     throughput: int | None = Field(default=None, ge=140, le=2400)
     """Provisioned MiB/s, only for ``hyperdisk-balanced``."""
-    image: str | None = Field(default=None, pattern=r"^projects/[a-z][a-z0-9.:-]*/global/images/[a-z][a-z0-9-]*$")
+    image: (
+        Annotated[
+            str,
+            matching(
+                r"projects/[a-z][a-z0-9.:-]*/global/images/[a-z][a-z0-9-]*",
+                "is not a disk image: GKE would reject it. Write projects/PROJECT/global/images/NAME.",
+            ),
+        ]
+        | None
+    ) = None
     """GPU pools: disk image that contains container images (``projects/P/global/images/I``, built by Google's gke-disk-image-builder). Each
     node gets it as a second disk, and need not pull these images."""
 

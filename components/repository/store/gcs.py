@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from components.repository.store.gcs_bucket import GcsBucket
 from components.repository.store.gcs_errors import KEY, Failures
 from components.repository.store.objects import (
+    LARGE_FILES,
     PARALLEL,
     PART_BYTES,
     SourceChangedError,
@@ -50,6 +51,7 @@ class GcsStore(GcsBucket):
         """Region or multi-region of a new bucket."""
         self.failures = Failures(bucket=bucket, endpoint=endpoint or os.environ.get("STORAGE_EMULATOR_HOST") or None)
         self._lock = threading.Lock()
+        self._large = threading.BoundedSemaphore(LARGE_FILES)
 
     def describe(self) -> str:
         """See Store."""
@@ -121,7 +123,7 @@ class GcsStore(GcsBucket):
                 for part in parts:
                     upload.write(part)
 
-        with self.failures.explained():
+        with self._large, self.failures.explained():
             send(source, PART_BYTES, sent, put)
             blob.reload(**self.request)
             return self._compared(blob, source.size, source.crc32c)

@@ -34,6 +34,9 @@ PARALLEL: Final = 16
 PART_BYTES: Final = 8 << 20
 """Largest file, in bytes, that is sent in one request. Larger files are sent in parts of this size."""
 
+LARGE_FILES: Final = 4
+"""Maximum number of concurrent uploads of files larger than PART_BYTES. Limits memory use: each holds several parts."""
+
 PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses between attempts at a whole transfer, in seconds: a store may take a minute to restart."""
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from components.repository.store.objects import PART_BYTES, Source, Stat, read_whole, send
+from components.repository.store.objects import LARGE_FILES, PART_BYTES, Source, Stat, read_whole, send
 from components.repository.store.s3_bucket import S3Bucket
 from components.repository.store.s3_errors import UNSUPPORTED, Location, explained, found, identity, no_credentials, no_such_bucket
 
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_LARGE_FILES: Final = 4
 _PARTS: Final = 4
-"""Concurrent uploads of files larger than PART_BYTES, and parts of each. They limit memory use to 4 * (4 + 1) * 8 MiB = 160 MiB."""
+"""Concurrent parts of each large file. With LARGE_FILES, they limit memory use to 4 * (4 + 1) * 8 MiB = 160 MiB."""
 
 _MAX_PARTS: Final = 10_000
 """Maximum number of parts in one upload (Amazon S3 user guide, "Multipart upload limits")."""
@@ -49,7 +48,7 @@ class S3Store(S3Bucket):
     def __init__(self, location: Location) -> None:
         self.location = location
         self._lock = threading.RLock()
-        self._large = threading.BoundedSemaphore(_LARGE_FILES)
+        self._large = threading.BoundedSemaphore(LARGE_FILES)
 
     @property
     def bucket(self) -> str:

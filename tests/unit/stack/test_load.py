@@ -107,7 +107,7 @@ def test_what_is_unambiguous_is_accepted(path: tuple[str, ...], written: object,
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        (("resources", "cpu"), "resources.cpu (true) must be a string"),
+        (("resources", "cpu"), "resources.cpu (true) must be a quantity"),
         (("resources", "gpus"), "resources.gpus (true) must be a number: true and false are not numbers"),
         (("scaling", "maxReplicas"), "scaling.maxReplicas (true) must be a number"),
         (("startupBudget",), "startupBudget (true) must be a number"),
