@@ -43,6 +43,16 @@ DnsLabel = Annotated[
 ]
 """An RFC 1123 label that starts with a letter: the form that Service names and Helm releases both accept."""
 
+Project = Annotated[
+    str,
+    matching(
+        r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
+        "is not a project id: nothing could be created in it. Write the id (not the name or number): 6 to 30 lower-case letters, digits "
+        "and hyphens.",
+    ),
+]
+"""Id of a Google Cloud project."""
+
 
 class Model(BaseModel):
     """Base of every settings model: immutable, no unknown keys, camelCase in the stack file."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from components.base.errors import Problem
-from components.base.model import Model, matching
+from components.base.model import Model, Project, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,16 +114,7 @@ class RepositorySettings(Model):
     made (docs/upgrading.md)."""
     region: str = "us-east-1"
     """Region of the bucket. S3 only."""
-    project: (
-        Annotated[
-            str,
-            matching(
-                r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
-                "is not a project ID: Google Cloud would reject it. Use 6 to 30 lower-case letters, digits and hyphens, a letter first.",
-            ),
-        ]
-        | None
-    ) = None
+    project: Project | None = None
     """Google Cloud project of the bucket; None: the credentials' own. GCS only."""
     location: (
         Annotated[str, matching(r"[A-Za-z0-9-]+", "is not a location: Google Cloud would reject it. Write one such as EU or us-central1.")]

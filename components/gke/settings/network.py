@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field
 
 from components.base.errors import Problem
-from components.base.model import Model, matching
+from components.base.model import Model, Project, matching
 from components.base.networks import Network, public_problems
 from components.gke.settings.node_pools import GcpZone
 
@@ -29,15 +29,6 @@ _CONTROL_PLANE_LENGTH: Final = 28
 _PRIVATE: Final = tuple(IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 _RESERVED: Final = IPv4Network("172.17.0.0/16")
 """Docker's bridge on GKE nodes: pods could not reach addresses in it."""
-Project = Annotated[
-    str,
-    matching(
-        r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
-        "is not a project id: nothing could be created in it. Write the id (not the name or number): 6 to 30 lower-case letters, digits "
-        "and hyphens.",
-    ),
-]
-"""Id of a Google Cloud project."""
 
 
 class _ZonesSettings(Model):
