@@ -166,10 +166,13 @@ class DisruptionValues(Model):
 
 
 class RolloutValues(Model):
-    """How a new version replaces the old one, with never fewer ready pods than wanted."""
+    """How a new version replaces the old one. By default there are never fewer ready pods than wanted."""
 
-    max_surge: int = Field(default=1, ge=1)
+    max_surge: int = Field(default=1, ge=0)
     """Extra pods. Each needs its GPU: without a free one, a rollout waits for a node."""
+    max_unavailable: int = Field(default=0, ge=0)
+    """Pods that may be missing. With 1, and ``maxSurge`` 0, a pod ends before its successor starts: for pools without a spare GPU. A
+    single replica is then away until the new one has loaded its models."""
     progress_deadline_seconds: int | None = Field(default=None, ge=1)
     """Seconds without progress after which a rollout counts as failed. None: ``startupBudget`` + 600 s for a node and the image, and
     ``prefetch.budget`` if models are copied first."""

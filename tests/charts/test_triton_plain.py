@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.charts.shapes import KINDS, Deployment, EmptyDir
+from tests.charts.shapes import KINDS, Deployment, EmptyDir, RollingUpdate
 
 if TYPE_CHECKING:
     from tests.charts.rendering import Chart
@@ -54,6 +54,11 @@ def test_a_startup_probe_of_ones_own(chart: Chart) -> None:
     assert (probe.period_seconds, probe.timeout_seconds, probe.failure_threshold) == (10, 3, 60)
 
 
+def test_a_rollout_on_a_full_pool_replaces_a_pod_in_place(chart: Chart) -> None:
+    values = {"modelRepository": {"url": "/models"}, "rollout": {"maxSurge": 0, "maxUnavailable": 1}}
+    assert chart.render(values)[Deployment].spec.strategy.rolling_update == RollingUpdate(max_surge=0, max_unavailable=1)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -65,6 +70,7 @@ def test_a_startup_probe_of_ones_own(chart: Chart) -> None:
         ({"autoscaling": {"minReplicas": 5}}, r"minReplicas \(5\) is above autoscaling.maxReplicas \(4\)"),
         ({"modelRepository": {"url": ""}}, "modelRepository.url is not set"),
         ({"service": {"httpNodePort": 80}}, "httpNodePort"),
+        ({"rollout": {"maxSurge": 0}}, "rollout.maxSurge and rollout.maxUnavailable are both 0"),
     ],
 )
 def test_wrong_values_are_refused_by_name(chart: Chart, wrong: dict[str, Any], says: str) -> None:
