@@ -25,9 +25,8 @@ from components.monitoring.observability import Observability, ObservabilityArgs
 from components.monitoring.prometheus import PrometheusStack, PrometheusStackArgs
 from components.repository.resource import ModelRepository
 from components.serving.client import TritonClient, TritonClientArgs
-from components.serving.namespaces import serving_namespaces
 from components.serving.scaling import adapter_rules, metric_panels, watched
-from components.serving.triton import Triton, TritonArgs
+from components.serving.triton import Triton, TritonArgs, serving_namespaces
 from components.stack.addons import metrics_apis, node_addons
 from components.stack.checks import check
 from components.stack.clusters import make_cluster, model_bucket, reader_annotations

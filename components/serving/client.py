@@ -1,7 +1,6 @@
-"""A client inside the cluster: one pod of NVIDIA's SDK image, with perf_analyzer and the Python clients.
+"""A client inside the cluster: one pod of NVIDIA's SDK image, which sleeps until you run a command in it, and requests no GPU.
 
-Like the client of the Marketplace application's benchmark, it sleeps until you run a command in it (`kubectl exec`). A client outside would
-also measure a load balancer and the network to the cloud. It creates no load by itself and requests no GPU.
+The Marketplace application's benchmark has the same. A client outside would also measure a load balancer and the network to the cloud.
 """
 
 from __future__ import annotations
@@ -21,19 +20,18 @@ if TYPE_CHECKING:
     from components.serving.settings import ClientSettings
 
 NAME: Final = "triton-client"
-_COMPONENT: Final = "triton-client"
+_LABELS: Final = labels(NAME, NAME)
 _UID: Final = 1000
 """triton-server in NVIDIA's images."""
+_TMP: Final = "/tmp"  # noqa: S108  # the volume
 
 
-def deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[str, Any]:
-    """Return ``spec`` of the Deployment; ``urls`` become environment variables."""
-    own = labels(_COMPONENT, NAME)
+def _deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[str, Any]:
     return {
         "replicas": 1,
-        "selector": {"matchLabels": own},
+        "selector": {"matchLabels": _LABELS},
         "template": {
-            "metadata": {"labels": own},
+            "metadata": {"labels": _LABELS},
             "spec": {
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
@@ -51,7 +49,7 @@ def deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[s
                         "image": settings.image,
                         "imagePullPolicy": "IfNotPresent",
                         "command": ["sleep", "infinity"],
-                        "env": [{"name": name, "value": value} for name, value in {"HOME": "/tmp", **urls}.items()],  # noqa: S108  # the volume
+                        "env": [{"name": name, "value": value} for name, value in {"HOME": _TMP, **urls}.items()],
                         "resources": {
                             "requests": {"cpu": settings.cpu, "memory": settings.memory},
                             "limits": {"memory": settings.memory},
@@ -61,19 +59,14 @@ def deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[s
                             "readOnlyRootFilesystem": True,
                             "capabilities": {"drop": ["ALL"]},
                         },
-                        "workingDir": "/tmp",  # noqa: S108  # the volume
-                        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  # the volume
+                        "workingDir": _TMP,
+                        "volumeMounts": [{"name": "tmp", "mountPath": _TMP}],
                     }
                 ],
                 "volumes": [{"name": "tmp", "emptyDir": {}}],
             },
         },
     }
-
-
-def variable(name: str, protocol: str) -> str:
-    """Return the name of the environment variable for a deployment's address, such as ``TRITON_BERT_LARGE_HTTP``."""
-    return f"TRITON_{name.upper().replace('-', '_')}_{protocol}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +80,7 @@ class TritonClientArgs:
 
 
 class TritonClient(pulumi.ComponentResource):
-    """The pod of the client."""
+    """The pod of the client. Its environment has the deployments' addresses, such as ``TRITON_BERT_LARGE_HTTP``."""
 
     command: pulumi.Output[str]
     """Prefix of a command line that runs it in the pod."""
@@ -96,12 +89,13 @@ class TritonClient(pulumi.ComponentResource):
         super().__init__(type_token("serving", "TritonClient"), name, None, opts)
         urls: dict[str, pulumi.Output[str]] = {}
         for handle in args.serving:
-            urls[variable(handle.name, "HTTP")] = handle.service.apply(lambda service: f"{service}:8000")
-            urls[variable(handle.name, "GRPC")] = handle.service.apply(lambda service: f"{service}:8001")
-        spec: Any = pulumi.Output.all(**urls).apply(lambda known: deployment_spec(args.settings, known))
+            for protocol, port in (("HTTP", 8000), ("GRPC", 8001)):
+                variable = f"TRITON_{handle.name.upper().replace('-', '_')}_{protocol}"
+                urls[variable] = pulumi.Output.concat(handle.service, f":{port}")
+        spec: Any = pulumi.Output.all(**urls).apply(lambda known: _deployment_spec(args.settings, known))
         deployment = k8s.apps.v1.Deployment(
             NAME,
-            metadata=k8s.meta.v1.ObjectMetaArgs(name=NAME, namespace=args.namespace.metadata.name, labels=labels(_COMPONENT, NAME)),
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=NAME, namespace=args.namespace.metadata.name, labels=_LABELS),
             spec=spec,
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
         )

@@ -1,20 +1,19 @@
-"""What scales the deployments of a stack, and what watches them: the adapter's rules, the autoscaler's metrics, panels, alerts.
-
-All of it comes from the metric kinds (`components.serving.metrics`), so that what is published, read and shown can't drift apart.
-"""
+"""The adapter's rules, the autoscaler's metrics, panels and alerts: all from the metric kinds (`components.serving.metrics`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from components.base.watch import WatchedDeployment
-from components.serving.metrics import KINDS, QueueTimeMetric, Sampling, ServedPods
+from components.serving.metrics import KINDS
+from components.serving.metrics.base import Sampling, ServedPods
+from components.serving.metrics.triton import QueueTimeMetric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from components.base.watch import Panel
-    from components.serving.metrics import GkeCluster
+    from components.serving.metrics.base import GkeCluster
     from components.serving.settings import ScalingSettings, ServingSettings
 
 

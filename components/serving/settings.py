@@ -15,7 +15,8 @@ from components.base.errors import Problem
 from components.base.model import DnsLabel, Model
 from components.base.quantities import UNITS, Duration, Quantity, quantity_value
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
-from components.serving.metrics import Metric, PendingRequestsMetric, QueueTimeMetric
+from components.serving.metrics import Metric
+from components.serving.metrics.triton import PendingRequestsMetric, QueueTimeMetric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One Triton deployment: charts/triton with values from the settings, and the Secrets that it reads its models with.
+"""Triton deployments: charts/triton with values from the settings, the Secrets that it reads its models with, and the namespaces.
 
 The Secrets are separate resources, not part of the chart: their values stay Pulumi secrets, encrypted in the state. As values of
 the chart they would mark every object of it as secret, and a Helm release would keep them readable.
@@ -17,9 +17,8 @@ from components.base.errors import FleetError
 from components.base.handles import ServingHandle
 from components.base.naming import labels, type_token
 from components.base.outputs import behind
-from components.serving.metrics import GkeCluster
-from components.serving.prefetch import models_to_copy
-from components.serving.values import COMPONENT, ModelRepositoryValues, chart_values
+from components.serving.metrics.base import GkeCluster
+from components.serving.values import COMPONENT, ModelRepositoryValues, chart_values, models_to_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,10 +26,12 @@ if TYPE_CHECKING:
     from components.base.handles import ClusterHandle, GpuPool, LoadBalancerHandle, MetricsHandle, RepositoryHandle
     from components.serving.settings import ServingSettings
 
+    _Transform = Callable[[pulumi.ResourceTransformArgs], pulumi.ResourceTransformResult | None]
+
 CHART: Final = "./charts/triton"
 """Relative to the project: an absolute path would make the state differ between machines."""
-KEY_FILE_SECRET: Final = "gcsfs-creds"  # noqa: S105  # a name
-KEY_FILE: Final = "keyfile.json"
+_KEY_FILE_SECRET: Final = "gcsfs-creds"  # noqa: S105  # a name
+_KEY_FILE: Final = "keyfile.json"
 """Names of reference 002; the chart mounts the only key of the Secret as /etc/secrets/keyfile.json."""
 
 
@@ -51,6 +52,45 @@ class TritonArgs:
     """Bind the pods' service account to a cloud identity, such as ``eks.amazonaws.com/role-arn``."""
     load_balancer: LoadBalancerHandle | None = None
     """The controller for a Service of type LoadBalancer. None: the cluster itself."""
+
+
+def namespace_names(serving: Sequence[ServingSettings]) -> tuple[str, ...]:
+    """Return the distinct namespaces of ``serving``, sorted: the order in the stack file must not matter."""
+    return tuple(sorted({entry.namespace for entry in serving}))
+
+
+def serving_namespaces(
+    serving: Sequence[ServingSettings],
+    *,
+    cluster: ClusterHandle,
+    parent: pulumi.Resource,
+    after: Sequence[pulumi.Output[str]] = (),
+    injection: Mapping[str, pulumi.Output[str]] | None = None,
+) -> dict[str, k8s.core.v1.Namespace]:
+    """Declare the namespaces of ``serving`` as children of ``parent`` and return them by name.
+
+    They are siblings of the deployments and not children: if a namespace changed its parent, Pulumi would replace it with all that is in
+    it. ``after`` are outputs of what the pods need, such as the controllers of load balancers and nodes: created before the namespaces and
+    deleted after them. Where a deployment claims volumes, so is their driver. ``injection`` are labels that give pods sidecars.
+
+    The adapters are not among them. An autoscaler without a metric keeps its smallest number of pods and scales once it has one. On destroy
+    each adapter removes its APIService first, without which Kubernetes can delete a namespace. If an adapter waited for the namespace
+    instead, a broken adapter would block the namespace, and the namespace the removal of the adapter.
+    """
+    claims = {entry.namespace for entry in serving if entry.prefetch.enabled and entry.prefetch.volume.storage_class is not None}
+    volumes = () if cluster.volumes is None else (cluster.volumes,)
+    return {
+        name: k8s.core.v1.Namespace(
+            name,
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=name, labels={**labels(COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted", **(injection or {})}
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=parent, provider=cluster.provider, depends_on=behind(*after, *(volumes if name in claims else ()))
+            ),
+        )
+        for name in namespace_names(serving)
+    }
 
 
 def unknown_models(key: str, settings: ServingSettings, repository: Collection[str]) -> list[str]:
@@ -77,13 +117,16 @@ class Triton(pulumi.ComponentResource):
         if repository.credentials is not None:
             credentials = self._secret(f"{name}-credentials", args, repository.credentials)
         if repository.key_file is not None:
-            key = self._secret(f"{name}-{KEY_FILE_SECRET}", args, repository.key_file.apply(lambda content: {KEY_FILE: content}))
+            key = self._secret(f"{name}-{_KEY_FILE_SECRET}", args, repository.key_file.apply(lambda content: {_KEY_FILE: content}))
+        loaded = models_to_copy(settings, repository.needs) or repository.models
         values = pulumi.Output.all(
-            url=repository.url,
-            urls=[repository.urls[model] for model in _loaded(settings, repository)],
-            release=repository.digest,
-            credentials="" if credentials is None else credentials.metadata.name,
-            key="" if key is None else key.metadata.name,
+            source={
+                "url": repository.url,
+                "urls": [repository.urls[model] for model in loaded if model in repository.urls],
+                "release": repository.digest,
+                "credentials_secret": "" if credentials is None else credentials.metadata.name,
+                "key_file_secret": "" if key is None else key.metadata.name,
+            },
             annotations=dict(args.service_account_annotations),
             # Internal unless the settings say otherwise: Triton does not authenticate its clients.
             service=dict(args.load_balancer.internal) if args.load_balancer is not None and settings.service.type == "LoadBalancer" else {},
@@ -115,7 +158,9 @@ class Triton(pulumi.ComponentResource):
         rolled back.
         """
         # Encoded: stringData is write-only, so that Pulumi could not compare it.
-        data: pulumi.Output[dict[str, str]] = pulumi.Output.secret(content.apply(_encoded))
+        data: pulumi.Output[dict[str, str]] = pulumi.Output.secret(
+            content.apply(lambda known: {key: base64.b64encode(value.encode()).decode() for key, value in known.items()})
+        )
         return k8s.core.v1.Secret(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(namespace=args.namespace.metadata.name, labels=labels(COMPONENT, args.settings.name)),
@@ -125,39 +170,30 @@ class Triton(pulumi.ComponentResource):
         )
 
 
-def monitored_by(metrics: MetricsHandle) -> Callable[[pulumi.ResourceTransformArgs], pulumi.ResourceTransformResult | None]:
+def _with_options(kind: str, **options: Any) -> _Transform:
+    """Return a transform that gives the chart's objects of one ``kind`` more resource options."""
+
+    def transform(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        if args.type_ != kind:
+            return None
+        merged = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(**options))
+        return pulumi.ResourceTransformResult(props=args.props, opts=merged)
+
+    return transform
+
+
+def monitored_by(metrics: MetricsHandle) -> _Transform:
     """Return a transform that makes only the chart's PodMonitor wait for Prometheus, which installs its CRD.
 
     The engine calls it before it creates an object of the chart, and waits for the result. It does not record the dependency in the state
     (Pulumi 3.255), so a destroy has no order between the two. None is needed: the kind outlives the release of Prometheus, and the operator
     sets no finalizer.
     """
-
-    def wait(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
-        if args.type_ != "kubernetes:monitoring.coreos.com/v1:PodMonitor":
-            return None
-        more = pulumi.ResourceOptions(depends_on=behind(metrics.url))
-        return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, more))
-
-    return wait
+    return _with_options("kubernetes:monitoring.coreos.com/v1:PodMonitor", depends_on=behind(metrics.url))
 
 
-def leave_replicas(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
-    """Set the replicas of a Deployment when it is created only: afterwards the autoscaler owns them."""
-    if args.type_ != "kubernetes:apps/v1:Deployment":
-        return None
-    kept = pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
-    return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, kept))
-
-
-def _encoded(content: Mapping[str, str]) -> dict[str, str]:
-    return {key: base64.b64encode(value.encode()).decode() for key, value in content.items()}
-
-
-def _loaded(settings: ServingSettings, repository: RepositoryHandle) -> list[str]:
-    """Return the models with a separate repository that a deployment loads, including those that its ensembles need."""
-    wanted = models_to_copy(settings, repository.needs) or repository.models
-    return [model for model in wanted if model in repository.urls]
+leave_replicas: Final = _with_options("kubernetes:apps/v1:Deployment", ignore_changes=["spec.replicas"])
+"""Transform that sets the replicas of a Deployment when it is created only: afterwards the autoscaler owns them."""
 
 
 def only_slices(settings: ServingSettings, pools: Sequence[GpuPool]) -> bool:
@@ -175,18 +211,9 @@ def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
         resolved["service"] = settings.service.model_copy(update={"annotations": {**known["service"], **settings.service.annotations}})
     if settings.gpu_metrics is None and only_slices(settings, args.cluster.gpu_pools):
         resolved["gpu_metrics"] = False
-    source = ModelRepositoryValues(
-        url=known["url"],
-        urls=tuple(known["urls"]),
-        mode=repository.mode,
-        release=known["release"],
-        region=repository.region,
-        credentials_secret=known["credentials"],
-        key_file_secret=known["key"],
-    )
     return chart_values(
         settings.model_copy(update=resolved),
-        source,
+        ModelRepositoryValues(**known["source"], mode=repository.mode, region=repository.region),
         annotations=known["annotations"],
         gke=None if google is None else GkeCluster(name=google.cluster, location=google.location),
         sizes=repository.sizes,

@@ -1,29 +1,28 @@
-"""The values of charts/triton, and how they follow from the settings of a deployment.
+"""The values of charts/triton, and how they follow from the settings of a deployment. Durations are seconds.
 
-Whatever the chart takes as the settings have it is in `DeploymentSettings`, which `Values` extends; here stands what only the chart has.
-Durations are seconds. values.yaml and values.schema.json are generated from this model (`chart_files.py`). Nothing here imports Pulumi:
-facts that are known late (the repository's URL, a Secret's name) come in as plain strings.
+`Values` extends `DeploymentSettings`, which the chart shares with the stack file. values.yaml and values.schema.json are generated from it
+(`chart_files.py`). This module does not import Pulumi: what is known late, such as the repository's URL, comes in as plain strings.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from components.base.model import Model
 from components.base.naming import labels
-from components.base.quantities import prometheus_duration, whole_seconds
+from components.base.quantities import prometheus_duration, quantity_value, whole_seconds
 from components.base.versions import TRITON_IMAGE
-from components.serving.metrics import ServedPods
-from components.serving.prefetch import models_to_copy, volume_size
+from components.serving.metrics.base import ServedPods
 from components.serving.scaling import hpa_metrics, served_pods
 from components.serving.settings import DeploymentSettings, PrefetchSettings, ReplicaSettings, ScalingSettings, ServingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from components.serving.metrics import GkeCluster
+    from components.serving.metrics.base import GkeCluster
 
 COMPONENT: Final = "triton"
 """Value of app.kubernetes.io/name on every object of the chart."""
@@ -31,6 +30,11 @@ COMPONENT: Final = "triton"
 _NODE_MARGIN: Final = 600
 """Seconds added to the startup budget before a rollout counts as failed: a new GPU node takes 4 to 7 minutes (NVIDIA's Marketplace
 README), the image a few more."""
+_MI: Final = 1 << 20
+_SLACK: Final = 1.1
+"""Room for the file system and for rounding to blocks: 10,000 files of 4 KiB take 5 % more than their bytes on ext4."""
+_SLACK_BYTES: Final = 64 * _MI
+"""Room for the copy's list and log, and for an empty file system."""
 
 
 class ModelRepositoryValues(Model):
@@ -217,6 +221,37 @@ class Values(DeploymentSettings):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"global_"})
 
 
+def models_to_copy(settings: ServingSettings, needs: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the models that ``settings`` name and those that these load (``needs``), sorted; empty means the whole release."""
+    found: set[str] = set()
+    pending = list(settings.models or ())
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending.extend(needs.get(name, ()))
+    return tuple(sorted(found))
+
+
+def _bytes_to_copy(settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> tuple[int, str]:
+    """Return the bytes of the models that are copied, and a volume size with room for them."""
+    models = models_to_copy(settings, needs)
+    size = sum(size for name, size in sizes.items() if not models or name in models)
+    return size, f"{math.ceil((size * _SLACK + _SLACK_BYTES) / _MI)}Mi"
+
+
+def too_small(key: str, settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> str | None:
+    """Return what is wrong with the prefetch volume of the deployment whose settings are at ``key``; None when the models fit."""
+    size = settings.prefetch.volume.size
+    wanted, room = _bytes_to_copy(settings, sizes, needs)
+    if not settings.prefetch.enabled or size is None or quantity_value(size) >= wanted:
+        return None
+    return (
+        f"{key}.prefetch.volume.size ({size}) is less than the {wanted} bytes of the models that {settings.name} loads: every pod would be "
+        f"evicted, or fail, while it copies. Raise it to {room} or more, or remove the key."
+    )
+
+
 def rollout_deadline(settings: ServingSettings) -> int:
     """Return the seconds after which a rollout of ``settings`` counts as failed."""
     copying = whole_seconds(settings.prefetch.budget) if settings.prefetch.enabled else 0
@@ -232,21 +267,18 @@ def chart_values(
     sizes: Mapping[str, int] | None = None,
     needs: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Values:
-    """Return the chart's values of one deployment.
+    """Return the chart's values of one deployment. Raises ValueError for gpuDutyCycle outside GKE.
 
     Args:
         settings: The deployment.
-        repository: The repository, with both ``url`` (all models, what prefetch copies from) and ``urls`` (one per model, preferred
-            otherwise) where it has both; ``models`` is ignored.
-        annotations: Annotations that bind the service account to a cloud identity.
+        repository: Its ``url`` has all models, and prefetch copies from it; ``urls``, one per model, take precedence otherwise.
+            ``models`` is ignored.
+        annotations: Bind the service account to a cloud identity.
         gke: The cluster, on GKE.
         sizes: Bytes of each model.
         needs: Models that a model loads with itself.
-
-    Raises:
-        ValueError: For gpuDutyCycle outside GKE.
     """
-    copied = settings.prefetch.enabled
+    copied, sizes, needs = settings.prefetch.enabled, sizes or {}, needs or {}
     by_model = bool(repository.urls) and not copied
     url = repository.urls[0] if by_model else repository.url
     source = {
@@ -258,8 +290,8 @@ def chart_values(
     # With prefetch off nothing about the models goes in: other sizes would change a chart that does not use them.
     copy: dict[str, Any] = {}
     if copied:
-        volume = settings.prefetch.volume.model_copy(update={"size": volume_size(settings, sizes or {}, needs or {})})
-        copy = {"models": models_to_copy(settings, needs or {}), "volume": volume}
+        size = settings.prefetch.volume.size or (_bytes_to_copy(settings, sizes, needs)[1] if sizes else None)
+        copy = {"models": models_to_copy(settings, needs), "volume": settings.prefetch.volume.model_copy(update={"size": size})}
     shared = {name: getattr(settings, name) for name in DeploymentSettings.model_fields}
     return Values.model_validate(
         {

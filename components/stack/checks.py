@@ -18,8 +18,8 @@ from components.repository.scan.cache import open_cache
 from components.repository.scan.folder import scan
 from components.repository.scan.needs import needs
 from components.repository.validation import Deployment, validate
-from components.serving.prefetch import too_small
 from components.serving.triton import unknown_models
+from components.serving.values import too_small
 from components.stack.addons import chart_pins
 from components.stack.clusters import find_cluster
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from components.base.errors import Problem
 from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
-from components.serving.metrics import MetricSources
+from components.serving.metrics.base import MetricSources
 from components.stack.capacity import eligible_pools, pool_capacities
 
 if TYPE_CHECKING:

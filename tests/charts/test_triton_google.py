@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.serving.metrics import GkeCluster
+from components.serving.metrics.base import GkeCluster
 from components.serving.values import ModelRepositoryValues, chart_values
 from tests.charts.rendering import Chart, serving
 from tests.charts.shapes import Container, Deployment, EnvVar, Hpa, InitContainer

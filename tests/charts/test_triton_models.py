@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.serving.metrics import GkeCluster
+from components.serving.metrics.base import GkeCluster
 from components.serving.values import ModelRepositoryValues, chart_values, rollout_deadline
 from tests.charts.rendering import FIRST, Chart, serving
 from tests.charts.shapes import Deployment, EmptyDir, EnvVar

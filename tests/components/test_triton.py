@@ -14,9 +14,8 @@ from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.base.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
-from components.serving.namespaces import serving_namespaces
 from components.serving.settings import ServingSettings
-from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, monitored_by, only_slices
+from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, monitored_by, only_slices, serving_namespaces
 
 if TYPE_CHECKING:
     from tests.components.conftest import Recorder

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # pydantic reads the annotation
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.base.errors import Problem
 from components.base.model import Model
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from components.base.errors import FieldPath
-
-WHOLE_GPU: Final = "nvidia.com/gpu"
-_POD_METRICS: Final = "Scale by queueTime or pendingRequests."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +122,10 @@ class MetricSettings(Model):
         return text.replace("<<.LabelMatchers>>", matchers).replace("<<.GroupBy>>", "pod")
 
     @classmethod
-    def graph(cls, sampling: Sampling) -> tuple[tuple[str, str], ...]:
-        """Return PromQL and legends of the dashboard's graph: the query that the autoscaler reads."""
-        return ((cls.promql(sampling, cls.selected), "{{pod}}"),)
-
-    @classmethod
     def panel(cls, sampling: Sampling) -> Panel:
-        """Return the dashboard's graph."""
-        return Panel(title=cls.title, description=cls.description, unit=cls.unit, queries=cls.graph(sampling))
+        """Return the dashboard's graph: the query that the autoscaler reads."""
+        queries = ((cls.promql(sampling, cls.selected), "{{pod}}"),)
+        return Panel(title=cls.title, description=cls.description, unit=cls.unit, queries=queries)
 
     def average(self) -> float:
         """Return the target in the unit of the published metric."""
@@ -157,33 +150,9 @@ class MetricSettings(Model):
     def stack_problems(self, sources: MetricSources) -> Iterator[Problem]:
         """Yield what rules the metric out in a stack. Paths in ``also`` start at the stack file."""
         if self.series is not None and not sources.prometheus_adapter:
-            text = (
-                f"is {self.kind} but adapter.enabled is false: nothing would serve the metric and the autoscaler could not scale. "
-                "Remove adapter.enabled, or use only gpuDutyCycle."
-            )
-            yield Problem(at=(), text=text, also=(("adapter", "enabled"),))
+            yield self.unserved("adapter", "Remove adapter.enabled, or use only gpuDutyCycle.")
 
-
-class GpuMetricSettings(MetricSettings):
-    """A metric of whole GPUs."""
-
-    def pod_problems(self, *, gpus: int, gpu_resource: str) -> Iterator[Problem]:
-        """Rule out pods without whole GPUs."""
-        if gpus == 0:
-            text = "the metric would never exist and the autoscaler could not scale. Give the pod a GPU, or scale by queueTime."
-            yield Problem(at=(), text=f"is {self.kind} but resources.gpus is 0: {text}", also=(("resources", "gpus"),))
-        if gpu_resource != WHOLE_GPU:
-            text = f"the metric exists for whole GPUs only. {_POD_METRICS}"
-            text = f"is {self.kind} but resources.gpuResource is {gpu_resource}: {text}"
-            yield Problem(at=(), text=text, also=(("resources", "gpu_resource"),))
-
-    def stack_problems(self, sources: MetricSources) -> Iterator[Problem]:
-        """Rule out pools of shared or sliced GPUs."""
-        yield from super().stack_problems(sources)
-        for pool, why in (
-            (sources.shared_pool, "shares its GPUs: the metric covers the whole GPU, so each pod would scale by its neighbours' load."),
-            (sources.sliced_pool, "splits its GPUs into MIG slices, which don't have this metric: the autoscaler could not scale."),
-        ):
-            if pool is not None:
-                also = (("cluster", "gpu_pools"), (*sources.entry, "node_selector"))
-                yield Problem(at=(), text=f"is {self.kind}, and pool {pool} {why} {_POD_METRICS}", also=also)
+    def unserved(self, adapter: str, remedy: str, consequence: str = "serve the metric") -> Problem:
+        """Return the problem of a metric whose component (a top-level key) is off."""
+        text = f"is {self.kind} but {adapter}.enabled is false: nothing would {consequence} and the autoscaler could not scale. {remedy}"
+        return Problem(at=(), text=text, also=((adapter, "enabled"),))

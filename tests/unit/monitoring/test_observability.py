@@ -12,8 +12,9 @@ import yaml
 
 from components.monitoring import alerts, dashboards
 from components.monitoring.settings import AlertSettings
-from components.serving.metrics import PendingRequestsMetric, Sampling
-from components.serving.metrics.gpu_duty_cycle import GpuDutyCycleMetric
+from components.serving.metrics.base import Sampling
+from components.serving.metrics.gpu import GpuDutyCycleMetric
+from components.serving.metrics.triton import PendingRequestsMetric
 from components.serving.scaling import adapter_rules, metric_panels, watched
 from components.serving.settings import ServingSettings
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.serving.metrics import GkeCluster, ServedPods
+from components.serving.metrics.base import GkeCluster, ServedPods
 from components.serving.scaling import adapter_rules, hpa_metrics
 from components.serving.settings import ServingSettings
 from components.serving.values import ModelRepositoryValues, chart_values

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.base.quantities import quantity_value
-from components.serving.metrics import GpuUtilizationMetric, Metric, PendingRequestsMetric, QueueTimeMetric, ServedPods
+from components.serving.metrics.base import ServedPods
+from components.serving.metrics.gpu import GpuUtilizationMetric
+from components.serving.metrics.triton import PendingRequestsMetric, QueueTimeMetric
 from components.serving.scaling import adapter_rules, hpa_metrics
 from components.serving.settings import ScalingSettings, ServingSettings
 
 IMAGE = "registry.example/triton:1"
-ALL_KINDS: tuple[Metric, ...] = (
+ALL_KINDS = (
     QueueTimeMetric(kind="queueTime", target=0.01),
     PendingRequestsMetric(kind="pendingRequests", target=16),
     GpuUtilizationMetric(kind="gpuUtilization", target=80),

@@ -14,12 +14,10 @@ from pydantic import ValidationError
 
 from components.base.quantities import quantity_value
 from components.serving.chart_files import schema, values_yaml
-from components.serving.namespaces import namespace_names
-from components.serving.prefetch import models_to_copy, too_small
 from components.serving.scaling import hpa_metrics, served_pods
 from components.serving.settings import OWNED_FLAGS, ServingSettings
-from components.serving.triton import unknown_models
-from components.serving.values import ModelRepositoryValues, Values, chart_values, rollout_deadline
+from components.serving.triton import namespace_names, unknown_models
+from components.serving.values import ModelRepositoryValues, Values, chart_values, models_to_copy, rollout_deadline, too_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

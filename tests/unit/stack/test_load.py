@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.base.errors import FleetError
-from components.serving.metrics import PendingRequestsMetric
+from components.serving.metrics.triton import PendingRequestsMetric
 from components.stack.load import load, parse
 from components.stack.places import models_in, parts, tag, tag_field
 from components.stack.settings import Settings

@@ -1,0 +1,92 @@
+"""Scaling by what Triton counts itself: time in the queue, requests in the queue, requests served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from pydantic import Field
+
+from components.base.quantities import Duration, prometheus_duration
+from components.serving.metrics.base import MetricSettings
+
+if TYPE_CHECKING:
+    from components.serving.metrics.base import Sampling
+
+_RATE_FLOOR: Final = "0.001"
+"""Requests per second below which the denominator is clamped. One request in the longest window that settings allow (600 s) is a rate of
+0.0017, above the floor: only 0/0 is clamped, never real traffic."""
+_SCRAPES: Final = 3
+_SHORTEST_WINDOW: Final = 15.0
+"""One sync period of the autoscaler, in seconds: a shorter mean would pick a random moment of the period."""
+
+
+class QueueTimeMetric(MetricSettings):
+    """Mean time that a request waits in Triton's queue, per pod (``avg_time_queue_us``)."""
+
+    name = "avg_time_queue_us"
+    series = "nv_inference_queue_duration_us"
+    title = "Time in the queue"
+    description = "Mean of each pod, as the autoscaler reads it. If it rises with all replicas running, raise maxReplicas."
+    unit = "µs"
+
+    kind: Literal["queueTime"]
+    """Mean time in the queue."""
+    target: Duration = Field(gt=0)
+    """Mean time in the queue that the autoscaler aims at, per pod."""
+
+    @classmethod
+    def query(cls, sampling: Sampling) -> str:
+        """Return the mean over the requests of all models that finished within the window, in microseconds.
+
+        The last term gives 0 for a pod that is scraped but has no rate yet (one sample, or no requests).
+        """
+        window = prometheus_duration(sampling.window)
+        total = f"sum(rate(nv_inference_queue_duration_us{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
+        finished = f"sum(rate(nv_inference_request_success{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
+        idle = "0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)"
+        return f"{total} / clamp_min({finished}, {_RATE_FLOOR}) or {idle}"
+
+    def average(self) -> float:
+        """Return microseconds, rounded because 0.05 s is not exactly 50,000 µs in binary."""
+        return max(1, round(self.target * 1_000_000))
+
+
+class PendingRequestsMetric(MetricSettings):
+    """Requests that wait in Triton's queues, per pod (``nv_inference_pending_request_count``)."""
+
+    name = series = "nv_inference_pending_request_count"
+    title = "Pending requests"
+    description = "Requests in the queues of each pod, as the autoscaler reads them."
+    unit = "short"
+
+    kind: Literal["pendingRequests"]
+    """Requests in the queues."""
+    target: float = Field(ge=0.001)
+    """Requests in the queues that the autoscaler aims at, per pod."""
+
+    @classmethod
+    def query(cls, sampling: Sampling) -> str:
+        """Return the sum over all models of a pod, as a mean over some scrapes: a single sample of a gauge says little."""
+        window = prometheus_duration(max(_SHORTEST_WINDOW, _SCRAPES * sampling.scrape))
+        return f"sum(avg_over_time(<<.Series>>{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
+
+
+class RequestRateMetric(MetricSettings):
+    """Requests per second that succeed, per pod (from ``nv_inference_request_success``)."""
+
+    name = "nv_inference_requests_per_second"
+    series = "nv_inference_request_success"
+    title = "Requests per pod"
+    description = "Successful requests per second of each pod, as the autoscaler reads them."
+    unit = "reqps"
+
+    kind: Literal["requestRate"]
+    """Rate of requests."""
+    target: float = Field(ge=0.001)
+    """Requests per second that the autoscaler aims at, per pod: what one pod serves within the latency target, from a load test."""
+
+    @classmethod
+    def query(cls, sampling: Sampling) -> str:
+        """Return the sum of the rates of all models of a pod; the last term gives 0 for a pod that has no rate yet."""
+        rate = f"sum(rate(<<.Series>>{{<<.LabelMatchers>>}}[{prometheus_duration(sampling.window)}])) by (<<.GroupBy>>)"
+        return f"{rate} or 0 * sum(<<.Series>>{{<<.LabelMatchers>>}}) by (<<.GroupBy>>)"
