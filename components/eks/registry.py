@@ -16,7 +16,7 @@ from components.base.outputs import after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from components.base.registry import ImageRepositorySettings
+    from components.base.clusters import ImageRepositorySettings
 
 
 def lifecycle(keep_untagged_days: int) -> str:

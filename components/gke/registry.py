@@ -16,7 +16,7 @@ from components.gke.plan import labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from components.base.registry import ImageRepositorySettings
+    from components.base.clusters import ImageRepositorySettings
     from components.gke.settings.cluster import GkeClusterSettings
 
 _DAY_S: Final = 86400

@@ -6,13 +6,14 @@ for its objects, so that an APIService is deleted while its backend still runs.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import naming
-from components.helm.source import chart_source
+from components.base.errors import FleetError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,32 @@ _TIMEOUT_SECONDS: Final = 600
 """How long Helm waits for a release to be ready before it rolls back. Its default of 300 s is too short to pull images onto a new node."""
 _MAX_HISTORY: Final = 5
 """Revisions that Helm keeps, one Secret each."""
+
+
+def chart_source(pin: ChartPin, charts: ChartSettings) -> tuple[str, str | None]:
+    """Return ``chart`` (a name, an oci:// reference or a path) and ``repository`` of the chart ``pin`` for Helm.
+
+    A folder may hold the chart unpacked (``NAME/Chart.yaml``) or packed (``NAME-VERSION.tgz``). The path stays as written: an absolute path
+    would make the state depend on the machine.
+
+    Raises:
+        FleetError: When the folder holds neither.
+    """
+    in_registry = pin.repository.startswith("oci://")
+    if charts.source == "upstream":  # Helm takes a registry as part of the chart's name, not as a repository
+        return (f"{pin.repository}/{pin.name}", None) if in_registry else (pin.name, pin.repository)
+    location = charts.location or ""
+    if charts.source == "oci":
+        return f"{location.rstrip('/')}/{pin.name}", None
+    unpacked, packed = Path(location) / pin.name, Path(location) / f"{pin.name}-{pin.version}.tgz"
+    for path, file in ((unpacked, unpacked / "Chart.yaml"), (packed, packed)):
+        if file.is_file():
+            return str(path), None
+    pull = f"helm pull {pin.repository}/{pin.name}" if in_registry else f"helm pull {pin.name} --repo {pin.repository}"
+    raise FleetError(
+        f"triton-fleet:charts.location ({location}) holds neither {unpacked.name}/Chart.yaml nor {packed.name}: {pin.name} could not be"
+        f" installed. Put the chart there ({pull} --version {pin.version}) or correct location."
+    )
 
 
 def release(
@@ -44,14 +71,14 @@ def release(
     Raises:
         FleetError: When the chart is not in the folder that the settings name.
     """
-    source = chart_source(pin, charts)
+    chart, repository = chart_source(pin, charts)
     return k8s.helm.v3.Release(
         name,
         k8s.helm.v3.ReleaseArgs(
             name=name,
-            chart=source.chart,
-            version=source.version,
-            repository_opts=None if source.repository is None else k8s.helm.v3.RepositoryOptsArgs(repo=source.repository),
+            chart=chart,
+            version=pin.version,
+            repository_opts=None if repository is None else k8s.helm.v3.RepositoryOptsArgs(repo=repository),
             namespace=namespace,
             create_namespace=False,
             atomic=True,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components.base.errors import FleetError, Problem, collect, raise_problems
-from components.helm.source import check_charts
+from components.helm.release import chart_source
 from components.images.images import ImagePlan, plan_images
 from components.images.settings import original
 from components.repository.resource import ModelRepositoryArgs, check_environment
@@ -53,8 +53,9 @@ def check(settings: Settings, project_dir: Path) -> Checked:
         models = _release(settings, project_dir)
     with collect(problems):
         _check_models(settings, project_dir)
-    with collect(problems):
-        check_charts(settings.charts, chart_pins(settings))
+    for pin in chart_pins(settings):
+        with collect(problems):
+            chart_source(pin, settings.charts)
     with collect(problems):
         check_environment(settings.repository, os.environ)
     with collect(problems):

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.base.clusters import ImageRepositorySettings, pool_name_problems
 from components.base.errors import Problem
 from components.base.model import Model, matching
-from components.base.pools import pool_name_problems
-from components.base.registry import ImageRepositorySettings
 from components.eks.settings.network import ZONE, CreatedNetworkSettings, EndpointSettings, NetworkSettings
 from components.eks.settings.node_groups import CpuPoolSettings, GpuPoolSettings
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
+from components.base.clusters import EVERYONE, Network, public_problems
 from components.base.errors import Problem
 from components.base.model import Model, matching
-from components.base.networks import EVERYONE, Network, public_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.base.clusters import EVERYONE, Network, scaling_problems
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model, matching
-from components.base.networks import EVERYONE, Network
-from components.base.pools import scaling_problems
 from components.eks import ami
 from components.eks.settings.network import Zone
 from components.gpu import catalogue

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.base.clusters import ImageRepositorySettings, pool_name_problems
 from components.base.errors import Problem
 from components.base.model import Model, Project, matching
-from components.base.pools import pool_name_problems
-from components.base.registry import ImageRepositorySettings
 from components.gke.settings.maintenance import MaintenanceSettings
 from components.gke.settings.network import CreatedGcpNetworkSettings, GcpNetworkSettings, GkeEndpointSettings
 from components.gke.settings.node_pools import ZONE, GcpZone, GkeCpuPoolSettings, GkeGpuPoolSettings

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
+from components.base.clusters import Network, public_problems
 from components.base.errors import Problem
 from components.base.model import Model, Project, matching
-from components.base.networks import Network, public_problems
 from components.gke.settings.node_pools import GcpZone
 
 if TYPE_CHECKING:

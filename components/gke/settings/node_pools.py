@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from components.base import naming
+from components.base.clusters import scaling_problems
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model, matching
-from components.base.pools import scaling_problems
 from components.gpu import catalogue
 from components.gpu.sharing import Offer, Sharing, WholeSharing, offer, sharing_problem
 

@@ -17,8 +17,8 @@ from components.eks.settings.addons import ClusterAutoscalerSettings
 from components.gpu.device_plugin import gpu_plugin_values, needing, plugin_config
 from components.gpu.overprovisioning import PRIORITY, Floor, deployment_spec, floors
 from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
+from components.helm.release import chart_source
 from components.helm.settings import ChartSettings
-from components.helm.source import ChartSource, chart_source
 
 WHOLE = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1)
 BUNDLED = GpuPool(name="rocket", labels={}, resource="nvidia.com/gpu", units=1, device_plugin="bundled")
@@ -120,9 +120,7 @@ def test_a_node_image_that_moves_or_has_no_driver_is_refused(alias: str) -> None
 
 
 def test_a_chart_from_a_registry_is_one_reference() -> None:
-    assert chart_source(KARPENTER, ChartSettings()) == ChartSource(
-        chart="oci://public.ecr.aws/karpenter/karpenter", version=KARPENTER.version, repository=None
-    )
+    assert chart_source(KARPENTER, ChartSettings()) == ("oci://public.ecr.aws/karpenter/karpenter", None)
 
 
 def test_a_floor_holds_what_triton_would_ask_for() -> None:
