@@ -148,14 +148,6 @@ class MetricsHandle:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CustomMetricsHandle:
-    """The API custom.metrics.k8s.io."""
-
-    ready: pulumi.Output[str]
-    """Name of the APIService; resolves once the adapter is ready."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class ServingHandle:
     """One Triton deployment that is ready."""
 

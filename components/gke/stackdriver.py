@@ -22,7 +22,6 @@ import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 
 from components.base import naming
-from components.base.handles import CustomMetricsHandle
 from components.gke.identity import principal_output
 
 if TYPE_CHECKING:
@@ -102,8 +101,6 @@ class StackdriverAdapterArgs:
 class StackdriverAdapter(pulumi.ComponentResource):
     """Cloud Monitoring's metrics for autoscalers."""
 
-    handle: CustomMetricsHandle
-
     def __init__(self, name: str, args: StackdriverAdapterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "StackdriverAdapter"), name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
@@ -134,7 +131,6 @@ class StackdriverAdapter(pulumi.ComponentResource):
             for api in ((*CUSTOM, *EXTERNAL) if args.settings.custom_metrics else EXTERNAL)
         ]
         ready = pulumi.Output.all(*(api.metadata.name for api in served)).apply(lambda names: str(names[-1]))
-        self.handle = CustomMetricsHandle(ready=ready)
         self.register_outputs({"apiService": ready})
 
     def _after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:

@@ -13,13 +13,13 @@ import pulumi
 
 from components.base import naming, versions
 from components.base.errors import FleetError
-from components.base.handles import ClusterHandle, CustomMetricsHandle, MetricsHandle
 from components.base.quantities import prometheus_duration
 from components.helm import release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from components.base.handles import ClusterHandle, MetricsHandle
     from components.helm.settings import ChartSettings
     from components.monitoring.settings import AdapterSettings
 
@@ -71,7 +71,8 @@ class PrometheusAdapterArgs:
 class PrometheusAdapter(pulumi.ComponentResource):
     """The custom metrics API."""
 
-    handle: CustomMetricsHandle
+    ready: pulumi.Output[str]
+    """Name of the APIService; resolves once the adapter is ready."""
 
     def __init__(self, name: str, args: PrometheusAdapterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "PrometheusAdapter"), name, None, opts)
@@ -85,5 +86,5 @@ class PrometheusAdapter(pulumi.ComponentResource):
             values=adapter_values(args.settings, url=args.metrics.url, port=args.metrics.port, rules=args.rules),
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
         )
-        self.handle = CustomMetricsHandle(ready=release.up(API_SERVICE, adapter))
-        self.register_outputs({"apiService": self.handle.ready})
+        self.ready = release.up(API_SERVICE, adapter)
+        self.register_outputs({"apiService": self.ready})

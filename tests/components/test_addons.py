@@ -109,10 +109,10 @@ async def test_handles_name_what_is_reached_in_the_cluster(recorder: Recorder) -
     assert await resolved(prometheus.handle.url) == "http://kps-prometheus.monitoring.svc"
     assert await resolved(prometheus.url) == "http://kps-prometheus.monitoring.svc:9090"
     assert (prometheus.handle.namespace, prometheus.handle.port) == ("monitoring", 9090)
-    assert await resolved(adapter.handle.ready) == "v1beta1.custom.metrics.k8s.io"
+    assert await resolved(adapter.ready) == "v1beta1.custom.metrics.k8s.io"
     assert await resolved(exporter.service) == "dcgm-exporter"
     assert {resource._name for resource in await prometheus.handle.url.resources()} == {"kps"}
-    assert {resource._name for resource in await adapter.handle.ready.resources()} == {"prometheus-adapter"}
+    assert {resource._name for resource in await adapter.ready.resources()} == {"prometheus-adapter"}
 
 
 async def test_the_adapter_is_told_where_prometheus_is(recorder: Recorder) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from components.monitoring import alerts, dashboards
+from components.monitoring import observability
 from components.monitoring.settings import AlertSettings
 from components.serving.metrics.base import Sampling
 from components.serving.metrics.gpu import GpuDutyCycleMetric
@@ -30,15 +30,15 @@ SERVING = (ServingSettings(image="x"), ServingSettings(name="small", namespace="
 
 
 def dashboard(serving: Sequence[ServingSettings]) -> dict[str, Any]:
-    return dashboards.dashboard([watched(entry, serving) for entry in serving], metric_panels(serving))
+    return observability.dashboard([watched(entry, serving) for entry in serving], metric_panels(serving))
 
 
 def panels(serving: Sequence[ServingSettings]) -> tuple[Panel, ...]:
-    return dashboards.panels([watched(entry, serving) for entry in serving], metric_panels(serving))
+    return observability.panels([watched(entry, serving) for entry in serving], metric_panels(serving))
 
 
 def alert_rules(settings: AlertSettings, serving: Sequence[ServingSettings]) -> dict[str, Any]:
-    return alerts.alert_rules(settings, [watched(entry, serving) for entry in serving])
+    return observability.alert_rules(settings, [watched(entry, serving) for entry in serving])
 
 
 def rules_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
