@@ -1,6 +1,6 @@
-"""Progress of an upload in Pulumi's own display.
+"""Shows in Pulumi's display what an upload will send, and its progress.
 
-Pulumi's dynamic providers have no interface for it, but the engine gives each provider process its address. Without an engine, as in
+Dynamic providers have no interface for progress, but the engine passes its address to each provider process. Without an engine, as in
 tests, nothing is shown.
 """
 
@@ -15,9 +15,15 @@ from typing import TYPE_CHECKING, Final
 from components.repository.release.publish import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
+
+    from components.repository.release.layout import Tree
+    from components.repository.scan.plan import Plan, PlannedFile
 
 _EVERY_S: Final = 2.0
+"""Seconds between two messages."""
+_LINES: Final = 30
+"""Maximum number of models that a preview lists."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -93,3 +99,47 @@ def status_line(urn: str, *, lasting: bool = False) -> Callable[[str], None]:
             engine.Log(request, timeout=5)
 
     return say
+
+
+def changes(plan: Plan, before: Mapping[str, str], trees: Mapping[str, Tree | None]) -> list[str]:
+    """Lines for models that are new, changed and gone.
+
+    Args:
+        plan: The release to publish.
+        before: Digest of each model in the release that is served.
+        trees: The trees of those that change, where they could be read.
+    """
+    members: dict[str, list[PlannedFile]] = {model: [] for model in plan.models}
+    for file in plan.files:
+        members[file.path.split("/", 1)[0]].append(file)
+    lines = [*_models(plan, members, before, trees), *(f"- {model}: gone" for model in sorted(before.keys() - plan.models.keys()))]
+    same = sum(before.get(model) == digest for model, digest in plan.models.items())
+    if len(lines) > _LINES:
+        lines = [*lines[:_LINES], f"and {len(lines) - _LINES} more"]
+    return [*lines, *([f"{same} unchanged"] if same else [])]
+
+
+def _models(
+    plan: Plan, members: Mapping[str, list[PlannedFile]], before: Mapping[str, str], trees: Mapping[str, Tree | None]
+) -> Iterator[str]:
+    for model, digest in plan.models.items():
+        files = members[model]
+        total = f"{_files(len(files))}, {shown_bytes(sum(file.size for file in files))}"
+        tree = trees.get(model)
+        if model not in before:
+            yield f"+ {model}: {total} to send"
+        elif before[model] != digest and tree is None:
+            yield f"~ {model}: changed, {total} in all"
+        elif before[model] != digest and tree is not None:
+            old = {file.path: file.sha256 for file in tree.files}
+            contents = set(old.values())
+            sent = [file for file in files if file.sha256 not in contents]
+            new = sum(file.path not in old for file in files)
+            changed = sum(file.path in old and old[file.path] != file.sha256 for file in files)
+            gone = len(old.keys() - {file.path for file in files})
+            what = ", ".join(f"{count} {kind}" for count, kind in ((new, "new"), (changed, "changed"), (gone, "gone")) if count)
+            yield f"~ {model}: {what} of {_files(len(files))}, {shown_bytes(sum(file.size for file in sent))} to send"
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"

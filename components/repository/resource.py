@@ -1,13 +1,15 @@
-"""A model repository in an object store: the release of one folder of models, and on request the bucket.
+"""The model repository: a release of a folder of models in an object store and, if no Pulumi cloud provider creates it, the bucket.
 
-It creates no identity (each cluster's room binds service accounts). Digest and URL are computed before anything is sent, so that a preview
-shows which pods would roll; as outputs they resolve once the release is whole in the bucket.
+Digest and URL are computed before the upload, so that a preview shows which pods a change replaces. As outputs they resolve once the
+release is complete in the bucket. The identity that reads the bucket belongs to the cluster.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -17,10 +19,9 @@ import pulumi.dynamic
 from components.base.errors import FleetError
 from components.base.handles import RepositoryHandle
 from components.base.naming import type_token
-from components.repository.keyfile import read_key_file
 from components.repository.release.layout import tree_name
 from components.repository.settings import is_loopback
-from components.repository.store.s3_errors import environment_endpoint
+from components.repository.store.objects import environment_endpoint
 from components.repository.store.select import place_of
 from components.repository.sync import BucketProvider, ReleaseProvider
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from components.repository.settings import RepositorySettings
 
 _RELEASE_TYPE: Final = "pulumi-python:dynamic/repository:Release"
+_KEY_FIELDS: Final = ("client_email", "private_key", "token_uri")
+"""Fields of a service account's key that a client needs to get a token."""
+_NOT_AN_OBJECT: Final = "is not a JSON object: Triton could not read it. Use the file that Google created."
 _DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
@@ -40,19 +44,19 @@ class ModelRepositoryArgs:
 
     settings: RepositorySettings
     plan: Plan
-    """What `scan.folder.scan` found in the settings' folder, or `rollback.published_plan` in the bucket."""
+    """Result of `scan.folder.scan` or, for a rollback, of `rollback.published_plan`."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """See `scan.needs`."""
+    """Result of `scan.needs.needs`."""
     bucket: pulumi.Resource | None = None
-    """The bucket, where the stack's cloud provider makes it."""
+    """The bucket, if a Pulumi cloud provider creates it."""
 
 
 class _Bucket(pulumi.dynamic.Resource, module="repository", name="Bucket"):
-    """A bucket that the stack makes without a cloud's provider."""
+    """A bucket that no Pulumi cloud provider creates."""
 
 
 class _PublishedRelease(pulumi.dynamic.Resource, module="repository", name="Release"):
-    """A release that is whole in its bucket."""
+    """A release that is complete in its bucket."""
 
     digest: pulumi.Output[str]
     url: pulumi.Output[str]
@@ -61,13 +65,13 @@ class _PublishedRelease(pulumi.dynamic.Resource, module="repository", name="Rele
 
 
 class ModelRepository(pulumi.ComponentResource):
-    """The release that Triton reads. Raises FleetError like `check_environment`."""
+    """The release that Triton reads. Raises the FleetErrors of `check_environment`."""
 
     handle: RepositoryHandle
     release: pulumi.Output[str | None]
-    """Name of the release that is served."""
+    """Name of the served release."""
     previous: pulumi.Output[list[str] | None]
-    """Names of the releases to roll back to (``repository.release``), the newest first."""
+    """Names of the releases that ``repository.release`` can roll back to, newest first."""
 
     def __init__(self, name: str, args: ModelRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings, plan = args.settings, args.plan
@@ -101,9 +105,9 @@ class ModelRepository(pulumi.ComponentResource):
                 "keep": settings.keep,
                 "release": settings.release,
                 "verify": settings.verify,
-                # Where progress is shown. A future, because an output would make the child depend on its parent.
+                # The resource whose status line shows progress. A future, because an output would make the child depend on its parent.
                 "display": self._urn_of_child(_RELEASE_TYPE, name),
-                # Outputs of the provider.
+                # Set by the provider.
                 "name": None,
                 "previous": None,
             },
@@ -113,7 +117,7 @@ class ModelRepository(pulumi.ComponentResource):
         self.handle = RepositoryHandle(
             url=release.url,
             urls={} if stable else {model: pulumi.Output.concat(release.url, "/", tree) for model, tree in trees.items()},
-            # Pods of a stable prefix are not replaced when its content changes.
+            # With a stable prefix, changed content does not replace pods.
             digest=release.digest.apply(lambda _: "") if stable else release.digest,
             models=tuple(plan.models),
             sizes=plan.sizes,
@@ -132,10 +136,10 @@ class ModelRepository(pulumi.ComponentResource):
 
 
 def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) -> None:
-    """Check the settings against the environment that Pulumi runs in, before anything is declared.
+    """Check the settings against the environment of the Pulumi program.
 
     Raises:
-        FleetError: When pods could not find the store, or Triton's keys are not found.
+        FleetError: Pods can't reach the store, or the credentials for Triton are missing or invalid.
     """
     store_url(settings, environ)
     read_key_file(settings)
@@ -144,17 +148,17 @@ def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) 
 
 
 def custom_endpoint(settings: RepositorySettings, environ: Mapping[str, str]) -> str | None:
-    """URL of the S3-compatible store or the emulator that holds the bucket; None for AWS and Google."""
+    """Return the URL of the S3-compatible store or emulator; None for AWS and Google Cloud."""
     if settings.store == "gcs":
         return environ.get("STORAGE_EMULATOR_HOST") or None
     return settings.cluster_endpoint or settings.endpoint or environment_endpoint(environ)
 
 
 def store_url(settings: RepositorySettings, environ: Mapping[str, str]) -> str:
-    """URL of the releases for Triton's --model-repository, as pods reach it.
+    """Return the URL of the releases for Triton's --model-repository, as pods reach it.
 
     Raises:
-        FleetError: When the store's only known address is a loopback address of the machine that runs Pulumi.
+        FleetError: The only known address of the store is a loopback address of the machine that runs Pulumi.
     """
     path = f"{settings.bucket}/{settings.prefix}"
     if settings.store == "gcs":
@@ -173,9 +177,47 @@ def store_url(settings: RepositorySettings, environ: Mapping[str, str]) -> str:
     return f"s3://{address.scheme}://{host}:{port}/{path}"
 
 
+def read_key_file(settings: RepositorySettings) -> str | None:
+    """Return the Google service account's key file as compact JSON; None without ``credentials: keyFile``.
+
+    Raises:
+        FleetError: The file can't be read, or contains no key that Triton can use.
+    """
+    if settings.credentials != "keyFile" or settings.key_file is None:
+        return None
+    key: object = None
+    try:
+        # Pulumi runs programs in the folder of Pulumi.yaml.
+        key = json.loads(Path(settings.key_file).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problem = (
+            f"can't be read ({getattr(error, 'strerror', None) or 'it is not text'}): Triton would read the bucket without credentials. "
+            "Correct the path, or use Workload Identity (credentials: serviceAccount)."
+        )
+    except ValueError:
+        problem = _NOT_AN_OBJECT
+    else:
+        problem = _key_problem(key)
+    if problem:
+        raise FleetError(f"triton-fleet:repository.keyFile ({settings.key_file}) {problem}")
+    return json.dumps(key, sort_keys=True)
+
+
+def _key_problem(key: object) -> str:
+    if not isinstance(key, dict):
+        return _NOT_AN_OBJECT
+    if key.get("type") != "service_account":
+        return (
+            f"is of type {key.get('type') or 'none'}: Triton needs a service account's key and would "
+            "silently read without credentials. Create one with `gcloud iam service-accounts keys create`."
+        )
+    missing = [name for name in _KEY_FIELDS if not key.get(name)]
+    return f"has no {', '.join(missing)}: Triton could get no token. Use the file that Google created." if missing else ""
+
+
 def _find_keys() -> dict[str, str]:
-    """Keys of the AWS default chain, as environment variables for Triton. Raises FleetError when the chain finds none."""
-    import boto3  # noqa: PLC0415  # only a stack that asks for keys loads it
+    """Return the keys of the AWS default chain as environment variables for Triton. Raises FleetError if the chain finds none."""
+    import boto3  # noqa: PLC0415  # loaded only by stacks with credentials: environment
 
     found = boto3.session.Session().get_credentials()
     if found is None:

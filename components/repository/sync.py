@@ -25,23 +25,19 @@ from pulumi.dynamic import (
 )
 
 from components.base.errors import FleetError
-from components.repository.preview import changes
-from components.repository.progress import Meter, status_line
+from components.repository.progress import Meter, changes, status_line
 from components.repository.release import Catalog
 from components.repository.release.layout import tree_name
 from components.repository.scan.cache import open_cache
 from components.repository.scan.folder import scan
 from components.repository.store import objects
 from components.repository.store.objects import few, in_parallel, patiently
-from components.repository.store.select import open_store
+from components.repository.store.select import PLACE, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from components.repository.release.layout import Tree
-
-PLACE: Final = ("store", "bucket", "region", "endpoint", "project", "location")
-"""Properties that say where the bucket is."""
 
 _BUCKET_SETTINGS: Final = ("versioning", "kmsKey")
 _CLOUD_BUCKET: Final = frozenset({"cloud", "adopt"})
@@ -68,9 +64,9 @@ class ReleaseProvider(ResourceProvider):
                 "can't create it again. Set adoptBucket: true for one run, which imports it; see docs/upgrading.md."
             )
         elif not news.get("createBucket") and any(_olds.get(key) != news.get(key) for key in PLACE):
-            store = open_store(news)
             try:
-                problem = None if patiently(store.exists, objects.SHORT_PAUSES_S) else store.no_such_bucket()
+                store = open_store(news)
+                problem = None if patiently(store.exists, objects.SHORT_PAUSES_S) else str(store.failure("no bucket"))
             except FleetError as error:
                 problem = str(error)
         return CheckResult(news, [] if problem is None else [CheckFailure("bucket", problem)])

@@ -1,4 +1,4 @@
-"""The objects of one Google Cloud Storage bucket, accessed with Google's client library.
+"""One Google Cloud Storage bucket, accessed with Google's client library.
 
 obstore, which `s3.py` uses, is not an option: it uses Google's XML API without sending checksums (0.12.1), and the emulator does not
 implement that API. Google's client sends the CRC32C of small objects, and Cloud Storage rejects mismatches. Large objects are sent as one
@@ -9,27 +9,22 @@ Objects have no ACLs, because buckets with uniform bucket-level access reject th
 from __future__ import annotations
 
 import os
-import threading
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from components.repository.store.gcs_bucket import GcsBucket
-from components.repository.store.gcs_errors import KEY, Failures
-from components.repository.store.objects import (
-    LARGE_FILES,
-    PARALLEL,
-    PART_BYTES,
-    SourceChangedError,
-    Stat,
-    StoreUnreachableError,
-    crc32c,
-    in_parallel,
-    read_whole,
-    send,
-)
+import google.cloud.storage as storage  # noqa: PLR0402  # the other spelling has no type
+from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+
+from components.repository.store.objects import PARALLEL, PART_BYTES, Stat, Store, crc32c, in_parallel, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from components.repository.store.objects import Source
 
@@ -39,62 +34,91 @@ _PATIENCE_S: Final = 60
 """How long, in seconds, a request is retried with backoff and jitter before the store is considered unreachable."""
 _FIELDS: Final = "items(name,size,crc32c,updated,generation),nextPageToken"
 _TYPE: Final = "application/octet-stream"
+_ABORT_DAYS: Final = 7
+"""Days after which unfinished XML API multipart uploads are aborted. Google deletes unfinished resumable uploads after the same time."""
+_VERSION_DAYS: Final = 30
+"""Days after which noncurrent object versions are deleted."""
 
 
-class GcsStore(GcsBucket):
-    """See `objects.Store`."""
+class GcsStore(Store):
+    """See `Store`."""
 
-    def __init__(self, *, bucket: str, project: str | None = None, location: str | None = None, endpoint: str | None = None) -> None:
-        self.project = project
+    cloud = "Google"
+    scheme = "gs"
+    errors = (exceptions.GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, RequestException, ConnectionError)
+    remedies: ClassVar[Mapping[str, str]] = {
+        "no credentials": "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS; set project where the "
+        "credentials name none.",
+        "credentials": "Renew them with `gcloud auth application-default login`, or fix GOOGLE_APPLICATION_CREDENTIALS.",
+        "forbidden": "Grant them roles/storage.objectAdmin on the bucket (roles/storage.admin with createBucket: true); "
+        "if the bucket belongs to another project, choose another name.",
+        "unreachable": "Fix the network (or STORAGE_EMULATOR_HOST), then run again: only what is missing is sent.",
+    }
+
+    def __init__(self, bucket: str, *, project: str | None = None, location: str | None = None, endpoint: str | None = None) -> None:
+        super().__init__(bucket)
+        self._project = project
         """Project of a new bucket; None: the credentials' project."""
-        self.location = location
+        self._location = location
         """Region or multi-region of a new bucket."""
-        self.failures = Failures(bucket=bucket, endpoint=endpoint or os.environ.get("STORAGE_EMULATOR_HOST") or None)
-        self._lock = threading.Lock()
-        self._large = threading.BoundedSemaphore(LARGE_FILES)
+        self._endpoint = endpoint or os.environ.get("STORAGE_EMULATOR_HOST") or None
+        """URL of an emulator; None: Google."""
+        # Timeouts, and retries for connection failures, 408, 429 and 5xx. All requests are safe to repeat: keys come from content.
+        retry = DEFAULT_RETRY.with_timeout(_PATIENCE_S).with_delay(initial=0.2, maximum=10.0, multiplier=2.0)
+        self._request: dict[str, Any] = {"timeout": _TIMEOUT_S, "retry": retry}
+        options: dict[str, Any] = {"project": project}
+        if self._endpoint:
+            anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+            options = {"project": project or "emulator", "credentials": anonymous, "client_options": {"api_endpoint": self._endpoint}}
+        try:
+            self._client: Any = storage.Client(**options)
+        except (GoogleAuthError, OSError) as error:
+            raise self.failure("no credentials", error) from None
+        # One pooled connection per concurrent request: with the default of 10, the others would reconnect for each request.
+        adapter = HTTPAdapter(pool_connections=PARALLEL, pool_maxsize=2 * PARALLEL)
+        for scheme in ("http://", "https://"):
+            self._client._http.mount(scheme, adapter)  # noqa: SLF001  # the client has no setting for it
+
+    @property
+    def _bucket(self) -> Any:
+        return self._client.bucket(self.bucket)
 
     def describe(self) -> str:
         """See Store."""
-        return self.failures.describe()
+        return f"the emulator at {self._endpoint}" if self._endpoint else "Google Cloud Storage"
 
-    def url(self, key: str) -> str:
-        """See Store."""
-        return f"gs://{self.bucket}/{key}"
-
-    def no_such_bucket(self) -> str:
-        """See Store."""
-        return self.failures.no_such_bucket()
-
-    def exists(self) -> bool:
-        """See Store. Lists objects, which every reader of a release is allowed to do; object roles can't get the bucket itself."""
-        from google.api_core.exceptions import NotFound  # noqa: PLC0415
-
-        with self.failures.explained():
-            try:
-                next(iter(self.client.list_blobs(self.bucket, max_results=1, **self.request)), None)
-            except NotFound:
-                return False
-        return True
+    def _classify(self, error: Exception) -> tuple[str, object]:
+        if isinstance(error, DataCorruption):
+            return "corrupt", error
+        if isinstance(error, exceptions.RetryError):
+            return "unreachable", error.cause or error
+        if isinstance(error, (RequestException, ConnectionError, TransportError)):
+            return "unreachable", error
+        if isinstance(error, GoogleAuthError):
+            return "credentials", error
+        status = int(getattr(error.response, "status_code", 0) if isinstance(error, InvalidResponse) else getattr(error, "code", None) or 0)
+        if status == 403 and ("cloudkms" in str(error) or "Cloud KMS" in str(error)):  # noqa: PLR2004  # HTTP: forbidden
+            return "key", error
+        known = {401: "credentials", 403: "forbidden", 404: "no bucket", 408: "unreachable", 429: "unreachable"}
+        return known.get(status, "rejected" if status < 500 else "unreachable"), error  # noqa: PLR2004  # HTTP: server errors
 
     def list(self, prefix: str) -> Iterator[Stat]:
         """See Store."""
-        with self.failures.explained():
-            yield from map(_stat, self.client.list_blobs(self.bucket, prefix=prefix, page_size=1000, fields=_FIELDS, **self.request))
+        with self.explained():
+            yield from map(_stat, self._client.list_blobs(self.bucket, prefix=prefix, page_size=1000, fields=_FIELDS, **self._request))
 
     def head(self, key: str) -> Stat | None:
         """See Store."""
-        with self.failures.explained():
-            blob = self._bucket.get_blob(key, **self.request)
+        with self.explained():
+            blob = self._bucket.get_blob(key, **self._request)
         return None if blob is None else _stat(blob)
 
     def get_bytes(self, key: str) -> bytes | None:
         """See Store. The client verifies the checksum."""
-        from google.api_core.exceptions import NotFound  # noqa: PLC0415
-
-        with self.failures.explained():
+        with self.explained():
             try:
-                content: bytes = self._bucket.blob(key).download_as_bytes(checksum="crc32c", **self.request)
-            except NotFound:
+                content: bytes = self._bucket.blob(key).download_as_bytes(checksum="crc32c", **self._request)
+            except exceptions.NotFound:
                 if not self.exists():
                     raise
                 return None
@@ -102,31 +126,23 @@ class GcsStore(GcsBucket):
 
     def put_bytes(self, key: str, body: bytes) -> Stat:
         """See Store."""
-        with self.failures.explained():
+        with self.explained():
             blob = self._bucket.blob(key)
-            blob.upload_from_string(body, content_type=_TYPE, checksum="crc32c", **self.request)
+            blob.upload_from_string(body, content_type=_TYPE, checksum="crc32c", **self._request)
             return self._compared(blob, len(body), crc32c(body))
 
-    def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
-        """See Store. If the upload of a large file is interrupted, it restarts from the beginning."""
-        if not source.unchanged():
-            raise SourceChangedError(source.path)
-        if source.size <= PART_BYTES:
-            written = self.put_bytes(key, read_whole(source))
-            sent(source.size)
-            return written
+    def _put_large(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
         blob = self._bucket.blob(key)
 
         def put(parts: Iterator[bytes]) -> None:
             # An exception inside the block cancels the upload and deletes its data.
-            with blob.open("wb", chunk_size=PART_BYTES, content_type=_TYPE, checksum="crc32c", **self.request) as upload:
+            with blob.open("wb", chunk_size=PART_BYTES, content_type=_TYPE, checksum="crc32c", **self._request) as upload:
                 for part in parts:
                     upload.write(part)
 
-        with self._large, self.failures.explained():
-            send(source, PART_BYTES, sent, put)
-            blob.reload(**self.request)
-            return self._compared(blob, source.size, source.crc32c)
+        send(source, PART_BYTES, sent, put)
+        blob.reload(**self._request)
+        return self._compared(blob, source.size, source.crc32c)
 
     def holds(self, found: Stat, source: Source | None) -> bool:
         """See Store. Uses the checksum from the scan; the file is not read again."""
@@ -136,20 +152,18 @@ class GcsStore(GcsBucket):
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
         """See Store. Copies exactly the generation that was checked; large objects take several requests."""
-        from google.api_core.exceptions import NotFound, PreconditionFailed  # noqa: PLC0415
-
-        with self.failures.explained():
-            source = self._bucket.get_blob(origin.key, **self.request)
+        with self.explained():
+            source = self._bucket.get_blob(origin.key, **self._request)
             if source is None or _stat(source).etag != origin.etag:
                 return None
             target = self._bucket.blob(key)
             token: str | None = None
             try:
                 while True:
-                    token, _, _ = target.rewrite(source, token=token, if_source_generation_match=source.generation, **self.request)
+                    token, _, _ = target.rewrite(source, token=token, if_source_generation_match=source.generation, **self._request)
                     if token is None:
                         break
-            except (NotFound, PreconditionFailed):
+            except (exceptions.NotFound, exceptions.PreconditionFailed):
                 if not self.exists():
                     raise
                 return None
@@ -157,76 +171,74 @@ class GcsStore(GcsBucket):
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """See Store. Cloud Storage has no multi-object delete; its batch API only wraps single requests."""
-        from google.api_core.exceptions import NotFound  # noqa: PLC0415
 
         def delete(key: str) -> None:
             try:
-                self._bucket.blob(key).delete(**self.request)
-            except NotFound:
+                self._bucket.blob(key).delete(**self._request)
+            except exceptions.NotFound:
                 if not self.exists():
                     raise
 
-        with self.failures.explained():
+        with self.explained():
             in_parallel(delete, keys)
 
     def abandon(self, prefix: str) -> None:
         """See Store. Does nothing: an unfinished upload costs nothing and expires after a week."""
-
-    @property
-    def client(self) -> Any:
-        """A google.cloud.storage.Client. Safe to use from several threads."""
-        with self._lock:
-            return self._client
-
-    @cached_property
-    def _client(self) -> Any:
-        import google.cloud.storage as storage  # noqa: PLC0415, PLR0402  # the other spelling has no type
-        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-        from requests.adapters import HTTPAdapter  # noqa: PLC0415
-
-        options: dict[str, Any] = {}
-        if self.failures.endpoint:
-            from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
-
-            options = {
-                "credentials": AnonymousCredentials(),  # type: ignore[no-untyped-call]
-                "client_options": {"api_endpoint": self.failures.endpoint},
-            }
-        try:
-            client = storage.Client(project=self.project or ("emulator" if self.failures.endpoint else None), **options)
-        except (GoogleAuthError, OSError) as error:
-            raise self.failures.no_credentials(error) from None
-        # One pooled connection per concurrent request: with the default of 10, the others would reconnect for each request.
-        adapter = HTTPAdapter(pool_connections=PARALLEL, pool_maxsize=2 * PARALLEL)
-        for scheme in ("http://", "https://"):
-            client._http.mount(scheme, adapter)  # noqa: SLF001  # the client has no setting for it
-        return client
-
-    @property
-    def _bucket(self) -> Any:
-        return self.client.bucket(self.bucket)
-
-    @cached_property
-    def request(self) -> dict[str, Any]:
-        """Timeouts, and retries for connection failures, 408, 429 and 5xx. All requests are safe to repeat: keys come from content."""
-        from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415
-
-        return {
-            "timeout": _TIMEOUT_S,
-            "retry": DEFAULT_RETRY.with_timeout(_PATIENCE_S).with_delay(initial=0.2, maximum=10.0, multiplier=2.0),
-        }
 
     def _compared(self, blob: Any, size: int, checksum: str) -> Stat:
         """Return the Stat of a written object. Deletes the object and raises StoreUnreachableError if it differs from what was sent."""
         written = _stat(blob)
         if (written.size, written.etag) != (size, checksum):
             self.delete_many([written.key])
-            raise StoreUnreachableError(
-                f"{KEY}: {self.url(written.key)} was stored as {written.size} bytes with the checksum {written.etag} instead of {size} "
-                f"with {checksum}: the data was corrupted in transit, and the object was deleted. Run again; if it "
-                "happens again, check proxies and memory."
-            )
+            what = f"{written.size} bytes with the checksum {written.etag} instead of {size} with {checksum}"
+            raise self.failure("corrupt", f"{self.url(written.key)} was stored as {what}")
         return written
+
+    # ------------------------------------------------------------------ the bucket
+    def ensure(self, settings: Mapping[str, object]) -> None:
+        """See Store. Settings: ``versioning`` (bool), ``kmsKey`` (projects/../cryptoKeys/..; default: a Google-managed key)."""
+        with self.explained():
+            bucket = self._client.lookup_bucket(self.bucket, **self._request)
+            if bucket is None:
+                bucket = self._client.bucket(self.bucket)
+                _configure(bucket, settings)
+                try:
+                    self._client.create_bucket(bucket, project=self._project, location=self._location, **self._request)
+                except exceptions.Conflict:
+                    raise self.failure("taken") from None
+            elif self._drift(bucket, settings):
+                _configure(bucket, settings)
+                bucket.patch(**self._request)
+
+    def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
+        """See Store."""
+        with self.explained():
+            bucket = self._client.lookup_bucket(self.bucket, **self._request)
+            return [] if bucket is None else self._drift(bucket, settings)
+
+    def _purge(self) -> None:
+        for blob in self._client.list_blobs(self.bucket, versions=True, **self._request):
+            with suppress(exceptions.NotFound):
+                blob.delete(**self._request)
+
+    def _delete_bucket(self) -> None:
+        try:
+            self._bucket.delete(**self._request)
+        except exceptions.Conflict:
+            raise self.failure("not empty", "one that was just written") from None
+
+    def _drift(self, bucket: Any, settings: Mapping[str, object]) -> Sequence[str]:
+        """Return the names of the settings that differ. For an emulator, check only those that it implements."""
+        access = bucket.iam_configuration
+        same = {
+            "uniformAccess": access.uniform_bucket_level_access_enabled is True,
+            "publicAccessPrevention": access.public_access_prevention == "enforced",
+            "versioning": bool(bucket.versioning_enabled) == bool(settings.get("versioning")),
+            "kmsKey": (bucket.default_kms_key_name or None) == (settings.get("kmsKey") or None),
+            "lifecycle": any(rule.get("action", {}).get("type") == "AbortIncompleteMultipartUpload" for rule in bucket.lifecycle_rules),
+        }
+        known = {"versioning"} if self._endpoint else set(same)
+        return sorted(name for name, held in same.items() if name in known and not held)
 
 
 def _stat(blob: Any) -> Stat:
@@ -236,3 +248,15 @@ def _stat(blob: Any) -> Stat:
         etag=str(blob.crc32c or ""),
         modified=blob.updated.timestamp() if blob.updated is not None else 0.0,
     )
+
+
+def _configure(bucket: Any, settings: Mapping[str, object]) -> None:
+    """Set the properties of ``bucket`` without sending a request."""
+    bucket.iam_configuration.uniform_bucket_level_access_enabled = True
+    bucket.iam_configuration.public_access_prevention = "enforced"
+    bucket.versioning_enabled = bool(settings.get("versioning"))
+    bucket.default_kms_key_name = settings.get("kmsKey") or None
+    rules: list[dict[str, Any]] = [{"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": _ABORT_DAYS}}]
+    if settings.get("versioning"):
+        rules.append({"action": {"type": "Delete"}, "condition": {"daysSinceNoncurrentTime": _VERSION_DAYS}})
+    bucket.lifecycle_rules = rules

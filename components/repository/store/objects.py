@@ -11,11 +11,14 @@ An implementation guarantees:
 from __future__ import annotations
 
 import base64
-import hashlib
+import threading
 import time
+from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 import google_crc32c
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+KEY: Final = "triton-fleet:repository"
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -46,6 +50,10 @@ SHORT_PAUSES_S: Final = (1.0, 2.0, 4.0)
 
 class StoreUnreachableError(FleetError):
     """The store does not answer, or is overloaded."""
+
+
+class NoSuchBucketError(FleetError):
+    """The bucket does not exist."""
 
 
 class SourceChangedError(FleetError):
@@ -95,12 +103,33 @@ class Source:
         return (now.st_size, now.st_mtime_ns) == (self.size, self.modified_ns)
 
 
+MESSAGES: Final[Mapping[str, str]] = {
+    "no bucket": ".bucket ({bucket}) does not exist at {where}: nothing was uploaded. "
+    "Create it, correct the name or set createBucket: true.",
+    "not empty": ".bucket ({bucket}) contains objects that this stack did not upload, such as {reason}: the bucket was kept. "
+    "Move or delete them, then run destroy again.",
+    "taken": ".bucket ({bucket}) belongs to another project (bucket names are globally unique): nothing was created. Choose another name.",
+    "region": ".region ({reason}) is not the region of bucket {bucket}: S3 redirects each request. Set it to the bucket's region.",
+    "no credentials": ": no usable {cloud} credentials where Pulumi runs ({reason}): bucket {bucket} can't be reached.",
+    "credentials": ": {where} rejects the credentials that Pulumi uses ({reason}): nothing was uploaded.",
+    "forbidden": ".bucket ({bucket}) can't be accessed with the credentials that Pulumi uses ({reason}): nothing was uploaded.",
+    "key": ".kmsKey can't be used by Cloud Storage ({reason}): nothing can be written. Grant the project's storage service agent "
+    "roles/cloudkms.cryptoKeyEncrypterDecrypter on the key, and use a key in the bucket's location.",
+    "corrupt": ": {reason}: the data was corrupted in transit, and the object was deleted or rejected. "
+    "Run again; if it happens again, check proxies and memory.",
+    "unreachable": ": {where} does not answer ({reason}): what was uploaded to bucket {bucket} is kept.",
+    "rejected": ": {where} rejected a request for bucket {bucket} ({reason}): uploaded files are kept. "
+    "Fix the reported problem and run again: only what is missing is sent.",
+}
+"""What is wrong and its consequence, by kind of failure, with the remedy where it is the same for each store."""
+_CLASSES: Final = {"unreachable": StoreUnreachableError, "corrupt": StoreUnreachableError, "no bucket": NoSuchBucketError}
+
+
 class ObjectStore(Protocol):
     """The objects of one bucket."""
 
-    @property
-    def bucket(self) -> str:
-        """Name of the bucket."""
+    bucket: str
+    """Name of the bucket."""
 
     def describe(self) -> str:
         """Endpoint, or cloud and region, for messages."""
@@ -110,9 +139,6 @@ class ObjectStore(Protocol):
 
     def exists(self) -> bool:
         """Whether the bucket exists."""
-
-    def no_such_bucket(self) -> str:
-        """Message for a bucket that does not exist."""
 
     def list(self, prefix: str) -> Iterator[Stat]:
         """Yield all objects under ``prefix`` (empty, or ending in a slash), sorted by key. Keeps one page in memory."""
@@ -151,9 +177,23 @@ class ObjectStore(Protocol):
         """Abort unfinished multipart uploads under ``prefix``."""
 
 
-class Store(ObjectStore, Protocol):
-    """One bucket and its objects."""
+class Store(ObjectStore):
+    """One bucket and its objects: what S3 and Google Cloud Storage have in common."""
 
+    cloud: ClassVar[str]
+    scheme: ClassVar[str]
+    """Of URLs in the store's format."""
+    errors: ClassVar[tuple[type[Exception], ...]]
+    """What the store's client libraries raise."""
+    remedies: ClassVar[Mapping[str, str]]
+    """The remedy that ends a message of MESSAGES, where it depends on the store."""
+
+    def __init__(self, bucket: str) -> None:
+        self.bucket = bucket
+        self._lock = threading.Lock()
+        self._large = threading.BoundedSemaphore(LARGE_FILES)
+
+    @abstractmethod
     def ensure(self, settings: Mapping[str, object]) -> None:
         """Create the bucket if needed and write its settings: ``versioning`` (bool), ``kmsKey`` (default: the store's key).
 
@@ -161,14 +201,77 @@ class Store(ObjectStore, Protocol):
             FleetError: The bucket belongs to another account or project.
         """
 
+    @abstractmethod
     def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
         """Return the names of settings that have changed on the bucket."""
 
+    @abstractmethod
+    def _purge(self) -> None:
+        """Delete noncurrent versions and unfinished uploads of a bucket without objects."""
+
+    @abstractmethod
+    def _delete_bucket(self) -> None:
+        """Delete an empty bucket."""
+
+    @abstractmethod
+    def _put_large(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
+        """Write a file that is larger than PART_BYTES."""
+
+    @abstractmethod
+    def _classify(self, error: Exception) -> tuple[str, object]:
+        """Return the kind of failure, as in `failure`, and its reason."""
+
+    def url(self, key: str) -> str:
+        """See ObjectStore."""
+        return f"{self.scheme}://{self.bucket}/{key}"
+
+    def exists(self) -> bool:
+        """See ObjectStore. Lists objects, which every reader of a release is allowed to do; few may get the bucket itself."""
+        try:
+            next(iter(self.list("")), None)
+        except NoSuchBucketError:
+            return False
+        return True
+
+    def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
+        """See ObjectStore. If the upload of a large file is interrupted, it restarts from the beginning."""
+        if not source.unchanged():
+            raise SourceChangedError(source.path)
+        if source.size <= PART_BYTES:
+            written = self.put_bytes(key, read_whole(source))
+            sent(source.size)
+            return written
+        with self._large, self.explained():
+            return self._put_large(key, source, sent)
+
     def purge(self) -> None:
         """Delete noncurrent versions and unfinished uploads, which block a bucket's deletion. Does nothing if it contains objects."""
+        with self.explained():
+            if next(iter(self.list("")), None) is None:
+                self._purge()
 
     def remove(self) -> None:
-        """Delete the bucket. Raises FleetError if it contains objects."""
+        """Delete the bucket with its noncurrent versions. Raises FleetError if it contains objects."""
+        with self.explained():
+            if left := [stat.key for stat in islice(self.list(""), 3)]:
+                raise self.failure("not empty", ", ".join(left))
+            self._purge()
+            self._delete_bucket()
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Convert what the client libraries raise inside the block to FleetErrors with key, consequence and remedy."""
+        try:
+            yield
+        except self.errors as error:
+            raise self.failure(*self._classify(error)) from None
+
+    def failure(self, kind: str, reason: object = "") -> FleetError:
+        """Return the error for a ``kind`` of MESSAGES."""
+        text = " ".join(str(reason).partition("\n\nDebug source")[0].split())[:400]  # obstore appends debug output to its first paragraph
+        more = self.remedies.get(kind, "")
+        message = f"{KEY}{MESSAGES[kind].format(bucket=self.bucket, cloud=self.cloud, where=self.describe(), reason=text)} {more}".rstrip()
+        return _CLASSES.get(kind, FleetError)(message)
 
 
 def send(source: Source, size: int, sent: Callable[[int], None], put: Callable[[Iterator[bytes]], R]) -> R:
@@ -225,7 +328,7 @@ def read_whole(source: Source) -> bytes:
             content = stream.read(source.size + 1)
     except OSError:
         raise SourceChangedError(source.path) from None
-    if hashlib.sha256(content).hexdigest() != source.sha256:
+    if len(content) != source.size or crc32c(content) != source.crc32c:
         raise SourceChangedError(source.path)
     return content
 
@@ -249,3 +352,8 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
 def few(names: Sequence[Any], shown: int = 3) -> str:
     """The first of these names, and how many more there are."""
     return ", ".join(str(name) for name in names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def environment_endpoint(environ: Mapping[str, str]) -> str | None:
+    """Return the S3 endpoint that the AWS SDKs read from the environment."""
+    return environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None

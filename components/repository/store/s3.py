@@ -1,4 +1,4 @@
-"""The objects of one S3 bucket. obstore transfers them; boto3 copies them within the store and finds credentials.
+"""One S3 bucket. obstore transfers the objects; boto3 copies them within the store, administers the bucket and finds credentials.
 
 obstore is called from threads, because its asynchronous API aborts the process at interpreter exit if file objects are used (0.12.1).
 """
@@ -7,59 +7,75 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
-import threading
+import re
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from components.repository.store.objects import LARGE_FILES, PART_BYTES, Source, Stat, read_whole, send
-from components.repository.store.s3_bucket import S3Bucket
-from components.repository.store.s3_errors import UNSUPPORTED, Location, explained, found, identity, no_credentials, no_such_bucket
+import boto3
+import obstore
+from botocore import exceptions
+from botocore.config import Config
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.exceptions import BaseError
+from obstore.store import S3Store as Objects
+
+from components.repository.store.objects import PART_BYTES, Source, Stat, Store, environment_endpoint, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    import boto3
-    import obstore
     from mypy_boto3_s3.client import S3Client
     from obstore.store import ClientConfig
-    from obstore.store import S3Store as Objects
 
 R = TypeVar("R")
 
 _PARTS: Final = 4
 """Concurrent parts of each large file. With LARGE_FILES, they limit memory use to 4 * (4 + 1) * 8 MiB = 160 MiB."""
-
 _MAX_PARTS: Final = 10_000
 """Maximum number of parts in one upload (Amazon S3 user guide, "Multipart upload limits")."""
-
 _COPY_BYTES: Final = 5 << 30
 """Largest object that CopyObject can copy (Amazon S3 user guide, "Copying objects")."""
-
 _RETRIES: Final = 5
 """Retries of each request with backoff, for about five seconds: covers short failures such as throttling. `patiently` waits longer."""
+_UNFINISHED_DAYS: Final = 3
+"""Days after which S3 aborts unfinished multipart uploads."""
+_VERSION_DAYS: Final = 30
+"""Days after which noncurrent versions are deleted. Releases are stored separately: versions protect against accidental deletion only."""
+
+_CODE: Final = re.compile(r"<Code>([^<]+)</Code>")
+_STATUS: Final = re.compile(r"status code: (\d{3})")
+_UNSUPPORTED: Final = frozenset({"NotImplemented", "MethodNotAllowed", "NotSupported", "501", "405"})
+"""Error codes of S3-compatible stores for a request that they don't implement."""
+_CREDENTIALS: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
+_WRONG_REGION: Final = frozenset({"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
+_THROTTLED: Final = frozenset({"SlowDown", "Throttling", "RequestTimeout"})
 
 
-class S3Store(S3Bucket):
-    """See `objects.Store`."""
+class S3Store(Store):
+    """See `Store`."""
 
-    def __init__(self, location: Location) -> None:
-        self.location = location
-        self._lock = threading.RLock()
-        self._large = threading.BoundedSemaphore(LARGE_FILES)
+    cloud = "AWS"
+    scheme = "s3"
+    errors = (exceptions.ClientError, exceptions.BotoCoreError, BaseError, FileNotFoundError)
+    remedies: ClassVar[Mapping[str, str]] = {
+        "no credentials": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or sign in with `aws sso login`; "
+        '`eval "$(make -s env)"` for the embedded store.',
+        "credentials": "Renew them (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, or the profile).",
+        "forbidden": "Allow them s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject below the prefix; "
+        "if the bucket belongs to another account, choose another name.",
+        "unreachable": "Start the store (make up) or fix the endpoint, then run again: only what is missing is sent.",
+    }
 
-    @property
-    def bucket(self) -> str:
-        """See Store."""
-        return self.location.bucket
-
-    @cached_property
-    def _session(self) -> boto3.session.Session:
-        import boto3  # noqa: PLC0415  # loaded only by stacks whose repository is in S3
-
-        return boto3.session.Session()
+    def __init__(self, bucket: str, *, region: str, endpoint: str | None = None) -> None:
+        super().__init__(bucket)
+        self._region = region
+        self._endpoint = endpoint or environment_endpoint(os.environ)
+        """URL of an S3-compatible store; None: AWS."""
+        self._session = boto3.session.Session()
 
     @property
     def client(self) -> S3Client:
@@ -69,8 +85,6 @@ class S3Store(S3Bucket):
 
     @cached_property
     def _client(self) -> S3Client:
-        from botocore.config import Config  # noqa: PLC0415
-
         config = Config(
             retries={"mode": "standard", "total_max_attempts": _RETRIES + 1},
             connect_timeout=5,
@@ -78,10 +92,9 @@ class S3Store(S3Bucket):
             # Not every S3-compatible store supports the checksums that boto3 would add.
             request_checksum_calculation="when_required",
             # Virtual-host style needs a DNS name for each bucket.
-            s3={"addressing_style": "path" if self.location.custom_endpoint else "auto"},
+            s3={"addressing_style": "path" if self._endpoint else "auto"},
         )
-        with explained(self.location):
-            return self._session.client("s3", region_name=self.location.region, endpoint_url=self.location.endpoint, config=config)
+        return self._session.client("s3", region_name=self._region, endpoint_url=self._endpoint, config=config)
 
     @property
     def _objects(self) -> Objects:
@@ -90,113 +103,87 @@ class S3Store(S3Bucket):
 
     @cached_property
     def _opened(self) -> Objects:
-        from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
-        from obstore.store import S3Store as Objects  # noqa: PLC0415
-
-        region, custom = self.location.region, self.location.custom_endpoint
+        region, custom = self._region, self._endpoint
         hosted = custom is None and "." not in self.bucket  # AWS' certificate does not cover bucket names with dots
         host = f"s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
         options: ClientConfig = {"allow_http": custom is not None, "timeout": "5min", "read_timeout": "60s"}
         if bundle := os.environ.get("AWS_CA_BUNDLE"):
             options["root_certificate"] = Path(bundle).read_bytes()
-        with explained(self.location):
-            try:
-                credentials = Boto3CredentialProvider(self._session)
-            except ValueError:
-                raise no_credentials(self.location, "the default chain finds none") from None
-            return Objects(
-                self.bucket,
-                region=region,
-                aws_endpoint_url_s3=custom or f"https://{self.bucket + '.' if hosted else ''}{host}",
-                virtual_hosted_style_request=hosted,
-                checksum_algorithm="SHA256",
-                credential_provider=credentials,
-                client_options=options,
-                retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(minutes=2)},
-            )
+        try:
+            credentials = Boto3CredentialProvider(self._session)
+        except ValueError:
+            raise self.failure("no credentials", "the default chain finds none") from None
+        return Objects(
+            self.bucket,
+            region=region,
+            aws_endpoint_url_s3=custom or f"https://{self.bucket + '.' if hosted else ''}{host}",
+            virtual_hosted_style_request=hosted,
+            checksum_algorithm="SHA256",
+            credential_provider=credentials,
+            client_options=options,
+            retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(minutes=2)},
+        )
 
     def describe(self) -> str:
         """See Store."""
-        return self.location.describe()
+        return self._endpoint or f"AWS in {self._region}"
 
-    def url(self, key: str) -> str:
-        """See Store."""
-        return f"s3://{self.bucket}/{key}"
+    def _classify(self, error: Exception) -> tuple[str, object]:
+        if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.TokenRetrievalError)):
+            return "no credentials", error
+        code, status = _identity(error)
+        no_answer = isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)) or (
+            not status and isinstance(error, (BaseError, FileNotFoundError))
+        )
+        kinds = {
+            "no bucket": code == "NoSuchBucket",
+            "unreachable": no_answer or status >= 500 or code in _THROTTLED,  # noqa: PLR2004  # HTTP: server errors
+            "credentials": code in _CREDENTIALS,
+            "region": code in _WRONG_REGION or status == 301,  # noqa: PLR2004  # HTTP: moved
+            "forbidden": status == 403,  # noqa: PLR2004  # HTTP
+        }
+        kind = next((kind for kind, applies in kinds.items() if applies), "rejected")
+        return kind, {"credentials": code, "region": self._region, "forbidden": code or status}.get(kind, error)
 
-    def exists(self) -> bool:
-        """See Store. Lists objects, which every reader of a release is allowed to do."""
-        import obstore  # noqa: PLC0415
-        from obstore.exceptions import BaseError  # noqa: PLC0415
-
-        with explained(self.location):
-            try:
-                next(iter(obstore.list(self._objects)), None)
-            except (BaseError, FileNotFoundError) as error:
-                if identity(error)[0] == "NoSuchBucket":
-                    return False
-                raise
-        return True
-
-    def no_such_bucket(self) -> str:
-        """See Store."""
-        return no_such_bucket(self.location)
-
+    # ------------------------------------------------------------------ objects
     def list(self, prefix: str) -> Iterator[Stat]:
         """See Store."""
-        import obstore  # noqa: PLC0415
-
-        pages = iter(obstore.list(self._objects, prefix or None, chunk_size=1000))
-        while True:
-            with explained(self.location):
-                page: Sequence[obstore.ObjectMeta] | None = next(pages, None)
-            if page is None:
-                return
-            yield from map(_stat, page)
+        with self.explained():
+            for page in obstore.list(self._objects, prefix or None, chunk_size=1000):
+                yield from map(_stat, page)
 
     def head(self, key: str) -> Stat | None:
         """See Store."""
-        import obstore  # noqa: PLC0415
-
-        with explained(self.location):
+        with self.explained():
             return _found(lambda: _stat(obstore.head(self._objects, key)))
 
     def get_bytes(self, key: str) -> bytes | None:
         """See Store."""
-        import obstore  # noqa: PLC0415
-
-        with explained(self.location):
+        with self.explained():
             return _found(lambda: bytes(obstore.get(self._objects, key).bytes()))
 
     def put_bytes(self, key: str, body: bytes) -> Stat:
         """See Store. The store verifies the SHA-256 that is sent with the object."""
-        import obstore  # noqa: PLC0415
+        with self.explained():
+            return _written(key, len(body), obstore.put(self._objects, key, body, use_multipart=False))
 
-        with explained(self.location):
-            answer = obstore.put(self._objects, key, body, use_multipart=False)
-        return _written(key, len(body), answer)
-
-    def put_file(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
-        """See Store. Each request includes a SHA-256. An interrupted upload restarts from the beginning."""
-        import obstore  # noqa: PLC0415
-
-        if source.size <= PART_BYTES:
-            written = self.put_bytes(key, read_whole(source))
-            sent(source.size)
-            return written
+    def _put_large(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
+        """See Store. Each request includes a SHA-256."""
+        size = part_bytes(source.size)
 
         def put(parts: Iterator[bytes]) -> obstore.PutResult:
-            return obstore.put(self._objects, key, parts, chunk_size=part_bytes(source.size), max_concurrency=_PARTS)
+            return obstore.put(self._objects, key, parts, chunk_size=size, max_concurrency=_PARTS)
 
-        with self._large, explained(self.location):
-            answer = send(source, part_bytes(source.size), sent, put)
-        return _written(key, source.size, answer)
+        return _written(key, source.size, send(source, size, sent, put))
 
-    def holds(self, there: Stat, source: Source | None) -> bool:
+    def holds(self, found: Stat, source: Source | None) -> bool:
         """See Store. Compares the SHA-256 that the store keeps. Without one, returns False, and the file is sent again."""
-        if source is None or there.size != source.size:
-            return source is None and there.size == 0
-        with explained(self.location):
-            head = found(lambda: self.client.head_object(Bucket=self.bucket, Key=there.key, ChecksumMode="ENABLED"))
+        if source is None or found.size != source.size:
+            return source is None and found.size == 0
+        with self.explained():
+            head: Mapping[str, Any] | None = _found(
+                lambda: self.client.head_object(Bucket=self.bucket, Key=found.key, ChecksumMode="ENABLED")
+            )
         kept = (head or {}).get("ChecksumSHA256", "")
         if source.size > PART_BYTES:
             return bool(kept) and kept.partition("-")[0] == _checksum_of_parts(source)
@@ -204,18 +191,16 @@ class S3Store(S3Bucket):
 
     def copy(self, origin: Stat, key: str) -> Stat | None:
         """See Store. Uses boto3, because obstore can't copy conditionally."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
-
         if origin.size > _COPY_BYTES:
             return None  # sent again, in parts: rare
-        with explained(self.location):
+        with self.explained():
             try:
                 answer = self.client.copy_object(
                     Bucket=self.bucket, Key=key, CopySource={"Bucket": self.bucket, "Key": origin.key}, CopySourceIfMatch=f'"{origin.etag}"'
                 )
-            except ClientError as error:
-                code, status = identity(error)
-                if code != "NoSuchBucket" and (status in {404, 412} or code in UNSUPPORTED):
+            except exceptions.ClientError as error:
+                code, status = _identity(error)
+                if code != "NoSuchBucket" and (status in {404, 412} or code in _UNSUPPORTED):
                     return None
                 raise
         made = answer["CopyObjectResult"]
@@ -227,31 +212,129 @@ class S3Store(S3Bucket):
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """See Store."""
-        import obstore  # noqa: PLC0415
-
-        if rest := list(keys):
-            with explained(self.location):
+        if rest := [*keys]:
+            with self.explained():
                 obstore.delete(self._objects, rest)
 
     def abandon(self, prefix: str) -> None:
         """See Store."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
-
-        with explained(self.location):
+        with self.explained():
             try:
                 for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix):
                     for begun in page.get("Uploads", []):
                         self.client.abort_multipart_upload(Bucket=self.bucket, Key=begun["Key"], UploadId=begun["UploadId"])
-            except ClientError as error:
-                code, status = identity(error)
-                if code not in UNSUPPORTED and status not in {403, 404}:
+            except exceptions.ClientError as error:
+                code, status = _identity(error)
+                if code not in _UNSUPPORTED and status not in {403, 404}:
                     raise
+
+    # ------------------------------------------------------------------ the bucket
+    def ensure(self, settings: Mapping[str, object]) -> None:
+        """See Store. ``kmsKey``: ARN or alias."""
+        if not self.exists():
+            # us-east-1 is the only region that S3 rejects as a constraint.
+            place: Any = {} if self._region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+            with self.explained():
+                self.client.create_bucket(Bucket=self.bucket, **place)
+        for what, argument, value, _ in self._aspects(settings).values():
+            arguments: Any = {argument: json.dumps(value) if argument == "Policy" else value}
+            self._optional(getattr(self.client, f"put_{what}"), **arguments)
+
+    def drift(self, settings: Mapping[str, object]) -> Sequence[str]:
+        """See Store."""
+        changed = []
+        for name, (what, argument, _, wanted) in self._aspects(settings).items():
+            answer = self._optional(getattr(self.client, f"get_{what}"))
+            if answer is not None:
+                held = answer.get(argument, answer)
+                if not _includes(json.loads(held) if isinstance(held, str) else held, wanted):
+                    changed.append(name)
+        return changed
+
+    def _purge(self) -> None:
+        self.abandon("")
+        for page in self._optional(self.client.get_paginator("list_object_versions").paginate) or []:
+            gone: Any = [
+                {"Key": entry["Key"], "VersionId": entry["VersionId"]}
+                for kind in ("Versions", "DeleteMarkers")
+                for entry in page.get(kind, [])
+            ]
+            if gone:
+                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": gone, "Quiet": True})
+
+    def _delete_bucket(self) -> None:
+        self.client.delete_bucket(Bucket=self.bucket)
+
+    def _optional(self, request: Callable[..., Any], **arguments: Any) -> Any:
+        """Return the response: empty if the setting does not exist, None if an S3-compatible store doesn't support the request."""
+        with self.explained():
+            try:
+                return request(Bucket=self.bucket, **arguments)
+            except exceptions.ClientError as error:
+                code, status = _identity(error)
+                if status == 404 and code != "NoSuchBucket":  # noqa: PLR2004  # HTTP: not found
+                    return {}
+                if self._endpoint and (code in _UNSUPPORTED or status in {400, 405, 501}):
+                    return None
+                raise
+
+    def _aspects(self, settings: Mapping[str, object]) -> dict[str, tuple[str, str, Any, Any]]:
+        """Return what the stack says about its bucket, by name: request, argument, its value, and what the bucket must have of it."""
+        everything = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+        unfinished = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _UNFINISHED_DAYS}}
+        rules = [{"ID": "triton-fleet-unfinished", "Status": "Enabled", "Filter": {"Prefix": ""}, **unfinished}]
+        default: dict[str, Any] = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        encryption = default
+        if settings.get("kmsKey"):
+            default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": settings["kmsKey"]}}
+            encryption = {**default, "BucketKeyEnabled": True}  # one KMS request per key and hour instead of one per object
+        if settings.get("versioning"):
+            old = {"NoncurrentVersionExpiration": {"NoncurrentDays": _VERSION_DAYS}}
+            rules.append({"ID": "triton-fleet-old-versions", "Status": "Enabled", "Filter": {"Prefix": ""}, **old})
+        held = {"Rules": [{"ID": rule["ID"], "Status": rule["Status"]} for rule in rules]}
+        aspects: dict[str, tuple[str, str, Any, Any]] = {
+            "publicAccessBlock": ("public_access_block", "PublicAccessBlockConfiguration", everything, everything),
+            "encryption": ("bucket_encryption", "ServerSideEncryptionConfiguration", {"Rules": [encryption]}, {"Rules": [default]}),
+            "lifecycle": ("bucket_lifecycle_configuration", "LifecycleConfiguration", {"Rules": rules}, held),
+        }
+        if settings.get("versioning"):
+            aspects["versioning"] = ("bucket_versioning", "VersioningConfiguration", {"Status": "Enabled"}, {"Status": "Enabled"})
+        if not (self._endpoint or "").startswith("http://"):  # the policy would deny every request, ours too
+            policy = tls_only(self.bucket)
+            aspects["policy"] = ("bucket_policy", "Policy", policy, policy)
+        return aspects
 
 
 def part_bytes(size: int) -> int:
     """Return the part size for a file of ``size`` bytes: PART_BYTES, or more whole MiB if the file would need more parts than S3 allows."""
     least = -(-size // _MAX_PARTS)
     return PART_BYTES if least <= PART_BYTES else -(-least // (1 << 20)) << 20
+
+
+def tls_only(bucket: str) -> dict[str, Any]:
+    """Return a bucket policy that denies requests without TLS (AWS Security Hub control S3.5)."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+
+
+def _includes(held: Any, wanted: Any) -> bool:
+    """Whether ``held`` has all values of ``wanted``: others may have been added."""
+    if isinstance(wanted, dict):
+        return isinstance(held, dict) and all(_includes(held.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(held, list) and all(any(_includes(each, value) for each in held) for value in wanted)
+    return bool(held == wanted)
 
 
 def _stat(meta: obstore.ObjectMeta) -> Stat:
@@ -266,10 +349,22 @@ def _found(request: Callable[[], R]) -> R | None:
     """Return the response of ``request``, or None if the object does not exist. A missing bucket raises."""
     try:
         return request()
-    except FileNotFoundError as error:
-        if identity(error)[0] == "NoSuchBucket":
+    except (FileNotFoundError, exceptions.ClientError) as error:
+        code, status = _identity(error)
+        if code == "NoSuchBucket" or (isinstance(error, exceptions.ClientError) and status != 404):  # noqa: PLR2004  # HTTP: not found
             raise
         return None
+
+
+def _identity(error: Exception) -> tuple[str, int]:
+    """Return S3's error code, such as ``NoSuchBucket``, and the HTTP status from a boto3 or obstore error; empty and 0 if it has none."""
+    if isinstance(error, exceptions.ClientError):
+        response = error.response
+        return str(response.get("Error", {}).get("Code", "")), int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    # obstore has them only in its text: a request that failed, and the store's answer as XML.
+    text = str(error)
+    code, status = _CODE.search(text), _STATUS.search(text)
+    return code[1] if code else "", int(status[1]) if status else 0
 
 
 def _checksum_of_parts(source: Source) -> str:

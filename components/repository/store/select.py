@@ -1,8 +1,8 @@
-"""Which object store a resource's properties mean. A store's client is imported only when that store is opened."""
+"""Opens the store that the settings name. A store's client library is imported only by stacks that use the store."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -10,22 +10,21 @@ if TYPE_CHECKING:
     from components.repository.settings import RepositorySettings
     from components.repository.store.objects import Store
 
+PLACE: Final = ("store", "bucket", "region", "endpoint", "project", "location")
+"""Settings that say where a bucket is."""
+
 
 def place_of(settings: RepositorySettings) -> dict[str, str]:
-    """Properties that say where the bucket is, for `open_store`."""
-    names = ("store", "bucket", "region", "endpoint", "project", "location")
-    return {name: value for name in names if (value := getattr(settings, name)) is not None}
+    """Return the settings of PLACE that are set, for `open_store`."""
+    return {name: value for name in PLACE if (value := getattr(settings, name)) is not None}
 
 
 def open_store(props: Mapping[str, Any]) -> Store:
-    """Store of ``props``: those of `place_of`. Sends nothing yet."""
+    """Return the store that the keys of PLACE in ``props`` name, without sending a request. Raises FleetError without credentials."""
     if props.get("store", "s3") == "gcs":
         from components.repository.store.gcs import GcsStore  # noqa: PLC0415  # as above
 
-        return GcsStore(
-            bucket=props["bucket"], project=props.get("project"), location=props.get("location"), endpoint=props.get("endpoint")
-        )
+        return GcsStore(props["bucket"], project=props.get("project"), location=props.get("location"), endpoint=props.get("endpoint"))
     from components.repository.store.s3 import S3Store  # noqa: PLC0415  # as above
-    from components.repository.store.s3_errors import Location  # noqa: PLC0415  # as above
 
-    return S3Store(Location(bucket=props["bucket"], region=props["region"], endpoint=props.get("endpoint")))
+    return S3Store(props["bucket"], region=props["region"], endpoint=props.get("endpoint"))

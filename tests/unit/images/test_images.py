@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.base.errors import FleetError
-from components.images.build import build_hash
-from components.images.images import by_digest, plan_images
+from components.images.images import build_hash, by_digest, plan_images
 from components.images.settings import BuildImageSettings, MirrorImageSettings, original
 
 if TYPE_CHECKING:

@@ -57,9 +57,6 @@ class MemoryStore:
     def exists(self) -> bool:
         return True
 
-    def no_such_bucket(self) -> str:
-        return "no such bucket"
-
     def list(self, prefix: str) -> Iterator[Stat]:
         with self._lock:
             self._alive()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.base.errors import FleetError
-from components.repository.keyfile import read_key_file
-from components.repository.resource import check_environment
+from components.repository.resource import check_environment, read_key_file
 from components.repository.settings import RepositorySettings
 from components.stack.load import parse
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.repository.preview import changes
+from components.repository.progress import changes
 from components.repository.release.layout import StoredFile, Tree
 from components.repository.scan.folder import scan
 

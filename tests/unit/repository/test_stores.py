@@ -16,7 +16,6 @@ import pytest
 
 from components.base.errors import FleetError
 from components.repository.store import gcs
-from components.repository.store.gcs_errors import Failures
 from components.repository.store.objects import (
     PART_BYTES,
     Source,
@@ -237,7 +236,7 @@ def test_a_copy_of_what_is_gone_or_another_thing_by_now_is_none(store: Store, ki
 def test_buckets_that_are_not_there(opened: Callable[..., Store]) -> None:
     made = opened("fleet-of-nobody")
     assert not made.exists()
-    assert "triton-fleet:repository.bucket (fleet-of-nobody) does not exist" in made.no_such_bucket()
+    assert "triton-fleet:repository.bucket (fleet-of-nobody) does not exist" in str(made.failure("no bucket"))
     for request in (lambda: made.put_bytes("k", b""), lambda: made.get_bytes("k"), lambda: list(made.list(""))):
         with pytest.raises(FleetError, match=r"triton-fleet:repository\.bucket \(fleet-of-nobody\) does not exist .* createBucket"):
             request()
@@ -316,14 +315,14 @@ def test_no_google_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_googles_refusals_in_words(status: int, text: str, said: str) -> None:
     from google.api_core.exceptions import from_http_status  # noqa: PLC0415
 
-    failures = Failures(bucket="fleet", endpoint="http://127.0.0.1:9")
-    with pytest.raises(FleetError, match=said) as caught, failures.explained():
+    made = gcs.GcsStore("fleet", endpoint="http://127.0.0.1:9")
+    with pytest.raises(FleetError, match=said) as caught, made.explained():
         raise from_http_status(status, text)  # type: ignore[no-untyped-call]
     assert isinstance(caught.value, StoreUnreachableError) == (status in {429, 503})
 
 
 def test_what_arrives_otherwise_is_deleted_and_told(gcs_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = gcs.GcsStore(bucket=f"fleet-{os.urandom(4).hex()}", endpoint=gcs_server)
+    made = gcs.GcsStore(f"fleet-{os.urandom(4).hex()}", endpoint=gcs_server)
     made.ensure({})
     with monkeypatch.context() as patch:
         patch.setattr(gcs, "crc32c", lambda _: "AAAAAA==")

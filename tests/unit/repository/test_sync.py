@@ -27,10 +27,9 @@ from components.repository.release.layout import tree_name
 from components.repository.rollback import published_plan
 from components.repository.scan.folder import scan
 from components.repository.settings import RepositorySettings
-from components.repository.store import objects, s3_bucket, s3_errors
+from components.repository.store import objects
 from components.repository.store.objects import PART_BYTES
-from components.repository.store.s3 import S3Store
-from components.repository.store.s3_errors import Location
+from components.repository.store.s3 import S3Store, _includes, tls_only
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:
@@ -557,8 +556,7 @@ def test_no_credentials(server: str, folder: Path, monkeypatch: pytest.MonkeyPat
 def test_what_the_store_refuses_is_said_in_words(name: str, status: int, says: str) -> None:
     from botocore.exceptions import ClientError  # noqa: PLC0415 (as the program does it)
 
-    location = Location(bucket=BUCKET, region="us-east-1", endpoint=None)
-    with pytest.raises(FleetError) as caught, s3_errors.explained(location):
+    with pytest.raises(FleetError) as caught, S3Store(BUCKET, region="us-east-1").explained():
         raise ClientError({"Error": {"Code": name}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")  # type: ignore[typeddict-item]
     assert says in str(caught.value)
 
@@ -619,10 +617,10 @@ def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None
 
 
 def test_the_policy_lets_nobody_in_without_tls() -> None:
-    policy = s3_bucket._tls_only("b")
+    policy = tls_only("b")
     assert policy["Statement"][0]["Effect"] == "Deny"
-    assert s3_bucket._same_policy(json.dumps({**policy, "Statement": [*policy["Statement"], {"Sid": "theirs"}]}), policy)
-    assert not s3_bucket._same_policy(None, policy)
+    assert _includes({**policy, "Statement": [{"Sid": "theirs"}, *policy["Statement"]]}, policy)
+    assert not _includes({}, policy)
 
 
 KILLS: Final = 20
