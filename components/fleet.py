@@ -132,7 +132,7 @@ class TritonFleet(pulumi.ComponentResource):
                 "release": models_in_store.release,
                 "previous": models_in_store.previous,
             },
-            "prometheus": pulumi.Output.concat(metrics.url, ":", str(metrics.port)),
+            "prometheus": metrics.address,
             "serving": {handle.name: {"namespace": handle.namespace, "service": handle.service} for handle in serving},
         }
         if made.registry is not None:

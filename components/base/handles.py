@@ -146,6 +146,11 @@ class MetricsHandle:
     """In-cluster base URL without port, such as ``http://kps-prometheus.monitoring.svc``; resolves once Prometheus is ready."""
     port: int
 
+    @property
+    def address(self) -> pulumi.Output[str]:
+        """The URL with its port."""
+        return self.url.apply(lambda url: f"{url}:{self.port}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServingHandle:

@@ -27,12 +27,13 @@ from components.helm import release
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pulumi_kubernetes.helm.v3 import Release
+
     from components.base.handles import ClusterHandle, LoadBalancerHandle, ServingHandle
     from components.gateway.settings import IstioSettings
     from components.helm.settings import ChartSettings
 
 SELECTOR: Final = {"istio": naming.GATEWAY_RELEASE}
-_INJECTION: Final = {"istio-injection": "enabled"}
 _HTTP_PORT: Final = 8000
 _GRPC_PORT: Final = 8001
 _STATUS_PORT: Final = 15021
@@ -142,43 +143,27 @@ class IstioGateway(pulumi.ComponentResource):
     def __init__(self, name: str, args: IstioGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "IstioGateway"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
-        system = release.namespace(naming.ISTIO_NAMESPACE, component="istio", opts=child)
-        # Without a label that disables injection: injection also sets the image of the gateway's own pods.
-        ingress = release.namespace(naming.GATEWAY_NAMESPACE, component="gateway", opts=child)
+        system, ingress = naming.ISTIO_NAMESPACE, naming.GATEWAY_NAMESPACE
 
-        base = release.release(
-            naming.ISTIO_BASE_RELEASE,
-            pin=versions.ISTIO_BASE,
-            charts=args.charts,
-            namespace=naming.ISTIO_NAMESPACE,
-            values=_BASE_VALUES,
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[system])),
-        )
-        istiod = release.release(
-            naming.ISTIOD_RELEASE,
-            pin=versions.ISTIOD,
-            charts=args.charts,
-            namespace=naming.ISTIO_NAMESPACE,
-            values=ISTIOD_VALUES,
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[base])),
-        )
+        def install(release_name: str, pin: versions.ChartPin, space: str, values: Mapping[str, Any], *after: pulumi.Resource) -> Release:
+            ordered = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=after))
+            return release.release(release_name, pin=pin, charts=args.charts, namespace=space, values=values, opts=ordered)
+
+        base = install("istio-base", versions.ISTIO_BASE, system, _BASE_VALUES, release.namespace(system, component="istio", opts=child))
+        # Without a label that disables injection: injection also sets the image of the gateway's own pods.
+        own = release.namespace(ingress, component="gateway", opts=child)
+        istiod = install("istiod", versions.ISTIOD, system, ISTIOD_VALUES, base)
         annotations: Mapping[str, str | pulumi.Output[str]] = {}
         if args.load_balancer is not None:
             public = args.settings.scheme == "internet-facing"
-            annotations = dict(args.load_balancer.internet_facing if public else args.load_balancer.internal)
-        gateway = release.release(
-            naming.GATEWAY_RELEASE,
-            pin=versions.ISTIO_GATEWAY,
-            charts=args.charts,
-            namespace=naming.GATEWAY_NAMESPACE,
-            values=gateway_values(args.settings, annotations),
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[istiod, ingress])),
-        )
+            annotations = args.load_balancer.internet_facing if public else args.load_balancer.internal
+        values = gateway_values(args.settings, annotations)
+        gateway = install(naming.GATEWAY_RELEASE, versions.ISTIO_GATEWAY, ingress, values, istiod, own)
         self.handle = GatewayHandle(
-            namespace=naming.GATEWAY_NAMESPACE,
-            service=release.up(f"{naming.GATEWAY_RELEASE}.{naming.GATEWAY_NAMESPACE}.svc.cluster.local", gateway),
+            namespace=ingress,
+            service=release.up(f"{naming.GATEWAY_RELEASE}.{ingress}.svc.cluster.local", gateway),
             selector=SELECTOR,
-            injection=release.gated(_INJECTION, istiod) if args.settings.injection else {},
+            injection=release.gated({"istio-injection": "enabled"}, istiod) if args.settings.injection else {},
         )
         self.register_outputs({"service": self.handle.service})
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 
 from components.base import naming, versions
-from components.base.errors import FleetError
 from components.base.quantities import prometheus_duration
 from components.helm import release
 
@@ -31,16 +30,7 @@ _MAX_AGE_RELISTS: Final = 4
 def adapter_values(
     settings: AdapterSettings, *, url: str | pulumi.Output[str], port: int, rules: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return the chart's values. ``rules`` are entries of ``rules.custom``; ``url`` has no port.
-
-    Raises:
-        FleetError: Without rules. The chart would then create no APIService, and the autoscalers would have no metrics.
-    """
-    if not rules:
-        raise FleetError(
-            "prometheus-adapter has no rules: custom.metrics.k8s.io would not be served and no autoscaler could scale. "
-            "Set at least one of triton-fleet:serving[*].scaling.metrics, or disable the adapter."
-        )
+    """Return the chart's values. ``rules`` are entries of ``rules.custom``, at least one; ``url`` has no port."""
     # The adapter forgets a series that no look within max-age has found. The default is one relist interval, so that a single late scrape
     # would remove the metric.
     max_age = max(_MAX_AGE_RELISTS * settings.relist_interval, _SHORTEST_MAX_AGE)

@@ -102,26 +102,22 @@ def _graph(index: int, panel: Panel) -> dict[str, Any]:
     }
 
 
-def _variable(name: str, query: str, *, several: bool) -> dict[str, Any]:
-    return {
-        "name": name,
-        "type": "query",
-        "datasource": _SOURCE,
-        "query": {"query": query, "refId": name},
-        "refresh": 2,
-        "multi": several,
-        "includeAll": several,
-        "allValue": ".*" if several else None,
-        "sort": 1,
-    }
-
-
 def dashboard(deployments: Sequence[WatchedDeployment], metrics: Sequence[Panel]) -> dict[str, Any]:
     """Return the dashboard as Grafana's JSON model, schema version 39; see `panels`."""
+    common = {"type": "query", "datasource": _SOURCE, "refresh": 2, "sort": 1}
+    spaces = "label_values(nv_inference_request_success, namespace)"
+    names = 'label_values(nv_inference_request_success{namespace="$namespace"}, deployment)'
     variables = [
         {"name": "datasource", "type": "datasource", "query": "prometheus"},
-        _variable("namespace", "label_values(nv_inference_request_success, namespace)", several=False),
-        _variable("deployment", 'label_values(nv_inference_request_success{namespace="$namespace"}, deployment)', several=True),
+        {"name": "namespace", "query": {"query": spaces, "refId": "namespace"}, **common},
+        {
+            "name": "deployment",
+            "query": {"query": names, "refId": "deployment"},
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".*",
+            **common,
+        },
     ]
     return {
         "uid": _NAME,
@@ -193,23 +189,23 @@ def _alerts(settings: AlertSettings, deployment: WatchedDeployment) -> tuple[Ale
 
 def alert_rules(settings: AlertSettings, deployments: Sequence[WatchedDeployment]) -> dict[str, Any]:
     """Return ``spec`` of a PrometheusRule, with one group per deployment."""
-    groups = []
-    for deployment in deployments:
-        rules = [
-            {
-                "alert": alert.name,
-                "expr": alert.expr,
-                "for": prometheus_duration(alert.wait),
-                "labels": {"severity": alert.severity},
-                "annotations": {
-                    "summary": f"Triton {deployment.namespace}/{deployment.name}: {alert.summary}",
-                    "description": alert.description,
-                },
-            }
-            for alert in _alerts(settings, deployment)
+
+    def rule(deployment: WatchedDeployment, alert: Alert) -> dict[str, Any]:
+        summary = f"Triton {deployment.namespace}/{deployment.name}: {alert.summary}"
+        return {
+            "alert": alert.name,
+            "expr": alert.expr,
+            "for": prometheus_duration(alert.wait),
+            "labels": {"severity": alert.severity},
+            "annotations": {"summary": summary, "description": alert.description},
+        }
+
+    return {
+        "groups": [
+            {"name": f"triton-{each.namespace}-{each.name}", "rules": [rule(each, alert) for alert in _alerts(settings, each)]}
+            for each in deployments
         ]
-        groups.append({"name": f"triton-{deployment.namespace}-{deployment.name}", "rules": rules})
-    return {"groups": groups}
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,24 +27,16 @@ if TYPE_CHECKING:
 
 PORT: Final = 9090
 _SERVICE: Final = f"{naming.PROMETHEUS_RELEASE}-prometheus"
-_RETENTION_PERCENT: Final = 80
-"""Share of a volume that blocks may fill; retentionSize does not limit the write-ahead log and compaction, which need the rest."""
-_POD_RETENTION_SIZE: Final = "4096MB"
-"""Limit without a volume: the data is on the node's disk, and a full disk would evict Triton."""
-_BUSYBOX_TAG: Final = "1.37"
-"""In place of the chart's default, ``latest``. Any release of busybox with bzcat works."""
 _MEBIBYTE: Final = 2**20
 
 
 def retention_size(storage: str | None) -> str:
-    """Return how much of ``storage`` (a Kubernetes quantity; None: no volume) blocks may fill, in Prometheus' MB of 2**20 bytes.
+    """Return how much disk blocks may fill, in Prometheus' MB of 2**20 bytes: 80 % of ``storage``, a Kubernetes quantity.
 
-    Raises:
-        ValueError: When ``storage`` is not a quantity.
+    retentionSize does not limit the write-ahead log and compaction, which need the rest. None: no volume; the data is on the node's disk,
+    and a full disk would evict Triton.
     """
-    if storage is None:
-        return _POD_RETENTION_SIZE
-    return f"{int(quantity_value(storage) * _RETENTION_PERCENT / 100 / _MEBIBYTE)}MB"
+    return "4096MB" if storage is None else f"{int(quantity_value(storage) * 80 / 100 / _MEBIBYTE)}MB"
 
 
 def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -75,19 +67,14 @@ def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mappin
         "fullnameOverride": naming.PROMETHEUS_RELEASE,
         "crds": {
             "enabled": True,
-            "upgradeJob": {"enabled": settings.upgrade_crds, "image": {"busybox": {"tag": _BUSYBOX_TAG}}},
+            # In place of the chart's default, latest. Any release of busybox with bzcat works.
+            "upgradeJob": {"enabled": settings.upgrade_crds, "image": {"busybox": {"tag": "1.37"}}},
         },
         "prometheus": {"service": service, "prometheusSpec": spec},
         "grafana": {"enabled": settings.grafana},
         "alertmanager": {"enabled": settings.alertmanager},
         **{part: {"enabled": False} for part in ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy")},
     }
-
-
-def _behind_volumes(args: PrometheusStackArgs) -> pulumi.ResourceOptions | None:
-    if args.settings.storage is None or args.cluster.volumes is None:
-        return None
-    return pulumi.ResourceOptions(depends_on=behind(args.cluster.volumes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +93,16 @@ class PrometheusStack(pulumi.ComponentResource):
 
     handle: MetricsHandle
     """``url`` resolves once the release is up: the CRDs exist and the operator runs, so monitors can be created."""
-    url: pulumi.Output[str]
-    """In-cluster address with port."""
 
     def __init__(self, name: str, args: PrometheusStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "PrometheusStack"), name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
+        volumes = [args.cluster.volumes] if args.settings.storage is not None and args.cluster.volumes is not None else []
         namespace = release.namespace(
             naming.MONITORING_NAMESPACE,
             component="prometheus",
             # The operator creates the claim and never deletes it: it and its volume are deleted with the namespace.
-            opts=pulumi.ResourceOptions.merge(child, _behind_volumes(args)),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=behind(*volumes))),
         )
         stack = release.release(
             naming.PROMETHEUS_RELEASE,
@@ -131,5 +117,4 @@ class PrometheusStack(pulumi.ComponentResource):
             url=release.up(f"http://{_SERVICE}.{naming.MONITORING_NAMESPACE}.svc", stack),
             port=PORT,
         )
-        self.url = self.handle.url.apply(lambda url: f"{url}:{PORT}")
-        self.register_outputs({"url": self.url})
+        self.register_outputs({"url": self.handle.address})

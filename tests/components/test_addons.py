@@ -107,7 +107,7 @@ async def test_the_namespace_of_the_claim_goes_before_what_makes_volumes(recorde
 async def test_handles_name_what_is_reached_in_the_cluster(recorder: Recorder) -> None:
     prometheus, exporter, adapter = await declare(ChartSettings(), DcgmSettings())
     assert await resolved(prometheus.handle.url) == "http://kps-prometheus.monitoring.svc"
-    assert await resolved(prometheus.url) == "http://kps-prometheus.monitoring.svc:9090"
+    assert await resolved(prometheus.handle.address) == "http://kps-prometheus.monitoring.svc:9090"
     assert (prometheus.handle.namespace, prometheus.handle.port) == ("monitoring", 9090)
     assert await resolved(adapter.ready) == "v1beta1.custom.metrics.k8s.io"
     assert await resolved(exporter.service) == "dcgm-exporter"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from components.base.errors import FleetError
 from components.gpu.dcgm_exporter import dcgm_values, scrape_jobs
 from components.gpu.settings import DcgmSettings
 from components.monitoring.adapter import adapter_values
@@ -148,8 +147,3 @@ def test_adapter() -> None:
 def test_a_late_scrape_does_not_take_the_metric_away(relist: float, max_age: str) -> None:
     values = adapter_values(AdapterSettings(relist_interval=relist), url="http://kps", port=9090, rules=[RULE])
     assert values["extraArguments"] == [f"--metrics-max-age={max_age}"]
-
-
-def test_an_adapter_without_rules_serves_nothing_and_is_refused() -> None:
-    with pytest.raises(FleetError, match=r"custom\.metrics\.k8s\.io would not be served .* triton-fleet:serving"):
-        adapter_values(AdapterSettings(), url="http://kps", port=9090, rules=[])
