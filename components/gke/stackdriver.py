@@ -101,6 +101,9 @@ class StackdriverAdapterArgs:
 class StackdriverAdapter(pulumi.ComponentResource):
     """Cloud Monitoring's metrics for autoscalers."""
 
+    ready: pulumi.Output[str]
+    """Name of the last APIService; resolves once the adapter is ready."""
+
     def __init__(self, name: str, args: StackdriverAdapterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(naming.type_token("addons", "StackdriverAdapter"), name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self, provider=args.cluster.provider)
@@ -130,8 +133,8 @@ class StackdriverAdapter(pulumi.ComponentResource):
             )
             for api in ((*CUSTOM, *EXTERNAL) if args.settings.custom_metrics else EXTERNAL)
         ]
-        ready = pulumi.Output.all(*(api.metadata.name for api in served)).apply(lambda names: str(names[-1]))
-        self.register_outputs({"apiService": ready})
+        self.ready = pulumi.Output.all(*(api.metadata.name for api in served)).apply(lambda names: str(names[-1]))
+        self.register_outputs({"apiService": self.ready})
 
     def _after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=list(resources)))

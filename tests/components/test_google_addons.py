@@ -135,7 +135,7 @@ async def test_beside_prometheus_adapter_it_serves_external_metrics_alone(engine
         "--fallback-for-container-metrics=true",
         "--enable-custom-metrics-api=false",
     ]
-    assert await resolved(made.handle.ready) == EXTERNAL
+    assert await resolved(made.ready) == EXTERNAL
 
 
 async def test_alone_it_serves_both_apis(engine: Registered) -> None:
@@ -181,7 +181,7 @@ async def test_the_api_goes_before_what_serves_it(engine: Registered) -> None:
     """And comes after it: no namespace can be deleted while an APIService that nobody serves is registered."""
     made = await adapter()
     assert {("Deployment", ADAPTER), ("Service", ADAPTER)} <= engine.waits(API, EXTERNAL)
-    assert {resource._name for resource in await made.handle.ready.resources()} == {EXTERNAL}
+    assert {resource._name for resource in await made.ready.resources()} == {EXTERNAL}
 
 
 async def test_the_adapter_never_runs_on_a_gpu_node(engine: Registered) -> None:
