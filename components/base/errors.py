@@ -1,8 +1,4 @@
-"""What is wrong, said once: `Problem`, and the one exception that carries problems to the user.
-
-Validators of settings, rules across settings, the checks of a model repository and whatever looks at a cloud or a store all speak in
-these two types.
-"""
+"""`Problem`, and the exception that reports problems to the user. Every check uses them: of settings, models, clouds and stores."""
 
 from __future__ import annotations
 
@@ -16,19 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 FieldPath = tuple[str | int, ...]
-"""The way to a value: keys and list positions."""
+"""Path to a value: keys and list positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong, its consequence and its remedy."""
+    """One error or warning, with its consequence and its remedy."""
 
     text: str
-    """Follows the place: ``(5) is above max (4): <consequence>. <remedy>``. Names the place itself where ``at`` and ``file`` are empty."""
+    """Follows the key: ``(5) is above max (4): <consequence>. <remedy>``. With neither ``at`` nor ``file``, it names the key itself."""
     at: FieldPath = ()
-    """The value. A validator gives it relative to its own model, by field names."""
+    """Path to the value. In a validator: field names, relative to its model."""
     also: tuple[FieldPath, ...] = ()
-    """Other values that the check has read. The problem is left out while one of them is itself unreadable."""
+    """Other values that the check reads. While one of them is invalid, the problem is not reported."""
     file: str = ""
     """The file that holds the value, such as ``add_sub/config.pbtxt``; empty for the stack file."""
     line: int | None = None
@@ -37,16 +33,16 @@ class Problem:
     """False for a warning."""
 
     def __str__(self) -> str:
-        """One message: ``<file>:<line>: <key> <text>``, without the parts that are unknown."""
+        """Format as ``<file>:<line>: <key> <text>``, without unset parts."""
         file = self.file if self.line is None else f"{self.file}:{self.line}"
         key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.at).removeprefix(".")
         return f"{f'{file}: ' if file else ''}{f'{key} ' if key else ''}{self.text}"
 
 
 class FleetError(pulumi.RunError, ValueError):
-    """Ends the program with problems that the user can fix. Pulumi prints the text without a traceback.
+    """Ends the program with problems that the user can fix. Pulumi prints them without a traceback.
 
-    A ValueError, so that pydantic collects those that validators raise. A problem given as a string is a whole message.
+    A ValueError, so that pydantic collects it from validators. A string is a complete message.
     """
 
     def __init__(self, *problems: Problem | str) -> None:
@@ -57,7 +53,7 @@ class FleetError(pulumi.RunError, ValueError):
 
 @contextmanager
 def collect(problems: list[Problem]) -> Iterator[None]:
-    """Add the problems of a FleetError that the block raises to ``problems``, so that further checks can run before the first report."""
+    """Add the problems of a FleetError that the block raises to ``problems``, so that all checks can run before the report."""
     try:
         yield
     except FleetError as error:

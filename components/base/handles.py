@@ -1,4 +1,4 @@
-"""What components hand to each other. A handle's output resolves once the thing that it names is usable: to read it is to wait for it."""
+"""Values that components pass to each other. An output resolves once what it names is usable, so reading it is waiting for it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuPool:
-    """One kind of GPU node that a cluster has or can add. Plain values from the settings, because they drive loops and branches."""
+    """One kind of GPU node that a cluster has or can add. Plain values, not outputs, because they drive loops and branches."""
 
     name: str
     labels: Mapping[str, str]
     """Labels that only this pool's nodes have."""
     resource: str
-    """What a pod requests, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
+    """Resource that a pod requests, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
     units: int
     """Number of ``resource`` on one node, including shares."""
     sharing: Literal["none", "timeSlicing", "mps", "mig"] = "none"
@@ -29,11 +29,11 @@ class GpuPool:
     mig_strategy: Literal["none", "single", "mixed"] = "none"
     """Resource name of slices: nvidia.com/gpu with ``single``, nvidia.com/mig-<profile> with ``mixed``."""
     device_plugin: Literal["install", "bundled"] = "install"
-    """Whether the stack must install the device plugin, or the node image or the cloud brings it."""
+    """``bundled``: the node image or the cloud brings the device plugin."""
     driver: Literal["bundled", "daemonSet"] = "bundled"
-    """Whether the node image or the cloud brings NVIDIA's driver, or a DaemonSet must install it."""
+    """``bundled``: the node image or the cloud brings NVIDIA's driver."""
     os: str = ""
-    """Operating system of the nodes as in the settings, such as ``al2023``, ``cos`` or ``ubuntu``: their drivers differ."""
+    """Operating system of the nodes as in the settings, such as ``al2023`` or ``cos``. Drivers differ by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +41,19 @@ class ImageRegistry:
     """A repository of container images, with credentials for pushing."""
 
     url: pulumi.Output[str]
-    """Name of images in it, without tag or digest."""
+    """Name of its images, without tag or digest."""
     address: pulumi.Output[str]
     """Host name of the registry."""
     username: pulumi.Output[str]
     password: pulumi.Output[str]
-    """A secret, usually valid for some hours. A new password does not change an image."""
+    """A secret, usually valid for some hours. An image does not change with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsAccess:
-    """What controllers in an EKS cluster need from the AWS account. A role's ARN resolves once its policies are attached.
+    """What controllers in an EKS cluster need from the AWS account.
 
-    A role is None if its service account has a Pod Identity association instead, or if its controller is not enabled.
+    A role's ARN resolves once its policies are attached. It is None with Pod Identity, or if the controller is not enabled.
     """
 
     region: pulumi.Output[str]
@@ -67,11 +67,11 @@ class AwsAccess:
     karpenter_role_arn: pulumi.Output[str] | None = None
     """For kube-system/karpenter."""
     karpenter_instance_profile: pulumi.Output[str] | None = None
-    """Name of the instance profile of Karpenter's nodes; resolves once such a node could join the cluster."""
+    """Name of the instance profile of Karpenter's nodes; resolves once such a node can join the cluster."""
     interruption_queue: pulumi.Output[str] | None = None
     """Name of the SQS queue with interruption notices for Karpenter."""
     disk_key: pulumi.Output[str] | None = None
-    """ARN of the KMS key of nodes' disks; None for AWS' own key."""
+    """ARN of the KMS key of nodes' disks. None: the key that AWS manages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,21 +81,21 @@ class GcpAccess:
     project: str
     """Project id."""
     location: str
-    """Region or zone of the control plane: label ``location`` of the cluster's metrics."""
+    """Region or zone of the control plane; also the label ``location`` of the cluster's metrics."""
     region: str
     cluster: str
-    """Name of the cluster: label ``cluster_name`` of its metrics."""
+    """Name of the cluster; also the label ``cluster_name`` of its metrics."""
     network: pulumi.Output[str]
     """Name or self link of the VPC."""
     workload_pool: pulumi.Output[str]
-    """Workload Identity pool, ``<project>.svc.id.goog``; resolves once the cluster exists, because earlier bindings are rejected."""
+    """Workload Identity pool, ``<project>.svc.id.goog``; resolves once the cluster exists, because earlier bindings fail."""
     gcp: pulumi.ProviderResource
     """Provider of the project's resources."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterHandle:
-    """A cluster whose API server answers and whose nodes accept pods."""
+    """A cluster with a working API server and schedulable nodes."""
 
     name: pulumi.Output[str]
     provider: k8s.Provider
@@ -103,8 +103,8 @@ class ClusterHandle:
     gpu_pools: tuple[GpuPool, ...] = ()
     """GPU pools that the stack creates; none on an existing cluster."""
     volumes: pulumi.Output[str] | None = None
-    """Name of the StorageClass that the stack creates; resolves once its driver runs. A namespace with volume claims depends on it, because
-    a volume whose driver is gone is never deleted. None if the cluster brings its own storage."""
+    """Name of the StorageClass that the stack creates; resolves once its driver runs. None: the cluster brings its own storage.
+    Namespaces with volume claims depend on it, because a volume is never deleted once its driver is gone."""
     aws: AwsAccess | None = None
     """Only on EKS."""
     gcp: GcpAccess | None = None
@@ -116,10 +116,10 @@ class RepositoryHandle:
     """A release of the model repository, complete in its object store."""
 
     url: pulumi.Output[str]
-    """URL of the releases as pods see it: ``s3://bucket/prefix`` or ``s3://http://host:port/bucket/prefix``. In poll and explicit, the
-    one repository that Triton reads."""
+    """URL of the releases for pods: ``s3://bucket/prefix`` or ``s3://http://host:port/bucket/prefix``. In modes poll and explicit, the
+    only repository that Triton reads."""
     urls: Mapping[str, pulumi.Output[str]]
-    """--model-repository of each model, by name: one immutable repository per model. Empty in modes poll and explicit."""
+    """``--model-repository`` of each model, by name: immutable. Empty in modes poll and explicit."""
     digest: pulumi.Output[str]
     """Content hash of the release (hex). Part of the pod template, so that changed models roll out. Empty in poll and explicit."""
     models: tuple[str, ...]
@@ -127,19 +127,19 @@ class RepositoryHandle:
     sizes: Mapping[str, int]
     """Size of each model in bytes, by name."""
     mode: Literal["release", "poll", "explicit"]
-    """How Triton gets new models; see RepositorySettings."""
+    """How Triton loads new models; see RepositorySettings."""
     region: str
     credentials: pulumi.Output[dict[str, str]] | None
     """Environment variables (AWS_ACCESS_KEY_ID, ...) for a Secret; None if the service account is the identity."""
     key_file: pulumi.Output[str] | None = None
-    """Content of a Google service account's key file (a secret) for a mounted Secret, or None. Never set with ``credentials``."""
+    """Content of a Google service account's key file, for a mounted Secret. Never set with ``credentials``."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The models that an ensemble loads, by the ensemble's name."""
+    """Models that each ensemble loads, by the ensemble's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricsHandle:
-    """A Prometheus that answers queries."""
+    """A running Prometheus."""
 
     namespace: str
     url: pulumi.Output[str]

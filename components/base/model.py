@@ -1,4 +1,4 @@
-"""The base of every settings model, and the types that settings of several rooms share."""
+"""Base class of all settings models, and types that several rooms' settings share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 DEFER_RULES: Final = object()
-"""Validation context: `Model.problems` is called for the whole tree once it is read, instead of model by model."""
+"""Validation context: the caller runs `Model.problems` on the whole tree, instead of each model on itself."""
 
 
 def matching(pattern: str, text: str) -> AfterValidator:
@@ -41,7 +41,7 @@ DnsLabel = Annotated[
         "Use 1 to 63 lower-case letters, digits and hyphens; start with a letter and don't end with a hyphen.",
     ),
 ]
-"""An RFC 1123 label that starts with a letter: the form that Service names and Helm releases both accept."""
+"""An RFC 1123 label that starts with a letter, which Service names and Helm releases both accept."""
 
 Project = Annotated[
     str,
@@ -55,7 +55,7 @@ Project = Annotated[
 
 
 class Model(BaseModel):
-    """Base of every settings model: immutable, no unknown keys, camelCase in the stack file."""
+    """Base class of all settings models: immutable, no unknown keys, camelCase in the stack file."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -68,7 +68,7 @@ class Model(BaseModel):
     )
 
     def _problems(self) -> Iterable[Problem]:
-        """Return what is wrong with values that are valid one by one. All of it is reported at once."""
+        """Return the problems of values that are valid one by one."""
         return ()
 
     @model_validator(mode="after")
@@ -78,26 +78,24 @@ class Model(BaseModel):
         return self
 
     def problems(self, path: FieldPath = (), ignored: Collection[FieldPath] = ()) -> list[tuple[FieldPath, Problem]]:
-        """Return what `_problems` finds in this model, which is at ``path`` of the stack file, or else in the models within it.
+        """Return the problems of the nested models or, if they have none, of this model, which is at ``path`` of the stack file.
 
-        As rules may rely on those of the models within, they run only if all of those hold, or are ``ignored``. With each problem, in the
-        stack file's keys, comes the path of the model that has the rule.
+        A rule may rely on the rules of nested models. Models at ``ignored`` paths are skipped. Each problem comes with its model's path.
         """
         inner = []
         for name, value in self:
             key = (*path, to_camel(name))
             entries = {(*key, index): entry for index, entry in enumerate(value)} if isinstance(value, tuple) else {key: value}
-            inner += [found for way, entry in entries.items() if isinstance(entry, Model) for found in entry.problems(way, ignored)]
-
+            inner += [found for at, entry in entries.items() if isinstance(entry, Model) for found in entry.problems(at, ignored)]
         if inner or path in ignored:
             return inner
         return [(path, placed(problem, path)) for problem in self._problems()]
 
 
 def placed(problem: Problem, path: FieldPath) -> Problem:
-    """Return ``problem`` of a model at ``path``, with its ways from the top of the stack file and in its spelling."""
+    """Return ``problem`` of a model at ``path`` with its paths from the top of the stack file, in camelCase."""
 
-    def absolute(way: FieldPath) -> FieldPath:
-        return (*path, *(to_camel(step) if isinstance(step, str) else step for step in way))
+    def absolute(fields: FieldPath) -> FieldPath:
+        return (*path, *(to_camel(step) if isinstance(step, str) else step for step in fields))
 
     return replace(problem, at=absolute(problem.at), also=tuple(map(absolute, problem.also)))

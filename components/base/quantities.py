@@ -1,6 +1,6 @@
-"""Quantities and durations: how a stack file writes them, what they stand for, and the spelling that Kubernetes and Prometheus store.
+"""Quantities and durations: how a stack file writes them, their values, and their canonical form in Kubernetes and Prometheus.
 
-The API server keeps a canonical form; any other spelling would read back as a difference in every preview.
+The API server stores the canonical form. Any other spelling would show a difference in every preview.
 """
 
 from __future__ import annotations
@@ -38,11 +38,7 @@ def _read(text: str, units: dict[str, Decimal]) -> Decimal | None:
 
 
 def parse_duration(value: object) -> object:
-    """Convert ``"50ms"``, ``"30s"``, ``"5m"``, ``"1h"``, ``"7d"`` or ``"90"`` to seconds; leave anything but a string alone.
-
-    Raises:
-        ValueError: For any other string.
-    """
+    """Convert ``"50ms"``, ``"30s"``, ``"5m"``, ``"1h"``, ``"7d"`` or ``"90"`` to seconds. Raise ValueError for other strings."""
     if not isinstance(value, str):
         return value
     seconds = _read(value.strip(), _SECONDS)
@@ -52,11 +48,7 @@ def parse_duration(value: object) -> object:
 
 
 def quantity_value(quantity: str) -> Decimal:
-    """Return the number that a `Quantity` stands for, such as 1024 for ``1Ki``; bytes if it is a size.
-
-    Raises:
-        ValueError: For any other string.
-    """
+    """Return the value of a `Quantity`, such as 1024 for ``1Ki``. Raise ValueError for other strings."""
     value = _read(quantity, UNITS)
     if value is None:
         raise ValueError(
@@ -85,12 +77,9 @@ Quantity = Annotated[str, BeforeValidator(_number_to_text), AfterValidator(_chec
 
 
 def quantity(value: float) -> str:
-    """Return ``value`` as a canonical decimal quantity, rounded to a thousandth: 50000 -> ``50k``, 16 -> ``16``, 0.5 -> ``500m``.
+    """Return ``value`` as a canonical decimal quantity: 50000 -> ``50k``, 16 -> ``16``, 0.5 -> ``500m``.
 
-    A thousandth is the unit that the autoscaler computes in.
-
-    Raises:
-        ValueError: Below a thousandth: no target can be met there.
+    Rounded to a thousandth, the autoscaler's unit. Raise ValueError below that.
     """
     thousandths = round(Decimal(str(value)) * 1000) if math.isfinite(value) else 0
     if thousandths <= 0:
@@ -107,5 +96,5 @@ def prometheus_duration(seconds: float) -> str:
 
 
 def whole_seconds(seconds: float) -> int:
-    """Round ``seconds`` up. Kubernetes takes whole seconds, and rounding a budget down would break it."""
+    """Round ``seconds`` up: Kubernetes takes whole seconds, and less than a budget would break it."""
     return math.ceil(seconds)

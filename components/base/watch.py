@@ -1,4 +1,4 @@
-"""Panels and alerts: serving describes its deployments with them, monitoring turns them into Kubernetes objects."""
+"""Panels and alerts: serving describes its deployments with them, and monitoring turns them into Kubernetes objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, Literal
 SELECTED: Final = 'namespace="$namespace",deployment=~"$deployment"'
 """Label matchers of the deployments that the viewer of the dashboard has selected."""
 SELECTED_HPA: Final = 'namespace="$namespace",horizontalpodautoscaler=~"$deployment"'
-"""The same for the series of their autoscalers."""
+"""Label matchers of their autoscalers' series."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,14 @@ class Alert:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedDeployment:
-    """One Triton deployment, as its alerts see it."""
+    """What alerts and panels need to know about one Triton deployment."""
 
     name: str
     namespace: str
     window: float
     """Window of rates, in seconds."""
     queue_time: str
-    """PromQL of the mean time in the queue of each pod, in microseconds: the query that the autoscaler reads."""
+    """PromQL of the mean queue time of each pod, in microseconds, as the autoscaler reads it."""
     autoscaled: bool
     """Whether the autoscaler can change the number of replicas."""
     alerts: tuple[Alert, ...] = ()

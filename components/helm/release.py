@@ -109,8 +109,7 @@ def namespace(name: str, *, component: str, opts: pulumi.ResourceOptions) -> k8s
 def up(value: str, of: k8s.helm.v3.Release) -> pulumi.Output[str]:
     """Return ``value`` as an output that resolves once the release ``of`` is installed.
 
-    It depends on the release's name and not on its status: a preview knows the name, so a changed release does not turn everything that
-    depends on it into unknown values.
+    It reads the release's name, not its status, because a preview knows the name: a changed release does not make its dependents unknown.
     """
     return of.name.apply(lambda _: value)
 
