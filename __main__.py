@@ -7,6 +7,7 @@ import pulumi
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import load
 
-fleet = TritonFleet("fleet", TritonFleetArgs(settings=load(), project_dir=Path(__file__).parent))
+folder = Path(__file__).parent
+fleet = TritonFleet("fleet", TritonFleetArgs(settings=load(folder), project_dir=folder))
 for name, value in fleet.exports.items():
     pulumi.export(name, value)

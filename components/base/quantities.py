@@ -76,6 +76,16 @@ Quantity = Annotated[str, BeforeValidator(_number_to_text), AfterValidator(_chec
 """A Kubernetes quantity such as ``500m``, ``2`` or ``4Gi``, kept as written. A number is accepted too, as in ``helm --set``."""
 
 
+def _check_size(value: str) -> str:
+    if quantity_value(value) < UNITS["Mi"]:
+        raise ValueError("is less than 1Mi: a size without a unit is in bytes; no pod could start. Write a unit, such as 2Gi.")
+    return value
+
+
+Size = Annotated[Quantity, AfterValidator(_check_size)]
+"""A `Quantity` of memory or disk, at least 1Mi."""
+
+
 def quantity(value: float) -> str:
     """Return ``value`` as a canonical decimal quantity: 50000 -> ``50k``, 16 -> ``16``, 0.5 -> ``500m``.
 

@@ -196,7 +196,7 @@ def _table(text: str) -> Iterator[tuple[list[str], str, list[str]]]:
             yield head.split(" "), name, figures.split("/")
 
 
-def _ec2() -> Iterator[Machine]:
+def _machines() -> Iterator[Machine]:
     for (family, model), size, (gpus, vcpus, memory, efa) in _table(_EC2_MACHINES):
         yield Machine(
             name=f"{family}.{size}",
@@ -208,9 +208,6 @@ def _ec2() -> Iterator[Machine]:
             efa=int(efa),
             arch="arm64" if family in _ARM_FAMILIES else "x86_64",
         )
-
-
-def _gce() -> Iterator[Machine]:
     for (accelerator, disks, compact), name, (gpus, vcpus, memory, ssds) in _table(_GCE_MACHINES):
         yield Machine(
             name=name,
@@ -226,7 +223,7 @@ def _gce() -> Iterator[Machine]:
         )
 
 
-MACHINES: Final = MappingProxyType({entry.name: entry for entry in (*_ec2(), *_gce())})
+MACHINES: Final = MappingProxyType({entry.name: entry for entry in _machines()})
 """Every machine type with GPUs that a stack may use, by name."""
 EC2_FAMILIES: Final = frozenset(entry.name.split(".")[0] for entry in MACHINES.values() if entry.cloud == "ec2") | frozenset(REFUSED)
 """Families of EC2 instance types with GPUs, refused ones included."""

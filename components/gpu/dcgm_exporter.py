@@ -34,9 +34,9 @@ _LONGEST_SCRAPE_SECONDS: Final = 10.0
 """Prometheus' own default timeout; a longer interval needs no longer scrape."""
 
 
-def _timeout(interval: float) -> float:
-    """Return the scrape timeout in seconds. The operator refuses a monitor whose timeout exceeds its interval."""
-    return min(interval, _LONGEST_SCRAPE_SECONDS)
+def _scrape(interval: float) -> tuple[str, str]:
+    """Return interval and timeout of a scrape. The operator refuses a monitor whose timeout exceeds its interval."""
+    return prometheus_duration(interval), prometheus_duration(min(interval, _LONGEST_SCRAPE_SECONDS))
 
 
 def _google() -> dict[str, Any]:
@@ -67,11 +67,12 @@ def _google() -> dict[str, Any]:
 def dcgm_values(settings: DcgmSettings, *, google: bool = False) -> dict[str, Any]:
     """Return the chart's values: DCGM samples as often as Prometheus scrapes. ``google`` is whether the cluster is GKE's."""
     monitor: dict[str, Any] = {"enabled": False}
+    interval, timeout = _scrape(settings.interval)
     if settings.scrape == "serviceMonitor":
         monitor = {
             "enabled": True,
-            "interval": prometheus_duration(settings.interval),
-            "scrapeTimeout": prometheus_duration(_timeout(settings.interval)),
+            "interval": interval,
+            "scrapeTimeout": timeout,
             "honorLabels": True,
             "relabelings": [{"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "kubernetes_node"}],
         }
@@ -99,12 +100,13 @@ def scrape_jobs(settings: DcgmSettings) -> tuple[dict[str, Any], ...]:
     """
     if not settings.enabled or settings.scrape != "job":
         return ()
+    interval, timeout = _scrape(settings.interval)
     keep = ["__meta_kubernetes_service_name", "__meta_kubernetes_endpointslice_port_name"]
     return (
         {
             "job_name": "gpu-metrics",
-            "scrape_interval": prometheus_duration(settings.interval),
-            "scrape_timeout": prometheus_duration(_timeout(settings.interval)),
+            "scrape_interval": interval,
+            "scrape_timeout": timeout,
             "metrics_path": "/metrics",
             "scheme": "http",
             "kubernetes_sd_configs": [{"role": "endpointslice", "namespaces": {"names": [naming.DCGM_NAMESPACE]}}],
@@ -125,17 +127,12 @@ def _critical_pods(opts: pulumi.ResourceOptions) -> k8s.core.v1.ResourceQuota:
     critical = ["system-node-critical", "system-cluster-critical"]
     return k8s.core.v1.ResourceQuota(
         "dcgm-critical-pods",
-        metadata=k8s.meta.v1.ObjectMetaArgs(
-            name="critical-pods", namespace=naming.DCGM_NAMESPACE, labels=naming.labels("dcgm-exporter", "dcgm-exporter")
-        ),
-        spec=k8s.core.v1.ResourceQuotaSpecArgs(
-            hard={"pods": "1G"},  # in effect no limit; the value of GKE's own quota in kube-system
-            scope_selector=k8s.core.v1.ScopeSelectorArgs(
-                match_expressions=[
-                    k8s.core.v1.ScopedResourceSelectorRequirementArgs(scope_name="PriorityClass", operator="In", values=critical)
-                ]
-            ),
-        ),
+        metadata={"name": "critical-pods", "namespace": naming.DCGM_NAMESPACE, "labels": naming.labels("dcgm-exporter", "dcgm-exporter")},
+        # In effect no limit; the value of GKE's own quota in kube-system.
+        spec={
+            "hard": {"pods": "1G"},
+            "scope_selector": {"match_expressions": [{"scope_name": "PriorityClass", "operator": "In", "values": critical}]},
+        },
         opts=opts,
     )
 

@@ -30,9 +30,9 @@ _DEFAULT: Final = "default"
 """Name of the configuration for nodes without the label: whole GPUs."""
 
 
-def needing(pools: Sequence[GpuPool]) -> tuple[GpuPool, ...]:
-    """Return the pools whose nodes need the plugin."""
-    return tuple(pool for pool in pools if pool.device_plugin == "install")
+def needing(pools: Sequence[GpuPool]) -> list[GpuPool]:
+    """Return the pools whose nodes need the plugin: no node image or cloud brings one."""
+    return [pool for pool in pools if pool.device_plugin == "install"]
 
 
 def plugin_config(pool: GpuPool) -> dict[str, Any]:
@@ -64,15 +64,7 @@ def plugin_config(pool: GpuPool) -> dict[str, Any]:
 
 
 def gpu_plugin_values(settings: GpuPluginSettings, pools: Sequence[GpuPool]) -> dict[str, Any]:
-    """Return the chart's values. Pools that do not need the plugin are ignored.
-
-    Raises:
-        ValueError: When no pool needs the plugin. The release would run on no node and yet look installed.
-    """
-    pools = needing(pools)
-    if not pools:
-        message = "no pool needs the device plugin: leave it out"
-        raise ValueError(message)
+    """Return the chart's values. ``pools``: those that need the plugin, at least one."""
     configs = {_DEFAULT: {"version": "v1", "flags": {"migStrategy": "none"}}, **{pool.name: plugin_config(pool) for pool in pools}}
     nodes = {"matchExpressions": [{"key": naming.GPU_PLUGIN_LABEL, "operator": "In", "values": sorted(pool.name for pool in pools)}]}
     # The chart's MPS daemon runs only on nodes that feature discovery has labelled nvidia.com/mps.capable=true.
@@ -97,7 +89,7 @@ class GpuPluginArgs:
     settings: GpuPluginSettings
     charts: ChartSettings
     pools: Sequence[GpuPool]
-    """All GPU pools, those of Karpenter included."""
+    """The GPU pools that need the plugin, those of Karpenter included."""
 
 
 class GpuPlugin(pulumi.ComponentResource):

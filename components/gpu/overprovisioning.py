@@ -1,17 +1,15 @@
 """Overprovisioning: placeholder pods that hold GPUs until Triton needs them.
 
-Creates the namespace ``placeholders``, a PriorityClass below all others, and one Deployment per pool whose pods request one GPU (or slice)
-and sleep. It works as follows:
+Each pool with a floor gets a Deployment whose pods request one GPU (or slice) and sleep, below all other priorities:
 
 - A Triton pod that finds no free GPU preempts a placeholder at once and starts on a running node, which already has Triton's image where
   ``pre_pull`` is set. It waits for its models, not for a node.
-- The preempted placeholder is pending, which makes the node autoscaler add a node. The headroom is restored after the load arrived.
-  Cluster Autoscaler ignores pending pods below priority -10, so placeholders have exactly -10. Karpenter considers all.
-- The HorizontalPodAutoscaler does not count placeholders: they belong to no Deployment that it scales and have no metrics.
-- When Triton scales in, the placeholders fit again and the node autoscaler removes the nodes that neither they nor Triton need.
+- The preempted placeholder is pending, so the node autoscaler adds a node. Cluster Autoscaler ignores pending pods below priority -10,
+  so placeholders have exactly -10; Karpenter considers all.
+- When Triton scales in, the placeholders fit again, and the node autoscaler removes the nodes that neither they nor Triton need.
 - The pool's maximum size includes the placeholders: a full pool has no headroom.
 
-Creates no nodes and no pools, and does not speed up the first ``up``, which has to wait for the first nodes.
+Placeholders don't speed up the first ``up``, which has to wait for the first nodes.
 """
 
 from __future__ import annotations
@@ -23,11 +21,10 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import naming, versions
-from components.base.errors import FleetError
 from components.gpu import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from components.base.handles import ClusterHandle, GpuPool
     from components.gpu.settings import WarmFloorSettings
@@ -42,49 +39,7 @@ _UID: Final = 65535
 """The unprivileged user of the pause image."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Floor:
-    """Placeholders of one pool."""
-
-    pool: str
-    pods: int
-    resource: str
-    node_selector: dict[str, str]
-    images: tuple[str | pulumi.Output[str], ...]
-    """Images to pull first."""
-
-
-def floors(
-    settings: Sequence[WarmFloorSettings], pools: Sequence[GpuPool], images: Sequence[str | pulumi.Output[str]]
-) -> tuple[Floor, ...]:
-    """Return the placeholders of each pool; ``images`` are those of the Triton deployments.
-
-    Raises:
-        FleetError: With every entry whose pool does not exist.
-    """
-    known = {pool.name: pool for pool in pools}
-    remedy = f"It must be one of {', '.join(sorted(known))}." if known else "Add the pool, or remove warmFloor."
-    problems = [
-        f"triton-fleet:warmFloor[{index}].pool ({entry.pool}) is not a GPU pool of this stack: its placeholders would stay pending. "
-        f"{remedy}"
-        for index, entry in enumerate(settings)
-        if entry.pool not in known
-    ]
-    if problems:
-        raise FleetError(*problems)
-    return tuple(
-        Floor(
-            pool=entry.pool,
-            pods=entry.pods,
-            resource=known[entry.pool].resource,
-            node_selector=dict(known[entry.pool].labels),
-            images=tuple(dict.fromkeys(images)) if entry.pre_pull else (),
-        )
-        for entry in settings
-    )
-
-
-def _container(name: str, image: str | pulumi.Output[str], **more: Any) -> dict[str, Any]:
+def _container(name: str, image: pulumi.Input[str], **more: Any) -> dict[str, Any]:
     return {
         "name": name,
         "image": image,
@@ -94,15 +49,17 @@ def _container(name: str, image: str | pulumi.Output[str], **more: Any) -> dict[
     }
 
 
-def deployment_spec(floor: Floor) -> dict[str, Any]:
-    """Return the ``spec`` of a floor's Deployment."""
+def deployment_spec(floor: WarmFloorSettings, pool: GpuPool, images: Iterable[pulumi.Input[str]]) -> dict[str, Any]:
+    """Return the ``spec`` of a floor's Deployment. ``images``: those to pull first where the floor has ``pre_pull``."""
     labels = naming.labels(_COMPONENT, floor.pool)
     pulls = [
         # Not the image's entrypoint, which looks for a GPU.
         _container(f"pull-{index}", image, command=["/bin/true"], resources={"requests": _REQUESTS, "limits": _LIMITS})
-        for index, image in enumerate(floor.images)
+        for index, image in enumerate(dict.fromkeys(images))
+        if floor.pre_pull
     ]
-    held = {"requests": {**_REQUESTS, floor.resource: "1"}, "limits": {**_LIMITS, floor.resource: "1"}}
+    held = {"requests": {**_REQUESTS, pool.resource: "1"}, "limits": {**_LIMITS, pool.resource: "1"}}
+    user = {"runAsNonRoot": True, "runAsUser": _UID, "runAsGroup": _UID, "seccompProfile": {"type": "RuntimeDefault"}}
     return {
         "replicas": floor.pods,
         "selector": {"matchLabels": labels},
@@ -116,14 +73,9 @@ def deployment_spec(floor: Floor) -> dict[str, Any]:
                 "terminationGracePeriodSeconds": 0,
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
-                "nodeSelector": floor.node_selector,
+                "nodeSelector": dict(pool.labels),
                 "tolerations": [dict(catalogue.TOLERATION)],
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": _UID,
-                    "runAsGroup": _UID,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
+                "securityContext": user,
                 "initContainers": pulls,
                 "containers": [_container("pause", versions.PAUSE_IMAGE, resources=held)],
             },
@@ -136,8 +88,11 @@ class PlaceholdersArgs:
     """Arguments of `Placeholders`."""
 
     cluster: ClusterHandle
-    floors: Sequence[Floor]
-    """What `floors` returns."""
+    floors: Sequence[WarmFloorSettings]
+    pools: Sequence[GpuPool]
+    """All GPU pools, those of Karpenter included. Settings whose floors name another pool are rejected."""
+    images: Sequence[pulumi.Input[str]] = ()
+    """Images of the Triton deployments."""
     autoscaler: pulumi.Output[str] | None = None
     """Resolves once the node autoscaler runs; None without a node autoscaler."""
 
@@ -166,8 +121,10 @@ class Placeholders(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(delete_before_replace=True)),
         )
         after: list[pulumi.Input[pulumi.Resource]] = [namespace, priority]
+        behind = after if args.autoscaler is None else args.autoscaler.apply(lambda _: list(after))
+        pools = {pool.name: pool for pool in args.pools}
         for floor in args.floors:
-            spec: Any = deployment_spec(floor)
+            spec: Any = deployment_spec(floor, pools[floor.pool], args.images)
             k8s.apps.v1.Deployment(
                 f"placeholder-{floor.pool}",
                 metadata=k8s.meta.v1.ObjectMetaArgs(
@@ -178,11 +135,6 @@ class Placeholders(pulumi.ComponentResource):
                     annotations={"pulumi.com/skipAwait": "true"},
                 ),
                 spec=spec,
-                opts=pulumi.ResourceOptions.merge(
-                    child,
-                    pulumi.ResourceOptions(
-                        depends_on=after if args.autoscaler is None else args.autoscaler.apply(lambda _: list(after)),
-                    ),
-                ),
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=behind)),
             )
         self.register_outputs({"pools": [floor.pool for floor in args.floors]})

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field
 
+from components.base.errors import Problem
 from components.base.model import Model
 from components.gpu import catalogue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from components.gpu.catalogue import Machine
 
 _MAX_REPLICAS: Final = 48
@@ -56,35 +58,36 @@ Sharing = Annotated[WholeSharing | TimeSlicingSharing | MpsSharing | MigSharing,
 """How each GPU of a pool is divided, distinguished by ``kind``."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Offer:
+class Offer(NamedTuple):
     """What one node of a pool offers to pods."""
 
     resource: str
-    """Kubernetes resource that a pod asks for, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
+    """Kubernetes resource that a pod requests, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.10gb``."""
     per_node: int
     """Units of the resource on one node."""
     per_pod: int
-    """Most units that one pod may ask for. 1 on shared GPUs: a second share is not a second GPU, and the device plugin refuses it."""
+    """Most units that one pod may request. 1 on shared GPUs: a second share is not a second GPU, and the device plugin refuses it."""
 
 
-def sharing_problem(machine: Machine, sharing: Sharing) -> str | None:
-    """Return why the GPUs of ``machine`` cannot be divided by MIG as ``sharing`` asks; None where they can."""
-    if sharing.kind != "mig":
-        return None
+def sharing_problems(machine: Machine, sharing: Sharing) -> Iterator[Problem]:
+    """Yield why the GPUs of ``machine`` can't be divided as ``sharing`` asks; the pool has them as ``machine_type`` and ``sharing``."""
+    if sharing.kind != "mig" or sharing.profile in machine.gpu.mig:
+        return
+    at, also = ("sharing", "profile"), (("machine_type",),)
     if not machine.gpu.mig:
-        return (
+        text = (
             f"is mig, but the {machine.gpu.name} of {machine.name} has no MIG: no slice would ever appear. "
             "Set it to timeSlicing or mps, or choose a machine type with MIG (A100, H100, H200, B200)."
         )
-    if sharing.profile not in machine.gpu.mig:
-        close = difflib.get_close_matches(sharing.profile, machine.gpu.mig, n=1)
-        hint = f"Did you mean {close[0]}? " if close else ""
-        return (
-            f"({sharing.profile}) is not a MIG profile of {machine.gpu.name}: no slice would ever appear. "
-            f"{hint}It must be one of {', '.join(machine.gpu.mig)}."
-        )
-    return None
+        yield Problem(at=at[:1], text=text, also=also)
+        return
+    close = difflib.get_close_matches(sharing.profile, machine.gpu.mig, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    text = (
+        f"({sharing.profile}) is not a MIG profile of {machine.gpu.name}: no slice would ever appear. "
+        f"{hint}It must be one of {', '.join(machine.gpu.mig)}."
+    )
+    yield Problem(at=at, text=text, also=also)
 
 
 def replicas(sharing: Sharing) -> int:
@@ -93,18 +96,11 @@ def replicas(sharing: Sharing) -> int:
 
 
 def offer(machine: Machine, sharing: Sharing) -> Offer:
-    """Return what one node of ``machine`` offers.
-
-    Raises:
-        ValueError: With the text of `sharing_problem`, when there is one.
-    """
-    problem = sharing_problem(machine, sharing)
-    if problem is not None:
-        raise ValueError(problem)
+    """Return what one node of ``machine`` offers, for settings without `sharing_problems`."""
     if sharing.kind == "mig":
         per_node = machine.gpus * machine.gpu.mig[sharing.profile]
         # The resource name of k8s-device-plugin's strategy `mixed`: 1g.10gb+me is nvidia.com/mig-1g.10gb.me.
-        return Offer(resource=f"nvidia.com/mig-{sharing.profile.replace('+', '.')}", per_node=per_node, per_pod=per_node)
+        return Offer(f"nvidia.com/mig-{sharing.profile.replace('+', '.')}", per_node=per_node, per_pod=per_node)
     if sharing.kind == "whole":
-        return Offer(resource=catalogue.RESOURCE, per_node=machine.gpus, per_pod=machine.gpus)
-    return Offer(resource=catalogue.RESOURCE, per_node=machine.gpus * sharing.replicas, per_pod=1)
+        return Offer(catalogue.RESOURCE, per_node=machine.gpus, per_pod=machine.gpus)
+    return Offer(catalogue.RESOURCE, per_node=machine.gpus * sharing.replicas, per_pod=1)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from components.base.model import Model, matching
-from components.base.quantities import Duration, Quantity
+from components.base.quantities import Duration, Size
 
 
 class PrometheusSettings(Model):
@@ -23,7 +23,7 @@ class PrometheusSettings(Model):
         ),
     ] = "7d"
     """How long Prometheus keeps samples, in its own notation (``7d``, ``1w3d``). With an invalid value, the operator would not start it."""
-    storage: Quantity | None = "50Gi"
+    storage: Size | None = "50Gi"
     """Size of the volume for its data. None: in the pod, lost with it."""
     storage_class: str | None = None
     """Storage class of that volume. None: the cluster's default."""

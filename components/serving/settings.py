@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model
-from components.base.quantities import UNITS, Duration, Quantity, quantity_value
+from components.base.quantities import Duration, Quantity, Size
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
 from components.serving.metrics import Metric
 from components.serving.metrics.triton import PendingRequestsMetric, QueueTimeMetric
@@ -36,21 +36,16 @@ class ResourceSettings(Model):
 
     cpu: Quantity = "2"
     """CPU request. There is no limit, because throttling would add latency."""
-    memory: Quantity = "8Gi"
+    memory: Size = "8Gi"
     """Memory request and limit; ``shm`` is part of it."""
     gpus: int = Field(default=1, ge=0)
     """Whole GPUs, or slices where ``gpuResource`` names one. 0 runs Triton on CPU."""
     gpu_resource: str = Field(default="nvidia.com/gpu", min_length=1)
     """Name of the GPU resource, such as ``nvidia.com/gpu`` or ``nvidia.com/mig-1g.5gb``."""
-    shm: Quantity = "1Gi"
+    shm: Size = "1Gi"
     """Size of /dev/shm, a memory volume that counts towards ``memory``. The Python backend takes 64 MiB or more per model instance."""
-    tmp: Quantity | None = None
+    tmp: Size | None = None
     """Limit of /tmp, where Triton copies models from object storage; Kubernetes evicts a pod above it. None: no limit."""
-
-    def _problems(self) -> Iterator[Problem]:
-        if quantity_value(self.memory) < UNITS["Mi"]:
-            text = f"({self.memory}) is less than 1Mi: a size without a unit is in bytes; no pod could start. Write a unit, such as 2Gi."
-            yield Problem(at=("memory",), text=text)
 
 
 class ServiceSettings(Model):
@@ -90,6 +85,11 @@ class DrainSettings(Model):
     """Make gRPC clients reconnect often enough (every 0.6 of ``preStop``) that none is connected to a pod when it stops: Triton answers
     calls on the remaining connections with NOT_FOUND. Set it to false only for sequence models whose clients send a sequence as single
     calls."""
+
+    @property
+    def total(self) -> float:
+        """Seconds until a pod is gone: its grace period."""
+        return self.pre_stop + self.exit_timeout + self.margin
 
 
 class ReplicaSettings(Model):
@@ -178,7 +178,7 @@ class ClientSettings(Model):
     """Container image with perf_analyzer; of Triton's own version, or a little older."""
     cpu: Quantity = "2"
     """CPU request. With too little, perf_analyzer measures itself."""
-    memory: Quantity = "4Gi"
+    memory: Size = "4Gi"
     """Memory request and limit."""
 
 

@@ -13,7 +13,7 @@ from components.eks.load_balancer import LoadBalancerController, LoadBalancerCon
 from components.gke.gpu_driver import GpuDriver, GpuDriverArgs, installers
 from components.gke.load_balancer import google_load_balancer
 from components.gpu.device_plugin import GpuPlugin, GpuPluginArgs, needing
-from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs, floors
+from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs
 from components.monitoring.adapter import PrometheusAdapter, PrometheusAdapterArgs
 
 if TYPE_CHECKING:
@@ -89,8 +89,9 @@ def node_addons(
         scaling = ClusterAutoscalerArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
         autoscaler = ClusterAutoscaler("autoscaler", scaling, child).ready
     ready = [] if autoscaler is None else [autoscaler]
-    if settings.gpu_plugin.enabled and needing(pools):
-        plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=pools)
+    without_plugin = needing(pools)
+    if settings.gpu_plugin.enabled and without_plugin:
+        plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=without_plugin)
         ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
     drivers = installers(pools)
     if drivers:
@@ -103,6 +104,6 @@ def node_addons(
     if settings.warm_floor:
         own = images or {}
         pulled = [own.get(entry.image, entry.image) for entry in settings.serving if entry.resources.gpus]
-        kept = floors(settings.warm_floor, pools, pulled)
-        Placeholders("placeholders", PlaceholdersArgs(cluster=cluster, floors=kept, autoscaler=autoscaler), child)
+        floors = PlaceholdersArgs(cluster=cluster, floors=settings.warm_floor, pools=pools, images=pulled, autoscaler=autoscaler)
+        Placeholders("placeholders", floors, child)
     return NodeAddons(ready=tuple(ready), load_balancer=load_balancer)

@@ -15,11 +15,10 @@ from components.gpu import catalogue
 from components.gpu.sharing import offer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     from components.base.errors import FieldPath
-    from components.eks.karpenter.settings import KarpenterSettings
     from components.eks.settings.addons import AutoscalerSettings
     from components.eks.settings.cluster import EksClusterSettings
     from components.eks.settings.node_groups import GpuPoolSettings
@@ -168,7 +167,7 @@ def capacity_problems(
     Not all together at their maximums: deployments that peak at different times may share a pool.
     """
     if not isinstance(cluster, GkeClusterSettings):
-        yield from _node_group_problems(cluster, autoscaler)
+        yield from _eks_problems(cluster, autoscaler)
     pools = pool_capacities(cluster, autoscaler)
     read: tuple[FieldPath, ...] = (("cluster", "gpu_pools"), *((("autoscaler",),) if autoscaler.kind == "karpenter" else ()))
     for index, entry in enumerate(serving):
@@ -179,42 +178,29 @@ def capacity_problems(
         yield from _floor_problems(index, floor, pools, read)
 
 
-def _node_group_problems(cluster: EksClusterSettings, autoscaler: AutoscalerSettings) -> Iterator[Problem]:
+def _eks_problems(cluster: EksClusterSettings, autoscaler: AutoscalerSettings) -> Iterator[Problem]:
     for index, pool in enumerate(cluster.gpu_pools):
         if autoscaler.kind in {"none", "karpenter"} and (pool.desired or pool.min) == 0:
             hint = "set an autoscaler" if autoscaler.kind == "none" else "move it to autoscaler.pools: Karpenter does not scale node groups"
-            yield Problem(
-                at=("cluster", "gpu_pools", index),
-                text=f"has min and desired 0 and autoscaler.kind is {autoscaler.kind}: it would never have a node. Raise min, or {hint}.",
-                also=(("autoscaler",),),
-            )
-    if autoscaler.kind == "karpenter":
-        yield from _karpenter_problems(cluster, autoscaler)
-
-
-def _karpenter_problems(cluster: EksClusterSettings, autoscaler: KarpenterSettings) -> Iterator[Problem]:
-    kind: tuple[FieldPath, ...] = (("autoscaler", "kind"),)
+            text = f"has min and desired 0 and autoscaler.kind is {autoscaler.kind}: it would never have a node. Raise min, or {hint}."
+            yield Problem(at=("cluster", "gpu_pools", index), text=text, also=(("autoscaler",),))
+    if autoscaler.kind != "karpenter":
+        return
+    kind: FieldPath = ("autoscaler", "kind")
     if (cluster.cpu_pool.desired or cluster.cpu_pool.min) < _KARPENTER_REPLICAS:
-        yield Problem(
-            at=("cluster", "cpu_pool", "min"),
-            text=f"({cluster.cpu_pool.min}) leaves one node for Karpenter's two replicas, which never share one: its release would time "
-            "out. Set it to 2.",
-            also=(*kind, ("cluster", "cpu_pool")),
+        text = (
+            f"({cluster.cpu_pool.min}) leaves one node for Karpenter's two replicas, which never share one: its release would time out. "
+            "Set it to 2."
         )
+        yield Problem(at=("cluster", "cpu_pool", "min"), text=text, also=(kind, ("cluster", "cpu_pool")))
     if len(cluster.name) > _MAX_QUEUE_NAME:
-        yield Problem(
-            at=("cluster", "name"),
-            text=f"has {len(cluster.name)} characters: Karpenter's queue has this name, and SQS allows {_MAX_QUEUE_NAME}. Shorten it.",
-            also=kind,
-        )
+        text = f"has {len(cluster.name)} characters: Karpenter's queue has this name, and SQS allows {_MAX_QUEUE_NAME}. Shorten it."
+        yield Problem(at=("cluster", "name"), text=text, also=(kind,))
     taken = {"cpu", *(group.name for group in cluster.gpu_pools)}
     for index, started in enumerate(autoscaler.pools):
         if started.name in taken:
-            yield Problem(
-                at=("autoscaler", "pools", index, "name"),
-                text=f"({started.name}) is also the name of a node group's pool: pods for one would run on the other. Choose another name.",
-                also=(("cluster", "gpu_pools"),),
-            )
+            text = f"({started.name}) is also the name of a node group's pool: pods for one would run on the other. Choose another name."
+            yield Problem(at=("autoscaler", "pools", index, "name"), text=text, also=(("cluster", "gpu_pools"),))
 
 
 def _placement_problems(
@@ -257,25 +243,24 @@ def _limit_problems(
     at: tuple[str, int], entry: ServingSettings, pools: Sequence[PoolCapacity], read: tuple[FieldPath, ...]
 ) -> Iterator[Problem]:
     resources, replicas = entry.resources, entry.scaling.max_replicas
-    drain = entry.drain.pre_stop + entry.drain.exit_timeout
+    drain = entry.drain.pre_stop + entry.drain.exit_timeout  # not the margin: by then no request is in flight
     if drain > _SPOT_NOTICE_S and any(pool.spot for pool in pools):
-        yield Problem(
-            at=(*at, "drain"),
-            text=f"takes {drain:g} s (preStop and exitTimeout), and spot nodes are reclaimed {_SPOT_NOTICE_S} s after their warning: "
-            "requests would be cut off. Shorten one of them, or avoid spot pools with nodeSelector.",
-            also=read,
+        text = (
+            f"takes {drain:g} s (preStop and exitTimeout), and spot nodes are reclaimed {_SPOT_NOTICE_S} s after their "
+            "warning: requests would be cut off. Shorten one of them, or avoid spot pools with nodeSelector."
         )
+        yield Problem(at=(*at, "drain"), text=text, also=read)
     most = sum(pool.holds(resources.gpus) for pool in pools)
     if replicas > most:
-        yield Problem(
-            at=(*at, "scaling", "max_replicas"),
-            text=f"({replicas}) with {resources.gpus} {resources.gpu_resource} each is above the {most} that the pools can hold: the rest "
-            f"would stay pending. Lower it, or raise {_limits(pools)} of a pool.",
-            also=(*read, (*at, "resources", "gpus")),
+        text = (
+            f"({replicas}) with {resources.gpus} {resources.gpu_resource} each is above the {most} that the pools can hold: the rest would "
+            f"stay pending. Lower it, or raise {_limits(pools)} of a pool."
         )
+        yield Problem(at=(*at, "scaling", "max_replicas"), text=text, also=(*read, (*at, "resources", "gpus")))
 
 
-def _limits(pools: Sequence[PoolCapacity]) -> str:
+def _limits(pools: Iterable[PoolCapacity]) -> str:
+    """Keys of the settings that limit the pools."""
     return " or ".join(dict.fromkeys(pool.limit for pool in pools))
 
 
@@ -295,22 +280,18 @@ def _minima_problems(serving: Sequence[ServingSettings], pools: Sequence[PoolCap
 
 
 def _floor_problems(index: int, floor: WarmFloorSettings, pools: Sequence[PoolCapacity], read: tuple[FieldPath, ...]) -> Iterator[Problem]:
-    at = ("warm_floor", index, "pool")
-    pool = next((pool for pool in pools if pool.name == floor.pool), None)
+    at, pool = ("warm_floor", index), next((pool for pool in pools if pool.name == floor.pool), None)
     if pool is None:
         available = ", ".join(pool.name for pool in pools) or "none"
         text = f"({floor.pool}) is not a pool of cluster.gpuPools: nothing could be kept warm. Pools: {available}."
-        yield Problem(at=at, text=text, also=read)
+        yield Problem(at=(*at, "pool"), text=text, also=read)
         return
     if pool.spot:
         text = (
             f"({floor.pool}) is a spot pool: {pool.cloud} reclaims spot nodes when demand is high, which is when a floor is needed. "
             "Keep the floor in a pool with capacity onDemand."
         )
-        yield Problem(at=at, text=text, also=read)
+        yield Problem(at=(*at, "pool"), text=text, also=read)
     if floor.pods > pool.units:
-        text = (
-            f"({floor.pods}) is above the {pool.units} that pool {pool.name} can hold: the rest would stay pending. Lower it or raise "
-            f"{pool.limit}."
-        )
-        yield Problem(at=("warm_floor", index, "pods"), text=text, also=read)
+        text = f"({floor.pods}) is above the {pool.units} that pool {pool.name} can hold: the rest would stay pending. Lower it or raise "
+        yield Problem(at=(*at, "pods"), text=f"{text}{pool.limit}.", also=read)

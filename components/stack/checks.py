@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 
@@ -21,13 +21,18 @@ from components.repository.validation import Deployment, validate
 from components.serving.triton import unknown_models
 from components.serving.values import too_small
 from components.stack.addons import chart_pins
-from components.stack.clusters import find_cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from components.base.errors import FieldPath
     from components.existing.kubeconfig import Access
     from components.stack.settings import Settings
+
+
+_WITH_CHARTS: Final = ("charts", "adapter", "dcgm", "ingress", "loadBalancer", "autoscaler")
+"""Sections that decide which charts are installed, and where they come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +53,55 @@ def check(settings: Settings, project_dir: Path) -> Checked:
     """
     problems: list[Problem] = []
     with collect(problems):
-        access = find_cluster(settings.cluster)
+        access = _find_cluster(settings)
     with collect(problems):
         models = _release(settings, project_dir)
     with collect(problems):
         _check_models(settings, project_dir)
-    for pin in chart_pins(settings):
-        with collect(problems):
-            chart_source(pin, settings.charts)
+    with collect(problems):
+        _check_charts(settings)
     with collect(problems):
         check_environment(settings.repository, os.environ)
     with collect(problems):
         images = plan_images(settings.images, project_dir)
     raise_problems(problems)
     return Checked(access=access, models=models, images=images)
+
+
+def readable_problems(settings: Settings, project_dir: Path, unread: Iterable[FieldPath]) -> list[Problem]:
+    """Return the problems that the checks find in ``settings``, without the checks that depend on a value in ``unread``."""
+    gone = [[step for step in path if isinstance(step, str)] for path in unread]
+    serving = ("serving.name", "serving.image", "serving.models", "serving.prefetch", "serving.resources.gpus", "serving.extraArgs")
+    problems: list[Problem] = []
+    for reads, run in (
+        (("cluster",), lambda: _find_cluster(settings)),
+        (("repository", *serving), lambda: _release(settings, project_dir)),
+        (("repository", "images", "serving.backends", *serving), lambda: _check_models(settings, project_dir)),
+        (_WITH_CHARTS, lambda: _check_charts(settings)),
+        (("repository",), lambda: check_environment(settings.repository, os.environ)),
+        (("images",), lambda: plan_images(settings.images, project_dir)),
+    ):
+        if not any(one.split(".")[: len(path)] == path[: len(one.split("."))] for one in reads for path in gone):
+            with collect(problems):
+                run()
+    return problems
+
+
+def _find_cluster(settings: Settings) -> Access | None:
+    """Find a cluster that exists; None if the stack creates one."""
+    if settings.cluster.provider != "existing":
+        return None
+    from components.existing.kubeconfig import find  # noqa: PLC0415  # imports the Kubernetes client
+
+    return find(settings.cluster.kubeconfig, settings.cluster.context)
+
+
+def _check_charts(settings: Settings) -> None:
+    problems: list[Problem] = []
+    for pin in chart_pins(settings):
+        with collect(problems):
+            chart_source(pin, settings.charts)
+    raise_problems(problems)
 
 
 def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:

@@ -18,20 +18,7 @@ if TYPE_CHECKING:
     from components.eks.identity import Identity
     from components.existing.kubeconfig import Access
     from components.serving.settings import ServingSettings
-    from components.stack.settings import ClusterSettings, Settings
-
-
-def find_cluster(settings: ClusterSettings) -> Access | None:
-    """Find an existing cluster; None if the stack creates one.
-
-    Raises:
-        FleetError: It is not found or does not answer.
-    """
-    if settings.provider != "existing":
-        return None
-    from components.existing.kubeconfig import find  # noqa: PLC0415  # as above
-
-    return find(settings.kubeconfig, settings.context)
+    from components.stack.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,50 +105,36 @@ def reader_annotations(
     settings: Settings, entry: ServingSettings, made: MadeCluster, models: RepositoryHandle, child: pulumi.ResourceOptions
 ) -> dict[str, pulumi.Input[str]]:
     """Create the identity that reads a deployment's models without keys; return the annotations that bind its service account to it."""
-    repository = settings.repository
-    if settings.cluster.provider == "gke":
-        return _gke_reader(settings, entry, made, models, child)
-    if settings.cluster.provider != "eks" or made.identity is None:
+    repository, cluster, gcp = settings.repository, settings.cluster, made.handle.gcp
+    if repository.credentials != "serviceAccount":
         return {}
-    if (repository.store, repository.credentials) != ("s3", "serviceAccount"):
-        return {}
-    from components.eks.iam import ROLE_ANNOTATION  # noqa: PLC0415  # as above
-    from components.eks.identity import ServiceAccountRole, ServiceAccountRoleArgs  # noqa: PLC0415  # as above
-    from components.eks.policies import model_reader  # noqa: PLC0415  # as above
+    if cluster.provider == "gke" and repository.store == "gcs" and gcp is not None:
+        from components.gke.identity import ModelReader, ModelReaderArgs  # noqa: PLC0415  # as above
 
-    statements = model_reader(
-        made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=settings.cluster.models_key, region=repository.region
-    )
-    role = ServiceAccountRole(
-        f"{entry.name}-reader",
-        ServiceAccountRoleArgs(
+        reader = ModelReaderArgs(
+            access=gcp,
+            # Resolves once the bucket exists, and orders the deletion: first the permissions, then the bucket.
+            bucket=models.url.apply(lambda _: repository.bucket),
+            bucket_name=repository.bucket,
+            prefix=repository.prefix,
+            namespace=entry.namespace,
+            service_account=entry.name,
+            direct=cluster.identity == "principal",
+        )
+        return ModelReader(f"{entry.name}-reader", reader, child).annotations
+    if cluster.provider == "eks" and repository.store == "s3" and made.identity is not None:
+        from components.eks.iam import ROLE_ANNOTATION  # noqa: PLC0415  # as above
+        from components.eks.identity import ServiceAccountRole, ServiceAccountRoleArgs  # noqa: PLC0415  # as above
+        from components.eks.policies import model_reader  # noqa: PLC0415  # as above
+
+        args = ServiceAccountRoleArgs(
             identity=made.identity,
             namespace=entry.namespace,
             service_account=entry.name,
-            statements=statements,
-            tags=settings.cluster.tags,
-        ),
-        child,
-    )
-    return {ROLE_ANNOTATION: role.arn}
-
-
-def _gke_reader(
-    settings: Settings, entry: ServingSettings, made: MadeCluster, models: RepositoryHandle, child: pulumi.ResourceOptions
-) -> dict[str, pulumi.Input[str]]:
-    from components.gke.identity import ModelReader, ModelReaderArgs  # noqa: PLC0415  # as above
-
-    repository, access = settings.repository, made.handle.gcp
-    if settings.cluster.provider != "gke" or access is None or (repository.store, repository.credentials) != ("gcs", "serviceAccount"):
-        return {}
-    args = ModelReaderArgs(
-        access=access,
-        # Resolves once the bucket exists, and orders the deletion: first the permissions, then the bucket.
-        bucket=models.url.apply(lambda _: repository.bucket),
-        bucket_name=repository.bucket,
-        prefix=repository.prefix,
-        namespace=entry.namespace,
-        service_account=entry.name,
-        direct=settings.cluster.identity == "principal",
-    )
-    return ModelReader(f"{entry.name}-reader", args, child).annotations
+            statements=model_reader(
+                made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=cluster.models_key, region=repository.region
+            ),
+            tags=cluster.tags,
+        )
+        return {ROLE_ANNOTATION: ServiceAccountRole(f"{entry.name}-reader", args, child).arn}
+    return {}

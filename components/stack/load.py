@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
@@ -19,60 +21,74 @@ from components.base.errors import FleetError, Problem
 from components.base.model import DEFER_RULES, Model, placed
 from components.base.naming import PROJECT
 from components.stack import messages
+from components.stack.checks import readable_problems
 from components.stack.places import Place, locate, stand_in, step_into
 from components.stack.rules import stack_problems
 from components.stack.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from components.base.errors import FieldPath
 
 
-def load() -> Settings:
+def load(project_dir: Path = Path()) -> Settings:
     """Read this stack's configuration.
 
+    Args:
+        project_dir: folder of Pulumi.yaml, where relative paths in the settings start.
+
     Raises:
-        FleetError: With every problem of the stack file. Nothing has been created.
+        FleetError: With every problem of the stack file and of what it refers to. Nothing has been created.
     """
     config = pulumi.Config(PROJECT)
     raw: dict[str, object] = {}
-    problems: list[Problem] = []
+    secrets: list[Problem] = []
     for name in _configured_names():
         if pulumi_config.is_config_secret(f"{PROJECT}:{name}"):
             text = (
                 "is a secret: its values go into names and manifests, which show them as plain text. "
                 "Set it without --secret; settings never hold credentials."
             )
-            problems.append(Problem(at=(name,), text=text))
+            secrets.append(Problem(at=(name,), text=text))
         value = _decode(config.get(name) or "")
         if value is not None:
             raw[name] = value
-    return parse(raw, problems=problems)
+    settings, problems, replaced = _check(raw)
+    if not (secrets or problems) and settings is not None:
+        return settings
+    found = [*map(_from_top, [*secrets, *problems])]
+    raise FleetError(*found, *(() if settings is None else readable_problems(settings, project_dir, replaced)))
 
 
-def parse(raw: Mapping[str, object], *, problems: Iterable[Problem] = ()) -> Settings:
+def parse(raw: Mapping[str, object]) -> Settings:
     """Check ``raw`` (top-level key -> decoded value, spelled as in the stack file).
-
-    Args:
-        raw: the stack file's settings.
-        problems: what the caller has found already; it is reported with what is found here.
 
     Raises:
         FleetError: With every problem.
     """
-    found = dict.fromkeys(problems)
+    settings, problems, _ = _check(raw)
+    if problems or settings is None:
+        raise FleetError(*map(_from_top, problems))
+    return settings
+
+
+def _from_top(problem: Problem) -> Problem:
+    return dataclasses.replace(problem, at=(f"{PROJECT}:{problem.at[0]}", *problem.at[1:]))
+
+
+def _check(raw: Mapping[str, object]) -> tuple[Settings | None, list[Problem], set[FieldPath]]:
+    """Return the settings, if enough of them can be read, all problems, and the paths of the values that have been replaced."""
+    found: dict[Problem, None] = {}
     values: dict[str, Any] = copy.deepcopy(dict(raw))
     replaced: set[FieldPath] = set()
     settings = _read(values, found, replaced)
     if settings is not None:
-        for path, value in _booleans(settings, values, ()):
-            found[messages.not_a_number(path, value)] = None
+        for path, given, text in _misread(settings, values, ()):
+            found[Problem(at=path, text=f"({messages.show(given)}) {text}")] = None
             replaced.add(path)
-        _check_rules(settings, values, found, replaced)
-    if found or settings is None:
-        raise FleetError(*(dataclasses.replace(problem, at=(f"{PROJECT}:{problem.at[0]}", *problem.at[1:])) for problem in found))
-    return settings
+        settings = _check_rules(settings, values, found, replaced)
+    return settings, list(found), replaced
 
 
 def _configured_names() -> list[str]:
@@ -109,14 +125,20 @@ def _read(values: dict[str, Any], found: dict[Problem, None], replaced: set[Fiel
                     continue  # pydantic counts only readable entries; the others are reported one by one
                 elif not any(_overlap(place.path, gone) and len(gone) < len(place.path) for gone in replaced):
                     found[messages.problem(detail, place)] = None
+                close = messages.close_tag(detail)
+                if close is not None and place.path not in before:  # the rest is read as what was probably meant
+                    section: Any = functools.reduce(step_into, place.path, values)
+                    section[close[0]] = close[1]
+                    replaced.add((*place.path, close[0]))
+                    continue
                 replaced.add(place.path)
                 _replace(values, place)
             if replaced == before:
                 return None
 
 
-def _check_rules(settings: Settings, values: dict[str, Any], found: dict[Problem, None], replaced: set[FieldPath]) -> None:
-    """Run the rules from the inside out. What breaks one is replaced, so that those further out can run."""
+def _check_rules(settings: Settings, values: dict[str, Any], found: dict[Problem, None], replaced: set[FieldPath]) -> Settings | None:
+    """Run the rules from the inside out. What breaks one is replaced, so that those further out can run. Return the settings that pass."""
 
     def judges_what_is_read(problem: Problem, gone: Collection[FieldPath]) -> bool:
         return not any(_overlap(path, other) for path in (problem.at, *problem.also) for other in gone)
@@ -135,20 +157,19 @@ def _check_rules(settings: Settings, values: dict[str, Any], found: dict[Problem
             _replace(values, locate(target, values))
         readable = _read(values, found, replaced)
         if readable is None:
-            return
+            return None
         settings = readable
     for problem in stack_problems(settings):
         between = placed(problem, ())
         if judges_what_is_read(between, replaced):
             found[between] = None
+    return settings
 
 
 def _replace(values: dict[str, Any], place: Place) -> None:
     """Put a stand-in where a value is required, and take it out where it has a default."""
     *way, last = place.path
-    parent: Any = values
-    for step in way:
-        parent = step_into(parent, step)
+    parent: Any = functools.reduce(step_into, way, values)
     if isinstance(last, int):
         parent[last] = stand_in(place.annotation)
     elif place.field is not None and place.field.is_required():
@@ -157,22 +178,22 @@ def _replace(values: dict[str, Any], place: Place) -> None:
         parent.pop(last, None)
 
 
-def _booleans(model: Model, values: object, path: FieldPath) -> Iterator[tuple[FieldPath, bool]]:
-    """Yield what the stack file has as true or false and Python reads as 1 or 0."""
-    for name, field in type(model).model_fields.items():
-        key = field.alias or name
-        given = values.get(key) if isinstance(values, dict) else None
-        yield from _boolean(getattr(model, name), given, (*path, key))
-
-
-def _boolean(value: object, given: object, path: FieldPath) -> Iterator[tuple[FieldPath, bool]]:
-    if isinstance(value, Model):
-        yield from _booleans(value, given, path)
+def _misread(value: object, given: object, path: FieldPath) -> Iterator[tuple[FieldPath, object, str]]:
+    """Yield what pydantic has read and the user can't mean: true as the number 1, ``"1_0"`` as 10, a blank string."""
+    if isinstance(value, Model) and isinstance(given, dict):
+        for name, field in type(value).model_fields.items():
+            key = field.alias or name
+            yield from _misread(getattr(value, name), given.get(key), (*path, key))
     elif isinstance(value, tuple) and isinstance(given, list):
         for index, (entry, written) in enumerate(zip(value, given, strict=False)):
-            yield from _boolean(entry, written, (*path, index))
-    elif isinstance(given, bool) and isinstance(value, int | float) and not isinstance(value, bool):
-        yield path, given
+            yield from _misread(entry, written, (*path, index))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(given, bool):
+            yield path, given, "must be a number: true and false are not numbers. Write one."
+        elif isinstance(given, str) and "_" in given:
+            yield path, given, "must be a number: an underscore is not a digit. Write it without, such as 1000."
+    elif isinstance(value, str) and isinstance(given, str) and given.isspace():
+        yield path, given, "is blank: nothing can be read from it. Write a value, or remove the key."
 
 
 def _overlap(path: FieldPath, other: FieldPath) -> bool:

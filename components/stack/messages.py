@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from components.base.errors import FieldPath
     from components.stack.places import Place
 
 _SHOWN: Final = 60
@@ -79,14 +78,17 @@ def problem(detail: ErrorDetails, place: Place) -> Problem:
         choices = _choices(context)
         close = difflib.get_close_matches(str(written), choices, n=1)
         hint = f"Did you mean {close[0]}?" if close else "Choose one of them."
-        return Problem(at=path, text=f"({_show(written)}) must be one of {', '.join(choices)}: nothing else is supported. {hint}")
+        return Problem(at=path, text=f"({show(written)}) must be one of {', '.join(choices)}: nothing else is supported. {hint}")
     text = str(cause) if cause else _TEXTS.get(kind, f"can't be used: {detail['msg']}. Correct it.").format(**_plain(context))
-    return Problem(at=path, text=f"({_show(detail['input'])}) {text}")
+    return Problem(at=path, text=f"({show(detail['input'])}) {text}")
 
 
-def not_a_number(path: FieldPath, value: bool) -> Problem:
-    """Return the problem of a boolean where a number is wanted."""
-    return Problem(at=path, text=f"({_show(value)}) must be a number: true and false are not numbers. Write one.")
+def close_tag(detail: ErrorDetails) -> tuple[str, str] | None:
+    """Return the key that tells the members of a union apart and the member that a misspelt value probably means; None for other errors."""
+    if detail["type"] != "union_tag_invalid":
+        return None
+    close = difflib.get_close_matches(str(detail["ctx"]["tag"]), _choices(detail["ctx"]), n=1)
+    return (detail["ctx"]["discriminator"].strip("'"), close[0]) if close else None
 
 
 def _plain(context: Mapping[str, Any]) -> dict[str, object]:
@@ -97,7 +99,8 @@ def _choices(context: Mapping[str, object]) -> list[str]:
     return re.split(r", | or ", str(context.get("expected") or context.get("expected_tags", "")).replace("'", ""))
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """Return a value as a message repeats it, shortened."""
     text = json.dumps(value, default=str) if isinstance(value, dict | list | bool) or value is None else str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 

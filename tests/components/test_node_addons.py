@@ -18,7 +18,7 @@ from components.eks.settings.addons import ClusterAutoscalerSettings
 from components.gateway.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
 from components.gateway.settings import IstioSettings
 from components.gpu.device_plugin import GpuPlugin, GpuPluginArgs
-from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs, floors
+from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs
 from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
 from components.helm.settings import ChartSettings
 from components.monitoring.observability import Observability, ObservabilityArgs
@@ -158,8 +158,9 @@ async def test_placeholders_come_after_what_starts_nodes(recorder: Recorder) -> 
     here = cluster()
     settings = ClusterAutoscalerSettings(kind="clusterAutoscaler")
     autoscaler = ClusterAutoscaler("autoscaler", ClusterAutoscalerArgs(cluster=here, aws=aws(), settings=settings, charts=CHARTS))
-    kept = floors([WarmFloorSettings(pool="l4", pods=2)], here.gpu_pools, ["triton:1"])
-    Placeholders("placeholders-addon", PlaceholdersArgs(cluster=here, floors=kept, autoscaler=autoscaler.ready))
+    floors = [WarmFloorSettings(pool="l4", pods=2)]
+    args = PlaceholdersArgs(cluster=here, floors=floors, pools=here.gpu_pools, images=["triton:1"], autoscaler=autoscaler.ready)
+    Placeholders("placeholders-addon", args)
     await pulumi.runtime.stack.wait_for_rpcs()
     assert {"placeholders", "triton-fleet-placeholder", "cluster-autoscaler"} <= recorder.dependencies("placeholder-l4")
     priority = recorder.inputs["triton-fleet-placeholder"]

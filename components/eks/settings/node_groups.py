@@ -13,7 +13,7 @@ from components.base.model import DnsLabel, Model, matching
 from components.eks import ami
 from components.eks.settings.network import Zone
 from components.gpu import catalogue
-from components.gpu.sharing import Sharing, WholeSharing, sharing_problem
+from components.gpu.sharing import Sharing, WholeSharing, sharing_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,10 +207,9 @@ class GpuPoolSettings(Model):
         driver = ami.ami_problem(self.machine)
         if driver is not None:
             yield Problem(at=("machine_type",), text=driver)
-        sharing = sharing_problem(self.machine, self.sharing)
-        if sharing is not None:
-            yield Problem(at=("sharing", "profile") if sharing.startswith("(") else ("sharing",), text=sharing, also=(("machine_type",),))
-        elif self.sharing.kind == "mig" and self.os == "bottlerocket" and self.machine.gpu.name not in ami.BOTTLEROCKET_MIG:
+        sharing = list(sharing_problems(self.machine, self.sharing))
+        yield from sharing
+        if not sharing and self.sharing.kind == "mig" and self.os == "bottlerocket" and self.machine.gpu.name not in ami.BOTTLEROCKET_MIG:
             text = f"is mig, which Bottlerocket does not support on {self.machine.gpu.name}: no slice would ever appear. Set os to al2023."
             yield Problem(at=("sharing",), text=text, also=(("os",), ("machine_type",)))
         if self.disk.snapshot is not None and self.os != "bottlerocket":

@@ -7,7 +7,6 @@ never run.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
@@ -17,7 +16,7 @@ from components.base.clusters import scaling_problems
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model, matching
 from components.gpu import catalogue
-from components.gpu.sharing import Offer, Sharing, WholeSharing, offer, sharing_problem
+from components.gpu.sharing import Offer, Sharing, WholeSharing, offer, sharing_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,7 +238,7 @@ class GkeGpuPoolSettings(Model):
     @property
     def offer(self) -> Offer:
         """What pods find on a node: GKE's device plugin offers slices as whole GPUs (MIG strategy ``single``)."""
-        return replace(offer(self.machine, self.sharing), resource=catalogue.RESOURCE)
+        return offer(self.machine, self.sharing)._replace(resource=catalogue.RESOURCE)
 
     @property
     def streams(self) -> bool:
@@ -270,10 +269,7 @@ class GkeGpuPoolSettings(Model):
         if machine_problem is not None:
             yield machine_problem
             return
-        sharing = sharing_problem(self.machine, self.sharing)
-        if sharing is not None:
-            at = ("sharing", "profile") if sharing.startswith("(") else ("sharing",)
-            yield Problem(at=at, text=sharing, also=(("machine_type",),))
+        yield from sharing_problems(self.machine, self.sharing)
         if not self.taint:
             text = "is false, but GKE taints GPU nodes in any case: pods without a GPU could not run on them. Leave it out."
             yield Problem(at=("taint",), text=text)

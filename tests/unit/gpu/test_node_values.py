@@ -6,7 +6,6 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from components.base.errors import FleetError
 from components.base.handles import GpuPool
 from components.base.versions import KARPENTER, cluster_autoscaler_image
 from components.eks.cluster_autoscaler import autoscaler_values
@@ -15,7 +14,7 @@ from components.eks.karpenter.settings import KarpenterPoolSettings, KarpenterSe
 from components.eks.load_balancer import load_balancer_values, service_annotations
 from components.eks.settings.addons import ClusterAutoscalerSettings
 from components.gpu.device_plugin import gpu_plugin_values, needing, plugin_config
-from components.gpu.overprovisioning import PRIORITY, Floor, deployment_spec, floors
+from components.gpu.overprovisioning import PRIORITY, deployment_spec
 from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
 from components.helm.release import chart_source
 from components.helm.settings import ChartSettings
@@ -35,16 +34,15 @@ def karpenter(**more: object) -> KarpenterSettings:
 
 def test_one_plugin_a_node() -> None:
     """A node whose image brings a plugin must not get a second."""
-    assert needing([WHOLE, BUNDLED, MPS]) == (WHOLE, MPS)
-    values = gpu_plugin_values(GpuPluginSettings(), [WHOLE, BUNDLED])
+    values = gpu_plugin_values(GpuPluginSettings(), needing([WHOLE, BUNDLED]))
     (term,) = values["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert term == {"matchExpressions": [{"key": "nvidia.com/device-plugin.config", "operator": "In", "values": ["l4"]}]}
     assert values["config"]["map"].keys() == {"default", "l4"}
 
 
 def test_no_plugin_where_none_is_needed() -> None:
-    with pytest.raises(ValueError, match="no pool needs the device plugin"):
-        gpu_plugin_values(GpuPluginSettings(), [BUNDLED])
+    assert needing([BUNDLED]) == []
+    assert needing([WHOLE, BUNDLED, MPS]) == [WHOLE, MPS]
 
 
 def test_feature_discovery_comes_only_where_it_is_asked_for_or_mps_needs_it() -> None:
@@ -124,15 +122,7 @@ def test_a_chart_from_a_registry_is_one_reference() -> None:
 
 
 def test_a_floor_holds_what_triton_would_ask_for() -> None:
-    (floor,) = floors([WarmFloorSettings(pool="mig", pods=2)], [WHOLE, MIG], ["triton:1", "triton:1", "triton:2"])
-    assert floor == Floor(
-        pool="mig",
-        pods=2,
-        resource="nvidia.com/mig-1g.10gb",
-        node_selector={"triton-fleet/pool": "mig"},
-        images=("triton:1", "triton:2"),
-    )
-    spec = deployment_spec(floor)
+    spec = deployment_spec(WarmFloorSettings(pool="mig", pods=2), MIG, ["triton:1", "triton:1", "triton:2"])
     assert spec["replicas"] == 2
     pod = spec["template"]["spec"]
     assert pod["nodeSelector"] == {"triton-fleet/pool": "mig"}
@@ -148,18 +138,7 @@ def test_a_floor_holds_what_triton_would_ask_for() -> None:
 
 
 def test_a_placeholder_gives_way_at_once_and_still_brings_nodes() -> None:
-    (floor,) = floors([WarmFloorSettings(pool="l4", pods=1, pre_pull=False)], [WHOLE], ["triton:1"])
-    pod = deployment_spec(floor)["template"]["spec"]
+    pod = deployment_spec(WarmFloorSettings(pool="l4", pods=1, pre_pull=False), WHOLE, ["triton:1"])["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == 0
     assert pod["initContainers"] == []
     assert PRIORITY == -10, "cluster-autoscaler starts no node for pods below its cutoff of -10"
-
-
-def test_every_floor_of_an_unknown_pool_is_named() -> None:
-    settings = [WarmFloorSettings(pool="l4", pods=1), WarmFloorSettings(pool="a", pods=1), WarmFloorSettings(pool="b", pods=1)]
-    with pytest.raises(FleetError) as caught:
-        floors(settings, [WHOLE], [])
-    assert [str(problem).split(" is no")[0] for problem in caught.value.problems] == [
-        "triton-fleet:warmFloor[1].pool (a)",
-        "triton-fleet:warmFloor[2].pool (b)",
-    ]

@@ -111,10 +111,16 @@ def test_what_is_unambiguous_is_accepted(path: tuple[str, ...], written: object,
         (("resources", "gpus"), "resources.gpus (true) must be a number: true and false are not numbers"),
         (("scaling", "maxReplicas"), "scaling.maxReplicas (true) must be a number"),
         (("startupBudget",), "startupBudget (true) must be a number"),
+        (("resources", "gpus"), "resources.gpus (1_0) must be a number"),
+        (("scaling", "maxReplicas"), "scaling.maxReplicas (1_0) must be a number"),
+        (("image",), "image ( ) is blank"),
+        (("resources", "shm"), "resources.shm (12) is less than 1Mi"),
     ],
 )
-def test_true_is_not_a_number(path: tuple[str, ...], says: str) -> None:
-    (problem,) = problems(changed("serving", 0, *path, to=True))
+def test_what_is_ambiguous_is_refused(path: tuple[str, ...], says: str) -> None:
+    written = {"true": True, "12": 12}
+    shown = says[says.index("(") + 1 : says.index(")")]
+    (problem,) = problems(changed("serving", 0, *path, to=written.get(shown, shown)))
     assert says in problem
 
 
@@ -243,7 +249,7 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
         "triton-fleet:charts.location (registry.example.com/charts) must start with oci://",
     ),
     (("serving", 0, "startupBudget"), 3, "triton-fleet:serving[0].startupBudget (3 s) is below 10 s: pods would be killed while they load"),
-    (("serving", 0, "drain"), {"exitTimeout": "2h"}, "triton-fleet:serving[0].drain takes 7215 s"),
+    (("serving", 0, "drain"), {"exitTimeout": "2h"}, "triton-fleet:serving[0].drain takes 7230 s"),
     # The store
     (("repository", "bucket"), "My_Bucket", "triton-fleet:repository.bucket (My_Bucket) is not a valid bucket name: S3 would refuse it."),
     (("repository", "bucket"), "ab", "triton-fleet:repository.bucket (ab) is not a valid bucket name"),
@@ -479,6 +485,24 @@ def stack_config(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield configure
     pulumi_config.CONFIG.reset(token)
     pulumi_config._SECRET_KEYS.reset(secrets)
+
+
+def test_one_run_reports_the_stack_file_and_what_it_refers_to(stack_config: Any) -> None:
+    raw = stack_file("Pulumi.eks.yaml")
+    raw["cluster"].update(provider="ekz", name=7)
+    raw["repository"].update(models=["nope"], source="nowhere")
+    raw["serving"][0]["scaling"]["maxReplicas"] = "1_0"
+    stack_config(raw)
+    with pytest.raises(FleetError) as caught:
+        load(ROOT)
+    found = "\n".join(map(str, caught.value.problems))
+    for key in ("cluster.provider (ekz)", "cluster.name (7)", "maxReplicas (1_0)", f"repository.source ({ROOT}/nowhere)"):
+        assert key in found
+    raw["repository"]["prefix"] = "/"  # models are looked for only where the repository can be read
+    stack_config(raw)
+    with pytest.raises(FleetError, match="prefix") as caught:
+        load(ROOT)
+    assert "nowhere" not in str(caught.value)
 
 
 def test_load_reads_the_stacks_configuration(stack_config: Any) -> None:
