@@ -463,6 +463,7 @@ PATHS: list[tuple[str | int, ...]] = [
 
 
 @given(path=st.sampled_from(PATHS), value=JSON)
+@settings(deadline=None)
 def test_no_input_makes_it_fall_over(path: tuple[str | int, ...], value: object) -> None:
     try:
         settings = parse(changed(*path, to=value))
