@@ -11,7 +11,6 @@ under the same name, Pulumi would create each object and then delete "the old on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -22,16 +21,6 @@ from components.base.naming import type_token
 
 if TYPE_CHECKING:
     from components.existing.kubeconfig import Access
-    from components.existing.settings import ExistingClusterSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExistingClusterArgs:
-    """Arguments of `ExistingCluster`."""
-
-    settings: ExistingClusterSettings
-    access: Access
-    """A cluster that answers, from `kubeconfig.find`."""
 
 
 class ExistingCluster(pulumi.ComponentResource):
@@ -39,16 +28,15 @@ class ExistingCluster(pulumi.ComponentResource):
 
     handle: ClusterHandle
 
-    def __init__(self, name: str, args: ExistingClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        context = args.access.context
+    def __init__(self, name: str, access: Access, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("cluster", "ExistingCluster"), name, None, opts)
         provider = k8s.Provider(
             name,
             # "" means what kubectl would use. With None the SDK would write KUBECONFIG, a path of this machine, into the state.
-            kubeconfig=args.settings.kubeconfig or "",
-            context=context,
+            kubeconfig=access.path or "",
+            context=access.context,
             enable_server_side_apply=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.handle = ClusterHandle(name=provider.id.apply(lambda _: context), provider=provider)
-        self.register_outputs({"context": context})
+        self.handle = ClusterHandle(name=provider.id.apply(lambda _: access.context), provider=provider)
+        self.register_outputs({"context": access.context})

@@ -29,6 +29,8 @@ _NO_ANSWER: Final = "does not answer ({}): nothing was created. Start it (make u
 class Access:
     """One context of a kubeconfig."""
 
+    path: str | None
+    """The stack's own kubeconfig; None for what kubectl would use."""
     context: str
     server: str
     files: str
@@ -80,6 +82,7 @@ def read(path: str | None, context: str | None, environ: Mapping[str, str] | Non
     if not urlsplit(server).hostname:
         raise FleetError(f"{_KEY}.context ({chosen}) names no server in {origin}: no cluster is selected. Fix the kubeconfig.")
     return Access(
+        path=path,
         context=chosen,
         server=server,
         files=os.pathsep.join(map(str, present)),

@@ -24,10 +24,8 @@ from components.base.errors import FleetError
 from components.base.handles import ClusterHandle, GcpAccess, ImageRegistry
 from components.base.outputs import after
 from components.gke.identity import NodeAccount, NodeAccountArgs
-from components.gke.maintenance import maintenance_policy
 from components.gke.network import GcpVpc, GcpVpcArgs, existing_network, find_zones, open_firewall
 from components.gke.node_pools import gpu_pool, node_pools
-from components.gke.plan import PLUGIN, admin_subjects, apis, component_names, kubeconfig, labels
 from components.gke.registry import ArtifactRepository, ArtifactRepositoryArgs
 
 if TYPE_CHECKING:
@@ -36,9 +34,9 @@ if TYPE_CHECKING:
     from components.gke.network import GcpNetwork
     from components.gke.settings.cluster import GkeClusterSettings
 
-
-_KEY_ROLE: Final = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
-_ROTATION_S: Final = 90 * 86400
+PLUGIN: Final = "gke-gcloud-auth-plugin"
+_COMPONENTS: Final = {"system": "SYSTEM_COMPONENTS", "api": "APISERVER", "controllerManager": "CONTROLLER_MANAGER"}
+"""GKE's names of the components whose logs or metrics go to Google Cloud; the others have their own names in capitals."""
 
 
 def check_plugin() -> None:
@@ -105,7 +103,7 @@ class GkeCluster(pulumi.ComponentResource):
             rules = open_firewall(name, settings, network, args.webhook_ports, self._child)
         provider = k8s.Provider(
             name,
-            kubeconfig=self._kubeconfig(control_plane),
+            kubeconfig=kubeconfig(settings, control_plane),
             # Fixed from the start: otherwise a kubeconfig that a preview does not know would plan to replace everything in the cluster.
             cluster_identifier=f"{settings.project}/{settings.location}/{settings.name}",
             enable_server_side_apply=True,
@@ -129,6 +127,8 @@ class GkeCluster(pulumi.ComponentResource):
         self.register_outputs({"name": settings.name})
 
     def _apis(self) -> list[gcp.projects.Service]:
+        if not self._settings.enable_apis:
+            return []
         return [
             gcp.projects.Service(
                 f"{self._name}-{api}",
@@ -137,7 +137,7 @@ class GkeCluster(pulumi.ComponentResource):
                 disable_on_destroy=False,
                 opts=self._child,
             )
-            for api in (apis(self._settings) if self._settings.enable_apis else ())
+            for api in apis(self._settings)
         ]
 
     def _network(self, enabled: Sequence[pulumi.Resource]) -> GcpNetwork:
@@ -161,8 +161,8 @@ class GkeCluster(pulumi.ComponentResource):
                 name,
                 key_ring=ring.id,
                 purpose="ENCRYPT_DECRYPT",
-                rotation_period=f"{_ROTATION_S}s",
-                labels=labels(settings),
+                rotation_period=f"{90 * 86400}s",
+                labels=settings.labels,
                 opts=self._child,
             ).id
         number = gcp.organizations.get_project_output(
@@ -173,7 +173,7 @@ class GkeCluster(pulumi.ComponentResource):
         allowed = gcp.kms.CryptoKeyIAMMember(
             name,
             crypto_key_id=key,
-            role=_KEY_ROLE,
+            role="roles/cloudkms.cryptoKeyEncrypterDecrypter",
             member=pulumi.Output.concat("serviceAccount:service-", number, "@container-engine-robot.iam.gserviceaccount.com"),
             opts=waiting,
         )
@@ -212,7 +212,7 @@ class GkeCluster(pulumi.ComponentResource):
             },
             deletion_protection=settings.deletion_protection,
             release_channel={"channel": settings.release_channel.upper()},
-            maintenance_policy=None if settings.maintenance is None else maintenance_policy(settings.maintenance),
+            maintenance_policy=None if settings.maintenance is None else settings.maintenance.policy,
             workload_identity_config={"workload_pool": f"{settings.project}.svc.id.goog"},
             authenticator_groups_config=None if settings.security_group is None else {"security_group": settings.security_group},
             database_encryption=None if key is None else {"state": "ENCRYPTED", "key_name": key},
@@ -242,12 +242,12 @@ class GkeCluster(pulumi.ComponentResource):
                 "autoscaling_profile": "OPTIMIZE_UTILIZATION" if settings.autoscaling_profile == "optimizeUtilization" else "BALANCED",
             },
             node_pool_defaults={"node_config_defaults": {"insecure_kubelet_readonly_port_enabled": "FALSE"}},
-            logging_config={"enable_components": component_names(settings.logs)},
+            logging_config={"enable_components": _component_names(settings.logs)},
             monitoring_config={
-                "enable_components": component_names(settings.monitoring),
+                "enable_components": _component_names(settings.monitoring),
                 "managed_prometheus": {"enabled": settings.managed_prometheus},
             },
-            resource_labels=labels(settings),
+            resource_labels=settings.labels,
             opts=pulumi.ResourceOptions.merge(
                 self._child,
                 pulumi.ResourceOptions(
@@ -258,14 +258,6 @@ class GkeCluster(pulumi.ComponentResource):
             ),
         )
 
-    def _kubeconfig(self, control_plane: gcp.container.Cluster) -> pulumi.Output[str]:
-        name = f"gke_{self._settings.project}_{self._settings.location}_{self._settings.name}"
-        if self._settings.endpoint.dns:
-            server = control_plane.control_plane_endpoints_config.dns_endpoint_config.endpoint
-            return server.apply(lambda known: kubeconfig(name, known, None))
-        authority = control_plane.master_auth.cluster_ca_certificate
-        return pulumi.Output.all(control_plane.endpoint, authority).apply(lambda known: kubeconfig(name, known[0], known[1]))
-
     def _admins(self, provider: k8s.Provider) -> list[k8s.rbac.v1.ClusterRoleBinding]:
         if not self._settings.admins:
             return []
@@ -273,7 +265,56 @@ class GkeCluster(pulumi.ComponentResource):
             f"{self._name}-admins",
             metadata={"name": f"{naming.PROJECT}-admins", "labels": naming.labels("admins", self._settings.name)},
             role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            subjects=admin_subjects(self._settings.admins),
+            # GKE knows Google's accounts by their e-mail addresses.
+            subjects=[
+                {"kind": "Group" if kind == "group" else "User", "name": address, "api_group": "rbac.authorization.k8s.io"}
+                for kind, address in (member.split(":", maxsplit=1) for member in self._settings.admins)
+            ],
             opts=pulumi.ResourceOptions(parent=self, provider=provider),
         )
         return [binding]
+
+
+def apis(settings: GkeClusterSettings) -> tuple[str, ...]:
+    """Return the Google APIs that the stack uses, without ``.googleapis.com``."""
+    streaming = any(pool.streams for pool in settings.gpu_pools)
+    names = ["compute", "container", "iam", "iamcredentials", "cloudresourcemanager", "storage", "logging", "monitoring"]
+    if settings.image_repository is not None or streaming:
+        names.append("artifactregistry")
+    if streaming:
+        names.append("containerfilesystem")
+    if settings.secrets_key != "none" or settings.disk_key is not None:
+        names.append("cloudkms")
+    return tuple(names)
+
+
+def _component_names(parts: Sequence[str]) -> list[str]:
+    return [_COMPONENTS.get(part, part.upper()) for part in parts]
+
+
+def kubeconfig(settings: GkeClusterSettings, control_plane: gcp.container.Cluster) -> pulumi.Output[str]:
+    """Return a kubeconfig (JSON) that gets tokens from Google's plugin: a token in it would expire after an hour."""
+    name = f"gke_{settings.project}_{settings.location}_{settings.name}"
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1beta1",
+        "command": PLUGIN,
+        "installHint": f"gcloud components install {PLUGIN}",
+        "provideClusterInfo": True,
+        "interactiveMode": "Never",
+    }
+    cluster: dict[str, pulumi.Input[str]]
+    if settings.endpoint.dns:  # its certificate is publicly trusted
+        dns = control_plane.control_plane_endpoints_config.dns_endpoint_config.endpoint
+        cluster = {"server": pulumi.Output.concat("https://", dns)}
+    else:
+        authority = control_plane.master_auth.cluster_ca_certificate
+        cluster = {"server": pulumi.Output.concat("https://", control_plane.endpoint), "certificate-authority-data": authority}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "clusters": [{"name": name, "cluster": cluster}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "users": [{"name": name, "user": {"exec": plugin}}],
+    }
+    return pulumi.Output.json_dumps(content, sort_keys=True)

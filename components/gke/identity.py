@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 _LONGEST_ACCOUNT: Final = 30
 _NODE_ROLE: Final = "roles/container.defaultNodeServiceAccount"
 """The least that GKE asks of nodes: write logs and metrics (Google's Terraform modules)."""
-_STREAMING_ROLE: Final = "roles/serviceusage.serviceUsageConsumer"
-_IMAGES_ROLE: Final = "roles/artifactregistry.reader"
 BUCKET_ROLE: Final = "roles/storage.legacyBucketReader"
 """Triton first asks for the bucket itself (storage.buckets.get), which objectViewer does not allow (server#2253)."""
-OBJECT_ROLE: Final = "roles/storage.objectViewer"
-IMPERSONATION_ROLE: Final = "roles/iam.workloadIdentityUser"
 ANNOTATION: Final = "iam.gke.io/gcp-service-account"
 
 
@@ -49,15 +45,11 @@ def node_roles(settings: GkeClusterSettings, images: Iterable[str]) -> tuple[str
     """
     roles = [_NODE_ROLE]
     if any(pool.streams for pool in settings.gpu_pools):
-        roles.append(_STREAMING_ROLE)
-    if any(_in_project(image, settings.project) for image in images):
-        roles.append(_IMAGES_ROLE)
+        roles.append("roles/serviceusage.serviceUsageConsumer")
+    for host, _, path in (image.partition("/") for image in images):
+        if host.endswith(("docker.pkg.dev", "gcr.io")) and path.startswith(f"{settings.project}/"):
+            roles.append("roles/artifactregistry.reader")
     return tuple(dict.fromkeys([*roles, *settings.node_roles]))
-
-
-def _in_project(image: str, project: str) -> bool:
-    host, _, path = image.partition("/")
-    return host.endswith(("docker.pkg.dev", "gcr.io")) and path.startswith(f"{project}/")
 
 
 def reader_condition(bucket: str, prefix: str) -> str:
@@ -69,18 +61,14 @@ def reader_condition(bucket: str, prefix: str) -> str:
     return f'{objects} || api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{prefix}/")'
 
 
-def principal(number: str, workload_pool: str, namespace: str, service_account: str) -> str:
-    """Return IAM's name of a Kubernetes service account: by the project's number, and the pool's name, which has the project's id."""
-    pool = f"projects/{number}/locations/global/workloadIdentityPools/{workload_pool}"
-    return f"principal://iam.googleapis.com/{pool}/subject/ns/{namespace}/sa/{service_account}"
+def principal(access: GcpAccess, namespace: str, service_account: str, opts: pulumi.InvokeOutputOptions) -> pulumi.Output[str]:
+    """Return IAM's name of a Kubernetes service account: by the project's number, and the workload pool's name, which has the project's id.
 
-
-def principal_output(access: GcpAccess, namespace: str, service_account: str, opts: pulumi.InvokeOutputOptions) -> pulumi.Output[str]:
-    """Return `principal` once the cluster exists: its project may only get the API that tells its number with the cluster."""
+    Known once the cluster exists: the API that returns the number may be enabled only together with the cluster.
+    """
     project = gcp.organizations.get_project_output(project_id=access.workload_pool.apply(lambda _: access.project), opts=opts)
-    return pulumi.Output.all(project.number, access.workload_pool).apply(
-        lambda known: principal(known[0], known[1], namespace, service_account)
-    )
+    pool = pulumi.Output.concat("projects/", project.number, "/locations/global/workloadIdentityPools/", access.workload_pool)
+    return pulumi.Output.concat("principal://iam.googleapis.com/", pool, f"/subject/ns/{namespace}/sa/{service_account}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +90,7 @@ class NodeAccount(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NodeAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("cluster", "NodeAccount"), name, None, opts)
-        cluster = args.cluster
+        cluster, child = args.cluster, pulumi.ResourceOptions(parent=self)
         account = gcp.serviceaccount.Account(
             name,
             account_id=account_id(cluster.name, "nodes"),
@@ -110,18 +98,14 @@ class NodeAccount(pulumi.ComponentResource):
             display_name=f"Nodes of the GKE cluster {cluster.name}",
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.depends_on)),
         )
+        self.member = account.member
         bound = [
             gcp.projects.IAMMember(
-                f"{name}-{role.rsplit('/', maxsplit=1)[-1]}",
-                project=cluster.project,
-                role=role,
-                member=account.member,
-                opts=pulumi.ResourceOptions(parent=self),
+                f"{name}-{role.rsplit('/', maxsplit=1)[-1]}", project=cluster.project, role=role, member=account.member, opts=child
             ).id
             for role in node_roles(cluster, args.images)
         ]
         self.email = after(account.email, *bound)
-        self.member = account.member
         self.register_outputs({"email": self.email})
 
 
@@ -158,8 +142,7 @@ class ModelReader(pulumi.ComponentResource):
         super().__init__(type_token("cluster", "ModelReader"), name, None, opts)
         self.annotations = {}
         if args.direct:
-            invoke = pulumi.InvokeOutputOptions(parent=self)
-            self._bind(name, args, principal_output(access, args.namespace, args.service_account, invoke))
+            self._bind(name, args, principal(access, args.namespace, args.service_account, pulumi.InvokeOutputOptions(parent=self)))
         else:
             child = pulumi.ResourceOptions(parent=self)
             account = gcp.serviceaccount.Account(
@@ -172,12 +155,11 @@ class ModelReader(pulumi.ComponentResource):
             acting = gcp.serviceaccount.IAMMember(
                 name,
                 service_account_id=account.name,
-                role=IMPERSONATION_ROLE,
+                role="roles/iam.workloadIdentityUser",
                 member=access.workload_pool.apply(lambda pool: f"serviceAccount:{pool}[{identity}]"),
                 opts=child,
             )
-            bound = self._bind(name, args, account.member)
-            self.annotations[ANNOTATION] = after(account.email, acting.id, *bound)
+            self.annotations[ANNOTATION] = after(account.email, acting.id, *self._bind(name, args, account.member))
         self.register_outputs({"annotations": self.annotations})
 
     def _bind(self, name: str, args: ModelReaderArgs, member: pulumi.Output[str]) -> list[pulumi.Output[str]]:
@@ -185,7 +167,7 @@ class ModelReader(pulumi.ComponentResource):
         objects = gcp.storage.BucketIAMMember(
             f"{name}-objects",
             bucket=args.bucket,
-            role=OBJECT_ROLE,
+            role="roles/storage.objectViewer",
             member=member,
             condition={
                 "title": "models",

@@ -18,7 +18,6 @@ import pulumi_gcp as gcp
 
 from components.base.errors import FleetError
 from components.base.naming import type_token
-from components.gke.plan import network_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from components.gke.settings.cluster import GkeClusterSettings
     from components.gke.settings.network import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings
 
-POD_RANGE: Final = "pods"
-SERVICE_RANGE: Final = "services"
-_CONTROL_PLANE_LENGTH: Final = 28
 OPERATOR_PORT: Final = 10250
 """prometheus-operator's webhook (its chart's ``tls.internalPort``). The kubelet has the same port, which GKE opens itself."""
 ADAPTER_PORT: Final = 6443
@@ -51,11 +47,10 @@ class GcpNetwork:
     project: str
     """Project of the VPC."""
     network: pulumi.Output[str]
-    """The VPC's self link."""
     subnetwork: pulumi.Output[str]
-    """The subnet's self link."""
-    pod_range: str
-    service_range: str
+    """Self links."""
+    pod_range: str = "pods"
+    service_range: str = "services"
     control_plane: str
     """Address range of the control plane."""
     egress: tuple[pulumi.Output[str], ...] = ()
@@ -76,65 +71,20 @@ def plan_ranges(settings: CreatedGcpNetworkSettings) -> RangePlan:
     lower, upper = IPv4Network(settings.cidr).subnets()
     nodes, rest = lower.subnets()
     services, other = rest.subnets()
-    last = IPv4Network((int(other.broadcast_address) - (1 << 32 - _CONTROL_PLANE_LENGTH) + 1, _CONTROL_PLANE_LENGTH))
+    last = IPv4Network((int(other.broadcast_address) - 15, 28))
     return RangePlan(nodes=str(nodes), pods=str(upper), services=str(services), control_plane=settings.control_plane_cidr or str(last))
 
 
-class FirewallPlan(NamedTuple):
-    """One firewall rule for nodes."""
+def firewall_rules(control_plane: str, webhooks: Iterable[int]) -> dict[str, tuple[str, Sequence[str], Sequence[str]]]:
+    """Return description, sources and TCP ports of the rules that a private cluster needs, by name.
 
-    name: str
-    description: str
-    sources: tuple[str, ...]
-    ports: tuple[str, ...]
-
-
-def firewall_plans(control_plane: str, webhooks: Iterable[int]) -> tuple[FirewallPlan, ...]:
-    """Return the rules that a private cluster needs: GKE's own let the control plane reach nodes only on 443 and 10250."""
-    return (
-        FirewallPlan(
-            name="webhooks",
-            description="Control plane to webhooks and aggregated APIs that run in pods",
-            sources=(control_plane,),
-            ports=tuple(str(port) for port in sorted(set(webhooks))),
-        ),
-        FirewallPlan(
-            name="health-checks",
-            description="Health checks of Google's load balancers",
-            sources=HEALTH_CHECKERS,
-            ports=_HEALTH_PORTS,
-        ),
-    )
-
-
-def subnetwork_problems(settings: ExistingGcpNetworkSettings, *, network: str, google_access: bool, ranges: Sequence[str]) -> list[str]:
-    """Return what is wrong with an existing subnet, as whole messages.
-
-    Args:
-        settings: The settings that name it.
-        network: Self link of its VPC.
-        google_access: Whether machines without a public address reach Google's APIs.
-        ranges: Names of its secondary ranges.
+    GKE's own rules let the control plane reach nodes only on 443 and 10250.
     """
-    key, vpc = "triton-fleet:cluster.network", network.rsplit("/", maxsplit=1)[-1]
-    problems = []
-    if vpc != settings.network:
-        problems.append(
-            f"{key}.subnetwork ({settings.subnetwork}) is in {vpc} and not in network ({settings.network}): GKE would reject it. "
-            f"Set network to {vpc}, or name another subnet."
-        )
-    problems += [
-        f"{key}.{field} ({name}) is not a secondary range of {settings.subnetwork}: GKE would reject it. "
-        f"It must be one of: {', '.join(ranges) or 'none'}."
-        for field, name in (("podRange", settings.pod_range), ("serviceRange", settings.service_range))
-        if name not in ranges
-    ]
-    if not google_access:
-        problems.append(
-            f"{key}.subnetwork ({settings.subnetwork}) has Private Google Access off: nodes without public addresses could not reach "
-            "Google's registries and APIs. Turn it on (gcloud compute networks subnets update --enable-private-ip-google-access)."
-        )
-    return problems
+    ports = [str(port) for port in sorted(set(webhooks))]
+    return {
+        "webhooks": ("Control plane to webhooks and aggregated APIs that run in pods", [control_plane], ports),
+        "health-checks": ("Health checks of Google's load balancers", HEALTH_CHECKERS, _HEALTH_PORTS),
+    }
 
 
 def pick_zones(settings: GkeClusterSettings, available: Sequence[str]) -> tuple[str, ...]:
@@ -144,21 +94,19 @@ def pick_zones(settings: GkeClusterSettings, available: Sequence[str]) -> tuple[
         FleetError: If the region has fewer zones, or not these.
     """
     key, known = "triton-fleet:cluster", sorted(available)
-    choice = f"Choose from {', '.join(known) or 'none'}."
-    named, count = settings.zone_names, settings.network.zone_count
+    choice, named, count = ", ".join(known) or "none", settings.zone_names, settings.network.zone_count
     if named is None and len(known) < count:
         raise FleetError(
-            f"{key}.network.zoneCount ({count}) is above the {len(known)} zones of {settings.region} ({', '.join(known) or 'none'}): "
+            f"{key}.network.zoneCount ({count}) is above the {len(known)} zones of {settings.region} ({choice}): "
             "nodes could not be created in the others. Lower it."
         )
-    field = "network.zones" if settings.network.zones is not None else "zone"
+    field = "zone" if settings.network.zones is None else "network.zones"
+    wanted = [(field, named), *((f"gpuPools[{index}].zones", pool.zones) for index, pool in enumerate(settings.gpu_pools))]
     problems = [
-        f"{key}.{at} names {', '.join(missing)}, which {settings.region} does not have: nodes could not be created there. {choice}"
-        for at, zones in [
-            (field, named or ()),
-            *((f"gpuPools[{index}].zones", pool.zones or ()) for index, pool in enumerate(settings.gpu_pools)),
-        ]
-        if (missing := [zone for zone in zones if zone not in known])
+        f"{key}.{at} names {', '.join(missing)}, which {settings.region} does not have: nodes could not be created there. "
+        f"Choose from {choice}."
+        for at, zones in wanted
+        if (missing := [zone for zone in zones or () if zone not in known])
     ]
     if problems:
         raise FleetError(*problems)
@@ -166,12 +114,9 @@ def pick_zones(settings: GkeClusterSettings, available: Sequence[str]) -> tuple[
 
 
 def find_zones(settings: GkeClusterSettings, provider: pulumi.ProviderResource) -> tuple[str, ...]:
-    """Ask Google for the region's zones and choose among them.
+    """Look up the region's zones at Google and choose among them as `pick_zones` does, with its errors.
 
-    Zones that the settings name are taken on trust if Google can't be asked yet, because the stack is only about to enable its API.
-
-    Raises:
-        FleetError: As `pick_zones` does.
+    Zones that the settings name are taken on trust while the project's API is off, because the stack may be about to enable it.
     """
     try:
         found = gcp.compute.get_zones(
@@ -206,38 +151,39 @@ class GcpVpc(pulumi.ComponentResource):
     def __init__(self, name: str, args: GcpVpcArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("cluster", "GcpVpc"), name, None, opts)
         plan, cluster = plan_ranges(args.settings), args.cluster
+        own, project, region = cluster.name, cluster.project, cluster.region
         child = pulumi.ResourceOptions(parent=self)
         vpc = gcp.compute.Network(
             name,
-            name=cluster.name,
-            project=cluster.project,
+            name=own,
+            project=project,
             auto_create_subnetworks=False,
             routing_mode="REGIONAL",
-            description=f"VPC of the GKE cluster {cluster.name}",
+            description=f"VPC of the GKE cluster {own}",
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.depends_on)),
         )
         subnet = gcp.compute.Subnetwork(
             name,
-            name=cluster.name,
-            project=cluster.project,
-            region=cluster.region,
+            name=own,
+            project=project,
+            region=region,
             network=vpc.id,
             ip_cidr_range=plan.nodes,
             private_ip_google_access=True,
             secondary_ip_ranges=[
-                {"range_name": POD_RANGE, "ip_cidr_range": plan.pods},
-                {"range_name": SERVICE_RANGE, "ip_cidr_range": plan.services},
+                {"range_name": GcpNetwork.pod_range, "ip_cidr_range": plan.pods},
+                {"range_name": GcpNetwork.service_range, "ip_cidr_range": plan.services},
             ],
             opts=child,
         )
         egress: tuple[pulumi.Output[str], ...] = ()
         if args.settings.nat != "none":
-            router = gcp.compute.Router(name, name=cluster.name, project=cluster.project, region=cluster.region, network=vpc.id, opts=child)
+            router = gcp.compute.Router(name, name=own, project=project, region=region, network=vpc.id, opts=child)
             nat = gcp.compute.RouterNat(
                 name,
-                name=cluster.name,
-                project=cluster.project,
-                region=cluster.region,
+                name=own,
+                project=project,
+                region=region,
                 router=router.name,
                 nat_ip_allocate_option="AUTO_ONLY",
                 # All ranges: pods have their own addresses, and pull models and packages from outside.
@@ -248,13 +194,7 @@ class GcpVpc(pulumi.ComponentResource):
             )
             egress = (nat.id,)
         self.network = GcpNetwork(
-            project=cluster.project,
-            network=vpc.self_link,
-            subnetwork=subnet.self_link,
-            pod_range=POD_RANGE,
-            service_range=SERVICE_RANGE,
-            control_plane=plan.control_plane,
-            egress=egress,
+            project=project, network=vpc.self_link, subnetwork=subnet.self_link, control_plane=plan.control_plane, egress=egress
         )
         self.register_outputs({"network": vpc.self_link})
 
@@ -265,12 +205,24 @@ def existing_network(settings: ExistingGcpNetworkSettings, cluster: GkeClusterSe
     found = gcp.compute.get_subnetwork(
         name=settings.subnetwork, project=host, region=cluster.region, opts=pulumi.InvokeOptions(provider=provider)
     )
-    problems = subnetwork_problems(
-        settings,
-        network=found.network,
-        google_access=found.private_ip_google_access,
-        ranges=[entry.range_name for entry in found.secondary_ip_ranges],
-    )
+    key, vpc, problems = "triton-fleet:cluster.network", found.network.rsplit("/", maxsplit=1)[-1], []
+    if vpc != settings.network:
+        problems.append(
+            f"{key}.subnetwork ({settings.subnetwork}) is in {vpc} and not in network ({settings.network}): GKE would reject it. "
+            f"Set network to {vpc}, or name another subnet."
+        )
+    ranges = [entry.range_name for entry in found.secondary_ip_ranges]
+    problems += [
+        f"{key}.{field} ({name}) is not a secondary range of {settings.subnetwork}: GKE would reject it. "
+        f"It must be one of: {', '.join(ranges) or 'none'}."
+        for field, name in (("podRange", settings.pod_range), ("serviceRange", settings.service_range))
+        if name not in ranges
+    ]
+    if not found.private_ip_google_access:
+        problems.append(
+            f"{key}.subnetwork ({settings.subnetwork}) has Private Google Access off: nodes without public addresses could not reach "
+            "Google's registries and APIs. Turn it on (gcloud compute networks subnets update --enable-private-ip-google-access)."
+        )
     if problems:
         raise FleetError(*problems)
     return GcpNetwork(
@@ -286,19 +238,19 @@ def existing_network(settings: ExistingGcpNetworkSettings, cluster: GkeClusterSe
 def open_firewall(
     name: str, cluster: GkeClusterSettings, network: GcpNetwork, webhooks: Iterable[int], opts: pulumi.ResourceOptions
 ) -> list[gcp.compute.Firewall]:
-    """Declare the firewall rules of `firewall_plans` for the cluster's nodes."""
+    """Declare `firewall_rules` for the cluster's nodes."""
     return [
         gcp.compute.Firewall(
-            f"{name}-{plan.name}",
-            name=f"{cluster.name}-{plan.name}",
+            f"{name}-{rule}",
+            name=f"{cluster.name}-{rule}",
             project=network.project,
             network=network.network,
-            description=plan.description,
+            description=description,
             direction="INGRESS",
-            source_ranges=plan.sources,
-            target_tags=[network_tag(cluster)],
-            allows=[{"protocol": "tcp", "ports": plan.ports}],
+            source_ranges=sources,
+            target_tags=[cluster.network_tag],
+            allows=[{"protocol": "tcp", "ports": ports}],
             opts=opts,
         )
-        for plan in firewall_plans(network.control_plane, webhooks)
+        for rule, (description, sources, ports) in firewall_rules(network.control_plane, webhooks).items()
     ]

@@ -18,7 +18,6 @@ import pulumi_gcp as gcp
 
 from components.base import naming
 from components.base.handles import GpuPool
-from components.gke.plan import labels, network_tag
 from components.gke.settings.node_pools import GkeGpuPoolSettings, disk_type
 from components.gpu import catalogue
 from components.gpu.sharing import replicas
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
     Pool = GkeCpuPoolSettings | GkeGpuPoolSettings
 
-CPU_POOL: Final = "cpu"
-"""Name of the pool without GPUs."""
 _DRIVERS: Final = {"default": "DEFAULT", "latest": "LATEST", "daemonSet": "INSTALLATION_DISABLED"}
 _SHARING: Final = {"timeSlicing": "TIME_SHARING", "mps": "MPS"}
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
@@ -45,25 +42,25 @@ def initial_nodes(pool: Pool, zones: int) -> int:
     Rounded up, so that at least ``desired`` nodes exist, but all zones together never exceed ``max``.
     """
     start = pool.min if pool.desired is None else pool.desired
+    if pool.per_zone:
+        return start
     each = min(-(-start // zones), pool.max // zones)
-    if isinstance(pool, GkeGpuPoolSettings):
-        return start if pool.per_zone else each
-    return max(1, each)  # the cluster's own pods have nowhere else to run
+    # Without a GPU: the cluster's own pods have nowhere else to run.
+    return each if isinstance(pool, GkeGpuPoolSettings) else max(1, each)
 
 
 def pool_name(pool: Pool) -> str:
     """Return the pool's name in GKE. The hashed keys are an interface: another form would replace the pools of existing stacks."""
-    gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
     fixed: dict[str, Any] = {
-        "accelerator": gpu and _accelerator_facts(gpu),
+        "accelerator": _accelerator_facts(pool) if isinstance(pool, GkeGpuPoolSettings) else None,
         "spot": pool.capacity == "spot",
-        "secure_boot": _secure_boot(pool),
-        "reservation": gpu and gpu.capacity_reservation,
-        "local_ssds": gpu and _local_ssds(gpu),
-        "image_disk": gpu and gpu.disk.image,
-        "compact": gpu is not None and gpu.compact_placement,
+        "secure_boot": pool.os == "cos",
+        "reservation": pool.capacity_reservation,
+        "local_ssds": pool.ssds,
+        "image_disk": pool.disk.image,
+        "compact": pool.compact_placement,
     }
-    return f"{gpu.name if gpu else CPU_POOL}-{hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:6]}"
+    return f"{pool.name}-{hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:6]}"
 
 
 def _accelerator_facts(pool: GkeGpuPoolSettings) -> dict[str, Any]:
@@ -75,15 +72,6 @@ def _accelerator_facts(pool: GkeGpuPoolSettings) -> dict[str, Any]:
         "sharing": _SHARING.get(pool.sharing.kind),
         "clients": replicas(pool.sharing),
     }
-
-
-def _secure_boot(pool: Pool) -> bool:
-    """Ubuntu's GPU driver is built on the node, and not signed with a key of Google's."""
-    return not isinstance(pool, GkeGpuPoolSettings) or pool.os == "cos"
-
-
-def _local_ssds(pool: GkeGpuPoolSettings) -> int | None:
-    return pool.local_ssds or pool.machine.local_ssds
 
 
 def node_config(cluster: GkeClusterSettings, pool: Pool, service_account: pulumi.Input[str]) -> gcp.container.NodePoolNodeConfigArgsDict:
@@ -98,19 +86,20 @@ def node_config(cluster: GkeClusterSettings, pool: Pool, service_account: pulumi
         boot_disk["provisioned_throughput"] = pool.disk.throughput
     config: gcp.container.NodePoolNodeConfigArgsDict = {
         "machine_type": pool.machine_type,
-        "image_type": "COS_CONTAINERD",
+        "image_type": "UBUNTU_CONTAINERD" if pool.os == "ubuntu" else "COS_CONTAINERD",
         "boot_disk": boot_disk,
         "service_account": service_account,
         "oauth_scopes": [SCOPE],
-        "labels": {naming.POOL_LABEL: CPU_POOL, **pool.labels},
+        "labels": {naming.POOL_LABEL: pool.name, **pool.labels},
         "taints": [],
-        "tags": [network_tag(cluster)],
-        "resource_labels": labels(cluster),
+        "tags": [cluster.network_tag],
+        "resource_labels": cluster.labels,
         "spot": pool.capacity == "spot",
-        "gvnic": {"enabled": True},
+        "gvnic": {"enabled": pool.gvnic},
         # Pods ask GKE's metadata server, which gives them their own identity and never the node's.
         "workload_metadata_config": {"mode": "GKE_METADATA"},
-        "shielded_instance_config": {"enable_secure_boot": _secure_boot(pool), "enable_integrity_monitoring": True},
+        # Ubuntu's GPU driver is built on the node, and not signed with a key of Google's.
+        "shielded_instance_config": {"enable_secure_boot": pool.os == "cos", "enable_integrity_monitoring": True},
     }
     if cluster.disk_key is not None:
         config["boot_disk_kms_key"] = cluster.disk_key
@@ -124,9 +113,6 @@ def _add_gpus(config: gcp.container.NodePoolNodeConfigArgsDict, pool: GkeGpuPool
     config["labels"] = {naming.POOL_LABEL: pool.name, catalogue.PRESENT_LABEL: "true", **pool.labels}
     # Exactly GKE's own taint: another value is rejected, and GKE adds it itself only if a pool without GPUs exists before.
     config["taints"] = [{"key": catalogue.TAINT_KEY, "value": catalogue.TAINT_VALUE, "effect": "NO_SCHEDULE"}]
-    config["gvnic"] = {"enabled": pool.gvnic}
-    if pool.os == "ubuntu":
-        config["image_type"] = "UBUNTU_CONTAINERD"
     facts = _accelerator_facts(pool)
     accelerator: gcp.container.NodePoolNodeConfigGuestAcceleratorArgsDict = {
         "type": facts["type"],
@@ -136,16 +122,12 @@ def _add_gpus(config: gcp.container.NodePoolNodeConfigArgsDict, pool: GkeGpuPool
     if facts["partition"] is not None:
         accelerator["gpu_partition_size"] = facts["partition"]
     if facts["sharing"] is not None:
-        accelerator["gpu_sharing_config"] = {
-            "gpu_sharing_strategy": facts["sharing"],
-            "max_shared_clients_per_gpu": facts["clients"],
-        }
+        accelerator["gpu_sharing_config"] = {"gpu_sharing_strategy": facts["sharing"], "max_shared_clients_per_gpu": facts["clients"]}
     config["guest_accelerators"] = [accelerator]
     if pool.streams:
         config["gcfs_config"] = {"enabled": True}
-    local_ssds = _local_ssds(pool)
-    if local_ssds is not None:
-        config["ephemeral_storage_local_ssd_config"] = {"local_ssd_count": local_ssds}
+    if pool.ssds is not None:
+        config["ephemeral_storage_local_ssd_config"] = {"local_ssd_count": pool.ssds}
     if pool.capacity_reservation is not None:
         config["reservation_affinity"] = {
             "consume_reservation_type": "SPECIFIC_RESERVATION",
@@ -157,10 +139,10 @@ def _add_gpus(config: gcp.container.NodePoolNodeConfigArgsDict, pool: GkeGpuPool
 
 
 def _autoscaling(pool: Pool) -> gcp.container.NodePoolAutoscalingArgsDict:
-    if isinstance(pool, GkeGpuPoolSettings) and pool.per_zone:
-        return {"location_policy": pool.location_policy.upper(), "min_node_count": pool.min, "max_node_count": pool.max}
-    policy = pool.location_policy if isinstance(pool, GkeGpuPoolSettings) else "balanced"
-    return {"location_policy": policy.upper(), "total_min_node_count": pool.min, "total_max_node_count": pool.max}
+    policy = pool.location_policy.upper()
+    if pool.per_zone:
+        return {"location_policy": policy, "min_node_count": pool.min, "max_node_count": pool.max}
+    return {"location_policy": policy, "total_min_node_count": pool.min, "total_max_node_count": pool.max}
 
 
 def node_pools(
@@ -172,54 +154,42 @@ def node_pools(
     service_account: pulumi.Input[str],
     opts: pulumi.ResourceOptions,
 ) -> list[gcp.container.NodePool]:
-    """Declare all pools of a cluster.
+    """Declare all pools of the cluster with the logical name ``name``. Other arguments are those of the resources.
 
-    Args:
-        name: Logical name of the cluster.
-        cluster: Its settings.
-        zones: Its zones.
-        cluster_id: Its id, which includes the location.
-        service_account: E-mail address of the nodes' service account; resolves once its roles are bound.
-        opts: Parent and provider.
+    ``cluster_id`` includes the location; ``service_account`` is an e-mail address that resolves once its roles are bound.
     """
-    declared = []
-    pools: dict[str, Pool] = {CPU_POOL: cluster.cpu_pool, **{pool.name: pool for pool in cluster.gpu_pools}}
-    for own, pool in pools.items():
-        gpu = pool if isinstance(pool, GkeGpuPoolSettings) else None
-        locations = list(zones if gpu is None or gpu.zones is None else gpu.zones)
-        declared.append(
-            gcp.container.NodePool(
-                f"{name}-{own}",
-                name=pool_name(pool),
-                project=cluster.project,
-                cluster=cluster_id,
-                node_locations=locations,
-                initial_node_count=initial_nodes(pool, len(locations)),
-                max_pods_per_node=cluster.pods_per_node,
-                autoscaling=_autoscaling(pool),
-                # GKE requires both in a release channel, which every cluster here is in; `maintenance` holds upgrades back.
-                management={"auto_repair": True, "auto_upgrade": True},
-                upgrade_settings={
-                    "strategy": "SURGE",
-                    "max_surge": pool.upgrade.max_surge,
-                    "max_unavailable": pool.upgrade.max_unavailable,
-                },
-                network_config={"enable_private_nodes": True},
-                placement_policy={"type": "COMPACT"} if gpu and gpu.compact_placement else None,
-                node_config=node_config(cluster, pool, service_account),
-                opts=pulumi.ResourceOptions.merge(
-                    opts,
-                    pulumi.ResourceOptions(
-                        # camelCase: the SDK translates only whole names at the top.
-                        ignore_changes=["initialNodeCount", "nodeCount"],
-                        protect=cluster.deletion_protection or None,
-                        # With no stock, GKE has been seen to take more than 35 minutes before it creates a pool or gives up.
-                        custom_timeouts=pulumi.CustomTimeouts(create="90m", update="2h", delete="60m"),
-                    ),
-                ),
-            )
+    own = pulumi.ResourceOptions(
+        # camelCase: the SDK translates only whole names at the top.
+        ignore_changes=["initialNodeCount", "nodeCount"],
+        protect=cluster.deletion_protection or None,
+        # With no stock, GKE has been seen to take more than 35 minutes before it creates a pool or gives up.
+        custom_timeouts=pulumi.CustomTimeouts(create="90m", update="2h", delete="60m"),
+    )
+    pools: tuple[Pool, ...] = (cluster.cpu_pool, *cluster.gpu_pools)
+    return [
+        gcp.container.NodePool(
+            f"{name}-{pool.name}",
+            name=pool_name(pool),
+            project=cluster.project,
+            cluster=cluster_id,
+            node_locations=list(pool.zones or zones),
+            initial_node_count=initial_nodes(pool, len(pool.zones or zones)),
+            max_pods_per_node=cluster.pods_per_node,
+            autoscaling=_autoscaling(pool),
+            # GKE requires both in a release channel, which every cluster has; `maintenance` holds upgrades back.
+            management={"auto_repair": True, "auto_upgrade": True},
+            upgrade_settings={
+                "strategy": "SURGE",
+                "max_surge": pool.upgrade.max_surge,
+                "max_unavailable": pool.upgrade.max_unavailable,
+            },
+            network_config={"enable_private_nodes": True},
+            placement_policy={"type": "COMPACT"} if pool.compact_placement else None,
+            node_config=node_config(cluster, pool, service_account),
+            opts=pulumi.ResourceOptions.merge(opts, own),
         )
-    return declared
+        for pool in pools
+    ]
 
 
 def gpu_pool(pool: GkeGpuPoolSettings) -> GpuPool:

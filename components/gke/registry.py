@@ -11,7 +11,6 @@ import pulumi_gcp as gcp
 from components.base.handles import ImageRegistry
 from components.base.naming import type_token
 from components.base.outputs import after
-from components.gke.plan import labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,14 +18,8 @@ if TYPE_CHECKING:
     from components.base.clusters import ImageRepositorySettings
     from components.gke.settings.cluster import GkeClusterSettings
 
-_DAY_S: Final = 86400
 _TOKEN_USER: Final = "oauth2accesstoken"  # noqa: S105  # a user's name
 """The user name for an access token ("Configure authentication to Artifact Registry for Docker")."""
-
-
-def url(*, region: str, project: str, repository: str, image: str) -> str:
-    """Return an image's name up to ``@`` or ``:``. A repository holds many names, unlike ECR's."""
-    return f"{region}-docker.pkg.dev/{project}/{repository}/{image}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +45,7 @@ class ArtifactRepository(pulumi.ComponentResource):
     def __init__(self, name: str, args: ArtifactRepositoryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(type_token("cluster", "ArtifactRepository"), name, None, opts)
         settings, cluster = args.settings, args.cluster
+        age = f"{settings.keep_untagged_days * 86400}s"
         repository = gcp.artifactregistry.Repository(
             name,
             repository_id=cluster.name,
@@ -60,14 +54,8 @@ class ArtifactRepository(pulumi.ComponentResource):
             format="DOCKER",
             description=f"Images of the GKE cluster {cluster.name}",
             docker_config={"immutable_tags": not args.moving_tags},
-            cleanup_policies=[
-                {
-                    "id": "untagged",
-                    "action": "DELETE",
-                    "condition": {"tag_state": "UNTAGGED", "older_than": f"{settings.keep_untagged_days * _DAY_S}s"},
-                }
-            ],
-            labels=labels(cluster),
+            cleanup_policies=[{"id": "untagged", "action": "DELETE", "condition": {"tag_state": "UNTAGGED", "older_than": age}}],
+            labels=cluster.labels,
             # Google deletes a repository with all its images; `retain` keeps it out of a destroy.
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=settings.retain or None, depends_on=list(args.depends_on)),
         )
@@ -80,12 +68,14 @@ class ArtifactRepository(pulumi.ComponentResource):
             member=args.reader,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        address = url(region=cluster.region, project=cluster.project, repository=cluster.name, image=settings.name)
-        ready = after(pulumi.Output.from_input(address), repository.id, reader.id)
+        host = f"{cluster.region}-docker.pkg.dev"
+        # A repository holds many names, unlike ECR's.
+        image = pulumi.Output.from_input(f"{host}/{cluster.project}/{cluster.name}/{settings.name}")
+        ready = after(image, repository.id, reader.id)
         caller = gcp.organizations.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=self))
         self.handle = ImageRegistry(
             url=ready,
-            address=ready.apply(lambda known: known.split("/", maxsplit=1)[0]),
+            address=after(pulumi.Output.from_input(host), ready),
             username=pulumi.Output.from_input(_TOKEN_USER),
             password=pulumi.Output.secret(caller.access_token),
         )

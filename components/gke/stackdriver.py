@@ -22,7 +22,7 @@ import pulumi_gcp as gcp
 import pulumi_kubernetes as k8s
 
 from components.base import naming
-from components.gke.identity import principal_output
+from components.gke.identity import principal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from components.base.handles import ClusterHandle, GcpAccess
     from components.gke.settings.stackdriver import StackdriverSettings
 
-ROLE: Final = "roles/monitoring.viewer"
-EXTERNAL: Final = ("v1beta1.external.metrics.k8s.io",)
-CUSTOM: Final = ("v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io")
+_APIS: Final = {"v1beta1.custom.metrics.k8s.io": 100, "v1beta2.custom.metrics.k8s.io": 200, "v1beta1.external.metrics.k8s.io": 100}
+"""APIService -> its priority among the versions of its group."""
 _NAME: Final = naming.STACKDRIVER_ADAPTER
 _SPACE: Final = naming.STACKDRIVER_NAMESPACE
 _PORT: Final = 443
@@ -40,7 +39,6 @@ _PORT: Final = 443
 _SELECTOR: Final = {"run": _NAME, "k8s-app": _NAME}
 _LABELS: Final = {**_SELECTOR, **naming.labels("stackdriver-adapter", "stackdriver-adapter")}
 _RBAC: Final = "rbac.authorization.k8s.io"
-_VERSION_PRIORITY: Final = {"v1beta1": 100, "v1beta2": 200}
 
 
 def deployment_spec(settings: StackdriverSettings) -> k8s.apps.v1.DeploymentSpecArgsDict:
@@ -62,18 +60,12 @@ def deployment_spec(settings: StackdriverSettings) -> k8s.apps.v1.DeploymentSpec
             "timeout_seconds": 5,
         },
     }
-    return {
-        "replicas": 1,
-        "selector": {"match_labels": _SELECTOR},
-        "template": {
-            "metadata": {"labels": _LABELS},
-            "spec": {
-                "service_account_name": _NAME,
-                "security_context": {"seccomp_profile": {"type": "RuntimeDefault"}},
-                "containers": [container],
-            },
-        },
+    pod: k8s.core.v1.PodSpecArgsDict = {
+        "service_account_name": _NAME,
+        "security_context": {"seccomp_profile": {"type": "RuntimeDefault"}},
+        "containers": [container],
     }
+    return {"replicas": 1, "selector": {"match_labels": _SELECTOR}, "template": {"metadata": {"labels": _LABELS}, "spec": pod}}
 
 
 def api_service_spec(name: str) -> k8s.apiregistration.v1.APIServiceSpecArgsDict:
@@ -83,7 +75,7 @@ def api_service_spec(name: str) -> k8s.apiregistration.v1.APIServiceSpecArgsDict
         "group": group,
         "version": version,
         "group_priority_minimum": 100,
-        "version_priority": _VERSION_PRIORITY[version],
+        "version_priority": _APIS[name],
         "insecure_skip_tls_verify": True,
         "service": {"name": _NAME, "namespace": _SPACE, "port": _PORT},
     }
@@ -115,14 +107,11 @@ class StackdriverAdapter(pulumi.ComponentResource):
             spec=deployment_spec(args.settings),
             opts=self._after(account, *self._roles(account), self._grant(args.access)),
         )
+        port: k8s.core.v1.ServicePortArgsDict = {"name": "https", "port": _PORT, "target_port": _PORT, "protocol": "TCP"}
         service = k8s.core.v1.Service(
             _NAME,
             metadata=_metadata(_NAME, _SPACE),
-            spec={
-                "type": "ClusterIP",
-                "selector": _SELECTOR,
-                "ports": [{"name": "https", "port": _PORT, "target_port": _PORT, "protocol": "TCP"}],
-            },
+            spec={"type": "ClusterIP", "selector": _SELECTOR, "ports": [port]},
             # Last, because the engine waits until a Service has a ready pod.
             opts=self._after(deployment),
         )
@@ -131,7 +120,8 @@ class StackdriverAdapter(pulumi.ComponentResource):
             k8s.apiregistration.v1.APIService(
                 api, metadata=_metadata(api, None), spec=api_service_spec(api), opts=self._after(deployment, service)
             )
-            for api in ((*CUSTOM, *EXTERNAL) if args.settings.custom_metrics else EXTERNAL)
+            for api in _APIS
+            if args.settings.custom_metrics or "external" in api
         ]
         self.ready = pulumi.Output.all(*(api.metadata.name for api in served)).apply(lambda names: str(names[-1]))
         self.register_outputs({"apiService": self.ready})
@@ -144,8 +134,8 @@ class StackdriverAdapter(pulumi.ComponentResource):
         return gcp.projects.IAMMember(
             f"{_NAME}-viewer",
             project=access.project,
-            role=ROLE,
-            member=principal_output(access, _SPACE, _NAME, pulumi.InvokeOutputOptions(parent=self, provider=access.gcp)),
+            role="roles/monitoring.viewer",
+            member=principal(access, _SPACE, _NAME, pulumi.InvokeOutputOptions(parent=self, provider=access.gcp)),
             opts=pulumi.ResourceOptions(parent=self, provider=access.gcp),
         )
 

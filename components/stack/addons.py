@@ -10,7 +10,7 @@ from components.eks.cluster_autoscaler import ClusterAutoscaler, ClusterAutoscal
 from components.eks.karpenter.controller import Karpenter, KarpenterArgs
 from components.eks.karpenter.controller import gpu_pools as karpenter_pools
 from components.eks.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
-from components.gke.gpu_driver import GpuDriver, GpuDriverArgs, installers
+from components.gke.gpu_driver import GpuDriver, GpuDriverArgs
 from components.gke.load_balancer import google_load_balancer
 from components.gpu.device_plugin import GpuPlugin, GpuPluginArgs, needing
 from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs
@@ -93,9 +93,9 @@ def node_addons(
     if settings.gpu_plugin.enabled and without_plugin:
         plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=without_plugin)
         ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
-    drivers = installers(pools)
+    drivers = [pool for pool in pools if pool.driver == "daemonSet"]
     if drivers:
-        ready.append(GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster, installers=drivers), child).ready)
+        ready.append(GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster, pools=drivers), child).ready)
     load_balancer = None if cluster.gcp is None else google_load_balancer(cluster)
     if settings.load_balancer.enabled and aws is not None:
         controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts)

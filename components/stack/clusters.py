@@ -58,9 +58,9 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
         return MadeCluster(handle=gke.handle, registry=gke.registry)
     if access is None:
         raise TypeError  # `find_cluster` has found an existing cluster before anything is created
-    from components.existing.cluster import ExistingCluster, ExistingClusterArgs  # noqa: PLC0415  # as above
+    from components.existing.cluster import ExistingCluster  # noqa: PLC0415  # as above
 
-    return MadeCluster(handle=ExistingCluster("cluster", ExistingClusterArgs(settings=settings.cluster, access=access), child).handle)
+    return MadeCluster(handle=ExistingCluster("cluster", access, child).handle)
 
 
 def model_bucket(settings: Settings, made: MadeCluster, child: pulumi.ResourceOptions) -> pulumi.Resource | None:

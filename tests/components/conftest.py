@@ -16,7 +16,7 @@ from pulumi.runtime.proto import callback_pb2
 from pulumi.runtime.proto.source_pb2 import StackTrace
 from pulumi.runtime.settings import ROOT, SETTINGS
 
-from components.gke.plan import PLUGIN
+from components.gke.cluster import PLUGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

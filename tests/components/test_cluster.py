@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.stack import wait_for_rpcs
 
-from components.existing.cluster import ExistingCluster, ExistingClusterArgs
+from components.existing.cluster import ExistingCluster
 from components.existing.kubeconfig import Access
-from components.existing.settings import ExistingClusterSettings
 
 if TYPE_CHECKING:
     from tests.components.conftest import Recorder
 
-ACCESS = Access(context="kind-x", server="https://127.0.0.1:1", files="/home/me/.kube/config", checkable=True)
 
-
-@pytest.mark.parametrize(
-    ("fields", "kubeconfig"),
-    [({}, ""), ({"context": "kind-x"}, ""), ({"kubeconfig": "/etc/fleet/kubeconfig"}, "/etc/fleet/kubeconfig")],
-)
-async def test_provider(recorder: Recorder, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], kubeconfig: str) -> None:
+@pytest.mark.parametrize(("path", "kubeconfig"), [(None, ""), ("/etc/fleet/kubeconfig", "/etc/fleet/kubeconfig")])
+async def test_provider(recorder: Recorder, monkeypatch: pytest.MonkeyPatch, path: str | None, kubeconfig: str) -> None:
     monkeypatch.setenv("KUBECONFIG", "/home/me/.kube/config")  # the SDK would write it into the state
-    cluster = ExistingCluster("cluster", ExistingClusterArgs(settings=ExistingClusterSettings(**fields), access=ACCESS))
+    access = Access(path=path, context="kind-x", server="https://127.0.0.1:1", files="/home/me/.kube/config", checkable=True)
+    cluster = ExistingCluster("cluster", access)
     name = await cluster.handle.name.future()
     await wait_for_rpcs()
     assert name == "kind-x"

@@ -16,8 +16,7 @@ from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
-from components.gke.cluster import GkeCluster, GkeClusterArgs
-from components.gke.plan import PLUGIN
+from components.gke.cluster import PLUGIN, GkeCluster, GkeClusterArgs
 from components.gke.settings.cluster import GkeClusterSettings
 from components.stack.load import parse
 from tests.components.conftest import event_loop
@@ -426,6 +425,20 @@ async def test_a_wrong_existing_network_stops_it(monitor: Monitor) -> None:
     assert "is in shared and not in network (other)" in first
     assert "podRange (pods) is not a secondary range of nodes: GKE would reject it. It must be one of: gke-pods, gke-services." in second
     assert of_type(monitor, "gcp:container/cluster:Cluster") == {}
+
+
+async def test_a_subnet_without_ranges_and_google_access_stops_it(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bare(args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        answer = Mocks().call(args)[0]
+        return ({**answer, "privateIpGoogleAccess": False, "secondaryIpRanges": []} if "Subnetwork" in args.token else answer), []
+
+    monkeypatch.setattr(monitor.mocks, "call", bare)
+    with pytest.raises(FleetError) as caught:
+        await build(cluster_settings(network=SHARED_VPC))
+    pods, services, access = map(str, caught.value.problems)
+    assert "podRange (gke-pods) is not a secondary range of nodes" in pods
+    assert "serviceRange (gke-services) is not a secondary range of nodes: GKE would reject it. It must be one of: none." in services
+    assert "subnetwork (nodes) has Private Google Access off" in access
 
 
 async def test_a_zone_that_does_not_exist_stops_it(monitor: Monitor) -> None:

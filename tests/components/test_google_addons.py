@@ -14,7 +14,7 @@ from components.base.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHa
 from components.base.versions import STACKDRIVER_ADAPTER_IMAGE
 from components.gateway.istio import IstioGateway, IstioGatewayArgs
 from components.gateway.settings import IstioSettings
-from components.gke.gpu_driver import GpuDriver, GpuDriverArgs, installers, pod_spec
+from components.gke.gpu_driver import GpuDriver, GpuDriverArgs, pod_spec
 from components.gke.load_balancer import google_load_balancer
 from components.gke.settings.stackdriver import StackdriverSettings
 from components.gke.stackdriver import StackdriverAdapter, StackdriverAdapterArgs
@@ -201,7 +201,7 @@ async def test_everything_goes_through_the_providers_of_the_handle(engine: Regis
 
 # ------------------------------------------------------------------------------------------------ the driver
 async def test_the_drivers_daemon_set(engine: Registered) -> None:
-    made = GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster(), installers=installers([POOL])))
+    made = GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster(), pools=[POOL]))
     assert await resolved(made.ready) == "nvidia-driver-installer"
     await wait_for_rpcs()
     inputs = engine.inputs(DAEMON_SET, "nvidia-driver-installer")
@@ -227,10 +227,7 @@ async def test_the_drivers_daemon_set(engine: Registered) -> None:
 
 
 def test_a_pool_whose_driver_the_cloud_brings_gets_no_installer() -> None:
-    bundled = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1, device_plugin="bundled", os="cos")
-    assert installers([bundled]) == ()
-    (installer,) = installers([bundled, POOL])
-    pod: Any = pod_spec(installer)
+    pod: Any = pod_spec("cos", [POOL])
     (term,) = pod["affinity"]["node_affinity"]["required_during_scheduling_ignored_during_execution"]["node_selector_terms"]
     # Only where GKE says that it has not installed one itself: two installers would interfere.
     assert term["match_expressions"] == [
@@ -240,22 +237,30 @@ def test_a_pool_whose_driver_the_cloud_brings_gets_no_installer() -> None:
     ]
 
 
-def test_each_operating_system_has_an_installer_of_its_own() -> None:
+async def test_each_operating_system_has_an_installer_of_its_own(engine: Registered) -> None:
     ubuntu = GpuPool(name="u", labels={"p": "u"}, resource="nvidia.com/gpu", units=1, driver="daemonSet", os="ubuntu")
     second = GpuPool(name="v", labels={"p": "v"}, resource="nvidia.com/gpu", units=1, driver="daemonSet", os="ubuntu")
-    cos, other = installers([ubuntu, POOL, second])
-    assert (cos.name, cos.nodes) == ("nvidia-driver-installer", ({"triton-fleet/pool": "t4"},))
-    assert (other.name, other.nodes) == ("nvidia-driver-installer-ubuntu", ({"p": "u"}, {"p": "v"}))
-    pod: Any = pod_spec(other)
-    (install,) = pod["init_containers"]
-    assert (install["image"], install["image_pull_policy"]) == ("gke-nvidia-installer:fixed", "Never")
-    assert {volume["host_path"]["path"] for volume in pod["volumes"]} == {"/dev", "/boot", "/"}
+    GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster(), pools=[ubuntu, POOL, second]))
+    await wait_for_rpcs()
+    found = {}
+    for (_, name), inputs in engine.of(DAEMON_SET).items():
+        pod = inputs["spec"]["template"]["spec"]
+        terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        found[name] = [(term["matchExpressions"][2]["key"], term["matchExpressions"][2]["values"]) for term in terms]
+    assert found == {
+        "nvidia-driver-installer": [("triton-fleet/pool", ["t4"])],
+        "nvidia-driver-installer-ubuntu": [("p", ["u"]), ("p", ["v"])],
+    }
+    pod = engine.inputs(DAEMON_SET, "nvidia-driver-installer-ubuntu")["spec"]["template"]["spec"]
+    (install,) = pod["initContainers"]
+    assert (install["image"], install["imagePullPolicy"]) == ("gke-nvidia-installer:fixed", "Never")
+    assert {volume["hostPath"]["path"] for volume in pod["volumes"]} == {"/dev", "/boot", "/"}
 
 
-def test_no_installer_is_made_up_for_another_system() -> None:
+async def test_no_installer_is_made_up_for_another_system(engine: Registered) -> None:
     odd = GpuPool(name="w", labels={}, resource="nvidia.com/gpu", units=1, driver="daemonSet", os="windows")
     with pytest.raises(ValueError, match="no installer of the GPU driver for nodes of windows"):
-        installers([odd])
+        GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster(), pools=[odd]))
 
 
 # ------------------------------------------------------------------------------------------------ dcgm-exporter

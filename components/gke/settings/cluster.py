@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from components.base.clusters import ImageRepositorySettings, pool_name_problems
 from components.base.errors import Problem
 from components.base.model import Model, Project, matching
-from components.gke.settings.maintenance import MaintenanceSettings
+from components.gke.maintenance import MaintenanceSettings
 from components.gke.settings.network import CreatedGcpNetworkSettings, GcpNetworkSettings, GkeEndpointSettings
 from components.gke.settings.node_pools import ZONE, GcpZone, GkeCpuPoolSettings, GkeGpuPoolSettings
 
@@ -161,6 +161,16 @@ class GkeClusterSettings(Model):
     def location(self) -> str:
         """Location of the control plane: the zone of a zonal cluster, else the region."""
         return self.zone or self.region
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of everything in Google Cloud that can have labels."""
+        return {**self.tags, "triton-fleet-cluster": self.name}
+
+    @property
+    def network_tag(self) -> str:
+        """Network tag of the nodes, by which firewall rules select them."""
+        return f"{self.name}-node"
 
     @property
     def zone_names(self) -> tuple[str, ...] | None:

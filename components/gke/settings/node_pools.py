@@ -7,7 +7,7 @@ never run.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -124,6 +124,17 @@ class UpgradeSettings(Model):
 class GkeCpuPoolSettings(Model):
     """The nodes without GPUs: for DNS, Prometheus, and Triton in a stack without GPUs. Never tainted."""
 
+    # What only GPU pools let a user choose.
+    name: ClassVar = "cpu"
+    os: ClassVar = "cos"
+    zones: ClassVar[tuple[str, ...] | None] = None
+    per_zone: ClassVar = False
+    location_policy: ClassVar = "balanced"
+    gvnic: ClassVar = True
+    compact_placement: ClassVar = False
+    capacity_reservation: ClassVar[str | None] = None
+    ssds: ClassVar[int | None] = None
+
     machine_types: tuple[Annotated[str, AfterValidator(_check_cpu_machine)], ...] = Field(default=("c3-standard-4",), min_length=1)
     """Machine type, exactly one; a list because EKS takes several."""
     min: int = Field(default=2, ge=1)
@@ -239,6 +250,11 @@ class GkeGpuPoolSettings(Model):
     def offer(self) -> Offer:
         """What pods find on a node: GKE's device plugin offers slices as whole GPUs (MIG strategy ``single``)."""
         return offer(self.machine, self.sharing)._replace(resource=catalogue.RESOURCE)
+
+    @property
+    def ssds(self) -> int | None:
+        """Number of local SSDs, whether chosen or part of the machine type."""
+        return self.local_ssds or self.machine.local_ssds
 
     @property
     def streams(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from ipaddress import IPv4Network
 from itertools import combinations
@@ -13,15 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.base.errors import FleetError
-from components.gke.identity import account_id, node_roles, principal, reader_condition
-from components.gke.maintenance import window
-from components.gke.network import firewall_plans, pick_zones, plan_ranges, subnetwork_problems
+from components.gke.cluster import apis
+from components.gke.identity import account_id, node_roles, reader_condition
+from components.gke.maintenance import MaintenanceSettings
+from components.gke.network import firewall_rules, pick_zones, plan_ranges
 from components.gke.node_pools import gpu_pool, initial_nodes, node_config, pool_name
-from components.gke.plan import admin_subjects, apis, kubeconfig
-from components.gke.registry import url
 from components.gke.settings.cluster import GkeClusterSettings, addresses_per_node
-from components.gke.settings.maintenance import MaintenanceSettings
-from components.gke.settings.network import CreatedGcpNetworkSettings, ExistingGcpNetworkSettings
+from components.gke.settings.network import CreatedGcpNetworkSettings
 from components.gke.settings.node_pools import GkeCpuPoolSettings, GkeGpuPoolSettings
 
 ZONES = ("us-central1-a", "us-central1-b", "us-central1-c")
@@ -110,35 +107,11 @@ def test_zones_that_there_are_not(settings: dict[str, Any], says: str) -> None:
         pick_zones(cluster(**settings), REGION)
 
 
-def existing(**values: Any) -> ExistingGcpNetworkSettings:
-    raw = {"kind": "existing", "network": "net", "subnetwork": "nodes", "podRange": "pods", "serviceRange": "services"}
-    return ExistingGcpNetworkSettings.model_validate({**raw, **values})
-
-
-FACTS: dict[str, Any] = {"network": "https://x/global/networks/net", "google_access": True, "ranges": ("pods", "services")}
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"network": "https://x/global/networks/other"}, "subnetwork (nodes) is in other and not in network (net)"),
-        ({"ranges": ("services",)}, "podRange (pods) is not a secondary range of nodes: GKE would reject it. It must be one of: services."),
-        ({"ranges": ()}, "serviceRange (services) is not a secondary range of nodes: GKE would reject it. It must be one of: none."),
-        ({"google_access": False}, "subnetwork (nodes) has Private Google Access off"),
-    ],
-)
-def test_a_subnet_that_would_not_do(wrong: dict[str, Any], says: str) -> None:
-    assert [problem for problem in subnetwork_problems(existing(), **{**FACTS, **wrong}) if says in problem]
-
-
-def test_a_subnet_that_does() -> None:
-    assert subnetwork_problems(existing(), **FACTS) == []
-
-
 def test_openings_are_from_the_control_plane_and_google_s_health_checks_alone() -> None:
-    webhooks, health = firewall_plans("172.16.0.0/28", [15017, 6443, 6443])
-    assert (webhooks.sources, webhooks.ports) == (("172.16.0.0/28",), ("6443", "15017"))
-    assert all(IPv4Network(source).prefixlen >= 16 for source in health.sources)
+    rules = firewall_rules("172.16.0.0/28", [15017, 6443, 6443])
+    assert set(rules) == {"webhooks", "health-checks"}
+    assert rules["webhooks"][1:] == (["172.16.0.0/28"], ["6443", "15017"])
+    assert all(IPv4Network(source).prefixlen >= 16 for source in rules["health-checks"][1])
 
 
 # Pools
@@ -284,41 +257,19 @@ def test_a_reader_sees_its_prefix_and_lists_of_it() -> None:
     )
 
 
-def test_a_principal_has_the_number_and_then_the_id() -> None:
-    assert principal("42", "my-project.svc.id.goog", "ns", "sa") == (
-        "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/my-project.svc.id.goog/subject/ns/ns/sa/sa"
-    )
-
-
-def test_administrators_are_users_by_their_addresses() -> None:
-    found = [(subject["kind"], subject["name"]) for subject in admin_subjects(["user:a@b.c", "group:d@b.c", "serviceAccount:e@b.c"])]
-    assert found == [("User", "a@b.c"), ("Group", "d@b.c"), ("User", "e@b.c")]
-
-
 # The rest
-
-
-def test_a_kubeconfig_never_holds_a_token() -> None:
-    content = json.loads(kubeconfig("gke_p_l_n", "203.0.113.9", "Q0E="))
-    (user,) = content["users"]
-    assert set(user["user"]) == {"exec"}
-    assert content["current-context"] == content["contexts"][0]["name"] == "gke_p_l_n"
 
 
 @given(st.integers(0, 23), st.integers(0, 59), st.integers(8, 24))
 def test_a_window_is_as_long_as_it_says(hour: int, minute: int, hours: int) -> None:
-    start, end, recurrence = window(MaintenanceSettings(days=("SA", "SU"), start=f"{hour:02d}:{minute:02d}", hours=hours))
-    length = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    settings = MaintenanceSettings(days=("SA", "SU"), start=f"{hour:02d}:{minute:02d}", hours=hours)
+    window: Any = settings.policy["recurring_window"]
+    length = datetime.fromisoformat(window["end_time"]) - datetime.fromisoformat(window["start_time"])
     assert length.total_seconds() == hours * 3600
-    assert recurrence == "FREQ=WEEKLY;BYDAY=SA,SU"
+    assert window["recurrence"] == "FREQ=WEEKLY;BYDAY=SA,SU"
 
 
 def test_apis_follow_what_is_used() -> None:
     assert "cloudkms" not in apis(cluster(secretsKey="none"))
     assert "containerfilesystem" not in apis(cluster())
     assert {"containerfilesystem", "artifactregistry"} <= set(apis(cluster(gpuPools=[{"name": "g", "machineType": "g2-standard-8"}])))
-
-
-def test_an_image_s_address() -> None:
-    address = url(region="us-central1", project="p", repository="fleet", image="triton")
-    assert address == "us-central1-docker.pkg.dev/p/fleet/triton"
