@@ -21,15 +21,15 @@ from components.base.naming import type_token
 from components.gateway.istio import IstioGateway, IstioGatewayArgs, IstioRoute, IstioRouteArgs
 from components.gpu.dcgm_exporter import DcgmExporter, DcgmExporterArgs, scrape_jobs
 from components.images.images import Images, ImagesArgs
+from components.monitoring.adapter import PrometheusAdapter, PrometheusAdapterArgs
 from components.monitoring.observability import Observability, ObservabilityArgs
 from components.monitoring.prometheus import PrometheusStack, PrometheusStackArgs
 from components.repository.resource import ModelRepository
 from components.serving.client import TritonClient, TritonClientArgs
 from components.serving.scaling import adapter_rules, metric_panels, watched
 from components.serving.triton import Triton, TritonArgs, serving_namespaces
-from components.stack.addons import metrics_apis, node_addons
 from components.stack.checks import check
-from components.stack.clusters import make_cluster, model_bucket, reader_annotations
+from components.stack.clusters import cluster_addons, make_cluster, model_bucket, reader_annotations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,20 +76,26 @@ class TritonFleet(pulumi.ComponentResource):
         ).handle
         if settings.dcgm.enabled:
             DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster, metrics=metrics, settings=settings.dcgm, charts=settings.charts), child)
-        metrics_apis(settings, cluster=cluster, metrics=metrics, rules=adapter_rules(settings.serving), child=child)
-        nodes = node_addons(settings, cluster, child, images)
+        if settings.adapter.enabled:
+            # Nothing waits for it: an autoscaler keeps its minimum number of pods until there is a metric.
+            rules = adapter_rules(settings.serving)
+            adapter = PrometheusAdapterArgs(
+                cluster=cluster, metrics=metrics, settings=settings.adapter, charts=settings.charts, rules=rules
+            )
+            PrometheusAdapter("adapter", adapter, child)
+        ready, load_balancer = cluster_addons(settings, cluster, images, child)
         gateway = None
         if settings.ingress.kind == "istio":
             gateway = IstioGateway(
                 "gateway",
-                IstioGatewayArgs(cluster=cluster, settings=settings.ingress, charts=settings.charts, load_balancer=nodes.load_balancer),
+                IstioGatewayArgs(cluster=cluster, settings=settings.ingress, charts=settings.charts, load_balancer=load_balancer),
                 child,
             ).handle
         namespaces = serving_namespaces(
             settings.serving,
             cluster=cluster,
             parent=self,
-            after=nodes.ready,
+            after=ready,
             injection=None if gateway is None else gateway.injection,
         )
         serving = [
@@ -103,7 +109,7 @@ class TritonFleet(pulumi.ComponentResource):
                     namespace=namespaces[entry.namespace],
                     service_account_annotations=reader_annotations(settings, entry, made, repository, child),
                     image=images.get(entry.image),
-                    load_balancer=nodes.load_balancer,
+                    load_balancer=load_balancer,
                 ),
                 child,
             ).handle

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
+from components.base import versions
 from components.base.errors import FleetError, Problem, collect, raise_problems
 from components.helm.release import chart_source
 from components.images.images import ImagePlan, plan_images
@@ -20,7 +21,6 @@ from components.repository.scan.needs import needs
 from components.repository.validation import Deployment, validate
 from components.serving.triton import unknown_models
 from components.serving.values import too_small
-from components.stack.addons import chart_pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,9 +96,27 @@ def _find_cluster(settings: Settings) -> Access | None:
     return find(settings.cluster.kubeconfig, settings.cluster.context)
 
 
+def _chart_pins(settings: Settings) -> list[versions.ChartPin]:
+    """Return the third-party charts of the stack. The device plugin's is not among them: only the nodes' image decides on it."""
+    pins = [versions.KUBE_PROMETHEUS_STACK]
+    if settings.adapter.enabled:
+        pins.append(versions.PROMETHEUS_ADAPTER)
+    if settings.dcgm.enabled:
+        pins.append(versions.DCGM_EXPORTER)
+    if settings.ingress.kind == "istio":
+        pins += [versions.ISTIO_BASE, versions.ISTIOD, versions.ISTIO_GATEWAY]
+    if settings.load_balancer.enabled:
+        pins.append(versions.LOAD_BALANCER_CONTROLLER)
+    if settings.autoscaler.kind == "clusterAutoscaler":
+        pins.append(versions.CLUSTER_AUTOSCALER)
+    if settings.autoscaler.kind == "karpenter":
+        pins += [versions.KARPENTER_CRD, versions.KARPENTER]
+    return pins
+
+
 def _check_charts(settings: Settings) -> None:
     problems: list[Problem] = []
-    for pin in chart_pins(settings):
+    for pin in _chart_pins(settings):
         with collect(problems):
             chart_source(pin, settings.charts)
     raise_problems(problems)

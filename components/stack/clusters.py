@@ -1,6 +1,6 @@
-"""What depends on the provider: the cluster, the models' bucket and the identity that reads it.
+"""What depends on the provider: the cluster, the models' bucket, the identity that reads it, and the cluster's add-ons.
 
-A provider is a branch in each function and a folder of `components/`, which only its own stacks import.
+A provider is a branch in each function and a folder of `components/`. A cloud's SDK is imported only by its own stacks.
 """
 
 from __future__ import annotations
@@ -9,12 +9,22 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.eks.cluster_autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
+from components.eks.karpenter.controller import Karpenter, KarpenterArgs
+from components.eks.karpenter.controller import gpu_pools as karpenter_pools
+from components.eks.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
+from components.gke.gpu_driver import GpuDriver, GpuDriverArgs
+from components.gke.load_balancer import google_load_balancer
+from components.gpu.device_plugin import GpuPlugin, GpuPluginArgs, needing
+from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs
 from components.repository.resource import custom_endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pulumi
 
-    from components.base.handles import ClusterHandle, ImageRegistry, RepositoryHandle
+    from components.base.handles import ClusterHandle, ImageRegistry, LoadBalancerHandle, RepositoryHandle
     from components.eks.identity import Identity
     from components.existing.kubeconfig import Access
     from components.serving.settings import ServingSettings
@@ -57,7 +67,7 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
         )
         return MadeCluster(handle=gke.handle, registry=gke.registry)
     if access is None:
-        raise TypeError  # `find_cluster` has found an existing cluster before anything is created
+        raise TypeError  # the checks have found an existing cluster before anything is created
     from components.existing.cluster import ExistingCluster  # noqa: PLC0415  # as above
 
     return MadeCluster(handle=ExistingCluster("cluster", access, child).handle)
@@ -138,3 +148,43 @@ def reader_annotations(
         )
         return {ROLE_ANNOTATION: ServiceAccountRole(f"{entry.name}-reader", args, child).arn}
     return {}
+
+
+def cluster_addons(
+    settings: Settings, cluster: ClusterHandle, images: Mapping[str, pulumi.Output[str]], child: pulumi.ResourceOptions
+) -> tuple[list[pulumi.Output[str]], LoadBalancerHandle | None]:
+    """Create what the settings enable for nodes, GPUs and load balancers. ``images``: those of the stack, by the name that deployments use.
+
+    Returns:
+        What Triton is created after and deleted before, and what creates load balancers for Services.
+    """
+    charts, aws, pools = settings.charts, cluster.aws, cluster.gpu_pools
+    autoscaler = load_balancer = None
+    if settings.autoscaler.kind == "karpenter" and aws is not None:
+        pools = (*pools, *karpenter_pools(settings.autoscaler))
+        args = KarpenterArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
+        autoscaler = Karpenter("karpenter", args, child).ready
+    elif settings.autoscaler.kind == "clusterAutoscaler" and aws is not None:
+        scaling = ClusterAutoscalerArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
+        autoscaler = ClusterAutoscaler("autoscaler", scaling, child).ready
+    ready = [] if autoscaler is None else [autoscaler]
+    if settings.gpu_plugin.enabled and (without_plugin := needing(pools)):
+        plugin = GpuPluginArgs(cluster=cluster, settings=settings.gpu_plugin, charts=charts, pools=without_plugin)
+        ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
+    if drivers := [pool for pool in pools if pool.driver == "daemonSet"]:
+        ready.append(GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster, pools=drivers), child).ready)
+    if cluster.gcp is not None:
+        load_balancer = google_load_balancer(cluster)
+    if settings.load_balancer.enabled and aws is not None:
+        controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts)
+        load_balancer = LoadBalancerController("load-balancer", controller, child).handle
+        ready.append(load_balancer.ready)
+    if settings.warm_floor:
+        pulled = [images.get(entry.image, entry.image) for entry in settings.serving if entry.resources.gpus]
+        floors = PlaceholdersArgs(cluster=cluster, floors=settings.warm_floor, pools=pools, images=pulled, autoscaler=autoscaler)
+        Placeholders("placeholders", floors, child)
+    if settings.stackdriver.enabled and cluster.gcp is not None:
+        from components.gke.stackdriver import StackdriverAdapter, StackdriverAdapterArgs  # noqa: PLC0415  # as above
+
+        StackdriverAdapter("stackdriver", StackdriverAdapterArgs(cluster=cluster, access=cluster.gcp, settings=settings.stackdriver), child)
+    return ready, load_balancer

@@ -20,9 +20,8 @@ from pydantic import ValidationError
 from components.base.errors import FleetError, Problem
 from components.base.model import DEFER_RULES, Model, placed
 from components.base.naming import PROJECT
-from components.stack import messages
 from components.stack.checks import readable_problems
-from components.stack.places import Place, locate, stand_in, step_into
+from components.stack.places import Place, close_tag, locate, message, show, stand_in, step_into
 from components.stack.rules import stack_problems
 from components.stack.settings import Settings
 
@@ -85,7 +84,7 @@ def _check(raw: Mapping[str, object]) -> tuple[Settings | None, list[Problem], s
     settings = _read(values, found, replaced)
     if settings is not None:
         for path, given, text in _misread(settings, values, ()):
-            found[Problem(at=path, text=f"({messages.show(given)}) {text}")] = None
+            found[Problem(at=path, text=f"({show(given)}) {text}")] = None
             replaced.add(path)
         settings = _check_rules(settings, values, found, replaced)
     return settings, list(found), replaced
@@ -124,8 +123,8 @@ def _read(values: dict[str, Any], found: dict[Problem, None], replaced: set[Fiel
                 elif detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
                     continue  # pydantic counts only readable entries; the others are reported one by one
                 elif not any(_overlap(place.path, gone) and len(gone) < len(place.path) for gone in replaced):
-                    found[messages.problem(detail, place)] = None
-                close = messages.close_tag(detail)
+                    found[message(detail, place)] = None
+                close = close_tag(detail)
                 if close is not None and place.path not in before:  # the rest is read as what was probably meant
                     section: Any = functools.reduce(step_into, place.path, values)
                     section[close[0]] = close[1]
