@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from components.base.errors import raise_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from components.base.errors import FieldPath, Problem
 
@@ -68,28 +68,37 @@ class Model(BaseModel):
     )
 
     def _problems(self) -> Iterable[Problem]:
-        """Return the problems of values that are valid one by one."""
+        """Return the problems of values that are valid one by one, and warnings."""
         return ()
 
     @model_validator(mode="after")
     def _check_problems(self, info: ValidationInfo) -> Self:
         if info.context is not DEFER_RULES:
-            raise_problems(self._problems())
+            raise_problems(problem for problem in self._problems() if problem.fatal)
         return self
+
+    def _within(self, path: FieldPath) -> Iterator[tuple[FieldPath, Model]]:
+        """Yield the nested models of this one, which is at ``path``, with their paths."""
+        for name, value in self:
+            key = (*path, to_camel(name))
+            entries = {(*key, index): entry for index, entry in enumerate(value)} if isinstance(value, tuple) else {key: value}
+            yield from ((way, entry) for way, entry in entries.items() if isinstance(entry, Model))
 
     def problems(self, path: FieldPath = (), ignored: Collection[FieldPath] = ()) -> list[tuple[FieldPath, Problem]]:
         """Return the problems of the nested models or, if they have none, of this model, which is at ``path`` of the stack file.
 
         A rule may rely on the rules of nested models. Models at ``ignored`` paths are skipped. Each problem comes with its model's path.
         """
-        inner = []
-        for name, value in self:
-            key = (*path, to_camel(name))
-            entries = {(*key, index): entry for index, entry in enumerate(value)} if isinstance(value, tuple) else {key: value}
-            inner += [found for at, entry in entries.items() if isinstance(entry, Model) for found in entry.problems(at, ignored)]
+        inner = [found for way, entry in self._within(path) for found in entry.problems(way, ignored)]
         if inner or path in ignored:
             return inner
-        return [(path, placed(problem, path)) for problem in self._problems()]
+        return [(path, placed(problem, path)) for problem in self._problems() if problem.fatal]
+
+    def warnings(self, path: FieldPath = ()) -> Iterator[Problem]:
+        """Yield the warnings about this model, which is at ``path`` of the stack file, and about nested models."""
+        for way, entry in self._within(path):
+            yield from entry.warnings(way)
+        yield from (placed(problem, path) for problem in self._problems() if not problem.fatal)
 
 
 def placed(problem: Problem, path: FieldPath) -> Problem:

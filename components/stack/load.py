@@ -55,6 +55,8 @@ def load(project_dir: Path = Path()) -> Settings:
             raw[name] = value
     settings, problems, replaced = _check(raw)
     if not (secrets or problems) and settings is not None:
+        for warning in warnings(settings):
+            pulumi.log.warn(str(warning))
         return settings
     found = [*map(_from_top, [*secrets, *problems])]
     raise FleetError(*found, *(() if settings is None else readable_problems(settings, project_dir, replaced)))
@@ -70,6 +72,12 @@ def parse(raw: Mapping[str, object]) -> Settings:
     if problems or settings is None:
         raise FleetError(*map(_from_top, problems))
     return settings
+
+
+def warnings(settings: Settings) -> list[Problem]:
+    """Return what is likely a mistake in a valid stack file."""
+    between = (placed(problem, ()) for problem in stack_problems(settings) if not problem.fatal)
+    return [_from_top(problem) for problem in (*settings.warnings(), *between)]
 
 
 def _from_top(problem: Problem) -> Problem:
@@ -160,7 +168,7 @@ def _check_rules(settings: Settings, values: dict[str, Any], found: dict[Problem
         settings = readable
     for problem in stack_problems(settings):
         between = placed(problem, ())
-        if judges_what_is_read(between, replaced):
+        if between.fatal and judges_what_is_read(between, replaced):
             found[between] = None
     return settings
 
