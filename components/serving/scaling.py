@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from components.base.errors import Problem
 from components.base.watch import WatchedDeployment
-from components.serving.metrics import KINDS
+from components.serving.metrics import ALWAYS
 from components.serving.metrics.base import Sampling, ServedPods
 from components.serving.metrics.triton import QueueTimeMetric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from components.base.errors import FieldPath
     from components.base.watch import Panel
-    from components.serving.metrics.base import GkeCluster
+    from components.serving.metrics.base import GkeCluster, MetricSettings
     from components.serving.settings import ScalingSettings, ServingSettings
 
 
@@ -28,22 +30,34 @@ def served_pods(entry: ServingSettings, gke: GkeCluster | None = None) -> Served
     return ServedPods(container=entry.name, namespace=entry.namespace, gpus=entry.resources.gpus, gke=gke)
 
 
+def _metrics(serving: Sequence[ServingSettings]) -> list[MetricSettings]:
+    """Return what every stack publishes, then what deployments scale by besides: each name once, whatever the order of the deployments."""
+    used = sorted((metric for entry in serving for metric in entry.scaling.metrics), key=lambda metric: metric.published)
+    return list({metric.published: metric for metric in (*ALWAYS, *used)}.values())
+
+
+def name_problems(serving: Sequence[ServingSettings]) -> Iterator[Problem]:
+    """Yield metrics that another metric of the stack has the name of. Paths start at the stack file."""
+    first: dict[str, tuple[FieldPath, str]] = {metric.published: ((), metric.kind) for metric in ALWAYS}
+    for index, entry in enumerate(serving):
+        for position, metric in enumerate(entry.scaling.metrics):
+            path, query = ("serving", index, "scaling", "metrics", position), getattr(metric, "query_", metric.kind)
+            other, published = first.setdefault(metric.published, (path, query))
+            if query != published:
+                text = f"({metric.published}) is another metric's name too: the adapter could serve only one of them. Choose another name."
+                yield Problem(at=(*path, "metric"), text=text, also=(other,) if other else ())
+
+
 def adapter_rules(serving: Sequence[ServingSettings]) -> list[dict[str, Any]]:
-    """Return ``rules.custom`` for the prometheus-adapter chart: every metric that it can publish, always all and in the same order.
-
-    A deployment can then change its metrics without a restart of the adapter, and every stack serves the names of the walk-throughs.
-
-    Raises ValueError when there is no deployment.
-    """
+    """Return ``rules.custom`` for the prometheus-adapter chart. Raises ValueError when there is no deployment."""
     sampling = _sampling(serving)
-    return [kind.rule(sampling) for kind in KINDS if kind.series is not None]
+    return [metric.rule(sampling) for metric in _metrics(serving) if metric.adapter == "adapter"]
 
 
 def metric_panels(serving: Sequence[ServingSettings]) -> tuple[Panel, ...]:
-    """Return the dashboard's graphs of all metrics from Prometheus, and of the others that a deployment scales by."""
+    """Return the dashboard's graphs."""
     sampling = _sampling(serving)
-    used = {type(metric) for entry in serving for metric in entry.scaling.metrics}
-    return tuple(kind.panel(sampling) for kind in KINDS if kind.series is not None or kind in used)
+    return tuple(metric.panel(sampling) for metric in _metrics(serving))
 
 
 def watched(entry: ServingSettings, serving: Sequence[ServingSettings]) -> WatchedDeployment:

@@ -15,18 +15,13 @@ from components.base.errors import Problem
 from components.base.model import DnsLabel, Model
 from components.base.quantities import Duration, Quantity, Size
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
+from components.serving.flags import flag_problems
 from components.serving.metrics import Metric
 from components.serving.metrics.triton import PendingRequestsMetric, QueueTimeMetric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OWNED_FLAGS: Final = frozenset({
-    "--model-repository", "--model-store", "--model-control-mode", "--repository-poll-secs", "--load-model", "--exit-timeout-secs",
-    "--strict-readiness", "--http-port", "--grpc-port", "--metrics-port", "--grpc-max-connection-age", "--allow-http", "--allow-grpc",
-    "--allow-metrics", "--allow-gpu-metrics", "--log-verbose",
-})  # fmt: skip
-"""tritonserver flags that the chart sets itself, because a probe, a port, the drain or a scaling metric depends on them."""
 _WINDOW_SCRAPES: Final = 4
 """Scrapes that a rate's window must hold: two make a rate, one may fail, and windows and scrapes are not aligned."""
 
@@ -130,10 +125,11 @@ class ScalingSettings(ReplicaSettings):
                 "Change it, or remove the key."
             )
             yield Problem(at=("initial_replicas",), text=text, also=(("min_replicas",), ("max_replicas",)))
-        kinds = [metric.kind for metric in self.metrics]
-        for position, kind in enumerate(kinds):
-            if kind in kinds[:position]:
-                yield Problem(at=("metrics", position), text=f"is {kind} again: only the lowest target of a kind has an effect. Keep one.")
+        names = [metric.published for metric in self.metrics]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                text = f"is {self.metrics[position].kind} again: only the lowest target of a kind has an effect. Keep one."
+                yield Problem(at=("metrics", position), text=text)
 
 
 class PrefetchVolumeSettings(Model):
@@ -239,11 +235,9 @@ class ServingSettings(DeploymentSettings):
         if self.models is not None and not self.models:
             text = "is an empty list: Triton would serve nothing. Name models, or leave the key out to serve all of them."
             yield Problem(at=("models",), text=text)
-        for position, argument in enumerate(self.extra_args):
-            flag = argument.split("=", 1)[0]
-            if flag in OWNED_FLAGS:
-                text = f"({flag}) is a flag that the chart sets: of two values either could win. Use the setting for it."
-                yield Problem(at=("extra_args", position), text=text)
+        counted = any(metric.counted for metric in self.scaling.metrics)
+        for problem in flag_problems(self.extra_args, self.env, counted=counted):
+            yield replace(problem, at=("extra_args", *problem.at))
         gpus = self.resources.gpus
         if self.gpu_metrics and gpus == 0:
             text = "is true but resources.gpus is 0: there is no GPU to measure. Remove the key."
@@ -257,4 +251,4 @@ class ServingSettings(DeploymentSettings):
             yield Problem(at=("scaling", "window"), text=text, also=(("scrape_interval",),))
         for position, metric in enumerate(self.scaling.metrics):
             found = metric.pod_problems(gpus=gpus, gpu_resource=self.resources.gpu_resource)
-            yield from (replace(problem, at=("scaling", "metrics", position)) for problem in found)
+            yield from (replace(problem, at=("scaling", "metrics", position, *problem.at)) for problem in found)

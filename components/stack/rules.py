@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 from pydantic.alias_generators import to_camel
 
 from components.base.errors import Problem
+from components.base.tritonserver import server_image
 from components.eks.settings.cluster import EksClusterSettings
 from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import only_hyperdisk
 from components.images.settings import PLATFORMS, original
 from components.serving.metrics.base import MetricSources
+from components.serving.scaling import name_problems
 from components.stack.capacity import architectures, capacity_problems, eligible_pools, pool_capacities
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ _MIN_STARTUP_S: Final = 10
 _MAX_DRAIN_S: Final = 3600
 """The longest that managed node groups wait before they end a node. GKE: "respects PodDisruptionBudget and graceful termination for up to
 one hour"."""
-_TRITON_RELEASE: Final = re.compile(r"tritonserver:(?P<year>\d{2})\.(?P<month>\d{2})(-|\Z)")
 _FIRST_KEYLESS: Final = (23, 3)
 """Releases 22.08 to 23.02 can't use a token of the metadata server (triton-inference-server/server#5039, #5567)."""
 _GOOGLE_REGISTRIES: Final = ("docker.pkg.dev", "gcr.io")
@@ -42,6 +43,7 @@ def stack_problems(settings: Settings) -> Iterator[Problem]:
     yield from _unique_names(settings)
     yield from _node_ports(settings)
     yield from _between(settings)
+    yield from name_problems(settings.serving)
     for index, entry in enumerate(settings.serving):
         yield from _serving(settings, index, entry)
         yield from _image(settings, index, entry)
@@ -132,6 +134,7 @@ def _metrics(settings: Settings, index: int, entry: ServingSettings) -> Iterator
     pools = () if isinstance(cluster, ExistingClusterSettings) else eligible_pools(entry, pool_capacities(cluster, settings.autoscaler))
     sources = MetricSources(
         entry=("serving", index),
+        image=server_image(original(entry.image, settings.images)),
         prometheus_adapter=settings.adapter.enabled,
         stackdriver_adapter=settings.stackdriver.enabled,
         dcgm_exporter=settings.dcgm.enabled,
@@ -141,7 +144,7 @@ def _metrics(settings: Settings, index: int, entry: ServingSettings) -> Iterator
     )
     for position, metric in enumerate(entry.scaling.metrics):
         at = (*sources.entry, "scaling", "metrics", position)
-        yield from (replace(problem, at=at) for problem in metric.stack_problems(sources))
+        yield from (replace(problem, at=(*at, *problem.at)) for problem in metric.stack_problems(sources))
 
 
 def _between(settings: Settings) -> Iterator[Problem]:
@@ -270,7 +273,7 @@ def _gke(settings: Settings, cluster: GkeClusterSettings) -> Iterator[Problem]:
                 "Mirror it (images), or set another nat."
             )
             yield Problem(at=at, text=text, also=(("cluster", "network"),))
-        match = _TRITON_RELEASE.search(original(entry.image, settings.images)) if keyless and repository.store == "gcs" else None
-        if match is not None and (int(match["year"]), int(match["month"])) < _FIRST_KEYLESS:
+        release = server_image(original(entry.image, settings.images)).release if keyless and repository.store == "gcs" else None
+        if release is not None and release < _FIRST_KEYLESS:
             text = f"({entry.image}) is older than 23.03, the first that reads a bucket without a key: it would find no models. "
             yield Problem(at=at, text=f"{text}Use a newer one.", also=(("repository", "store"), ("repository", "credentials")))

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from components.base.tritonserver import parse
 from components.repository.validation.backends import ENSEMBLE
 from components.repository.validation.text import schema
 
@@ -73,15 +74,15 @@ class Deployment:
         """Backends in the image; None if unknown."""
         if self.backends is not None:
             return self.backends
-        if any(argument.startswith("--backend-directory") for argument in self.arguments):
+        if any(flag.option == "backend-directory" for flag in parse(self.arguments)[0]):
             return None
         return backends_of(self.image)
 
     @property
     def auto_complete(self) -> bool:
         """Whether backends can complete the model configuration."""
-        off = {"--disable-auto-complete-config", "--strict-model-config", "--strict-model-config=true"}
-        return off.isdisjoint(self.arguments)
+        off = {("disable-auto-complete-config", ""), ("strict-model-config", "true")}
+        return off.isdisjoint((flag.option, flag.value) for flag in parse(self.arguments)[0])
 
 
 def check_deployment(repository: Repository, model: ModelState, deployment: Deployment) -> None:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
+from components.serving.metrics.engines import TrtllmWaitingMetric, VllmFirstTokenMetric, VllmWaitingMetric
 from components.serving.metrics.gpu import GpuDutyCycleMetric, GpuUtilizationMetric
+from components.serving.metrics.promql import PromqlMetric
 from components.serving.metrics.triton import PendingRequestsMetric, QueueTimeMetric, RequestRateMetric
 
 if TYPE_CHECKING:
     from components.serving.metrics.base import MetricSettings
 
 Metric = Annotated[
-    QueueTimeMetric | PendingRequestsMetric | RequestRateMetric | GpuUtilizationMetric | GpuDutyCycleMetric,
+    QueueTimeMetric
+    | PendingRequestsMetric
+    | RequestRateMetric
+    | GpuUtilizationMetric
+    | GpuDutyCycleMetric
+    | VllmFirstTokenMetric
+    | VllmWaitingMetric
+    | TrtllmWaitingMetric
+    | PromqlMetric,
     Field(discriminator="kind"),
 ]
 """One metric of a deployment, told apart by ``kind``."""
-KINDS: Final[tuple[type[MetricSettings], ...]] = get_args(get_args(Metric)[0])
+ALWAYS: Final[tuple[MetricSettings, ...]] = (
+    QueueTimeMetric(kind="queueTime", target=1),
+    PendingRequestsMetric(kind="pendingRequests", target=1),
+    RequestRateMetric(kind="requestRate", target=1),
+    GpuUtilizationMetric(kind="gpuUtilization", target=50),
+)
+"""Metrics that every stack publishes and shows, so that a deployment can change its metrics without a restart of the adapter."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # pydantic reads the annotation
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from components.base.errors import Problem
 from components.base.model import Model
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from components.base.errors import FieldPath
+    from components.base.tritonserver import ServerImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ class MetricSources:
 
     entry: FieldPath
     """Path of the deployment's settings."""
+    image: ServerImage
     prometheus_adapter: bool
     stackdriver_adapter: bool
     dcgm_exporter: bool
@@ -83,8 +85,12 @@ class MetricSettings(Model):
 
     name: ClassVar[str]
     """Name in the metrics API, which the autoscaler reads."""
-    series: ClassVar[str | None] = None
-    """Prometheus series; while it exists, so does the metric. None: prometheus-adapter does not serve the metric."""
+    adapter: ClassVar[Literal["adapter", "stackdriver"]] = "adapter"
+    """Top-level key of the adapter that serves the metric."""
+    series: ClassVar[str]
+    """Prometheus series; while it exists, so does the metric."""
+    labels: ClassVar[str] = ""
+    """Further label matchers of the series."""
     resources: ClassVar[Mapping[str, str]] = {"namespace": "namespace", "pod": "pod"}
     """Label of the series -> Kubernetes resource that it names."""
     title: ClassVar[str]
@@ -93,6 +99,16 @@ class MetricSettings(Model):
     unit: ClassVar[str]
     selected: ClassVar[str] = SELECTED
     """Label matchers of the deployments that the dashboard shows."""
+    engine: ClassVar[str | None] = None
+    """Engine whose queue the metric is about; see `ServerImage`. None: the metric is right for all."""
+    since: ClassVar[tuple[int, int]] = (0, 0)
+    """Year and month of the first image that reports the metric."""
+    counted: ClassVar[bool] = False
+    """Whether the metric is lost with Triton's counters (``--metrics-config=counter_latencies=false``)."""
+    plausible: ClassVar[tuple[float, float]]
+    """Lowest and highest target that makes sense; one outside is almost certainly in another unit."""
+    unit_hint: ClassVar[str]
+    """Remedy for such a target."""
 
     kind: str
     """Which metric."""
@@ -104,28 +120,34 @@ class MetricSettings(Model):
         """Return the query as prometheus-adapter's Go template, with the delimiters ``<<`` and ``>>``."""
         raise NotImplementedError
 
-    @classmethod
-    def rule(cls, sampling: Sampling) -> dict[str, Any]:
+    @property
+    def published(self) -> str:
+        """Name in the metrics API."""
+        return self.name
+
+    def rule(self, sampling: Sampling) -> dict[str, Any]:
         """Return the entry of ``rules.custom`` in the values of the prometheus-adapter chart."""
-        present = ",".join(f'{label}!=""' for label in sorted({"pod", *cls.resources}))
+        return self._rule(self.series, self.query(sampling))
+
+    def _rule(self, series: str, query: str) -> dict[str, Any]:
+        present = ",".join([*(f'{label}!=""' for label in sorted({"pod", *self.resources})), *([self.labels] if self.labels else [])])
         return {
-            "seriesQuery": f"{cls.series}{{{present}}}",
-            "resources": {"overrides": {label: {"resource": resource} for label, resource in cls.resources.items()}},
-            "name": {"matches": f"^{cls.series}$", "as": cls.name},
-            "metricsQuery": cls.query(sampling),
+            "seriesQuery": f"{series}{{{present}}}",
+            "resources": {"overrides": {label: {"resource": resource} for label, resource in self.resources.items()}},
+            "name": {"matches": f"^{series}$", "as": self.published},
+            "metricsQuery": query,
         }
 
     @classmethod
     def promql(cls, sampling: Sampling, matchers: str) -> str:
         """Return the query as PromQL, by pod, for the series that match ``matchers``."""
-        text = cls.query(sampling).replace("<<.Series>>", str(cls.series))
+        text = cls.query(sampling).replace("<<.Series>>", cls.series)
         return text.replace("<<.LabelMatchers>>", matchers).replace("<<.GroupBy>>", "pod")
 
-    @classmethod
-    def panel(cls, sampling: Sampling) -> Panel:
+    def panel(self, sampling: Sampling) -> Panel:
         """Return the dashboard's graph: the query that the autoscaler reads."""
-        queries = ((cls.promql(sampling, cls.selected), "{{pod}}"),)
-        return Panel(title=cls.title, description=cls.description, unit=cls.unit, queries=queries)
+        queries = ((self.promql(sampling, self.selected), "{{pod}}"),)
+        return Panel(title=self.title, description=self.description, unit=self.unit, queries=queries)
 
     def average(self) -> float:
         """Return the target in the unit of the published metric."""
@@ -135,7 +157,7 @@ class MetricSettings(Model):
         """Return the entry of ``spec.metrics`` of an autoscaling/v2 HorizontalPodAutoscaler for ``pods``."""
         del pods
         target = {"type": "AverageValue", "averageValue": quantity(self.average())}
-        return {"type": "Pods", "pods": {"metric": {"name": self.name}, "target": target}}
+        return {"type": "Pods", "pods": {"metric": {"name": self.published}, "target": target}}
 
     def alerts(self, pods: ServedPods) -> tuple[Alert, ...]:
         """Return the alerts of a deployment that scales by the metric."""
@@ -145,12 +167,30 @@ class MetricSettings(Model):
     def pod_problems(self, *, gpus: int, gpu_resource: str) -> Iterator[Problem]:
         """Yield what rules the metric out for pods with ``gpus`` of ``gpu_resource``. Paths in ``also`` start at the deployment."""
         del gpus, gpu_resource
-        return iter(())
+        lowest, highest = self.plausible
+        if not lowest <= self.target <= highest:
+            what = "is so low that an idle pod exceeds it" if self.target < lowest else "is so high that no pod reaches it"
+            consequence = "run maxReplicas" if self.target < lowest else "never add a pod"
+            text = f"({self.target:g}) {what}: the autoscaler would {consequence}. {self.unit_hint}"
+            yield Problem(at=("target",), text=text, fatal=False)
 
     def stack_problems(self, sources: MetricSources) -> Iterator[Problem]:
         """Yield what rules the metric out in a stack. Paths in ``also`` start at the stack file."""
-        if self.series is not None and not sources.prometheus_adapter:
+        image, missing = sources.image, "the metric would never exist and the autoscaler could not scale"
+        if self.adapter == "adapter" and not sources.prometheus_adapter:
             yield self.unserved("adapter", "Remove adapter.enabled, or use only gpuDutyCycle.")
+        if image.release is not None and image.release < self.since:
+            first = "{:02}.{:02}".format(*self.since)
+            text = f"is {self.kind}, which images report from {first} on: {missing}. Use a newer image, or scale by requestRate."
+            yield Problem(at=(), text=text, also=((*sources.entry, "image"),))
+        if None not in {self.engine, image.engine} and self.engine != image.engine:
+            queue = {"vllm": "vllmFirstToken", "trtllm": "trtllmWaiting", "triton": "queueTime or pendingRequests"}[str(image.engine)]
+            if self.engine == "triton":
+                why = f"in the {image.engine} image, requests wait in the engine and not in Triton's queue, so the metric stays near 0"
+                text = f"is {self.kind}: {why} and the autoscaler never adds a pod. Scale by {queue}, or by promql."
+            else:
+                text = f"is {self.kind}, and the image has no {self.engine} engine: {missing}. Scale by {queue}."
+            yield Problem(at=(), text=text, also=((*sources.entry, "image"),), fatal=self.engine != "triton")
 
     def unserved(self, adapter: str, remedy: str, consequence: str = "serve the metric") -> Problem:
         """Return the problem of a metric whose component (a top-level key) is off."""

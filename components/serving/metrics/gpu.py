@@ -27,9 +27,13 @@ class GpuMetricSettings(MetricSettings):
     """A metric of whole GPUs."""
 
     unit = "percent"
+    plausible = (5, 90)
+    """Above 100/1.1 nothing can exceed the target by the 10 % that the autoscaler tolerates."""
+    unit_hint = "It is a percentage that leaves room for growth, such as 80."
 
     def pod_problems(self, *, gpus: int, gpu_resource: str) -> Iterator[Problem]:
         """Rule out pods without whole GPUs."""
+        yield from super().pod_problems(gpus=gpus, gpu_resource=gpu_resource)
         if gpus == 0:
             text = "the metric would never exist and the autoscaler could not scale. Give the pod a GPU, or scale by queueTime."
             yield Problem(at=(), text=f"is {self.kind} but resources.gpus is 0: {text}", also=(("resources", "gpus"),))
@@ -99,6 +103,7 @@ class GpuDutyCycleMetric(GpuMetricSettings):
     """
 
     name = "kubernetes.io|container|accelerator|duty_cycle"
+    adapter = "stackdriver"
     title = "GPU duty cycle"
     description = "Sum over the GPUs of a pod, as the autoscaler reads it, some minutes late. A gap: the autoscaler read nothing."
 
@@ -130,16 +135,15 @@ class GpuDutyCycleMetric(GpuMetricSettings):
             },
         }
 
-    @classmethod
-    def panel(cls, sampling: Sampling) -> Panel:
+    def panel(self, sampling: Sampling) -> Panel:
         """Return the graph of what the autoscaler reports in its status: Prometheus can't read Cloud Monitoring."""
         del sampling
-        matchers = f'{SELECTED_HPA},metric_name="{cls.name}"'
+        matchers = f'{SELECTED_HPA},metric_name="{self.name}"'
         queries = tuple(
             (f"sum(kube_horizontalpodautoscaler_{part}_target_metric{{{matchers}}}) by (horizontalpodautoscaler)", legend)
             for part, legend in (("status", "{{horizontalpodautoscaler}}"), ("spec", "{{horizontalpodautoscaler}} target"))
         )
-        return Panel(title=cls.title, description=cls.description, unit=cls.unit, queries=queries)
+        return Panel(title=self.title, description=self.description, unit=self.unit, queries=queries)
 
     def alerts(self, pods: ServedPods) -> tuple[Alert, ...]:
         """Return the alert for an autoscaler that reads no duty cycle."""

@@ -12,12 +12,18 @@ from components.serving.metrics.base import MetricSettings
 if TYPE_CHECKING:
     from components.serving.metrics.base import Sampling
 
-_RATE_FLOOR: Final = "0.001"
+RATE_FLOOR: Final = "0.001"
 """Requests per second below which the denominator is clamped. One request in the longest window that settings allow (600 s) is a rate of
 0.0017, above the floor: only 0/0 is clamped, never real traffic."""
 _SCRAPES: Final = 3
 _SHORTEST_WINDOW: Final = 15.0
 """One sync period of the autoscaler, in seconds: a shorter mean would pick a random moment of the period."""
+
+
+def mean_over_scrapes(sampling: Sampling, labels: str = "") -> str:
+    """Return the query for the sum of a gauge's series, as a mean over some scrapes: a single sample says little."""
+    window = prometheus_duration(max(_SHORTEST_WINDOW, _SCRAPES * sampling.scrape))
+    return f"sum(avg_over_time(<<.Series>>{{<<.LabelMatchers>>{labels}}}[{window}])) by (<<.GroupBy>>)"
 
 
 class QueueTimeMetric(MetricSettings):
@@ -28,6 +34,10 @@ class QueueTimeMetric(MetricSettings):
     title = "Time in the queue"
     description = "Mean of each pod, as the autoscaler reads it. If it rises with all replicas running, raise maxReplicas."
     unit = "µs"
+    engine = "triton"
+    counted = True
+    plausible = (0.0001, 5)
+    unit_hint = "A number without a unit is in seconds: write 50ms for 50 milliseconds."
 
     kind: Literal["queueTime"]
     """Mean time in the queue."""
@@ -44,7 +54,7 @@ class QueueTimeMetric(MetricSettings):
         total = f"sum(rate(nv_inference_queue_duration_us{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
         finished = f"sum(rate(nv_inference_request_success{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
         idle = "0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)"
-        return f"{total} / clamp_min({finished}, {_RATE_FLOOR}) or {idle}"
+        return f"{total} / clamp_min({finished}, {RATE_FLOOR}) or {idle}"
 
     def average(self) -> float:
         """Return microseconds, rounded because 0.05 s is not exactly 50,000 µs in binary."""
@@ -58,6 +68,11 @@ class PendingRequestsMetric(MetricSettings):
     title = "Pending requests"
     description = "Requests in the queues of each pod, as the autoscaler reads them."
     unit = "short"
+    engine = "triton"
+    since = (23, 9)
+    """github.com/triton-inference-server/server/issues/6341: not in 23.08."""
+    plausible = (0.1, 10_000)
+    unit_hint = "It is a number of requests, such as 16."
 
     kind: Literal["pendingRequests"]
     """Requests in the queues."""
@@ -66,9 +81,8 @@ class PendingRequestsMetric(MetricSettings):
 
     @classmethod
     def query(cls, sampling: Sampling) -> str:
-        """Return the sum over all models of a pod, as a mean over some scrapes: a single sample of a gauge says little."""
-        window = prometheus_duration(max(_SHORTEST_WINDOW, _SCRAPES * sampling.scrape))
-        return f"sum(avg_over_time(<<.Series>>{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
+        """Return the sum over all models of a pod."""
+        return mean_over_scrapes(sampling)
 
 
 class RequestRateMetric(MetricSettings):
@@ -79,6 +93,9 @@ class RequestRateMetric(MetricSettings):
     title = "Requests per pod"
     description = "Successful requests per second of each pod, as the autoscaler reads them."
     unit = "reqps"
+    counted = True
+    plausible = (0.01, 100_000)
+    unit_hint = "It is requests per second of one pod, not per minute or of all pods."
 
     kind: Literal["requestRate"]
     """Rate of requests."""

@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 SCRAPE = 5
 RULES = adapter_rules([ServingSettings(image="registry.example/triton:1", scrape_interval=SCRAPE)])
 QUEUE, PENDING, RATE, GPU = RULES
+KV_CACHE = "max(vllm:kv_cache_usage_perc{$pods}) by (pod) or 0 * sum(up{$pods}) by (pod)"
+ENGINES = [
+    {"kind": "vllmFirstToken", "target": "500ms"},
+    {"kind": "vllmWaiting", "target": 8},
+    {"kind": "trtllmWaiting", "target": 8},
+    {"kind": "promql", "metric": "kv_cache_used", "query": KV_CACHE, "target": 0.8},
+]
+"""Kinds that are published only where a deployment scales by them."""
+WITH_ENGINES = {
+    rule["name"]["as"]: rule
+    for rule in adapter_rules(
+        [ServingSettings.model_validate({"image": "x", "scrapeInterval": SCRAPE, "scaling": {"metrics": ENGINES}})],
+    )
+}
 NOW = 300
 """Seconds at which all queries are asked."""
 
@@ -178,6 +192,42 @@ def test_the_request_rate_is_summed_over_models_and_zero_for_a_new_pod(prometheu
     prometheus.check(rendered(RATE, "pod", namespace="triton", pod="a|new"), {"a": 15 / SCRAPE, "new": 0})
 
 
+def test_the_time_to_the_first_token_is_the_mean_over_requests_and_zero_for_an_idle_pod(prometheus: Prometheus) -> None:
+    rule = WITH_ENGINES["vllm_avg_time_to_first_token_us"]
+    for pod, requests in (("a", 10), ("idle", 0)):
+        labels = {"namespace": "triton", "pod": pod, "model": "llama", "version": "1"}
+        prometheus.gauge("vllm:time_to_first_token_seconds_sum", every_scrape(0.25 * requests), **labels)
+        prometheus.gauge("vllm:time_to_first_token_seconds_count", every_scrape(requests), **labels)
+    prometheus.check(rendered(rule, "pod", namespace="triton", pod="a|idle"), {"a": 250_000, "idle": 0})
+
+
+def test_only_what_waits_in_the_engine_counts(prometheus: Prometheus) -> None:
+    rule = WITH_ENGINES["nv_trt_llm_requests_waiting"]
+    assert rule["seriesQuery"].endswith(',request_type="waiting"}'), "the other request types alone must not make the metric exist"
+    steady = "x".join(["{0}+0", str(NOW // SCRAPE)])
+    for kind, value in (("waiting", 7), ("active", 100), ("max", 512)):
+        labels = {"namespace": "triton", "pod": "a", "model": "tensorrt_llm", "version": "1", "request_type": kind}
+        prometheus.gauge("nv_trt_llm_request_metrics", steady.format(value), **labels)
+    prometheus.check(rendered(rule, "pod", namespace="triton", pod="a|b"), {"a": 7})
+
+
+def test_what_waits_in_vllm_is_averaged_over_scrapes(prometheus: Prometheus) -> None:
+    rule = WITH_ENGINES["vllm_num_requests_waiting"]
+    prometheus.gauge(series(rule), "0 " * (NOW // SCRAPE - 2) + "30 60 0", namespace="triton", pod="a", model="llama")
+    prometheus.check(rendered(rule, "pod", namespace="triton", pod="a|b"), {"a": 30})
+
+
+def test_a_query_of_the_users_own_reads_the_pods_that_the_adapter_asks_for(prometheus: Prometheus) -> None:
+    rule = WITH_ENGINES["kv_cache_used"]
+    assert series(rule) == "vllm:kv_cache_usage_perc"
+    steady = "x".join(["{0}+0", str(NOW // SCRAPE)])
+    for pod, value in (("a", 0.9), ("elsewhere", 0.1)):
+        prometheus.gauge("vllm:kv_cache_usage_perc", steady.format(value), namespace="triton", pod=pod)
+    for pod in ("a", "new"):
+        prometheus.gauge("up", steady.format(1), namespace="triton", pod=pod)
+    prometheus.check(rendered(rule, "pod", namespace="triton", pod="a|new"), {"a": 0.9, "new": 0})
+
+
 def test_gpu_utilisation_is_a_mean_over_the_gpus_of_one_deployment(prometheus: Prometheus) -> None:
     steady = "x".join(["{0}+0", str(NOW // SCRAPE)])
     owners = [("triton", "fil", 50), ("triton", "fil", 90), ("triton", "bert", 10), ("other", "fil", 100)]
@@ -197,7 +247,7 @@ def test_the_rules_as_recording_rules_pass_promtools_check(promtool: Path, tmp_p
                     "record": f"check:{re.sub(r'[^a-z]', '_', rule['name']['as'].lower())}",
                     "expr": rendered(rule, "pod", pod="a|b"),
                 }
-                for rule in RULES
+                for rule in WITH_ENGINES.values()
             ],
         }
     ]

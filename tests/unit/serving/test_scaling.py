@@ -44,6 +44,68 @@ def test_the_names_of_the_references_are_served() -> None:
     ]
 
 
+def test_a_metric_of_an_engine_is_served_only_where_a_deployment_scales_by_it() -> None:
+    metrics = [{"kind": "trtllmWaiting", "target": 4}, {"kind": "promql", "metric": "mine", "query": "sum(a{$pods}) by (pod)", "target": 1}]
+    names = [rule["name"]["as"] for rule in adapter_rules([serving(), serving(name="llm", scaling={"metrics": metrics})])]
+    assert names[4:] == ["mine", "nv_trt_llm_requests_waiting"]
+    assert [entry["pods"]["metric"]["name"] for entry in hpa_metrics(serving(scaling={"metrics": metrics}).scaling, pods("llm"))] == [
+        "nv_trt_llm_requests_waiting", "mine",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("sum(a{$pods}) by (pod)", None),
+        ("sum(rate(a{$pods,x='{1}'}[1m])) by (pod) or 0 * sum(b{ $pods }) by (pod)", None),
+        ("sum by (namespace, pod) (a{$pods})", None),
+        ("sum(a) by (pod)", "selector without \\$pods"),
+        ("sum(a{$pods}) by (pod) / sum(b{}) by (pod)", "selector without \\$pods"),
+        ("sum(a{$pods}) by (pod) / sum(b{x='$pods'}) by (pod)", "selector without \\$pods"),
+        ("sum(a{$pods})", "not grouped by pod"),
+    ],
+)
+def test_a_query_that_would_mix_pods_is_refused(query: str, says: str | None) -> None:
+    metric = {"kind": "promql", "metric": "m", "query": query, "target": 1}
+    if says is None:
+        serving(scaling={"metrics": [metric]})
+    else:
+        with pytest.raises(ValueError, match=says):
+            serving(scaling={"metrics": [metric]})
+
+
+UNITS: dict[str, tuple[list[Any], list[Any]]] = {
+    "queueTime": ([50, 10, "50us"], ["50ms", 0.05, "2s", 1]),
+    "pendingRequests": ([0.05, 50_000], [0.5, 16, 1000]),
+    "requestRate": ([0.001, 1e6], [0.1, 12.5, 5000]),
+    "gpuUtilization": ([1, 95, 100], [60, 85, 90]),
+    "gpuDutyCycle": ([1, 95], [85]),
+    "vllmFirstToken": ([800, "200us"], ["800ms", 1, 10]),
+    "vllmWaiting": ([0.01], [8]),
+    "trtllmWaiting": ([0.01, 20_000], [8]),
+}
+"""Kind -> targets that are almost certainly in another unit, and targets that may be meant."""
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_a_target_in_another_unit_is_warned_of(kind: str) -> None:
+    def warned(target: object) -> list[str]:
+        settings = serving(scaling={"metrics": [{"kind": kind, "target": target}]})
+        return [str(problem) for problem in settings.warnings(("serving", 0))]
+
+    wrong, right = UNITS[kind]
+    assert [target for target in wrong if not any("scaling.metrics[0].target (" in text for text in warned(target))] == []
+    assert [target for target in right if warned(target)] == []
+
+
+def test_the_warning_names_consequence_and_remedy() -> None:
+    (problem,) = serving(scaling={"metrics": [{"kind": "queueTime", "target": 50}]}).warnings(("serving", 0))
+    assert str(problem) == (
+        "serving[0].scaling.metrics[0].target (50) is so high that no pod reaches it: the autoscaler would never add a pod. "
+        "A number without a unit is in seconds: write 50ms for 50 milliseconds."
+    )
+
+
 def test_an_autoscaler_reads_only_what_a_rule_serves() -> None:
     served = {rule["name"]["as"]: rule["resources"]["overrides"] for rule in adapter_rules([serving()])}
     for metric in hpa_metrics(ScalingSettings(metrics=ALL_KINDS), pods("triton")):

@@ -198,7 +198,8 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
         [{"kind": "queueTim", "target": 1}],
         (
             "triton-fleet:serving[0].scaling.metrics[0].kind (queueTim) must be one of queueTime, pendingRequests, requestRate, "
-            "gpuUtilization, gpuDutyCycle: nothing else is supported. Did you mean queueTime?"
+            "gpuUtilization, gpuDutyCycle, vllmFirstToken, vllmWaiting, trtllmWaiting, promql: nothing else is supported. "
+            "Did you mean queueTime?"
         ),
     ),
     (

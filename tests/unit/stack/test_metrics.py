@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.base.errors import FleetError
-from components.stack.load import parse
+from components.stack.load import parse, warnings
 
 DUTY_CYCLE = [{"kind": "gpuDutyCycle", "target": 85}]
 QUEUE = [{"kind": "queueTime", "target": "50ms"}]
@@ -49,6 +49,79 @@ def problems(raw: dict[str, Any]) -> tuple[str, ...]:
     with pytest.raises(FleetError) as caught:
         parse(raw)
     return tuple(map(str, caught.value.problems))
+
+
+NVIDIA = "nvcr.io/nvidia/tritonserver:"
+MINE = {"kind": "promql", "metric": "mine", "query": "sum(a{$pods}) by (pod)", "target": 1}
+MISSING = [
+    (NVIDIA + "23.08-py3", "pendingRequests", "images report from 23.09 on: the metric would never exist"),
+    (NVIDIA + "24.07-vllm-python-py3", "vllmFirstToken", "images report from 24.08 on"),
+    (NVIDIA + "25.03-trtllm-python-py3", "trtllmWaiting", "images report from 25.04 on"),
+    (NVIDIA + "26.07-py3", "vllmFirstToken", "has no vllm engine"),
+    (NVIDIA + "26.07-vllm-python-py3", "trtllmWaiting", "has no trtllm engine: the metric would never exist"),
+    ("mirror.example/ai/tritonserver:26.07-trtllm-python-py3", "vllmWaiting", "has no vllm engine"),
+]
+"""Image, kind, and why the metric never exists."""
+STUCK = [
+    (NVIDIA + "26.07-vllm-python-py3", "queueTime", "requests wait in the engine"),
+    (NVIDIA + "26.07-vllm-python-py3", "pendingRequests", "Scale by vllmFirstToken, or by promql"),
+    (NVIDIA + "26.07-trtllm-python-py3", "queueTime", "Scale by trtllmWaiting"),
+    ("mirror.example/ai/tritonserver:26.07-trtllm-python-py3", "pendingRequests", "never adds a pod"),
+    (NVIDIA + "26.07-vllm-python-py3", "vllmWaiting", "does not report"),
+]
+"""Image, kind, and why the metric says little."""
+FITTING = [
+    (NVIDIA + "26.07-py3", "pendingRequests"),
+    (NVIDIA + "26.07-vllm-python-py3", "vllmFirstToken"),
+    (NVIDIA + "26.07-vllm-python-py3", "requestRate"),
+    (NVIDIA + "26.07-trtllm-python-py3", "trtllmWaiting"),
+    ("registry.example/my-vllm:3", "vllmWaiting"),
+    ("registry.example/my-vllm:3", "queueTime"),
+]
+
+
+@pytest.mark.parametrize(("image", "kind", "says"), MISSING)
+def test_a_metric_that_the_image_lacks_is_refused(image: str, kind: str, says: str) -> None:
+    (problem,) = problems(but(ON_EKS, serving=scaled([{"kind": kind, "target": 1}], image=image)))
+    assert f"serving[0].scaling.metrics[0] is {kind}" in problem
+    assert says in problem
+
+
+@pytest.mark.parametrize(("image", "kind", "says"), STUCK)
+def test_a_metric_that_does_not_show_the_engines_queue_is_warned_of(image: str, kind: str, says: str) -> None:
+    settings = parse(but(ON_EKS, serving=scaled([{"kind": kind, "target": 1}], image=image)))
+    (warning,) = map(str, warnings(settings))
+    assert f"triton-fleet:serving[0].scaling.metrics[0] is {kind}" in warning
+    assert says in warning
+
+
+@pytest.mark.parametrize(("image", "kind"), FITTING)
+def test_a_metric_that_the_image_may_have_is_accepted(image: str, kind: str) -> None:
+    assert warnings(parse(but(ON_EKS, serving=scaled([{"kind": kind, "target": 1}], image=image)))) == []
+
+
+def test_the_image_behind_a_mirrors_name_counts() -> None:
+    mirror = {"name": "llm", "kind": "mirror", "source": NVIDIA + "26.07-vllm-python-py3"}
+    raw = but(ON_EKS, images=[mirror], serving=scaled([{"kind": "trtllmWaiting", "target": 1}], image="llm"))
+    raw["cluster"]["imageRepository"] = {"name": "mine"}
+    assert any("has no trtllm engine" in problem for problem in problems(raw))
+
+
+@pytest.mark.parametrize(
+    ("other", "at"),
+    [
+        ({**MINE, "query": "max(a{$pods}) by (pod)"}, "serving[1].scaling.metrics[0].metric (mine)"),
+        ({**MINE, "metric": "avg_time_queue_us"}, "serving[1].scaling.metrics[0].metric (avg_time_queue_us)"),
+        (MINE, None),
+    ],
+)
+def test_one_name_has_one_query(other: dict[str, Any], at: str | None) -> None:
+    raw = but(ON_EKS, serving=[*scaled([MINE]), *scaled([other], name="second")])
+    if at is None:
+        parse(raw)
+    else:
+        (problem,) = problems(raw)
+        assert f"{at} is another metric's name too" in problem
 
 
 def test_both_adapters_each_with_an_api_of_its_own() -> None:
