@@ -110,6 +110,8 @@ class TritonFleet(pulumi.ComponentResource):
                     service_account_annotations=reader_annotations(settings, entry, made, repository, child),
                     image=images.get(entry.image),
                     load_balancer=load_balancer,
+                    gateway=gateway,
+                    client_namespace=settings.serving[0].namespace if settings.client.enabled else None,
                 ),
                 child,
             ).handle

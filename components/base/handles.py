@@ -160,6 +160,8 @@ class ServingHandle:
     namespace: str
     service: pulumi.Output[str]
     """In-cluster DNS name of the Service, ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)."""
+    admin_secret: str
+    """Secret in ``namespace`` whose ``key`` opens Triton's admin endpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ _UID: Final = 1000
 _TMP: Final = "/tmp"  # noqa: S108  # the volume
 
 
-def _deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[str, Any]:
+def _deployment_spec(settings: ClientSettings, urls: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, Any]:
     return {
         "replicas": 1,
         "selector": {"matchLabels": _LABELS},
@@ -49,7 +49,13 @@ def _deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[
                         "image": settings.image,
                         "imagePullPolicy": "IfNotPresent",
                         "command": ["sleep", "infinity"],
-                        "env": [{"name": name, "value": value} for name, value in {"HOME": _TMP, **urls}.items()],
+                        "env": [
+                            *({"name": name, "value": value} for name, value in {"HOME": _TMP, **urls}.items()),
+                            *(
+                                {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": "key"}}}
+                                for name, secret in keys.items()
+                            ),
+                        ],
                         "resources": {
                             "requests": {"cpu": settings.cpu, "memory": settings.memory},
                             "limits": {"memory": settings.memory},
@@ -69,6 +75,10 @@ def _deployment_spec(settings: ClientSettings, urls: Mapping[str, str]) -> dict[
     }
 
 
+def _variable(handle: ServingHandle, what: str) -> str:
+    return f"TRITON_{handle.name.upper().replace('-', '_')}_{what}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TritonClientArgs:
     """Arguments of `TritonClient`."""
@@ -80,7 +90,11 @@ class TritonClientArgs:
 
 
 class TritonClient(pulumi.ComponentResource):
-    """The pod of the client. Its environment has the deployments' addresses, such as ``TRITON_BERT_LARGE_HTTP``."""
+    """The pod of the client.
+
+    Its environment has the deployments' addresses, such as ``TRITON_BERT_LARGE_HTTP``, and as ``TRITON_BERT_LARGE_KEY`` the key to the
+    admin endpoints, which perf_analyzer needs for Triton's statistics.
+    """
 
     command: pulumi.Output[str]
     """Prefix of a command line that runs it in the pod."""
@@ -90,9 +104,10 @@ class TritonClient(pulumi.ComponentResource):
         urls: dict[str, pulumi.Output[str]] = {}
         for handle in args.serving:
             for protocol, port in (("HTTP", 8000), ("GRPC", 8001)):
-                variable = f"TRITON_{handle.name.upper().replace('-', '_')}_{protocol}"
-                urls[variable] = pulumi.Output.concat(handle.service, f":{port}")
-        spec: Any = pulumi.Output.all(**urls).apply(lambda known: _deployment_spec(args.settings, known))
+                urls[_variable(handle, protocol)] = pulumi.Output.concat(handle.service, f":{port}")
+        # A pod can read the Secrets of its own namespace only.
+        keys = {_variable(handle, "KEY"): handle.admin_secret for handle in args.serving if handle.namespace == args.serving[0].namespace}
+        spec: Any = pulumi.Output.all(**urls).apply(lambda known: _deployment_spec(args.settings, known, keys))
         deployment = k8s.apps.v1.Deployment(
             NAME,
             metadata=k8s.meta.v1.ObjectMetaArgs(name=NAME, namespace=args.namespace.metadata.name, labels=_LABELS),

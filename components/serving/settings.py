@@ -7,13 +7,15 @@ setting there and use it in a template of the chart; nothing else is needed.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
+from components.base.clusters import Network
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model
 from components.base.quantities import Duration, Quantity, Size
+from components.base.tritonserver import server_image
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
 from components.serving.flags import flag_problems
 from components.serving.metrics import Metric
@@ -22,6 +24,10 @@ from components.serving.metrics.triton import PendingRequestsMetric, QueueTimeMe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_OWNED_VARIABLES: Final = frozenset({"TRITON_ADMIN_KEY", "AIP_MODE"})
+"""Environment variables of the key; AIP_MODE=PREDICTION is Triton's --allow-vertex-ai."""
+_FIRST_RELEASE: Final = (23, 11)
+"""Triton 2.40, the first with --http-restricted-api (github.com/triton-inference-server/server, v2.40.0, src/command_line_parser.cc)."""
 _WINDOW_SCRAPES: Final = 4
 """Scrapes that a rate's window must hold: two make a rate, one may fail, and windows and scrapes are not aligned."""
 
@@ -85,6 +91,57 @@ class DrainSettings(Model):
     def total(self) -> float:
         """Seconds until a pod is gone: its grace period."""
         return self.pre_stop + self.exit_timeout + self.margin
+
+
+AdminEndpoint = Literal["shared-memory", "statistics", "trace", "logging"]
+"""Endpoints that a deployment may open. Not model-repository: whoever may load a model can send its code along."""
+
+
+class AdminSettings(Model):
+    """The key to Triton's admin endpoints: model repository, shared memory, statistics, trace and logging, over HTTP and gRPC.
+
+    Clients send it in the header ``triton-admin-key`` (HTTP) or ``triton-grpc-protocol-admin-key`` (gRPC). Inference, health, metadata and
+    the model configuration need no key.
+    """
+
+    key_secret: DnsLabel | None = None
+    """Secret in the same namespace whose ``key`` is the key. None: a new one, ``<name>-admin``, whose key stays the same."""
+    open: tuple[AdminEndpoint, ...] = ()
+    """Endpoints that need no key, such as ``[statistics]`` for perf_analyzer. Whoever can reach Triton can then use them."""
+
+
+class EgressRule(Model):
+    """Connections that Triton's pods may open."""
+
+    cidr: Network | None = None
+    """Addresses, such as ``10.20.0.0/16``. None: any, unless ``namespace`` is set."""
+    namespace: DnsLabel | None = None
+    """Namespace whose pods are meant. Instead of ``cidr``."""
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = ()
+    """TCP ports. Empty: all."""
+
+    def _problems(self) -> Iterator[Problem]:
+        if self.cidr is not None and self.namespace is not None:
+            text = f"({self.namespace}) is set together with cidr ({self.cidr}): a peer is one or the other. Write two rules."
+            yield Problem(at=("namespace",), text=text, also=(("cidr",),))
+
+
+class NetworkPolicySettings(Model):
+    """The NetworkPolicy of the pods: who may call Triton, and where Triton may connect to.
+
+    Callers are the pods of its own namespace and those of the gateway, the client and Prometheus (metrics only); with a Service of type
+    NodePort or LoadBalancer, everyone. Triton reaches DNS, the model store and the cloud's identity endpoints.
+    """
+
+    enabled: bool = True
+    """Whether there is a policy. The cluster's CNI must enforce it: the stack's EKS clusters and GKE clusters with Dataplane V2 do."""
+    namespaces: tuple[DnsLabel, ...] = ()
+    """Further namespaces whose pods may call Triton (ports 8000 and 8001)."""
+    cidrs: tuple[Network, ...] = ()
+    """Addresses that may call Triton. With a Service of type NodePort or LoadBalancer: instead of everyone; list the nodes' networks too
+    unless the load balancer keeps the clients' addresses."""
+    egress: tuple[EgressRule, ...] = ()
+    """Further connections that Triton's pods may open, such as those of Python models."""
 
 
 class ReplicaSettings(Model):
@@ -194,6 +251,10 @@ class DeploymentSettings(Model):
     """The Service in front of Triton."""
     drain: DrainSettings = DrainSettings()
     """How a pod stops without losing a request."""
+    admin: AdminSettings = AdminSettings()
+    """The key to Triton's admin endpoints."""
+    network_policy: NetworkPolicySettings = NetworkPolicySettings()
+    """Who may call Triton, and where it may connect to."""
     startup_budget: Duration = Field(default=900.0, gt=0)
     """Longest time until all models are loaded; the startup probe gives up after it."""
     log_verbose: int = Field(default=0, ge=0)
@@ -232,6 +293,15 @@ class ServingSettings(DeploymentSettings):
     """The autoscaler and its metrics."""
 
     def _problems(self) -> Iterator[Problem]:
+        tag = _TRITON_TAG.search(self.image)
+        if tag and tag[1] < _FIRST_TAG:
+            text = (
+                f"({self.image}) is older than {_FIRST_TAG}: its Triton has no --http-restricted-api and would not start. Use a newer tag."
+            )
+            yield Problem(at=("image",), text=text)
+        for name in self.env.keys() & _OWNED_VARIABLES:
+            text = "would open Triton's admin endpoints or change their key. Remove it, or see admin."
+            yield Problem(at=("env", name), text=text)
         if self.models is not None and not self.models:
             text = "is an empty list: Triton would serve nothing. Name models, or leave the key out to serve all of them."
             yield Problem(at=("models",), text=text)

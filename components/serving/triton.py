@@ -7,6 +7,7 @@ the chart they would mark every object of it as secret, and a Helm release would
 from __future__ import annotations
 
 import base64
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from components.serving.values import COMPONENT, ModelRepositoryValues, chart_va
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from components.base.handles import ClusterHandle, GpuPool, LoadBalancerHandle, MetricsHandle, RepositoryHandle
+    from components.base.handles import ClusterHandle, GatewayHandle, GpuPool, LoadBalancerHandle, MetricsHandle, RepositoryHandle
     from components.serving.settings import ServingSettings
 
     _Transform = Callable[[pulumi.ResourceTransformArgs], pulumi.ResourceTransformResult | None]
@@ -52,6 +53,10 @@ class TritonArgs:
     """Bind the pods' service account to a cloud identity, such as ``eks.amazonaws.com/role-arn``."""
     load_balancer: LoadBalancerHandle | None = None
     """The controller for a Service of type LoadBalancer. None: the cluster itself."""
+    gateway: GatewayHandle | None = None
+    """The gateway that calls Triton."""
+    client_namespace: str | None = None
+    """Namespace of the client that calls Triton."""
 
 
 def namespace_names(serving: Sequence[ServingSettings]) -> tuple[str, ...]:
@@ -118,6 +123,7 @@ class Triton(pulumi.ComponentResource):
             credentials = self._secret(f"{name}-credentials", args, repository.credentials)
         if repository.key_file is not None:
             key = self._secret(f"{name}-{_KEY_FILE_SECRET}", args, repository.key_file.apply(lambda content: {_KEY_FILE: content}))
+        admin = None if settings.admin.key_secret else self._admin_key(f"{name}-admin-key", args)
         loaded = models_to_copy(settings, repository.needs) or repository.models
         values = pulumi.Output.all(
             source={
@@ -139,7 +145,7 @@ class Triton(pulumi.ComponentResource):
                 parent=self,
                 provider=args.cluster.provider,
                 # Neither Prometheus nor the adapters: pods load their models in the meantime.
-                depends_on=[args.namespace, *(secret for secret in (credentials, key) if secret is not None)],
+                depends_on=[args.namespace, *(secret for secret in (credentials, key, admin) if secret is not None)],
                 transforms=[monitored_by(args.metrics), *([leave_replicas] if settings.scaling.initial_replicas is not None else [])],
             ),
         )
@@ -148,6 +154,7 @@ class Triton(pulumi.ComponentResource):
             name=settings.name,
             namespace=settings.namespace,
             service=chart.urn.apply(lambda _: f"{settings.name}.{settings.namespace}.svc.cluster.local"),
+            admin_secret=_admin_secret(settings),
         )
         self.register_outputs({"service": self.handle.service})
 
@@ -168,6 +175,27 @@ class Triton(pulumi.ComponentResource):
             data=data,
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, replace_on_changes=["data"]),
         )
+
+    def _admin_key(self, name: str, args: TritonArgs) -> k8s.core.v1.Secret:
+        """Declare the Secret with a random key to the admin endpoints. Only its first run's key counts: later ones are ignored.
+
+        Its name is fixed, so that the first preview already shows the chart's objects.
+        """
+        key = base64.b64encode(secrets.token_hex(16).encode()).decode()
+        return k8s.core.v1.Secret(
+            name,
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=_admin_secret(args.settings),
+                namespace=args.namespace.metadata.name,
+                labels=labels(COMPONENT, args.settings.name),
+            ),
+            data=pulumi.Output.secret({"key": key}),
+            opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider, ignore_changes=["data"]),
+        )
+
+
+def _admin_secret(settings: ServingSettings) -> str:
+    return settings.admin.key_secret or f"{settings.name}-admin"
 
 
 def _with_options(kind: str, **options: Any) -> _Transform:
@@ -206,7 +234,10 @@ def only_slices(settings: ServingSettings, pools: Sequence[GpuPool]) -> bool:
 
 def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
     settings, repository, google = args.settings, args.repository, args.cluster.gcp
-    resolved: dict[str, Any] = {"image": known["image"]}
+    callers = {name for name in (args.gateway and args.gateway.namespace, args.client_namespace) if name}
+    # Named here, or the chart would make a key of its own, and another one at each preview.
+    admin = settings.admin.model_copy(update={"key_secret": _admin_secret(settings)})
+    resolved: dict[str, Any] = {"image": known["image"], "admin": admin}
     if known["service"]:
         resolved["service"] = settings.service.model_copy(update={"annotations": {**known["service"], **settings.service.annotations}})
     if settings.gpu_metrics is None and only_slices(settings, args.cluster.gpu_pools):
@@ -218,4 +249,9 @@ def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
         gke=None if google is None else GkeCluster(name=google.cluster, location=google.location),
         sizes=repository.sizes,
         needs=repository.needs,
+        policy={
+            "namespaces": sorted({*settings.network_policy.namespaces, *callers} - {settings.namespace}),
+            "prometheus_namespaces": (args.metrics.namespace,),
+            "istio": args.gateway is not None,
+        },
     ).dump()

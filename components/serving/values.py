@@ -17,7 +17,14 @@ from components.base.quantities import prometheus_duration, quantity_value, whol
 from components.base.versions import TRITON_IMAGE
 from components.serving.metrics.base import ServedPods
 from components.serving.scaling import hpa_metrics, served_pods
-from components.serving.settings import DeploymentSettings, PrefetchSettings, ReplicaSettings, ScalingSettings, ServingSettings
+from components.serving.settings import (
+    DeploymentSettings,
+    NetworkPolicySettings,
+    PrefetchSettings,
+    ReplicaSettings,
+    ScalingSettings,
+    ServingSettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,12 +87,29 @@ class ProbeValues(Model):
 
 
 class ProbesValues(Model):
-    """Startup and readiness probe /v2/health/ready, liveness probes /v2/health/live."""
+    """The startup probe asks /v2/health/ready, which waits for all models; the others /v2/health/live.
+
+    Readiness is about the server: in the modes poll and explicit, /v2/health/ready fails on every pod at once while one new model loads,
+    and for good if it can't be loaded.
+    """
 
     startup: ProbeValues | None = None
     """None: a probe every 2 s until ``startupBudget`` is spent."""
     readiness: ProbeValues = ProbeValues(period_seconds=5, timeout_seconds=3, failure_threshold=3)
     liveness: ProbeValues = ProbeValues(period_seconds=10, timeout_seconds=5, failure_threshold=6)
+
+
+class NetworkPolicyValues(NetworkPolicySettings):
+    """Who may call Triton, and where it may connect to. Needs a CNI that enforces policies.
+
+    Callers are the pods of its own namespace; with a Service of type NodePort or LoadBalancer, everyone. Triton reaches DNS, the model
+    store and the cloud's identity endpoints.
+    """
+
+    prometheus_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pods may scrape port 8002. Empty: all."""
+    istio: bool = False
+    """Whether to let through what Istio's sidecars and its ambient mode use."""
 
 
 class ServiceAccountValues(Model):
@@ -192,6 +216,7 @@ class Values(DeploymentSettings):
     model_repository: ModelRepositoryValues = ModelRepositoryValues()
     prefetch: PrefetchValues = PrefetchValues()
     autoscaling: AutoscalingValues = AutoscalingValues.of(ScalingSettings(), ServedPods(container="triton", namespace="triton", gpus=1))
+    network_policy: NetworkPolicyValues = NetworkPolicyValues()
     probes: ProbesValues = ProbesValues()
     service_account: ServiceAccountValues = ServiceAccountValues()
     pod_monitor: PodMonitorValues = PodMonitorValues()
@@ -266,6 +291,7 @@ def chart_values(
     gke: GkeCluster | None = None,
     sizes: Mapping[str, int] | None = None,
     needs: Mapping[str, tuple[str, ...]] | None = None,
+    policy: Mapping[str, Any] | None = None,
 ) -> Values:
     """Return the chart's values of one deployment. Raises ValueError for gpuDutyCycle outside GKE.
 
@@ -277,6 +303,7 @@ def chart_values(
         gke: The cluster, on GKE.
         sizes: Bytes of each model.
         needs: Models that a model loads with itself.
+        policy: Fields of `NetworkPolicyValues` that the stack knows, beside those of the settings.
     """
     copied, sizes, needs = settings.prefetch.enabled, sizes or {}, needs or {}
     by_model = bool(repository.urls) and not copied
@@ -297,6 +324,7 @@ def chart_values(
         {
             **shared,
             "prefetch": {**dict(settings.prefetch), **copy},
+            "network_policy": {**dict(settings.network_policy), **(policy or {})},
             "labels": labels(COMPONENT, settings.name),
             # Pulumi waits for a Deployment for 10 minutes unless this says otherwise; models may take longer to load.
             "deployment_annotations": {"pulumi.com/timeoutSeconds": str(rollout_deadline(settings))},

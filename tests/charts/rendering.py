@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST = "bert-credentials-1"
+ADMIN = "bert-admin"
 IMAGE = "registry.example/triton:1"
 
 
@@ -72,4 +73,5 @@ def serving(**fields: Any) -> ServingSettings:
 def values(settings: ServingSettings, secret: str = FIRST) -> dict[str, Any]:
     url = "s3://http://10.0.0.1:7070/bucket/models/abc"
     repository = ModelRepositoryValues(url=url, release="abc", region="eu-west-1", credentials_secret=secret)
+    settings = settings.model_copy(update={"admin": settings.admin.model_copy(update={"key_secret": ADMIN})})  # as the program does
     return chart_values(settings, repository, annotations={"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/reader"}).dump()

@@ -60,9 +60,19 @@ class ContainerPort(Part):
     protocol: Literal["TCP"]
 
 
+class SecretKeyRef(Part):
+    name: str
+    key: str
+
+
+class ValueFrom(Part):
+    secret_key_ref: SecretKeyRef
+
+
 class EnvVar(Part):
     name: str
-    value: str
+    value: str | None = None
+    value_from: ValueFrom | None = None
 
 
 class SecretRef(Part):
@@ -350,6 +360,57 @@ class Budget(Part):
     spec: BudgetSpec
 
 
+class Secret(Part):
+    api_version: Literal["v1"]
+    kind: Literal["Secret"]
+    metadata: Metadata
+    type: Literal["Opaque"]
+    data: dict[Literal["key"], str]
+
+
+class PolicyPort(Part):
+    port: int | str
+    protocol: Literal["TCP", "UDP"]
+
+
+class IpBlock(Part):
+    cidr: str
+
+
+class OptionalLabels(Part):
+    match_labels: dict[str, str] = {}
+
+
+class Peer(Part):
+    pod_selector: OptionalLabels | None = None
+    namespace_selector: OptionalLabels | None = None
+    ip_block: IpBlock | None = None
+
+
+class IngressRule(Part):
+    ports: list[PolicyPort] = Field(min_length=1)
+    peers: list[Peer] = Field(default=[], alias="from")
+
+
+class EgressRule(Part):
+    ports: list[PolicyPort] = []
+    peers: list[Peer] = Field(default=[], alias="to")
+
+
+class PolicySpec(Part):
+    pod_selector: LabelSelector
+    policy_types: list[Literal["Ingress", "Egress"]]
+    ingress: list[IngressRule]
+    egress: list[EgressRule]
+
+
+class NetworkPolicy(Part):
+    api_version: Literal["networking.k8s.io/v1"]
+    kind: Literal["NetworkPolicy"]
+    metadata: Metadata
+    spec: PolicySpec
+
+
 Kind = TypeVar("Kind", bound=Part)
 KINDS: dict[str, type[Part]] = {
     "Deployment": Deployment,
@@ -358,4 +419,6 @@ KINDS: dict[str, type[Part]] = {
     "HorizontalPodAutoscaler": Hpa,
     "PodMonitor": PodMonitor,
     "PodDisruptionBudget": Budget,
+    "NetworkPolicy": NetworkPolicy,
+    "Secret": Secret,
 }

@@ -20,6 +20,7 @@ from tests.charts.shapes import (
     Hpa,
     HttpGet,
     Metadata,
+    NetworkPolicy,
     PodMonitor,
     RollingUpdate,
     ScaleTarget,
@@ -72,7 +73,7 @@ def settings(rendered: Rendered) -> ServingSettings:
 
 
 def test_all_objects_belong_together(rendered: Rendered) -> None:
-    assert set(rendered.objects) == set(KINDS)
+    assert set(rendered.objects) == set(KINDS) - {"Secret"}, "the stack makes the Secret: the chart would make another at each preview"
     deployment = rendered[Deployment]
     selector = {"app.kubernetes.io/name": "triton", "app.kubernetes.io/instance": "bert"}
     for part in rendered.objects.values():
@@ -85,6 +86,7 @@ def test_all_objects_belong_together(rendered: Rendered) -> None:
     assert rendered[Service].spec.selector == selector
     assert rendered[Budget].spec.selector.match_labels == selector
     assert rendered[PodMonitor].spec.selector.match_labels == selector
+    assert rendered[NetworkPolicy].spec.pod_selector.match_labels == selector
     assert all(spread.label_selector.match_labels == selector for spread in deployment.pod.topology_spread_constraints)
     assert deployment.pod.service_account_name == rendered[ServiceAccount].metadata.name
 
@@ -127,8 +129,9 @@ def test_probes_leave_models_time_to_load_and_restart_only_what_hangs(rendered: 
     startup, readiness, liveness = deployment.triton.startup_probe, deployment.triton.readiness_probe, deployment.triton.liveness_probe
     assert settings.startup_budget <= startup.budget <= settings.startup_budget + startup.period_seconds
     assert startup.period_seconds <= 2, "what is waited for after the last look is time that a scale-up comes late"
-    assert startup.http_get == readiness.http_get == HttpGet(path="/v2/health/ready", port="http-triton")
-    assert liveness.http_get == HttpGet(path="/v2/health/live", port="http-triton")
+    assert startup.http_get == HttpGet(path="/v2/health/ready", port="http-triton"), "a pod starts with all its models"
+    assert readiness.http_get == liveness.http_get == HttpGet(path="/v2/health/live", port="http-triton"), "one model is not the server"
+    assert deployment.triton.flag("strict-readiness") == "true"
     assert liveness.budget >= 3 * readiness.budget, "out of rotation long before a restart"
     assert deployment.spec.progress_deadline_seconds == rollout_deadline(settings) > startup.budget
     assert int(deployment.metadata.annotations["pulumi.com/timeoutSeconds"]) >= deployment.spec.progress_deadline_seconds

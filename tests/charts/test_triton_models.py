@@ -38,7 +38,7 @@ def test_one_repository_a_model(chart: Chart) -> None:
     urls = (f"{BASE}/models/a-1", f"{BASE}/models/b-2")
     repository = ModelRepositoryValues(url=BASE, urls=urls, release=RELEASE, region="eu-west-1")
     triton = chart.render(chart_values(serving(models=["a"]), repository).dump())[Deployment].triton
-    assert [argument for argument in triton.args if "model" in argument] == [
+    assert [argument for argument in triton.args if argument.startswith("--model")] == [
         f"--model-repository={BASE}/models/a-1",
         f"--model-repository={BASE}/models/b-2",
         "--model-control-mode=none",

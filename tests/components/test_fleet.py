@@ -85,6 +85,7 @@ SNAPSHOT = """
 kubernetes:core/v1:Namespace dcgm
 kubernetes:core/v1:Namespace monitoring
 kubernetes:core/v1:Namespace triton
+kubernetes:core/v1:Secret triton-admin-key
 kubernetes:core/v1:Secret triton-credentials
 kubernetes:helm.sh/v3:Release dcgm-exporter
 kubernetes:helm.sh/v3:Release kps
@@ -159,6 +160,7 @@ async def test_several_deployments_share_what_is_there_once(monitor: Monitor) ->
     assert added == {
         "triton-fleet:serving:Triton second",
         "kubernetes:helm.sh/v4:Chart second",
+        "kubernetes:core/v1:Secret second-admin-key",
         "kubernetes:core/v1:Secret second-credentials",
     }
 
@@ -296,7 +298,10 @@ async def test_a_client_beside_the_deployments(monitor: Monitor) -> None:
     pod = inputs_of["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == "sdk:1"
-    assert {entry["name"]: entry["value"] for entry in container["env"]} == {
+    keys = {"TRITON_TRITON_KEY": "triton-admin", "TRITON_BERT_LARGE_KEY": "bert-large-admin"}
+    secrets = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in container["env"] if "valueFrom" in entry}
+    assert secrets == {name: {"name": secret, "key": "key"} for name, secret in keys.items()}
+    assert {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry} == {
         "HOME": "/tmp",
         "TRITON_TRITON_HTTP": "triton.triton.svc.cluster.local:8000",
         "TRITON_TRITON_GRPC": "triton.triton.svc.cluster.local:8001",

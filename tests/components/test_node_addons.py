@@ -133,7 +133,7 @@ async def test_istio_from_base_to_route(recorder: Recorder, injection: bool) -> 
     here = cluster()
     settings = IstioSettings(kind="istio", injection=injection)
     gateway = IstioGateway("gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS)).handle
-    serving = ServingHandle(name="triton", namespace="models", service=text("triton.models.svc.cluster.local"))
+    serving = ServingHandle(name="triton", namespace="models", service=text("triton.models.svc.cluster.local"), admin_secret="triton-admin")
     IstioRoute("triton-route", IstioRouteArgs(cluster=here, gateway=gateway, serving=serving, settings=settings))
     await pulumi.runtime.stack.wait_for_rpcs()
 

@@ -110,8 +110,9 @@ async def build(cloud: str, raw: dict[str, Any]) -> tuple[Registered, dict[str, 
 
 
 def objects(monitor: Registered) -> dict[str, dict[str, Any]]:
-    """What goes to Kubernetes: objects, releases and charts."""
-    return {f"{kind.removeprefix('kubernetes:')} {name}": inputs for (kind, name), inputs in monitor.of("kubernetes:").items()}
+    """What goes to Kubernetes: objects, releases and charts. Without keys to admin endpoints, which are random."""
+    found = {f"{kind.removeprefix('kubernetes:')} {name}": inputs for (kind, name), inputs in monitor.of("kubernetes:").items()}
+    return {name: {**inputs, "data": None} if name.endswith("-admin-key") else inputs for name, inputs in found.items()}
 
 
 def differences(one: Any, other: Any, path: str) -> Iterator[str]:
@@ -215,7 +216,7 @@ async def test_models_are_read_without_a_key(cloud: str) -> None:
         values = chart(monitor, name)
         assert list(values["serviceAccount"]["annotations"]) == [IDENTITY[cloud]]
         assert (values["modelRepository"]["credentialsSecret"], values["modelRepository"]["keyFileSecret"]) == ("", "")
-    assert not monitor.of("kubernetes:core/v1:Secret")
+    assert {name for _, name in monitor.of("kubernetes:core/v1:Secret")} == {"triton-admin-key", "small-admin-key"}
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

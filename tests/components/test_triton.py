@@ -13,7 +13,7 @@ from pulumi.runtime.rpc import deserialize_properties, is_rpc_secret, unwrap_rpc
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
-from components.base.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
+from components.base.handles import ClusterHandle, GatewayHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
 from components.serving.settings import ServingSettings
 from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, monitored_by, only_slices, serving_namespaces
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CHART_TYPE = "kubernetes:helm.sh/v4:Chart"
 SECRET_TYPE = "kubernetes:core/v1:Secret"
 NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
+ADMIN_KEY = "bert-admin-key"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hush"}
 
 
@@ -46,8 +47,8 @@ async def engine(recorder: Recorder) -> Recorder:
 
 
 def sent(engine: Recorder, typ: str) -> dict[str, Any]:
-    """Inputs of the one resource of type ``typ``, as the program sent them."""
-    (name,) = engine.of_type(typ)
+    """Inputs of the one resource of type ``typ`` besides the admin key, as the program sent them."""
+    (name,) = engine.of_type(typ) - {ADMIN_KEY}
     inputs: dict[str, Any] = deserialize_properties(engine.requests[name].object)
     return inputs
 
@@ -152,10 +153,43 @@ async def test_without_static_credentials_there_is_no_secret(engine: Recorder) -
     await deploy(
         credentials=False, service_account_annotations={"eks.amazonaws.com/role-arn": pulumi.Output.from_input("arn:aws:iam::1:role/r")}
     )
-    assert not engine.of_type(SECRET_TYPE)
+    assert engine.of_type(SECRET_TYPE) == {ADMIN_KEY}
     values = sent(engine, CHART_TYPE)["values"]
     assert values["modelRepository"]["credentialsSecret"] == ""
     assert values["serviceAccount"]["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/r"}
+
+
+async def test_the_key_to_the_admin_endpoints_is_made_once(engine: Recorder) -> None:
+    await deploy()
+    request = engine.requests[ADMIN_KEY]
+    inputs = deserialize_properties(request.object)
+    assert is_rpc_secret(inputs["data"])
+    key = base64.b64decode(unwrap_rpc_secret(inputs["data"])["key"]).decode()
+    assert len(key) == 32
+    assert list(request.ignoreChanges) == ["data"], "the next run makes another one, which must not count"
+    (chart,) = engine.of_type(CHART_TYPE)
+    assert ADMIN_KEY in engine.dependencies(chart)
+    values = sent(engine, CHART_TYPE)["values"]
+    assert values["admin"] == {"keySecret": inputs["metadata"]["name"], "open": []} == {"keySecret": "bert-admin", "open": []}
+    assert key not in str(values)
+
+
+async def test_a_key_of_the_users_own(engine: Recorder) -> None:
+    fields = {"name": "bert", "namespace": "models", "image": "x", "admin": {"keySecret": "vaulted", "open": ["statistics"]}}
+    await deploy(credentials=False, entries=(ServingSettings.model_validate(fields),))
+    assert not engine.of_type(SECRET_TYPE)
+    assert sent(engine, CHART_TYPE)["values"]["admin"] == {"keySecret": "vaulted", "open": ["statistics"]}
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+async def test_the_network_policy_knows_the_stacks_callers(engine: Recorder, mesh: bool) -> None:
+    service = pulumi.Output.from_input("gateway")
+    gateway = GatewayHandle(namespace="istio-ingress", service=service, selector={}, injection={}) if mesh else None
+    fields = {"name": "bert", "namespace": "models", "image": "x", "networkPolicy": {"namespaces": ["shop"]}}
+    await deploy(entries=(ServingSettings.model_validate(fields),), gateway=gateway, client_namespace="clients" if mesh else "models")
+    policy = sent(engine, CHART_TYPE)["values"]["networkPolicy"]
+    assert policy["namespaces"] == (["clients", "istio-ingress", "shop"] if mesh else ["shop"])
+    assert (policy["prometheusNamespaces"], policy["istio"], policy["enabled"]) == (["monitoring"], mesh, True)
 
 
 async def test_a_destroy_takes_triton_before_what_serves_it(engine: Recorder) -> None:
@@ -222,7 +256,7 @@ async def test_models_that_the_repository_lacks_stop_it_before_anything_is_made(
 async def test_a_key_file_is_a_mounted_secret_and_nothing_else(engine: Recorder) -> None:
     content = '{"type": "service_account", "private_key": "hush"}'
     await deploy(credentials=False, key_file=pulumi.Output.secret(content))
-    (name,) = engine.of_type(SECRET_TYPE)
+    (name,) = engine.of_type(SECRET_TYPE) - {ADMIN_KEY}
     assert name == "bert-gcsfs-creds"
     request = engine.requests[name]
     data = deserialize_properties(request.object)["data"]

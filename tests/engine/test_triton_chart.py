@@ -46,7 +46,7 @@ ENTRIES: tuple[dict[str, Any], ...] = (
 
 def values(entry: dict[str, Any]) -> dict[str, Any]:
     return chart_values(
-        ServingSettings.model_validate(entry),
+        ServingSettings.model_validate({**entry, "admin": {"keySecret": "admin"}}),
         ModelRepositoryValues(url=f"s3://models/releases/{RELEASE}", release=RELEASE, region="eu-west-1", credentials_secret="credentials"),
         annotations={"eks.amazonaws.com/role-arn": "arn:aws:iam::000000000000:role/x"},
         sizes={"a": 1000},
@@ -77,7 +77,14 @@ def test_what_is_applied_is_what_helm_renders(stack: Callable[[Callable[[], None
     with kubelet(kube, space, ready):
         it.up()
     wanted = {identity(item): item for entry in ENTRIES for item in rendered(entry, space)}
-    assert {kind for _, kind, _ in wanted} >= {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "PodMonitor"}
+    assert {kind for _, kind, _ in wanted} >= {
+        "Deployment",
+        "Service",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "PodMonitor",
+        "NetworkPolicy",
+    }
     # What the plugin was given, as its state has it: no object more, none less, each as Helm wrote it.
     state = json.loads(it.state.read_text())["checkpoint"]["latest"]["resources"]
     applied = {identity(item["inputs"]): item["inputs"] for item in state if item["custom"] and "kind" in item.get("inputs", {})}

@@ -68,3 +68,98 @@ true
 {{- toJson ($from.urls | default (list $from.url)) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The Secret with the key to the admin endpoints. */}}
+{{- define "triton.adminSecret" -}}
+{{- .Values.admin.keySecret | default (printf "%s-admin" (include "triton.name" .)) -}}
+{{- end -}}
+
+{{/*
+The flags that ask for the key. The kubelet fills it in from the environment, so that the pod's specification does not show it.
+Triton has no way to ask for it on the servers of SageMaker and Vertex AI, so these can't be turned on.
+*/}}
+{{- define "triton.adminFlags" -}}
+{{- range $argument := .Values.extraArgs -}}
+{{- $name := (splitList "=" $argument | first) -}}
+{{- range $flag := list "--http-restricted-api" "--grpc-restricted-protocol" "--allow-sagemaker" "--allow-vertex-ai" -}}
+{{- if and (gt (len $name) 2) (hasPrefix $name $flag) -}}
+{{- fail (printf "extraArgs (%s) sets %s: it would open Triton's admin endpoints. Remove it, or see admin.open." $argument $flag) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := list "TRITON_ADMIN_KEY" "AIP_MODE" -}}
+{{- if hasKey $.Values.env $name -}}
+{{- fail (printf "env.%s would open Triton's admin endpoints or change their key. Remove it, or see admin." $name) -}}
+{{- end -}}
+{{- end -}}
+{{- $tag := regexFind "tritonserver:[0-9]{2}[.][0-9]{2}" .Values.image | trimPrefix "tritonserver:" -}}
+{{- if and $tag (lt $tag "23.11") -}}
+{{- fail (printf "image (%s) is older than 23.11: Triton would not know --http-restricted-api, and not start. Use a newer tag." .Values.image) -}}
+{{- end -}}
+{{- $closed := list "model-repository" -}}
+{{- range $endpoint := list "shared-memory" "statistics" "trace" "logging" -}}
+{{- if not (has $endpoint $.Values.admin.open) -}}
+{{- $closed = append $closed $endpoint -}}
+{{- end -}}
+{{- end -}}
+- --http-restricted-api={{ join "," $closed }}:triton-admin-key=$(TRITON_ADMIN_KEY)
+- --grpc-restricted-protocol={{ join "," $closed }}:admin-key=$(TRITON_ADMIN_KEY)
+{{- end -}}
+
+{{/* Parts of the network policy: TCP ports, namespaces by name, addresses. */}}
+{{- define "triton.ports" -}}
+{{- range . }}
+- port: {{ if kindIs "string" . }}{{ . }}{{ else }}{{ int . }}{{ end }}
+  protocol: TCP
+{{- end }}
+{{- end -}}
+
+{{- define "triton.namespaces" -}}
+{{- range . }}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "triton.blocks" -}}
+{{- range . }}
+- ipBlock:
+    cidr: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{/*
+Connections to the stores that Triton's pods read, as a JSON list in the form of networkPolicy.egress. Policies know no names: a cloud's store
+is any address on port 443, where roles are exchanged for keys as well; another store is its address, or any on its port. The name of a
+Service is also its namespace's pods, because policies apply after the Service's port has become the pod's.
+*/}}
+{{- define "triton.storeEgress" -}}
+{{- $from := .Values.modelRepository -}}
+{{- $cloud := dict "ports" (list 443) -}}
+{{- $rules := ternary (list $cloud) list (not (empty .Values.serviceAccount.annotations)) -}}
+{{- range $url := $from.urls | default (list $from.url) -}}
+{{- $endpoint := regexFind "^s3://(https?://[^/]+|[^/]+:[0-9]+)/" $url | trimPrefix "s3://" | trimSuffix "/" -}}
+{{- if $endpoint -}}
+{{- $host := regexReplaceAll "^https?://" $endpoint "" -}}
+{{- $number := regexFind ":[0-9]+$" $host -}}
+{{- $host = $host | trimSuffix $number | trimPrefix "[" | trimSuffix "]" -}}
+{{- $ports := list (int ($number | trimPrefix ":" | default (ternary "443" "80" (hasPrefix "https://" $endpoint)))) -}}
+{{- $parts := splitList "." $host -}}
+{{- if regexMatch "^[0-9]+([.][0-9]+){3}$" $host -}}
+{{- $rules = append $rules (dict "ports" $ports "cidr" (printf "%s/32" $host)) -}}
+{{- else if contains ":" $host -}}
+{{- $rules = append $rules (dict "ports" $ports "cidr" (printf "%s/128" $host)) -}}
+{{- else if eq (len $parts) 1 -}}
+{{- $rules = concat $rules (list (dict "ports" $ports) (dict "namespace" $.Release.Namespace)) -}}
+{{- else if or (eq (len $parts) 2) (eq (index $parts 2) "svc") -}}
+{{- $rules = concat $rules (list (dict "ports" $ports) (dict "namespace" (index $parts 1))) -}}
+{{- else -}}
+{{- $rules = append $rules (dict "ports" $ports) -}}
+{{- end -}}
+{{- else if contains "://" $url -}}
+{{- $rules = append $rules $cloud -}}
+{{- end -}}
+{{- end -}}
+{{- toJson (uniq $rules) -}}
+{{- end -}}
