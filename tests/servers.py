@@ -77,7 +77,7 @@ def eventually(
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
-def fetch(url: str, body: bytes | None = None, *, timeout_s: float = 60.0) -> tuple[int, str]:
+def fetch(url: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> tuple[int, str]:
     """Status and text that a server on loopback answers now: for what is true once it is asked, such as the result of a call.
 
     Raises:
@@ -85,7 +85,7 @@ def fetch(url: str, body: bytes | None = None, *, timeout_s: float = 60.0) -> tu
     """
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(urllib.request.Request(url, data=body), timeout=timeout_s) as answer:  # noqa: S310 (loopback)
+        with opener.open(urllib.request.Request(url, data=body, headers=dict(headers or {})), timeout=timeout_s) as answer:  # noqa: S310 (loopback)
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -192,7 +192,11 @@ class EksCluster(pulumi.ComponentResource):
             skip_default_security_groups=True,
             upgrade_policy=aws.eks.ClusterUpgradePolicyArgs(support_type=settings.support.upper()),
             vpc_cni_options=eks.VpcCniOptionsArgs(
-                addon_version=self._addon_version("vpc-cni"), enable_prefix_delegation=True, warm_prefix_target=1, log_level="INFO"
+                addon_version=self._addon_version("vpc-cni"),
+                enable_prefix_delegation=True,
+                warm_prefix_target=1,
+                log_level="INFO",
+                enable_network_policy=True,
             ),
             kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(version=self._addon_version("kube-proxy")),
             # Set even without a profile: with an explicit provider the component fails without this argument.

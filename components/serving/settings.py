@@ -262,7 +262,8 @@ class DeploymentSettings(Model):
     extra_args: tuple[str, ...] = ()
     """More flags of tritonserver, passed unchanged. A stack file can't repeat the flags that the chart sets itself."""
     env: dict[str, str] = Field(default_factory=dict)
-    """More environment variables of the container. Not for secrets: the Deployment shows them."""
+    """More environment variables of the container. Whoever can read the Deployment can read them: credentials go into a Secret that
+    ``envFromSecrets`` names."""
     env_from_secrets: tuple[DnsLabel, ...] = ()
     """Secrets in the same namespace whose keys become environment variables, such as access tokens. A pod does not start without them."""
     gpu_metrics: bool | None = None

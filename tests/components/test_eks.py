@@ -149,6 +149,7 @@ async def test_the_control_plane(monitor: Monitor) -> None:
     assert plane["createInstanceRole"] is False
     assert "corednsAddonOptions" not in plane
     assert plane["vpcCniOptions"]["enablePrefixDelegation"] is True
+    assert plane["vpcCniOptions"]["enableNetworkPolicy"] is True, "nothing else would enforce Triton's policies"
     assert plane["vpcCniOptions"]["addonVersion"] == "v1-vpc-cni"
     assert plane["providerCredentialOpts"] == {"profileName": "work"}
     assert plane["encryptionConfigKeyArn"].endswith("cluster-secrets")

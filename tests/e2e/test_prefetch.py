@@ -88,7 +88,7 @@ def test_a_changed_object_is_refused_and_after_its_repair_the_pod_starts(copying
     copying.shell(f"kubectl delete pod -n triton {before['metadata']['name']} --wait=true --timeout={PATIENCE_S:.0f}s")
 
     said = eventually(lambda: last_words(copying.pods()), "the init container's termination message")
-    assert "1 files are not what was published, twice, such as add_sub-" in said
+    assert "1 files differ from what was published after two copies, such as add_sub-" in said
     assert "Run pulumi refresh and pulumi up" in said
     pod = only_pod(copying)
     assert not pod["status"]["containerStatuses"][0]["ready"]

@@ -55,7 +55,9 @@ _CNI_ENVIRONMENT: Final = {
     "logLevel": "AWS_VPC_K8S_CNI_LOGLEVEL",
     "warmIpTarget": "WARM_IP_TARGET",
 }
-_CNI_KNOWN: Final = frozenset({*_CNI_ENVIRONMENT, "addonVersion", "warmEniTarget", "resolveConflictsOnCreate", "resolveConflictsOnUpdate"})
+_CNI_KNOWN: Final = frozenset(
+    {*_CNI_ENVIRONMENT, "addonVersion", "warmEniTarget", "resolveConflictsOnCreate", "resolveConflictsOnUpdate", "enableNetworkPolicy"}
+)
 
 
 class _Child(pulumi.CustomResource):
@@ -251,7 +253,8 @@ def cni_configuration(options: Mapping[str, Any]) -> str:
         raise ValueError(message)
     environment = {"WARM_ENI_TARGET": str(int(options.get("warmEniTarget") or 1))}
     environment |= {variable: _text(options[key]) for key, variable in _CNI_ENVIRONMENT.items() if options.get(key)}
-    return json.dumps({"env": environment}, sort_keys=True)
+    policies = {"enableNetworkPolicy": "true"} if options.get("enableNetworkPolicy") else {}
+    return json.dumps({"env": environment, **policies}, sort_keys=True)
 
 
 def check(inputs: Mapping[str, Any]) -> None:

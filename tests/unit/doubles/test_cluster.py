@@ -128,5 +128,6 @@ def test_the_network_add_on_s_environment() -> None:
         "ENABLE_PREFIX_DELEGATION": "true",
         "AWS_VPC_K8S_CNI_LOGLEVEL": "INFO",
     }
-    with pytest.raises(ValueError, match="enableNetworkPolicy"):
-        cni_configuration({**options, "enableNetworkPolicy": True})
+    assert json.loads(cni_configuration({**options, "enableNetworkPolicy": True}))["enableNetworkPolicy"] == "true"
+    with pytest.raises(ValueError, match="enablePodEni"):
+        cni_configuration({**options, "enablePodEni": True})

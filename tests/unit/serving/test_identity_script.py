@@ -79,7 +79,7 @@ def test_it_says_what_it_was_told_when_it_gives_up(metadata: Metadata, tmp_path:
     result = run(address_of(metadata), tmp_path, wait=1)
     assert result.returncode == 1
     message = (tmp_path / "message").read_text(encoding="utf-8")
-    assert "no token for this service account after 1 s (HTTP/1.0 403 Forbidden): Triton would read its models as nobody." in message
+    assert "no token for this service account after 1 s (HTTP/1.0 403 Forbidden): Triton would read its models anonymously." in message
     assert "roles/iam.workloadIdentityUser" in message
 
 
