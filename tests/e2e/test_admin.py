@@ -171,8 +171,8 @@ def forwarded(instance: Instance, namespace: str, pod: str, port: int) -> Iterat
     script = f"{instance.run('env')}\nexec kubectl port-forward -n {namespace} {pod} {own}:{port}"
     with subprocess.Popen(["bash", "-c", script], cwd=instance.project, env=instance.environment, stdout=subprocess.DEVNULL) as process:
         try:
-            eventually(lambda: socket.create_connection(("127.0.0.1", own)).close() is None, "a forwarded port", process=process)
-            yield f"127.0.0.1:{own}"
+            with eventually(lambda: socket.create_connection(("127.0.0.1", own)), "a forwarded port", process=process):
+                yield f"127.0.0.1:{own}"
         finally:
             process.terminate()
 
