@@ -6,6 +6,7 @@ setting there and use it in a template of the chart; nothing else is needed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -28,6 +29,8 @@ _OWNED_VARIABLES: Final = frozenset({"TRITON_ADMIN_KEY", "AIP_MODE"})
 """Environment variables of the key; AIP_MODE=PREDICTION is Triton's --allow-vertex-ai."""
 _FIRST_RELEASE: Final = (23, 11)
 """Triton 2.40, the first with --http-restricted-api (github.com/triton-inference-server/server, v2.40.0, src/command_line_parser.cc)."""
+_CREDENTIAL: Final = re.compile(r"(?i)(^|_)(secret|password|passwd|token|key|key_id|pat)$")
+"""Names of variables that hold credentials, such as HF_TOKEN or AWS_SECRET_ACCESS_KEY; not TOKENIZERS_PARALLELISM or a path."""
 _WINDOW_SCRAPES: Final = 4
 """Scrapes that a rate's window must hold: two make a rate, one may fail, and windows and scrapes are not aligned."""
 
@@ -294,15 +297,17 @@ class ServingSettings(DeploymentSettings):
     """The autoscaler and its metrics."""
 
     def _problems(self) -> Iterator[Problem]:
-        tag = _TRITON_TAG.search(self.image)
-        if tag and tag[1] < _FIRST_TAG:
-            text = (
-                f"({self.image}) is older than {_FIRST_TAG}: its Triton has no --http-restricted-api and would not start. Use a newer tag."
-            )
+        if (server_image(self.image).release or _FIRST_RELEASE) < _FIRST_RELEASE:
+            text = f"({self.image}) is older than 23.11: Triton would not know --http-restricted-api, and not start. Use a newer tag."
             yield Problem(at=("image",), text=text)
-        for name in self.env.keys() & _OWNED_VARIABLES:
-            text = "would open Triton's admin endpoints or change their key. Remove it, or see admin."
-            yield Problem(at=("env", name), text=text)
+        for name, value in self.env.items():
+            if name in _OWNED_VARIABLES:
+                text = f"sets {name}: it would open Triton's admin endpoints or change their key. Remove it, or see admin."
+                yield Problem(at=("env",), text=text)
+            elif value and _CREDENTIAL.search(name):
+                readers = "whoever can read the Deployment or the state can read it"
+                text = f"sets {name}, which looks like a credential: {readers}. Put it in a Secret and name that in envFromSecrets."
+                yield Problem(at=("env",), text=text, fatal=False)
         if self.models is not None and not self.models:
             text = "is an empty list: Triton would serve nothing. Name models, or leave the key out to serve all of them."
             yield Problem(at=("models",), text=text)

@@ -7,7 +7,6 @@ the chart they would mark every object of it as secret, and a Helm release would
 from __future__ import annotations
 
 import base64
-import re
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 CHART: Final = "./charts/triton"
 """Relative to the project: an absolute path would make the state differ between machines."""
 _KEY_FILE_SECRET: Final = "gcsfs-creds"  # noqa: S105  # a name
-_CREDENTIAL: Final = re.compile(r"(?i)(^|_)(secret|password|passwd|token|key|key_id|pat)$")
-"""Names of variables that hold credentials, such as HF_TOKEN or AWS_SECRET_ACCESS_KEY; not TOKENIZERS_PARALLELISM or a path."""
 _KEY_FILE: Final = "keyfile.json"
 """Names of reference 002; the chart mounts the only key of the Secret as /etc/secrets/keyfile.json."""
 
@@ -121,12 +118,6 @@ class Triton(pulumi.ComponentResource):
         settings, repository = args.settings, args.repository
         if problems := unknown_models(f"triton-fleet:serving ({settings.name})", settings, repository.models):
             raise FleetError(*problems)
-        if exposed := sorted(name for name, value in settings.env.items() if value and _CREDENTIAL.search(name)):
-            pulumi.log.warn(
-                f"triton-fleet:serving ({settings.name}).env sets {', '.join(exposed)}: whoever can read the Deployment or the state can "
-                "read the value. Put credentials in a Secret and name it in envFromSecrets.",
-                self,
-            )
         credentials = key = None
         if repository.credentials is not None:
             credentials = self._secret(f"{name}-credentials", args, repository.credentials)

@@ -181,26 +181,6 @@ async def test_a_key_of_the_users_own(engine: Recorder) -> None:
     assert sent(engine, CHART_TYPE)["values"]["admin"] == {"keySecret": "vaulted", "open": ["statistics"]}
 
 
-@pytest.mark.parametrize(
-    ("env", "named"),
-    [
-        ({"HF_TOKEN": "hf_x", "OMP_NUM_THREADS": "1"}, "HF_TOKEN"),
-        ({"AWS_SECRET_ACCESS_KEY": "x", "AWS_ACCESS_KEY_ID": "y"}, "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"),
-        ({"NGC_API_KEY": "x"}, "NGC_API_KEY"),
-        ({"db_password": "x"}, "db_password"),
-        ({"TOKENIZERS_PARALLELISM": "false", "TLS_KEY_FILE": "/x", "HF_TOKEN": ""}, None),
-    ],
-)
-async def test_credentials_among_the_variables_are_named(
-    engine: Recorder, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], named: str | None
-) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(pulumi.log, "warn", lambda text, _resource: said.append(text))
-    await deploy(entries=(ServingSettings.model_validate({"name": "bert", "namespace": "models", "image": "x", "env": env}),))
-    assert len(said) == (named is not None)
-    assert all(f".env sets {named}: " in text and "envFromSecrets" in text for text in said)
-
-
 @pytest.mark.parametrize("mesh", [False, True])
 async def test_the_network_policy_knows_the_stacks_callers(engine: Recorder, mesh: bool) -> None:
     service = pulumi.Output.from_input("gateway")
