@@ -88,7 +88,13 @@ class TritonFleet(pulumi.ComponentResource):
         if settings.ingress.kind == "istio":
             gateway = IstioGateway(
                 "gateway",
-                IstioGatewayArgs(cluster=cluster, settings=settings.ingress, charts=settings.charts, load_balancer=load_balancer),
+                IstioGatewayArgs(
+                    cluster=cluster,
+                    settings=settings.ingress,
+                    charts=settings.charts,
+                    hops=settings.hops,
+                    load_balancer=load_balancer,
+                ),
                 child,
             ).handle
         namespaces = serving_namespaces(
@@ -97,6 +103,7 @@ class TritonFleet(pulumi.ComponentResource):
             parent=self,
             after=ready,
             injection=None if gateway is None else gateway.injection,
+            load_balancer=load_balancer,
         )
         serving = [
             Triton(

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pulumi
     import pulumi_kubernetes as k8s
 
+    from components.base.drain import Targets
+
 
 @dataclass(frozen=True, kw_only=True)
 class GpuPool:
@@ -174,6 +176,8 @@ class LoadBalancerHandle:
     """Annotations for an internal load balancer."""
     internet_facing: Mapping[str, pulumi.Output[str]]
     """Annotations for an internet-facing load balancer."""
+    targets: Targets
+    """What its load balancers send requests to."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,18 +11,23 @@ delete the network.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
 
 from components.base import naming, versions
+from components.base.drain import NLB_PODS, NLB_TARGETS
 from components.base.handles import LoadBalancerHandle
 from components.eks.iam import service_account
 from components.helm import release
 
 if TYPE_CHECKING:
+    from components.base.drain import Hops
     from components.base.handles import AwsAccess, ClusterHandle
     from components.helm.settings import ChartSettings
+
+_CLIENT_PORTS: Final = (8000, 8001)
+"""HTTP and gRPC, of the gateway as of Triton."""
 
 
 def load_balancer_values(
@@ -42,10 +47,16 @@ def load_balancer_values(
     }
 
 
-def service_annotations(scheme: Literal["internal", "internet-facing"]) -> dict[str, str]:
+def service_annotations(scheme: Literal["internal", "internet-facing"], hops: Hops) -> dict[str, str]:
     """Return the annotations by which a Service requests a network load balancer that targets pods."""
     prefix = "service.beta.kubernetes.io/aws-load-balancer"
-    return {f"{prefix}-type": "external", f"{prefix}-nlb-target-type": "ip", f"{prefix}-scheme": scheme}
+    return {
+        f"{prefix}-type": "external",
+        NLB_TARGETS: "ip",
+        f"{prefix}-scheme": scheme,
+        f"{prefix}-target-group-attributes": f"deregistration_delay.timeout_seconds={hops.deregistration_delay}",
+        **{f"{prefix}-listener-attributes.TCP-{port}": f"tcp.idle_timeout.seconds={hops.idle_timeout}" for port in _CLIENT_PORTS},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +66,7 @@ class LoadBalancerControllerArgs:
     cluster: ClusterHandle
     aws: AwsAccess
     charts: ChartSettings
+    hops: Hops
 
 
 class LoadBalancerController(pulumi.ComponentResource):
@@ -79,7 +91,8 @@ class LoadBalancerController(pulumi.ComponentResource):
         )
         self.handle = LoadBalancerHandle(
             ready=release.up(naming.LOAD_BALANCER_RELEASE, controller),
-            internal=release.gated(service_annotations("internal"), controller),
-            internet_facing=release.gated(service_annotations("internet-facing"), controller),
+            internal=release.gated(service_annotations("internal", args.hops), controller),
+            internet_facing=release.gated(service_annotations("internet-facing", args.hops), controller),
+            targets=NLB_PODS,
         )
         self.register_outputs({"ready": self.handle.ready})

@@ -5,13 +5,15 @@
 
 The gateway's own Envoy applies the DestinationRule: least requests, per call instead of per connection, with a warm-up of new pods. This
 needs no sidecars. The gateway exposes 8000 (HTTP) and 8001 (gRPC) but not 8002: metrics name models and versions, and Prometheus scrapes
-pods directly. Neither Triton nor the gateway authenticates clients, so the load balancer is internal by default.
+pods directly. Neither Triton nor the gateway authenticates clients, so the load balancer is internal by default, and the routes let only
+inference, health and metadata through: the admin endpoints of Triton can run code.
 
 The CRDs stay after a destroy (``helm.sh/resource-policy: keep``), and with them the objects that others created.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import naming, versions
+from components.base.drain import targets
 from components.base.handles import GatewayHandle
 from components.base.outputs import behind
 from components.base.quantities import prometheus_duration
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from pulumi_kubernetes.helm.v3 import Release
 
+    from components.base.drain import Hops, Targets
     from components.base.handles import ClusterHandle, LoadBalancerHandle, ServingHandle
     from components.gateway.settings import IstioSettings
     from components.helm.settings import ChartSettings
@@ -38,23 +42,47 @@ _HTTP_PORT: Final = 8000
 _GRPC_PORT: Final = 8001
 _STATUS_PORT: Final = 15021
 """The gateway's own readiness, for the health check of a load balancer."""
+_STATISTICS: Final = "/v2/models/stats"
+"""Statistics of all models: Triton compares this path first, so no model of this name can be reached."""
+HTTP_PATHS: Final = {
+    "GET": r"/v2(/health/(live|ready))?|/v2/models/[^/]+(/versions/[0-9]+)?(/ready)?",
+    "POST": r"/v2/models/[^/]+(/versions/[0-9]+)?/(infer|generate|generate_stream)",
+}
+"""Paths that the routes let through, as RE2 expressions: a part of those that Triton's src/http_server.cc matches."""
+GRPC_PATHS: Final = (
+    r"/inference\.GRPCInferenceService/(ServerLive|ServerReady|ModelReady|ServerMetadata|ModelMetadata|ModelInfer|ModelStreamInfer)"
+    r"|/grpc\.health\.v1\.Health/(Check|Watch)"
+)
 # istiod sets the same value some seconds after its start: without it, every preview would show a change.
 _BASE_VALUES: Final[dict[str, Any]] = {"base": {"validationFailurePolicy": "Fail"}}
-ISTIOD_VALUES: Final[dict[str, Any]] = {
-    **_BASE_VALUES,
-    # Native sidecars, where nodes support them, start before Triton and stop after it. An ordinary one stops before Triton has drained.
-    "pilot": {"env": {"ENABLE_NATIVE_SIDECARS": "auto"}},
-    # Triton reads its models first, which fails while the proxy does not run.
-    "meshConfig": {"enablePrometheusMerge": True, "defaultConfig": {"holdApplicationUntilProxyStarts": True}},
-}
 
 
-def gateway_values(settings: IstioSettings, annotations: Mapping[str, str | pulumi.Output[str]]) -> dict[str, Any]:
+def istiod_values(hops: Hops) -> dict[str, Any]:
+    """Return the istiod chart's values."""
+    proxy = {
+        # Triton reads its models first, which fails while the proxy does not run.
+        "holdApplicationUntilProxyStarts": True,
+        # Istio's default is 5 s. An ordinary sidecar would end while Triton still serves, in its preStop hook.
+        "terminationDrainDuration": f"{hops.sidecar_drain}s",
+    }
+    return {
+        **_BASE_VALUES,
+        # Native sidecars, where nodes support them, start before Triton and stop after it.
+        "pilot": {"env": {"ENABLE_NATIVE_SIDECARS": "auto"}},
+        "meshConfig": {"enablePrometheusMerge": True, "defaultConfig": proxy},
+    }
+
+
+def gateway_values(
+    settings: IstioSettings, annotations: Mapping[str, str | pulumi.Output[str]], hops: Hops, reached: Targets
+) -> dict[str, Any]:
     """Return the gateway chart's values.
 
     Args:
         settings: Their ``annotations`` take precedence.
         annotations: Request a load balancer from the cloud's controller.
+        hops: Timeouts and drains in front of the deployments.
+        reached: How requests reach the gateway's pods.
     """
     ports = {"status-port": _STATUS_PORT, "http-triton": _HTTP_PORT, "grpc-triton": _GRPC_PORT}
     service: dict[str, Any] = {
@@ -64,9 +92,16 @@ def gateway_values(settings: IstioSettings, annotations: Mapping[str, str | pulu
     }
     if settings.source_ranges:
         service["loadBalancerSourceRanges"] = list(settings.source_ranges)
+    drain = {"drainDuration": f"{hops.gateway_connections}s", "terminationDrainDuration": f"{hops.gateway_drain}s"}
     values: dict[str, Any] = {
         "labels": dict(SELECTOR),
         "service": service,
+        # Kubernetes itself sleeps: the proxy goes on as before, and the image needs no shell.
+        "lifecycle": {"preStop": {"sleep": {"seconds": reached.removal}}},
+        "podAnnotations": {"proxy.istio.io/config": json.dumps(drain)},
+        "terminationGracePeriodSeconds": hops.gateway_grace(reached),
+        # All new pods at once: with a readiness gate each takes minutes, and Helm waits 10 minutes for all of them.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
         "autoscaling": {"enabled": True, "minReplicas": settings.min_replicas, "maxReplicas": settings.max_replicas},
     }
     if settings.min_replicas > 1:  # a budget for a single pod would block every drain of its node
@@ -91,16 +126,22 @@ def gateway_spec(hosts: tuple[str, ...]) -> dict[str, Any]:
 def virtual_service_spec(name: str, service: str, hosts: tuple[str, ...]) -> dict[str, Any]:
     """Return the ``spec`` of a VirtualService from the Gateway ``name`` to the in-cluster DNS name ``service``.
 
-    gRPC has no timeout, because a stream may last, and its clients retry themselves. HTTP is retried only where the first attempt cannot
-    have reached a model: a slow request must not be computed twice.
+    A request has no timeout: only its client knows how long a model may take, and a stream may last for days. It is retried only if no pod
+    can have computed it. Without ``retries``, Istio would also retry gRPC calls that a model has answered with UNAVAILABLE or CANCELLED.
     """
 
-    def to(port: int) -> dict[str, Any]:
-        return {"match": [{"port": port}], "route": [{"destination": {"host": service, "port": {"number": port}}}]}
+    def route(port: int, path: str, **more: Any) -> dict[str, Any]:
+        return {
+            "match": [{"port": port, "uri": {"regex": path}, **more}],
+            "route": [{"destination": {"host": service, "port": {"number": port}}}],
+            "timeout": "0s",
+            "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
+        }
 
-    retries = {"attempts": 2, "perTryTimeout": "30s", "retryOn": "connect-failure,refused-stream,unavailable"}
-    http = [{**to(_GRPC_PORT), "timeout": "0s"}, {**to(_HTTP_PORT), "retries": retries}]
-    return {"hosts": list(hosts), "gateways": [name], "http": http}
+    http = [route(_HTTP_PORT, path, method={"exact": method}) for method, path in HTTP_PATHS.items()]
+    refused = {"match": [{"port": _HTTP_PORT, "uri": {"exact": _STATISTICS}}], "directResponse": {"status": 404}}
+    # Of several routes the first that matches counts; where none does, the gateway answers 404 (gRPC: UNIMPLEMENTED).
+    return {"hosts": list(hosts), "gateways": [name], "http": [refused, *http, route(_GRPC_PORT, GRPC_PATHS)]}
 
 
 def destination_rule_spec(service: str, settings: IstioSettings) -> dict[str, Any]:
@@ -110,14 +151,22 @@ def destination_rule_spec(service: str, settings: IstioSettings) -> dict[str, An
         "trafficPolicy": {
             # Requests differ in cost by model and batch: round robin would queue some behind a slow one while other pods idle.
             "loadBalancer": {"simple": "LEAST_REQUEST", "warmup": {"duration": prometheus_duration(settings.warmup)}},
-            # 0 is unlimited: a new connection for each request costs more than a small model.
-            "connectionPool": {"http": {"http2MaxRequests": 1000, "maxRequestsPerConnection": 0}},
+            "connectionPool": {
+                # Below 350 s, after which AWS forgets idle connections between newer instances; Google Cloud does after 600 s.
+                "tcp": {"tcpKeepalive": {"time": "60s", "interval": "60s", "probes": 5}},
+                # 0 is unlimited: a new connection for each request costs more than a small model. Requests in flight have no limit either
+                # (Istio's default, 2^32-1): those that wait are what the autoscaler reads.
+                "http": {"maxRequestsPerConnection": 0},
+            },
+            # Only pods that do not answer. A 5xx is an answer: of a model that fails wherever it runs, or of a queue that is full.
             "outlierDetection": {
-                "consecutive5xxErrors": 5,
-                "consecutiveGatewayErrors": 5,
+                "splitExternalLocalOriginErrors": True,
+                "consecutiveLocalOriginFailures": 5,
+                "consecutive5xxErrors": 0,
+                "consecutiveGatewayErrors": 0,
                 "interval": "10s",
                 "baseEjectionTime": "30s",
-                # A model that fails everywhere must not eject every pod.
+                # Some pods must stay when none answers.
                 "maxEjectionPercent": 50,
             },
         },
@@ -131,6 +180,7 @@ class IstioGatewayArgs:
     cluster: ClusterHandle
     settings: IstioSettings
     charts: ChartSettings
+    hops: Hops
     load_balancer: LoadBalancerHandle | None = None
     """The controller that creates the load balancer; None leaves it to the cluster."""
 
@@ -151,13 +201,14 @@ class IstioGateway(pulumi.ComponentResource):
 
         base = install("istio-base", versions.ISTIO_BASE, system, _BASE_VALUES, release.namespace(system, component="istio", opts=child))
         # Without a label that disables injection: injection also sets the image of the gateway's own pods.
-        own = release.namespace(ingress, component="gateway", opts=child)
-        istiod = install("istiod", versions.ISTIOD, system, ISTIOD_VALUES, base)
+        reached = targets(args.settings.service_type, args.settings.annotations, args.load_balancer and args.load_balancer.targets)
+        own = release.namespace(ingress, component="gateway", opts=child, labels=reached.namespace_labels)
+        istiod = install("istiod", versions.ISTIOD, system, istiod_values(args.hops), base)
         annotations: Mapping[str, str | pulumi.Output[str]] = {}
         if args.load_balancer is not None:
             public = args.settings.scheme == "internet-facing"
             annotations = args.load_balancer.internet_facing if public else args.load_balancer.internal
-        values = gateway_values(args.settings, annotations)
+        values = gateway_values(args.settings, annotations, args.hops, reached)
         gateway = install(naming.GATEWAY_RELEASE, versions.ISTIO_GATEWAY, ingress, values, istiod, own)
         self.handle = GatewayHandle(
             namespace=ingress,

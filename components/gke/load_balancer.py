@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from components.base.drain import VIA_NODES
 from components.base.handles import LoadBalancerHandle
 
 if TYPE_CHECKING:
@@ -23,4 +24,5 @@ def google_load_balancer(cluster: ClusterHandle) -> LoadBalancerHandle:
         ready=cluster.name.apply(lambda _: "gke"),
         internal={"networking.gke.io/load-balancer-type": cluster.name.apply(lambda _: "Internal")},
         internet_facing={"cloud.google.com/l4-rbs": cluster.name.apply(lambda _: "enabled")},
+        targets=VIA_NODES,
     )

@@ -91,7 +91,7 @@ def release(
     )
 
 
-def namespace(name: str, *, component: str, opts: pulumi.ResourceOptions) -> k8s.core.v1.Namespace:
+def namespace(name: str, *, component: str, opts: pulumi.ResourceOptions, labels: Mapping[str, str] | None = None) -> k8s.core.v1.Namespace:
     """Declare the Namespace ``name`` for ``component``, in which privileged pods are allowed.
 
     Node exporters read the host; a cluster whose Pod Security default is stricter would refuse them.
@@ -100,7 +100,7 @@ def namespace(name: str, *, component: str, opts: pulumi.ResourceOptions) -> k8s
         name,
         metadata=k8s.meta.v1.ObjectMetaArgs(
             name=name,
-            labels={**naming.labels(component, component), "pod-security.kubernetes.io/enforce": "privileged"},
+            labels={**naming.labels(component, component), "pod-security.kubernetes.io/enforce": "privileged", **(labels or {})},
         ),
         opts=opts,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.base.drain import VIA_NODES, targets
 from components.base.errors import FleetError
 from components.base.handles import ServingHandle
 from components.base.naming import labels, type_token
@@ -24,6 +25,7 @@ from components.serving.values import COMPONENT, ModelRepositoryValues, chart_va
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from components.base.drain import Targets
     from components.base.handles import ClusterHandle, GatewayHandle, GpuPool, LoadBalancerHandle, MetricsHandle, RepositoryHandle
     from components.serving.settings import ServingSettings
 
@@ -71,12 +73,14 @@ def serving_namespaces(
     parent: pulumi.Resource,
     after: Sequence[pulumi.Output[str]] = (),
     injection: Mapping[str, pulumi.Output[str]] | None = None,
+    load_balancer: LoadBalancerHandle | None = None,
 ) -> dict[str, k8s.core.v1.Namespace]:
     """Declare the namespaces of ``serving`` as children of ``parent`` and return them by name.
 
     They are siblings of the deployments and not children: if a namespace changed its parent, Pulumi would replace it with all that is in
     it. ``after`` are outputs of what the pods need, such as the controllers of load balancers and nodes: created before the namespaces and
     deleted after them. Where a deployment claims volumes, so is their driver. ``injection`` are labels that give pods sidecars.
+    ``load_balancer`` decides when pods behind it are ready.
 
     The adapters are not among them. An autoscaler without a metric keeps its smallest number of pods and scales once it has one. On destroy
     each adapter removes its APIService first, without which Kubernetes can delete a namespace. If an adapter waited for the namespace
@@ -84,11 +88,15 @@ def serving_namespaces(
     """
     claims = {entry.namespace for entry in serving if entry.prefetch.enabled and entry.prefetch.volume.storage_class is not None}
     volumes = () if cluster.volumes is None else (cluster.volumes,)
+    gates: dict[str, dict[str, str]] = {}
+    for entry in serving:
+        gates.setdefault(entry.namespace, {}).update(_targets(entry, load_balancer).namespace_labels)
     return {
         name: k8s.core.v1.Namespace(
             name,
             metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=name, labels={**labels(COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted", **(injection or {})}
+                name=name,
+                labels={**labels(COMPONENT, name), "pod-security.kubernetes.io/warn": "restricted", **gates[name], **(injection or {})},
             ),
             opts=pulumi.ResourceOptions(
                 parent=parent, provider=cluster.provider, depends_on=behind(*after, *(volumes if name in claims else ()))
@@ -96,6 +104,10 @@ def serving_namespaces(
         )
         for name in namespace_names(serving)
     }
+
+
+def _targets(settings: ServingSettings, load_balancer: LoadBalancerHandle | None) -> Targets:
+    return targets(settings.service.type, settings.service.annotations, load_balancer and load_balancer.targets)
 
 
 def unknown_models(key: str, settings: ServingSettings, repository: Collection[str]) -> list[str]:
@@ -238,6 +250,8 @@ def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
     # Named here, or the chart would make a key of its own, and another one at each preview.
     admin = settings.admin.model_copy(update={"key_secret": _admin_secret(settings)})
     resolved: dict[str, Any] = {"image": known["image"], "admin": admin}
+    if (removal := _targets(settings, args.load_balancer).removal) > max(VIA_NODES.removal, settings.drain.pre_stop):
+        resolved["drain"] = settings.drain.model_copy(update={"pre_stop": removal})
     if known["service"]:
         resolved["service"] = settings.service.model_copy(update={"annotations": {**known["service"], **settings.service.annotations}})
     if settings.gpu_metrics is None and only_slices(settings, args.cluster.gpu_pools):

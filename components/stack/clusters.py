@@ -176,7 +176,7 @@ def cluster_addons(
     if cluster.gcp is not None:
         load_balancer = google_load_balancer(cluster)
     if settings.load_balancer.enabled and aws is not None:
-        controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts)
+        controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts, hops=settings.hops)
         load_balancer = LoadBalancerController("load-balancer", controller, child).handle
         ready.append(load_balancer.ready)
     if settings.warm_floor:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from components.base.drain import Hops
 from components.base.model import Model
 from components.eks.settings.addons import AutoscalerSettings, LoadBalancerSettings, NoAutoscalerSettings
 from components.eks.settings.cluster import EksClusterSettings
@@ -61,6 +62,11 @@ class Settings(Model):
     """The Triton deployments. They share cluster, metrics and models."""
     client: ClientSettings = ClientSettings()
     """A pod for sending test requests."""
+
+    @property
+    def hops(self) -> Hops:
+        """The timeouts and drains in front of all deployments, which share load balancers and gateway."""
+        return Hops.of((entry.drain.pre_stop, entry.drain.exit_timeout) for entry in self.serving)
 
     @field_validator("cluster", mode="before")
     @classmethod
