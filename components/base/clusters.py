@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field
@@ -11,22 +11,27 @@ from components.base.errors import Problem
 from components.base.model import Model, matching
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 EVERYONE: Final = ("0.0.0.0/0", "::/0")
 """The whole internet."""
 
 
-def _check_network(value: str) -> str:
-    try:
-        return str(IPv4Network(value))
-    except ValueError as error:
-        hint = "Clear the host bits" if "host bits" in str(error) else "Write an address and a length, like 10.0.0.0/16"
-        raise ValueError(f"is not an IPv4 network: it would be rejected. {hint}.") from None
+def _network(kind: str, parse: Callable[[str], object]) -> AfterValidator:
+    def check(value: str) -> str:
+        try:
+            return str(parse(value))
+        except ValueError as error:
+            hint = "Clear the host bits" if "host bits" in str(error) else "Write an address and a length, like 10.0.0.0/16"
+            raise ValueError(f"is not an {kind} network: it would be rejected. {hint}.") from None
+
+    return AfterValidator(check)
 
 
-Network = Annotated[str, AfterValidator(_check_network)]
+Network = Annotated[str, _network("IPv4", IPv4Network)]
 """IPv4 network in CIDR notation, without host bits."""
+AnyNetwork = Annotated[str, _network("IP", ip_network)]
+"""IPv4 or IPv6 network in CIDR notation, without host bits."""
 
 
 class ImageRepositorySettings(Model):

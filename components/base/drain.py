@@ -28,6 +28,10 @@ class Targets:
     namespace_labels: Mapping[str, str]
     """Labels of the pods' namespace that make a pod ready only once the load balancer has registered it."""
 
+    def pre_stop(self, own: float) -> float:
+        """Return how long the preStop hook of pods lasts whose settings ask for ``own``; those may know a faster cluster."""
+        return own if self.removal == VIA_NODES.removal else max(own, self.removal)
+
 
 VIA_NODES: Final = Targets(removal=15, namespace_labels={})
 """Through kube-proxy or Istio, which follow the endpoints within seconds: inside the cluster, and from load balancers with nodes as targets

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from components.base.drain import Targets
 
+Cloud = Literal["existing", "eks", "gke"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class GpuPool:
@@ -111,6 +113,11 @@ class ClusterHandle:
     """Only on EKS."""
     gcp: GcpAccess | None = None
     """Only on GKE."""
+
+    @property
+    def cloud(self) -> Cloud:
+        """``cluster.provider`` of the settings."""
+        return "eks" if self.aws is not None else "gke" if self.gcp is not None else "existing"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,12 +29,22 @@ from components.eks.karpenter.access import KarpenterAccess, KarpenterAccessArgs
 from components.eks.keys import check_keys, check_scaling_role, create_key
 from components.eks.network import Vpc, VpcArgs, find_network
 from components.eks.node_groups import NodeGroup, NodeGroupArgs
-from components.eks.plan import ADDONS, EBS_DRIVER, POD_IDENTITY, check_admins, gpu_pool, node_groups, node_policies, with_profile
+from components.eks.plan import (
+    ADDONS,
+    EBS_DRIVER,
+    METRICS_SERVER,
+    POD_IDENTITY,
+    check_admins,
+    gpu_pool,
+    node_groups,
+    node_policies,
+    with_profile,
+)
 from components.eks.policies import cluster_autoscaler, key_policy, load_balancer_controller, volume_driver
 from components.eks.registry import ImageRepository, ImageRepositoryArgs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from components.eks.iam import Statement
     from components.eks.network import Network
@@ -53,6 +63,8 @@ class EksClusterArgs:
     """The node autoscaler, which gets a role."""
     load_balancer: bool
     """Whether AWS Load Balancer Controller gets a role."""
+    resource_metrics: bool
+    """Whether an autoscaler of the stack reads metrics.k8s.io, which EKS does not serve by itself."""
 
 
 class EksCluster(pulumi.ComponentResource):
@@ -106,8 +118,9 @@ class EksCluster(pulumi.ComponentResource):
             )
             for plan in plans
         }
-        addons = self._addons(control_plane, groups[plans[0].name], disk_key)
+        addons = self._addons(control_plane, groups[plans[0].name], disk_key, () if args.resource_metrics else (METRICS_SERVER,))
         driver = addons.pop(EBS_DRIVER)
+        addons.pop(METRICS_SERVER, None)  # nothing waits for it: until then an autoscaler keeps its minimum
         oidc = aws.iam.OpenIdConnectProvider(
             name, url=control_plane.oidc_provider_url, client_id_lists=["sts.amazonaws.com"], tags=self._tags, opts=self._child
         )
@@ -228,12 +241,14 @@ class EksCluster(pulumi.ComponentResource):
         )
         return KarpenterAccess(f"{self._name}-karpenter", args, self._parent)
 
-    def _addons(self, control_plane: eks.Cluster, cpu: NodeGroup, disk_key: pulumi.Input[str] | None) -> dict[str, aws.eks.Addon]:
+    def _addons(
+        self, control_plane: eks.Cluster, cpu: NodeGroup, disk_key: pulumi.Input[str] | None, without: Collection[str]
+    ) -> dict[str, aws.eks.Addon]:
         identity = aws.eks.AddonPodIdentityAssociationArgs(role_arn=self._driver_role(disk_key), service_account="ebs-csi-controller-sa")
         addons: dict[str, aws.eks.Addon] = {}
-        for addon, needs_nodes in ADDONS.items():
+        for addon in (name for name in ADDONS if name not in without):
             # The agent comes first: it gives pods their identities.
-            before: list[pulumi.Resource] = [control_plane, *([cpu, addons[POD_IDENTITY]] if needs_nodes else [])]
+            before: list[pulumi.Resource] = [control_plane, *([cpu, addons[POD_IDENTITY]] if ADDONS[addon] else [])]
             addons[addon] = aws.eks.Addon(
                 f"{self._name}-{addon}",
                 cluster_name=self._settings.name,

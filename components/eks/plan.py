@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _NODE_POLICIES: Final = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
 POD_IDENTITY: Final = "eks-pod-identity-agent"
 EBS_DRIVER: Final = "aws-ebs-csi-driver"
-ADDONS: Final[Mapping[str, bool]] = {POD_IDENTITY: False, "coredns": True, EBS_DRIVER: True}
+METRICS_SERVER: Final = "metrics-server"
+ADDONS: Final[Mapping[str, bool]] = {POD_IDENTITY: False, "coredns": True, EBS_DRIVER: True, METRICS_SERVER: True}
 """EKS add-on -> whether it has a Deployment, which becomes active only once an untainted node exists.
 
 Without vpc-cni and kube-proxy: the first node needs them when it boots, so they are created with the control plane."""

@@ -199,15 +199,17 @@ class IstioGateway(pulumi.ComponentResource):
             ordered = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=after))
             return release.release(release_name, pin=pin, charts=args.charts, namespace=space, values=values, opts=ordered)
 
-        base = install("istio-base", versions.ISTIO_BASE, system, _BASE_VALUES, release.namespace(system, component="istio", opts=child))
-        # Without a label that disables injection: injection also sets the image of the gateway's own pods.
-        reached = targets(args.settings.service_type, args.settings.annotations, args.load_balancer and args.load_balancer.targets)
-        own = release.namespace(ingress, component="gateway", opts=child, labels=reached.namespace_labels)
-        istiod = install("istiod", versions.ISTIOD, system, istiod_values(args.hops), base)
         annotations: Mapping[str, str | pulumi.Output[str]] = {}
+        installed = None
         if args.load_balancer is not None:
             public = args.settings.scheme == "internet-facing"
             annotations = args.load_balancer.internet_facing if public else args.load_balancer.internal
+            installed = args.load_balancer.targets
+        reached = targets(args.settings.service_type, args.settings.annotations, installed)
+        base = install("istio-base", versions.ISTIO_BASE, system, _BASE_VALUES, release.namespace(system, component="istio", opts=child))
+        # Without a label that disables injection: injection also sets the image of the gateway's own pods.
+        own = release.namespace(ingress, component="gateway", opts=child, labels=reached.namespace_labels)
+        istiod = install("istiod", versions.ISTIOD, system, istiod_values(args.hops), base)
         values = gateway_values(args.settings, annotations, args.hops, reached)
         gateway = install(naming.GATEWAY_RELEASE, versions.ISTIO_GATEWAY, ingress, values, istiod, own)
         self.handle = GatewayHandle(

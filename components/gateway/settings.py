@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
+from components.base.clusters import AnyNetwork
 from components.base.errors import Problem
-from components.base.model import Model
+from components.base.model import Model, matching
 from components.base.quantities import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+Domain = Annotated[
+    str,
+    matching(
+        rf"(?=.{{1,189}}$){_LABEL}(\.{_LABEL})*",
+        "is not a domain: no client could send a Host header of that name. Write only the name, such as models.example.com: lower-case, "
+        "without scheme, port, path or *.",
+    ),
+]
+"""DNS name with room for the name of a deployment: 253 characters less 63 and a dot."""
 
 
 class NoIngressSettings(Model):
@@ -33,14 +46,14 @@ class IstioSettings(Model):
     """Type of the gateway's Service."""
     scheme: Literal["internal", "internet-facing"] = "internal"
     """Where the cloud's load balancer can be reached from."""
-    source_ranges: tuple[str, ...] = ()
+    source_ranges: tuple[AnyNetwork, ...] = ()
     """CIDRs that may reach the load balancer. Required with ``internet-facing``, because Triton does not authenticate clients."""
     annotations: dict[str, str] = Field(default_factory=dict)
     """Additional annotations of the gateway's Service; they override computed ones."""
-    domain: str | None = None
+    domain: Domain | None = None
     """Domain of the deployments' hosts, ``<name>.<domain>``. None: a single deployment for any host."""
     min_replicas: int = Field(default=2, ge=1)
-    """Minimum number of gateway pods."""
+    """Minimum number of gateway pods. With 1, a node drain stops requests until the next one is ready."""
     max_replicas: int = Field(default=5, ge=1)
     """Maximum number of gateway pods."""
     warmup: Duration = Field(default=60.0, ge=1)

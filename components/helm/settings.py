@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import re
+from typing import TYPE_CHECKING, Final, Literal
 
 from components.base.errors import Problem
 from components.base.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_REGISTRY: Final = re.compile(r"oci://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*/?")
 
 
 class ChartSettings(Model):
@@ -25,7 +29,10 @@ class ChartSettings(Model):
             text = f"({self.location}) would be ignored: source is upstream. Set source to oci or folder, or remove location."
         elif self.source != "upstream" and not self.location:
             text = f"is missing: source is {self.source}, so no chart could be found. Add the location."
-        elif self.source == "oci" and self.location is not None and not self.location.startswith("oci://"):
-            text = f"({self.location}) must start with oci://: Helm would look for a folder. Write it as oci://registry.example.com/charts."
+        elif self.source == "oci" and self.location is not None and _REGISTRY.fullmatch(self.location) is None:
+            text = (
+                f"({self.location}) must start with oci:// and name a registry: Helm would look for a folder or another host. Write it "
+                "as oci://registry.example.com/charts, without user, tag or query."
+            )
         if text is not None:
             yield Problem(at=("location",), text=text, also=(("source",),))

@@ -1,9 +1,8 @@
 """kube-prometheus-stack: Prometheus under its operator, with the kinds ServiceMonitor, PodMonitor and PrometheusRule.
 
 Creates the namespace ``monitoring`` and the release ``kps`` (Service ``kps-prometheus``, port 9090). Workloads bring their own monitors;
-Prometheus selects monitors and rules in every namespace, whatever their labels. It does not scrape the control plane, which managed
-clusters hide: its targets would always be down. The CRDs stay after a destroy, as Helm leaves them, since deleting them would delete
-every monitor in the cluster.
+Prometheus selects monitors and rules in every namespace, whatever their labels. It does not scrape what the provider hides. The CRDs stay
+after a destroy, as Helm leaves them, since deleting them would delete every monitor in the cluster.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 
 from components.base import naming, versions
-from components.base.handles import ClusterHandle, MetricsHandle
+from components.base.handles import Cloud, ClusterHandle, MetricsHandle
 from components.base.outputs import behind
 from components.base.quantities import prometheus_duration, quantity_value
 from components.helm import release
@@ -28,6 +27,13 @@ if TYPE_CHECKING:
 PORT: Final = 9090
 _SERVICE: Final = f"{naming.PROMETHEUS_RELEASE}-prometheus"
 _MEBIBYTE: Final = 2**20
+_CONTROL_PLANE: Final = ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy")
+UNREACHABLE: Final[Mapping[Cloud, tuple[str, ...]]] = {
+    "eks": _CONTROL_PLANE,
+    "gke": (*_CONTROL_PLANE, "coreDns"),
+    "existing": _CONTROL_PLANE,
+}
+"""Targets of the chart that Prometheus can't reach, by provider: docs/components/prometheus.md has the table and its sources."""
 
 
 def retention_size(storage: str | None) -> str:
@@ -39,7 +45,9 @@ def retention_size(storage: str | None) -> str:
     return "4096MB" if storage is None else f"{int(quantity_value(storage) * 80 / 100 / _MEBIBYTE)}MB"
 
 
-def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def prometheus_values(
+    settings: PrometheusSettings, scrape_jobs: Sequence[Mapping[str, Any]] = (), *, cloud: Cloud = "existing"
+) -> dict[str, Any]:
     """Return the chart's values. ``scrape_jobs`` are raw scrape configurations of Prometheus, in which the chart expands ``{{``."""
     interval = prometheus_duration(settings.scrape_interval)
     service: dict[str, Any] = {"type": "ClusterIP", "port": PORT}
@@ -73,7 +81,7 @@ def prometheus_values(settings: PrometheusSettings, scrape_jobs: Sequence[Mappin
         "prometheus": {"service": service, "prometheusSpec": spec},
         "grafana": {"enabled": settings.grafana},
         "alertmanager": {"enabled": settings.alertmanager},
-        **{part: {"enabled": False} for part in ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy")},
+        **{part: {"enabled": False} for part in UNREACHABLE[cloud]},
     }
 
 
@@ -109,7 +117,7 @@ class PrometheusStack(pulumi.ComponentResource):
             pin=versions.KUBE_PROMETHEUS_STACK,
             charts=args.charts,
             namespace=naming.MONITORING_NAMESPACE,
-            values=prometheus_values(args.settings, args.scrape_jobs),
+            values=prometheus_values(args.settings, args.scrape_jobs, cloud=args.cluster.cloud),
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[namespace])),
         )
         self.handle = MetricsHandle(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.base.drain import VIA_NODES, targets
+from components.base.drain import targets
 from components.base.errors import FleetError
 from components.base.handles import ServingHandle
 from components.base.naming import labels, type_token
@@ -107,7 +107,8 @@ def serving_namespaces(
 
 
 def _targets(settings: ServingSettings, load_balancer: LoadBalancerHandle | None) -> Targets:
-    return targets(settings.service.type, settings.service.annotations, load_balancer and load_balancer.targets)
+    installed = None if load_balancer is None else load_balancer.targets
+    return targets(settings.service.type, settings.service.annotations, installed)
 
 
 def unknown_models(key: str, settings: ServingSettings, repository: Collection[str]) -> list[str]:
@@ -250,8 +251,8 @@ def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
     # Named here, or the chart would make a key of its own, and another one at each preview.
     admin = settings.admin.model_copy(update={"key_secret": _admin_secret(settings)})
     resolved: dict[str, Any] = {"image": known["image"], "admin": admin}
-    if (removal := _targets(settings, args.load_balancer).removal) > max(VIA_NODES.removal, settings.drain.pre_stop):
-        resolved["drain"] = settings.drain.model_copy(update={"pre_stop": removal})
+    pre_stop = _targets(settings, args.load_balancer).pre_stop(settings.drain.pre_stop)
+    resolved["drain"] = settings.drain.model_copy(update={"pre_stop": pre_stop})
     if known["service"]:
         resolved["service"] = settings.service.model_copy(update={"annotations": {**known["service"], **settings.service.annotations}})
     if settings.gpu_metrics is None and only_slices(settings, args.cluster.gpu_pools):

@@ -47,7 +47,12 @@ def make_cluster(settings: Settings, access: Access | None, child: pulumi.Resour
     if settings.cluster.provider == "eks":
         from components.eks.cluster import EksCluster, EksClusterArgs  # noqa: PLC0415  # as above
 
-        args = EksClusterArgs(settings=settings.cluster, autoscaler=settings.autoscaler.kind, load_balancer=settings.load_balancer.enabled)
+        args = EksClusterArgs(
+            settings=settings.cluster,
+            autoscaler=settings.autoscaler.kind,
+            load_balancer=settings.load_balancer.enabled,
+            resource_metrics=settings.ingress.kind == "istio",
+        )
         made = EksCluster("cluster", args, child)
         return MadeCluster(handle=made.handle, identity=made.identity, registry=made.registry)
     if settings.cluster.provider == "gke":

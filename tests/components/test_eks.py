@@ -115,7 +115,7 @@ POOL = {"name": "gpu", "machineType": "g6.xlarge"}
 
 
 async def build(settings: EksClusterSettings, **more: Any) -> EksCluster:
-    arguments: dict[str, Any] = {"autoscaler": "clusterAutoscaler", "load_balancer": True, **more}
+    arguments: dict[str, Any] = {"autoscaler": "clusterAutoscaler", "load_balancer": True, "resource_metrics": False, **more}
     try:
         cluster = EksCluster("cluster", EksClusterArgs(settings=settings, **arguments))
         await cluster.handle.name.future()

@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
+from components.base.drain import Hops
 from components.base.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle
 from components.base.versions import STACKDRIVER_ADAPTER_IMAGE
 from components.gateway.istio import IstioGateway, IstioGatewayArgs
@@ -26,6 +27,7 @@ from tests.components.recording import Registered, start
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+HOPS = Hops.of([(15, 45)])
 CHARTS = ChartSettings()
 ADAPTER = "custom-metrics-stackdriver-adapter"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -301,7 +303,9 @@ async def test_gke_lets_the_exporters_priority_in(engine: Registered) -> None:
 async def test_the_gateway_asks_for_googles_load_balancer(engine: Registered, scheme: str, annotations: dict[str, str]) -> None:
     here = cluster()
     settings = IstioSettings.model_validate({"kind": "istio", "scheme": scheme, "sourceRanges": ["203.0.113.0/24"]})
-    IstioGateway("gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, load_balancer=google_load_balancer(here)))
+    IstioGateway(
+        "gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, hops=HOPS, load_balancer=google_load_balancer(here))
+    )
     await wait_for_rpcs()
     service = engine.inputs(RELEASE, "triton-gateway")["values"]["service"]
     assert service["annotations"] == annotations
@@ -317,7 +321,9 @@ async def test_the_settings_annotations_win(engine: Registered) -> None:
             "networking.gke.io/internal-load-balancer-allow-global-access": "true",
         },
     )
-    IstioGateway("gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, load_balancer=google_load_balancer(here)))
+    IstioGateway(
+        "gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, hops=HOPS, load_balancer=google_load_balancer(here))
+    )
     await wait_for_rpcs()
     annotations = engine.inputs(RELEASE, "triton-gateway")["values"]["service"]["annotations"]
     assert annotations == {

@@ -9,6 +9,7 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from components.base import versions
+from components.base.drain import Hops
 from components.base.handles import AwsAccess, ClusterHandle, GpuPool, MetricsHandle, ServingHandle
 from components.eks.cluster_autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
 from components.eks.karpenter.controller import Karpenter, KarpenterArgs
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tests.components.conftest import Recorder
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
+HOPS = Hops.of([(15, 45)])
 CHARTS = ChartSettings()
 POOL = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1)
 
@@ -117,9 +119,9 @@ async def test_karpenter_without_a_profile_for_nodes_is_a_mistake_of_the_program
 async def test_what_asks_for_a_load_balancer_comes_after_the_controller(recorder: Recorder) -> None:
     """And so goes before it: a load balancer that outlives its controller keeps the network from being deleted."""
     here = cluster()
-    controller = LoadBalancerController("lb", LoadBalancerControllerArgs(cluster=here, aws=aws(), charts=CHARTS))
+    controller = LoadBalancerController("lb", LoadBalancerControllerArgs(cluster=here, aws=aws(), charts=CHARTS, hops=HOPS))
     settings = IstioSettings(kind="istio")
-    IstioGateway("gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, load_balancer=controller.handle))
+    IstioGateway("gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, hops=HOPS, load_balancer=controller.handle))
     await pulumi.runtime.stack.wait_for_rpcs()
     values = release(recorder, "aws-load-balancer-controller", versions.LOAD_BALANCER_CONTROLLER, "kube-system")
     assert (values["vpcId"], values["region"], values["clusterName"]) == ("vpc-1", "us-west-2", "tri")
@@ -132,7 +134,7 @@ async def test_what_asks_for_a_load_balancer_comes_after_the_controller(recorder
 async def test_istio_from_base_to_route(recorder: Recorder, injection: bool) -> None:
     here = cluster()
     settings = IstioSettings(kind="istio", injection=injection)
-    gateway = IstioGateway("gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS)).handle
+    gateway = IstioGateway("gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, hops=HOPS)).handle
     serving = ServingHandle(name="triton", namespace="models", service=text("triton.models.svc.cluster.local"), admin_secret="triton-admin")
     IstioRoute("triton-route", IstioRouteArgs(cluster=here, gateway=gateway, serving=serving, settings=settings))
     await pulumi.runtime.stack.wait_for_rpcs()

@@ -101,9 +101,9 @@ class EksClusterSettings(Model):
     it (docs/components/eks.md). None: AWS' own key."""
     models_key: KeyArn | None = None
     """KMS key that encrypts the models' bucket: Triton's role may decrypt with it, only through S3. None: S3's own key."""
-    addon_versions: dict[Literal["vpc-cni", "kube-proxy", "coredns", "aws-ebs-csi-driver", "eks-pod-identity-agent"], str] = Field(
-        default_factory=dict
-    )
+    addon_versions: dict[
+        Literal["vpc-cni", "kube-proxy", "coredns", "aws-ebs-csi-driver", "eks-pod-identity-agent", "metrics-server"], str
+    ] = Field(default_factory=dict)
     """Versions of EKS add-ons, such as ``v1.20.4-eksbuild.2``. Others get EKS' default for the Kubernetes version; when AWS changes it, a
     preview shows the update."""
     logs: tuple[LogType, ...] = ("api", "audit", "authenticator", "controllerManager", "scheduler")

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.gateway.istio import destination_rule_spec, gateway_spec, gateway_values, route_hosts, virtual_service_spec
+from components.base.drain import VIA_NODES, Hops
+from components.gateway import istio as rendered
+from components.gateway.istio import destination_rule_spec, gateway_spec, route_hosts, virtual_service_spec
 from components.gateway.settings import IstioSettings
 
 SERVICE = "triton.triton.svc.cluster.local"
+
+
+def gateway_values(settings: IstioSettings, annotations: dict[str, str]) -> dict[str, Any]:
+    return rendered.gateway_values(settings, annotations, Hops.of([(15, 45)]), VIA_NODES)
 
 
 def istio(**more: object) -> IstioSettings:
@@ -70,14 +76,52 @@ def test_deployments_are_told_apart_by_host() -> None:
     assert route_hosts("small", istio(domain="models.example.com")) == ("small.models.example.com",)
 
 
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "https://models.example.com/",
+        "https://models.example.com",
+        "http://models.example.com",
+        "models.example.com:443",
+        "models.example.com/",
+        "models.example.com/v2",
+        "models.example.com.",
+        ".example.com",
+        "*.example.com",
+        "user@example.com",
+        "models example.com",
+        " models.example.com",
+        "models_a.example.com",
+        "Models.example.com",
+        "-a.example.com",
+        "a..b",
+        "",
+        "a" * 64 + ".com",
+        ".".join(["a" * 60] * 4),
+        "[::1]",
+    ],
+)
+def test_a_domain_is_a_name_and_nothing_else(domain: str) -> None:
+    with pytest.raises(ValidationError, match=r"is not a domain: .* Write only the name"):
+        istio(domain=domain)
+
+
+@pytest.mark.parametrize("domain", ["example.com", "models.example.com", "localhost", "a-b.c", "1.example.com", "xn--mnchen-3ya.de"])
+def test_domains(domain: str) -> None:
+    assert route_hosts("small", istio(domain=domain)) == (f"small.{domain}",)
+
+
+@pytest.mark.parametrize("network", ["203.0.113.0/8", "example.com", "https://203.0.113.0/24", "203.0.113.0-203.0.113.9", ""])
+def test_source_ranges_are_networks(network: str) -> None:
+    with pytest.raises(ValidationError, match="is not an IP network"):
+        istio(sourceRanges=[network])
+
+
+def test_source_ranges_may_be_of_either_version() -> None:
+    assert istio(sourceRanges=["203.0.113.7", "2001:db8::/32"]).source_ranges == ("203.0.113.7/32", "2001:db8::/32")
+
+
 def test_requests_go_to_whom_they_wait_least_for() -> None:
     policy = destination_rule_spec(SERVICE, istio(warmup="90s"))["trafficPolicy"]
     assert policy["loadBalancer"] == {"simple": "LEAST_REQUEST", "warmup": {"duration": "90s"}}
     assert policy["outlierDetection"]["maxEjectionPercent"] == 50
-
-
-def test_a_stream_may_last_and_no_answer_is_computed_twice() -> None:
-    grpc, http = virtual_service_spec("triton", SERVICE, ("*",))["http"]
-    assert grpc["timeout"] == "0s"
-    assert "retries" not in grpc
-    assert "5xx" not in http["retries"]["retryOn"]

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from components.base.drain import Hops
 from components.base.handles import GpuPool
 from components.base.versions import KARPENTER, cluster_autoscaler_image
 from components.eks.cluster_autoscaler import autoscaler_values
@@ -19,6 +20,7 @@ from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
 from components.helm.release import chart_source
 from components.helm.settings import ChartSettings
 
+HOPS = Hops.of([(15, 45)])
 WHOLE = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1)
 BUNDLED = GpuPool(name="rocket", labels={}, resource="nvidia.com/gpu", units=1, device_plugin="bundled")
 MPS = GpuPool(name="mps", labels={}, resource="nvidia.com/gpu", units=2, sharing="mps", replicas=2)
@@ -84,10 +86,10 @@ def test_service_accounts_have_fixed_names_and_a_role_only_where_one_is_given() 
 
 
 def test_a_load_balancer_reaches_pods_and_says_where_it_stands() -> None:
-    annotations = service_annotations("internal")
+    annotations = service_annotations("internal", HOPS)
     assert annotations["service.beta.kubernetes.io/aws-load-balancer-nlb-target-type"] == "ip"
     assert annotations["service.beta.kubernetes.io/aws-load-balancer-scheme"] == "internal"
-    assert service_annotations("internet-facing").keys() == annotations.keys()
+    assert service_annotations("internet-facing", HOPS).keys() == annotations.keys()
 
 
 def test_no_queue_is_no_key() -> None:

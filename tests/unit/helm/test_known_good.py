@@ -7,13 +7,14 @@ from typing import Any
 
 import yaml
 
+from components.base.drain import NLB_PODS, Hops
 from components.base.handles import GpuPool
 from components.eks.cluster_autoscaler import autoscaler_values
 from components.eks.karpenter.controller import karpenter_values, node_class, node_pool
 from components.eks.karpenter.settings import KarpenterPoolSettings, KarpenterSettings
 from components.eks.load_balancer import load_balancer_values, service_annotations
 from components.eks.settings.addons import ClusterAutoscalerSettings
-from components.gateway.istio import ISTIOD_VALUES, destination_rule_spec, gateway_spec, gateway_values, virtual_service_spec
+from components.gateway.istio import destination_rule_spec, gateway_spec, gateway_values, istiod_values, virtual_service_spec
 from components.gateway.settings import IstioSettings
 from components.gpu.dcgm_exporter import dcgm_values
 from components.gpu.device_plugin import gpu_plugin_values
@@ -21,6 +22,7 @@ from components.gpu.settings import DcgmSettings, GpuPluginSettings
 
 FOLDER = Path(__file__).parent / "known_good"
 ISTIO = IstioSettings(kind="istio")
+HOPS = Hops.of([(15, 45)])
 
 
 def known(name: str) -> dict[str, Any]:
@@ -120,12 +122,21 @@ def test_karpenter_objects() -> None:
 
 
 def test_istiod() -> None:
-    assert known("istiod") == ISTIOD_VALUES
+    ours = istiod_values(HOPS)
+    # Ours besides: a sidecar lasts as long as Triton's drain.
+    assert ours["meshConfig"]["defaultConfig"].pop("terminationDrainDuration") == "60s"
+    assert ours == known("istiod")
 
 
 def test_istio_gateway() -> None:
-    ours = gateway_values(ISTIO, service_annotations("internal"))
+    annotations = service_annotations("internal", HOPS)
     theirs = known("istio-gateway")
+    # Ours besides: what follows from the drain (tests/unit/gateway/test_chain.py).
+    timed = {key: value for key, value in annotations.items() if key.endswith("attributes") or "listener" in key}
+    assert len(timed) == 3
+    ours = gateway_values(ISTIO, {key: value for key, value in annotations.items() if key not in timed}, HOPS, NLB_PODS)
+    for key in ("lifecycle", "podAnnotations", "terminationGracePeriodSeconds", "strategy"):
+        assert ours.pop(key)
     # Metrics stay inside, and a drained node takes one gateway pod at a time.
     theirs["service"]["ports"] = [port for port in theirs["service"]["ports"] if port["port"] != 8002]
     assert ours.pop("podDisruptionBudget") == {"maxUnavailable": 1}
@@ -134,8 +145,16 @@ def test_istio_gateway() -> None:
 
 def test_istio_objects() -> None:
     service = "triton.triton.svc.cluster.local"
-    assert known_objects("istio-objects") == {
-        "Gateway": gateway_spec(("*",)),
-        "VirtualService": virtual_service_spec("triton", service, ("*",)),
-        "DestinationRule": destination_rule_spec(service, ISTIO),
-    }
+    theirs = known_objects("istio-objects")
+    assert gateway_spec(("*",)) == theirs["Gateway"]
+    # Theirs lets every path through, cuts requests at 30 s, and retries what a model may have computed: ours does not.
+    route, known_route = virtual_service_spec("triton", service, ("*",)), theirs["VirtualService"]
+    destinations = {str(one["route"]) for one in route.pop("http") if "route" in one}
+    assert destinations == {str(one["route"]) for one in known_route.pop("http")}
+    assert route == known_route
+    # Theirs limits requests in flight, and ejects pods for the errors of their models.
+    rule, known_rule = destination_rule_spec(service, ISTIO), theirs["DestinationRule"]
+    for spec in (rule, known_rule):
+        for key in ("connectionPool", "outlierDetection"):
+            assert spec["trafficPolicy"].pop(key)
+    assert rule == known_rule
