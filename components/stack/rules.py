@@ -19,6 +19,7 @@ from components.images.settings import PLATFORMS, original
 from components.serving.metrics.base import MetricSources
 from components.serving.scaling import name_problems
 from components.stack.capacity import architectures, capacity_problems, eligible_pools, pool_capacities
+from components.stack.exposure import exposure_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,7 @@ def stack_problems(settings: Settings) -> Iterator[Problem]:
     yield from _node_ports(settings)
     yield from _between(settings)
     yield from name_problems(settings.serving)
+    yield from exposure_problems(settings)
     for index, entry in enumerate(settings.serving):
         yield from _serving(settings, index, entry)
         yield from _image(settings, index, entry)

@@ -186,6 +186,19 @@ async def test_what_goes_through_the_cluster_comes_after_all_of_it(monitor: Moni
     } <= waiting
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_the_resource_metrics_api_comes_with_the_autoscalers_that_read_it(monitor: Monitor, wanted: bool) -> None:
+    """EKS has no metrics-server of its own. Nothing waits for it: until then an autoscaler keeps its smallest number of pods."""
+    cluster = await build(cluster_settings(addonVersions={"metrics-server": "v0.8.0-eksbuild.1"}), resource_metrics=wanted)
+    addons = of_type(monitor, "aws:eks/addon:Addon")
+    assert ("cluster-metrics-server" in addons) == wanted
+    if wanted:
+        assert addons["cluster-metrics-server"]["addonVersion"] == "v0.8.0-eksbuild.1"
+        assert "aws:eks/nodeGroup:NodeGroup cluster-cpu" in waits_for(monitor, "aws:eks/addon:Addon", "cluster-metrics-server")
+    assert "aws:eks/addon:Addon cluster-metrics-server" not in waits_for(monitor, "pulumi:providers:kubernetes", "cluster")
+    assert "cluster-metrics-server" not in {resource._name for resource in await cluster.handle.name.resources()}
+
+
 async def test_only_what_claims_volumes_waits_for_their_driver(monitor: Monitor) -> None:
     """It takes longest. What claims volumes depends on it, so it is deleted first: without the driver, volumes are never deleted."""
     cluster = await build(cluster_settings(gpuPools=[POOL]))

@@ -275,7 +275,7 @@ def test_user_data_of_bottlerocket(values: dict[str, Any], expected: dict[str, A
 
 
 def test_deployments_among_the_add_ons_need_nodes() -> None:
-    assert {addon for addon, needs_nodes in ADDONS.items() if needs_nodes} == {"coredns", "aws-ebs-csi-driver"}
+    assert {addon for addon, needs_nodes in ADDONS.items() if needs_nodes} == {"coredns", "aws-ebs-csi-driver", "metrics-server"}
 
 
 def test_session_manager_is_asked_for() -> None:

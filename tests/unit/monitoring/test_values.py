@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
+from components.base.handles import Cloud
 from components.gpu.dcgm_exporter import dcgm_values, scrape_jobs
 from components.gpu.settings import DcgmSettings
 from components.monitoring.adapter import adapter_values
@@ -49,6 +52,30 @@ def test_prometheus_on_a_cluster() -> None:
         "kubeEtcd": {"enabled": False},
         "kubeProxy": {"enabled": False},
     }
+
+
+TARGETS = {
+    # Target of the chart: the clouds where Prometheus reaches it (docs/components/prometheus.md).
+    "kubeApiServer": {"eks", "gke", "existing"},
+    "kubelet": {"eks", "gke", "existing"},
+    "kubeStateMetrics": {"eks", "gke", "existing"},
+    "nodeExporter": {"eks", "gke", "existing"},
+    "coreDns": {"eks", "existing"},
+    "kubeDns": set(),
+    "kubeControllerManager": set(),
+    "kubeScheduler": set(),
+    "kubeEtcd": set(),
+    "kubeProxy": set(),
+}
+OFF_BY_DEFAULT = {"kubeDns"}
+"""In the chart's own values (88.5.3)."""
+
+
+@pytest.mark.parametrize("cloud", get_args(Cloud))
+@pytest.mark.parametrize("target", TARGETS)
+def test_only_what_can_be_reached_is_scraped(cloud: Cloud, target: str) -> None:
+    values = prometheus_values(PrometheusSettings(), cloud=cloud)
+    assert values.get(target, {"enabled": target not in OFF_BY_DEFAULT})["enabled"] == (cloud in TARGETS[target])
 
 
 def test_prometheus_without_a_volume_is_bounded_and_claims_nothing() -> None:
