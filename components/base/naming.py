@@ -28,6 +28,12 @@ PLACEHOLDER_NAMESPACE: Final = "placeholders"
 ISTIO_NAMESPACE: Final = "istio-system"
 GATEWAY_NAMESPACE: Final = "istio-ingress"
 GATEWAY_RELEASE: Final = "triton-gateway"
+OTHER_NAMESPACES: Final = frozenset({
+    "default", MONITORING_NAMESPACE, DCGM_NAMESPACE, STACKDRIVER_NAMESPACE, GPU_PLUGIN_NAMESPACE, PLACEHOLDER_NAMESPACE,
+})  # fmt: skip
+"""Namespaces that Kubernetes has, or that other components of a stack create."""
+RESERVED_NAMESPACES: Final = ("kube-", "gke-", "gmp-", "istio-", "amazon-", "openshift-", "karpenter")
+"""Prefixes of the namespaces of Kubernetes itself, of clouds and of controllers."""
 POOL_LABEL: Final = "triton-fleet/pool"
 """Node label with the name of the node's pool."""
 GPU_PLUGIN_LABEL: Final = "nvidia.com/device-plugin.config"

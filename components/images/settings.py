@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.base.credentials import looks_secret
+from components.base.errors import Problem
 from components.base.model import DnsLabel, Model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _REFERENCE: Final = re.compile(
     r"(?P<repository>[a-zA-Z0-9][a-zA-Z0-9.:-]*/[a-z0-9]+([._/-]+[a-z0-9]+)*)(:(?P<tag>[\w][\w.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
@@ -60,6 +62,11 @@ class BuildImageSettings(Model):
     cache: bool = False
     """Whether layers are cached in the registry, as tag ``cache-<name>``, for builds on other machines. Docker's default builder does not
     support this; builders from ``docker buildx create`` do."""
+
+    def _problems(self) -> Iterator[Problem]:
+        for name in (name for name, value in self.args.items() if looks_secret(name, value)):
+            text = f"({name}) looks like a credential: everyone who can pull the image can read it. Fetch what needs it before the build."
+            yield Problem(at=("args",), text=text, fatal=False)
 
 
 class MirrorImageSettings(Model):

@@ -6,19 +6,20 @@ setting there and use it in a template of the chart; nothing else is needed.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
 from components.base.clusters import Network
+from components.base.credentials import looks_secret
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model
-from components.base.quantities import Duration, Quantity, Size
-from components.base.tritonserver import server_image
+from components.base.naming import OTHER_NAMESPACES, RESERVED_NAMESPACES
+from components.base.quantities import Duration, Quantity, Size, quantity_value
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
 from components.serving.flags import flag_problems
+from components.serving.image import image_problems
 from components.serving.metrics import Metric
 from components.serving.metrics.triton import PendingRequestsMetric, QueueTimeMetric
 
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 
 _OWNED_VARIABLES: Final = frozenset({"TRITON_ADMIN_KEY", "AIP_MODE"})
 """Environment variables of the key; AIP_MODE=PREDICTION is Triton's --allow-vertex-ai."""
-_FIRST_RELEASE: Final = (23, 11)
-"""Triton 2.40, the first with --http-restricted-api (github.com/triton-inference-server/server, v2.40.0, src/command_line_parser.cc)."""
-_CREDENTIAL: Final = re.compile(r"(?i)(^|_)(secret|password|passwd|token|key|key_id|pat)$")
-"""Names of variables that hold credentials, such as HF_TOKEN or AWS_SECRET_ACCESS_KEY; not TOKENIZERS_PARALLELISM or a path."""
+_MOST_CPUS: Final = 2000
+"""More than any machine type of AWS or Google Cloud has."""
 _WINDOW_SCRAPES: Final = 4
 """Scrapes that a rate's window must hold: two make a rate, one may fail, and windows and scrapes are not aligned."""
 
@@ -50,6 +49,18 @@ class ResourceSettings(Model):
     """Size of /dev/shm, a memory volume that counts towards ``memory``. The Python backend takes 64 MiB or more per model instance."""
     tmp: Size | None = None
     """Limit of /tmp, where Triton copies models from object storage; Kubernetes evicts a pod above it. None: no limit."""
+
+    def _problems(self) -> Iterator[Problem]:
+        shm, memory = quantity_value(self.shm), quantity_value(self.memory)
+        if shm >= memory:
+            text = (
+                f"({self.shm}) leaves nothing of memory ({self.memory}), which /dev/shm counts towards: Triton would be killed before it "
+                "is full. Raise memory to what Triton needs besides, or lower shm."
+            )
+            yield Problem(at=("shm",), text=text, also=(("memory",),), fatal=shm > memory)
+        if quantity_value(self.cpu) > _MOST_CPUS:
+            text = f"({self.cpu}) is more CPUs than a node has: no pod could be scheduled. Write {self.cpu}m if thousandths are meant."
+            yield Problem(at=("cpu",), text=text)
 
 
 class ServiceSettings(Model):
@@ -237,6 +248,18 @@ class ClientSettings(Model):
     memory: Size = "4Gi"
     """Memory request and limit."""
 
+    def _problems(self) -> Iterator[Problem]:
+        yield from (replace(problem, at=("image",)) for problem in image_problems(self.image, client=True))
+
+
+class SecretKey(Model):
+    """A key of a Secret in the same namespace."""
+
+    name: str = Field(min_length=1)
+    """Name of the Secret."""
+    key: str = Field(min_length=1)
+    """Key whose value is taken."""
+
 
 class DeploymentSettings(Model):
     """Settings that a stack file and the chart's values share."""
@@ -265,10 +288,11 @@ class DeploymentSettings(Model):
     extra_args: tuple[str, ...] = ()
     """More flags of tritonserver, passed unchanged. A stack file can't repeat the flags that the chart sets itself."""
     env: dict[str, str] = Field(default_factory=dict)
-    """More environment variables of the container. Whoever can read the Deployment can read them: credentials go into a Secret that
-    ``envFromSecrets`` names."""
+    """More environment variables of the container. Not for credentials: whoever can read the Deployment can read them."""
+    secret_env: dict[str, SecretKey] = Field(default_factory=dict)
+    """Environment variables from Secrets, such as ``{HF_TOKEN: {name: hugging-face, key: token}}``. A pod does not start without them."""
     env_from_secrets: tuple[DnsLabel, ...] = ()
-    """Secrets in the same namespace whose keys become environment variables, such as access tokens. A pod does not start without them."""
+    """Secrets in the same namespace all of whose keys become environment variables. A pod does not start without them."""
     gpu_metrics: bool | None = None
     """Whether Triton measures its GPUs (``--allow-gpu-metrics``). None: with whole GPUs; MIG slices have no such metrics."""
     node_selector: dict[str, str] = Field(default_factory=dict)
@@ -297,17 +321,11 @@ class ServingSettings(DeploymentSettings):
     """The autoscaler and its metrics."""
 
     def _problems(self) -> Iterator[Problem]:
-        if (server_image(self.image).release or _FIRST_RELEASE) < _FIRST_RELEASE:
-            text = f"({self.image}) is older than 23.11: Triton would not know --http-restricted-api, and not start. Use a newer tag."
-            yield Problem(at=("image",), text=text)
-        for name, value in self.env.items():
-            if name in _OWNED_VARIABLES:
-                text = f"sets {name}: it would open Triton's admin endpoints or change their key. Remove it, or see admin."
-                yield Problem(at=("env",), text=text)
-            elif value and _CREDENTIAL.search(name):
-                readers = "whoever can read the Deployment or the state can read it"
-                text = f"sets {name}, which looks like a credential: {readers}. Put it in a Secret and name that in envFromSecrets."
-                yield Problem(at=("env",), text=text, fatal=False)
+        yield from (replace(problem, at=("image",)) for problem in image_problems(self.image))
+        yield from self._variables()
+        if self.namespace in OTHER_NAMESPACES or self.namespace.startswith(RESERVED_NAMESPACES):
+            text = f"({self.namespace}) is Kubernetes', a cloud's or another component's: the stack could not create it. Choose another."
+            yield Problem(at=("namespace",), text=text)
         if self.models is not None and not self.models:
             text = "is an empty list: Triton would serve nothing. Name models, or leave the key out to serve all of them."
             yield Problem(at=("models",), text=text)
@@ -328,3 +346,22 @@ class ServingSettings(DeploymentSettings):
         for position, metric in enumerate(self.scaling.metrics):
             found = metric.pod_problems(gpus=gpus, gpu_resource=self.resources.gpu_resource)
             yield from (replace(problem, at=("scaling", "metrics", position, *problem.at)) for problem in found)
+
+    def _variables(self) -> Iterator[Problem]:
+        readers = "looks like a credential: whoever can read the Deployment can read it"
+        for key, names in (("env", self.env), ("secret_env", self.secret_env)):
+            for name in sorted(_OWNED_VARIABLES & names.keys()):
+                text = f"sets {name}: it would open Triton's admin endpoints or change their key. Remove it, or see admin."
+                yield Problem(at=(key,), text=text)
+        for name in (name for name, value in self.env.items() if looks_secret(name, value)):
+            text = (
+                f"sets {name}, which looks like a credential: {readers}. Put it in a Secret, and name that in secretEnv or envFromSecrets."
+            )
+            yield Problem(at=("env",), text=text, fatal=False)
+        for name in sorted(self.env.keys() & self.secret_env.keys()):
+            text = f"sets {name}, as env does: only one of the values would count. Remove one."
+            yield Problem(at=("secret_env",), text=text, also=(("env",),))
+        for position, (option, _, value) in enumerate(argument.partition("=") for argument in self.extra_args):
+            if looks_secret("", value):
+                text = f"({option}=…) {readers}. Put it in a Secret, name that in secretEnv, and write $(NAME) in its place."
+                yield Problem(at=("extra_args", position), text=text, fatal=False)

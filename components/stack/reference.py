@@ -59,7 +59,7 @@ def _rows(model: type[Model], path: str, values: Model | None, of: str = "", *, 
         if name == skip:
             continue
         key = f"{path}{field.alias or name}"
-        below = f"{key}[]." if get_origin(field.annotation) is tuple else f"{key}."
+        below = key + {tuple: "[].", dict: ".<name>."}.get(get_origin(field.annotation), ".")
         value = getattr(values, name, None if field.is_required() else field.get_default(call_default_factory=True))
         members = models_in(field.annotation)
         if len(members) > 1:
@@ -82,7 +82,7 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     if named:
         return named[0]
     if members:
-        one = "list of mappings" if get_origin(annotation) is tuple else "mapping"
+        one = {tuple: "list of mappings", dict: "map of mappings"}.get(get_origin(annotation), "mapping")
         return " or ".join(f"`{tag(member)}`" for member in members) if len(members) > 1 else one
     match get_origin(annotation):
         case origin if origin is Literal:

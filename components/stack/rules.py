@@ -16,6 +16,7 @@ from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import only_hyperdisk
 from components.images.settings import PLATFORMS, original
+from components.serving.image import image_problems
 from components.serving.metrics.base import MetricSources
 from components.serving.scaling import name_problems
 from components.stack.capacity import architectures, capacity_problems, eligible_pools, pool_capacities
@@ -116,10 +117,13 @@ def _image(settings: Settings, index: int, entry: ServingSettings) -> Iterator[P
     cluster, at = settings.cluster, ("serving", index, "image")
     names = [image.name for image in settings.images]
     found = next((image for image in settings.images if image.name == entry.image), None)
-    close = difflib.get_close_matches(entry.image, names, n=1) if found is None and re.search(r"[/:]", entry.image) is None else []
-    if close:
-        text = f"({entry.image}) is neither a name in images nor a reference with a tag: it can't be pulled. Did you mean {close[0]}?"
+    if found is None and re.search(r"[/:]", entry.image) is None:
+        close = difflib.get_close_matches(entry.image, names, n=1)
+        remedy = f"Did you mean {close[0]}?" if close else "Add it to images, or write a reference with registry and tag."
+        text = f"({entry.image}) is neither a name in images nor a reference with a tag: it can't be pulled. {remedy}"
         yield Problem(at=at, text=text, also=(("images",),))
+    if found is not None and found.kind == "mirror":
+        yield from (replace(problem, at=at, also=(("images",),)) for problem in image_problems(found.source))
     if found is not None and found.kind == "build" and not isinstance(cluster, ExistingClusterSettings):
         nodes = architectures(entry, cluster, settings.autoscaler)
         if nodes and PLATFORMS[found.platform] not in nodes:

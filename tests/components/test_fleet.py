@@ -153,7 +153,7 @@ async def test_without_dcgm(monitor: Monitor) -> None:
 
 async def test_several_deployments_share_what_is_there_once(monitor: Monitor) -> None:
     raw = dev()
-    raw["serving"].append({"name": "second", "image": "x", "models": ["add_sub"], "resources": {"gpus": 0}})
+    raw["serving"].append({"name": "second", "image": "x:1", "models": ["add_sub"], "resources": {"gpus": 0}})
     exports = await build(raw)
     assert set(exports["serving"]) == {"triton", "second"}
     added = set(monitor.requests) - set(SNAPSHOT.split("\n"))
@@ -290,7 +290,7 @@ async def test_dashboard_and_alerts_only_where_they_are_asked_for(monitor: Monit
 
 async def test_a_client_beside_the_deployments(monitor: Monitor) -> None:
     raw = {**dev(), "client": {"enabled": True, "image": "sdk:1"}}
-    raw["serving"].append({"name": "bert-large", "image": "x", "models": ["add_sub"], "resources": {"gpus": 0}})
+    raw["serving"].append({"name": "bert-large", "image": "x:1", "models": ["add_sub"], "resources": {"gpus": 0}})
     exports = await build(raw)
     assert exports["client"] == "kubectl -n triton exec deploy/triton-client --"
     inputs_of = inputs(monitor, "kubernetes:apps/v1:Deployment triton-client")
@@ -333,7 +333,7 @@ async def test_a_volume_that_the_models_do_not_fit_into_is_told_with_the_rest(mo
     raw["serving"][0]["prefetch"] = {"enabled": True, "volume": {"size": "1"}}
     raw["serving"][0]["models"] = ["nope"]
     raw["serving"].append(
-        {"name": "second", "image": "x", "resources": {"gpus": 0}, "prefetch": {"enabled": True, "volume": {"size": "1k"}}}
+        {"name": "second", "image": "x:1", "resources": {"gpus": 0}, "prefetch": {"enabled": True, "volume": {"size": "1k"}}}
     )
     raw["repository"]["models"] = None
     with pytest.raises(

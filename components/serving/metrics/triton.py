@@ -69,8 +69,6 @@ class PendingRequestsMetric(MetricSettings):
     description = "Requests in the queues of each pod, as the autoscaler reads them."
     unit = "short"
     engine = "triton"
-    since = (23, 9)
-    """github.com/triton-inference-server/server/issues/6341: not in 23.08."""
     plausible = (0.1, 10_000)
     unit_hint = "It is a number of requests, such as 16."
 

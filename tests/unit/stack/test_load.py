@@ -222,7 +222,7 @@ BAD: list[tuple[tuple[str | int, ...], object, str]] = [
         ),
     ),
     (("serving", 0, "scrapeInterval"), "30s", "triton-fleet:serving[0].scaling.window (60 s) is shorter than 4 scrapes"),
-    (("serving", "+"), {"name": "triton", "image": "x"}, "triton-fleet:serving[1].name (triton) is serving[0]'s name too"),
+    (("serving", "+"), {"name": "triton", "image": "x:1"}, "triton-fleet:serving[1].name (triton) is serving[0]'s name too"),
     (
         ("serving", 0, "models"),
         ["add_sub", "nope"],
@@ -332,7 +332,7 @@ def test_gpu_utilisation_needs_whole_gpus_that_are_measured(entry: dict[str, Any
 def test_node_ports_are_one_services_each() -> None:
     raw = changed("prometheus", to={"nodePort": 30800})
     raw["serving"][0]["service"] = {"type": "NodePort", "httpNodePort": 30800}
-    raw["serving"].append({"name": "second", "image": "x", "service": {"type": "NodePort", "grpcNodePort": 30800}})
+    raw["serving"].append({"name": "second", "image": "x:1", "service": {"type": "NodePort", "grpcNodePort": 30800}})
     found = problems(raw)
     assert len(found) == 2
     assert found[0].startswith("triton-fleet:serving[0].service.httpNodePort (30800) is the node port of another Service")

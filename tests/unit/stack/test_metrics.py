@@ -54,7 +54,6 @@ def problems(raw: dict[str, Any]) -> tuple[str, ...]:
 NVIDIA = "nvcr.io/nvidia/tritonserver:"
 MINE = {"kind": "promql", "metric": "mine", "query": "sum(a{$pods}) by (pod)", "target": 1}
 MISSING = [
-    (NVIDIA + "23.08-py3", "pendingRequests", "images report from 23.09 on: the metric would never exist"),
     (NVIDIA + "24.07-vllm-python-py3", "vllmFirstToken", "images report from 24.08 on"),
     (NVIDIA + "25.03-trtllm-python-py3", "trtllmWaiting", "images report from 25.04 on"),
     (NVIDIA + "26.07-py3", "vllmFirstToken", "has no vllm engine"),

@@ -69,7 +69,7 @@ def shown(value: object) -> str:
 @pytest.mark.parametrize("provider", CLUSTERS)
 def test_defaults_are_those_of_the_settings_as_their_parents_make_them(provider: str) -> None:
     """A parent may give a part another default than the part's own model has: the nodes without GPUs have smaller disks."""
-    entry = {"image": "x", "resources": {"gpus": 0}}
+    entry = {"image": "x:1", "resources": {"gpus": 0}}
     repository = {"bucket": "models", "store": "gcs" if provider == "gke" else "s3"}
     settings = parse({"repository": repository, "serving": [entry], "cluster": CLUSTERS[provider]})
     compared = 0
