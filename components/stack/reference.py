@@ -59,7 +59,8 @@ def _rows(model: type[Model], path: str, values: Model | None, of: str = "", *, 
         if name == skip:
             continue
         key = f"{path}{field.alias or name}"
-        below = key + {tuple: "[].", dict: ".<name>."}.get(get_origin(field.annotation), ".")
+        origin = get_origin(field.annotation)
+        below = f"{key}[]." if origin is tuple else f"{key}.<name>." if origin is dict else f"{key}."
         value = getattr(values, name, None if field.is_required() else field.get_default(call_default_factory=True))
         members = models_in(field.annotation)
         if len(members) > 1:
@@ -82,7 +83,8 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     if named:
         return named[0]
     if members:
-        one = {tuple: "list of mappings", dict: "map of mappings"}.get(get_origin(annotation), "mapping")
+        origin = get_origin(annotation)
+        one = "list of mappings" if origin is tuple else "map of mappings" if origin is dict else "mapping"
         return " or ".join(f"`{tag(member)}`" for member in members) if len(members) > 1 else one
     match get_origin(annotation):
         case origin if origin is Literal:
