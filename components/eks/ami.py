@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from components.gpu.catalogue import Machine
+    from components.gpu.sharing import MigStrategy
 
 OperatingSystem = Literal["al2023", "bottlerocket"]
 AMI_DRIVER: Final = 580
@@ -19,6 +20,8 @@ BOTTLEROCKET_MIG: Final[Mapping[str, str]] = {
     "H200": "h200.141gb",
 }
 """GPUs on which Bottlerocket sets MIG up (nvidia-migmanager), with the key of each in Bottlerocket's setting ``mig.profile``."""
+MIG_STRATEGY: Final[Mapping[OperatingSystem, MigStrategy]] = {"al2023": "mixed", "bottlerocket": "single"}
+"""AL2023: the release of the device plugin. Bottlerocket: fixed (bottlerocket-core-kit, packages/nvidia-k8s-device-plugin)."""
 DATA_DEVICE: Final[Mapping[OperatingSystem, str]] = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
 """Device that container images are unpacked to. Bottlerocket keeps its system on a separate, small one."""
 ROOT_DEVICE: Final = "/dev/xvda"

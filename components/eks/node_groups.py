@@ -23,7 +23,6 @@ from components.eks import ami
 from components.eks.settings.node_groups import architecture
 from components.eks.user_data import user_data
 from components.gpu import catalogue
-from components.gpu.sharing import offer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,16 +116,8 @@ def gpu_groups(pool: GpuPoolSettings, zones: Sequence[str]) -> tuple[NodeGroupPl
 
 
 def gpu_labels(pool: GpuPoolSettings) -> dict[str, str]:
-    """Return the labels of a GPU pool's nodes. With the accelerator, Cluster Autoscaler waits until the plugin has registered the GPUs."""
-    labels = {
-        naming.POOL_LABEL: pool.name,
-        catalogue.PRESENT_LABEL: "true",
-        "k8s.amazonaws.com/accelerator": pool.machine.gpu.accelerator,
-        **pool.labels,
-    }
-    if not ami.brings_device_plugin(pool.os):
-        labels[naming.GPU_PLUGIN_LABEL] = pool.name
-    return labels
+    """Return the labels of a GPU pool's nodes."""
+    return pool.node_labels if ami.brings_device_plugin(pool.os) else {**pool.node_labels, naming.GPU_PLUGIN_LABEL: pool.name}
 
 
 def _gpu_group(pool: GpuPoolSettings, name: str, zones: tuple[str, ...]) -> NodeGroupPlan:
@@ -161,11 +152,13 @@ def asg_tags(pool: GpuPoolSettings, labels: Mapping[str, str]) -> dict[str, str]
     Cluster Autoscaler gets the number of whole GPUs from the machine type, not of slices and shares, and reads labels and taints from the
     group only until its first node.
     """
-    offered = offer(pool.machine, pool.sharing)
+    offered = pool.offer
     tags = {f"{_TEMPLATE}/label/{key}": value for key, value in sorted(labels.items())}
     if pool.taint:
         tags[f"{_TEMPLATE}/taint/{catalogue.TAINT_KEY}"] = f"{catalogue.TAINT_VALUE}:NoSchedule"
     tags[f"{_TEMPLATE}/resources/{offered.resource}"] = str(offered.per_node)
+    # Without it, the template has no disk: a pod that requests some, as with prefetch, would never get the first node.
+    tags[f"{_TEMPLATE}/resources/ephemeral-storage"] = f"{pool.disk.requestable_gib}Gi"
     if offered.resource != catalogue.RESOURCE:
         tags[f"{_TEMPLATE}/resources/{catalogue.RESOURCE}"] = "0"  # sliced GPUs leave no whole one
     return tags

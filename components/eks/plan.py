@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from components.base import naming
 from components.base.errors import FleetError
 from components.base.handles import GpuPool
-from components.eks.ami import brings_device_plugin
+from components.eks.ami import MIG_STRATEGY, brings_device_plugin
 from components.eks.node_groups import NodeGroupPlan, cpu_group, gpu_groups, gpu_labels
-from components.gpu.sharing import offer, replicas
+from components.gpu.sharing import replicas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def node_groups(settings: EksClusterSettings, zones: Sequence[str]) -> tuple[Nod
 
 def gpu_pool(pool: GpuPoolSettings) -> GpuPool:
     """Return what add-ons and deployments need to know about a pool."""
-    offered = offer(pool.machine, pool.sharing)
+    offered = pool.offer
     return GpuPool(
         name=pool.name,
         labels={naming.POOL_LABEL: gpu_labels(pool)[naming.POOL_LABEL]},
@@ -61,7 +61,7 @@ def gpu_pool(pool: GpuPoolSettings) -> GpuPool:
         units=offered.per_node,
         sharing="none" if pool.sharing.kind == "whole" else pool.sharing.kind,
         replicas=replicas(pool.sharing),
-        mig_strategy="mixed" if pool.sharing.kind == "mig" else "none",
+        mig_strategy=MIG_STRATEGY[pool.os] if pool.sharing.kind == "mig" else "none",
         device_plugin="bundled" if brings_device_plugin(pool.os) else "install",
     )
 

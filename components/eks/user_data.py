@@ -78,6 +78,7 @@ systemctl enable --now cut-gpus.service
 
 
 def _bottlerocket(pool: GpuPoolSettings) -> str | None:
+    """Shares keep the name ``nvidia.com/gpu``: by default Bottlerocket calls them ``nvidia.com/gpu.shared``, which no pod requests."""
     lines: list[str] = []
     plugin = "settings.kubelet-device-plugins.nvidia"
     sharing = pool.sharing
@@ -86,9 +87,10 @@ def _bottlerocket(pool: GpuPoolSettings) -> str | None:
         lines += [f'"{ami.BOTTLEROCKET_MIG[pool.machine.gpu.name]}" = "{sharing.profile}"', ""]
     elif sharing.kind == "timeSlicing":
         lines += [f"[{plugin}]", 'device-sharing-strategy = "time-slicing"', "", f"[{plugin}.time-slicing]"]
-        lines += [f"replicas = {sharing.replicas}", "fail-requests-greater-than-one = true", ""]
+        lines += [f"replicas = {sharing.replicas}", "rename-by-default = false", "fail-requests-greater-than-one = true", ""]
     elif sharing.kind == "mps":
-        lines += [f"[{plugin}]", 'device-sharing-strategy = "mps"', "", f"[{plugin}.mps]", f"replicas = {sharing.replicas}", ""]
+        lines += [f"[{plugin}]", 'device-sharing-strategy = "mps"', "", f"[{plugin}.mps]"]
+        lines += [f"replicas = {sharing.replicas}", "rename-by-default = false", ""]
     if pool.fast_pull:
         lines.append(fast_pull("bottlerocket"))
     return "\n".join(lines) if lines else None

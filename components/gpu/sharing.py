@@ -51,9 +51,12 @@ class MigSharing(Model):
     kind: Literal["mig"]
     """Each GPU is cut into slices."""
     profile: str
-    """MIG profile, such as ``1g.10gb``; each GPU gets as many slices as fit. Pods ask for ``nvidia.com/mig-1g.10gb``."""
+    """MIG profile, such as ``1g.10gb``; each GPU gets as many slices as fit. Pods request ``nvidia.com/mig-1g.10gb`` on AL2023, and
+    ``nvidia.com/gpu`` on Bottlerocket and GKE."""
 
 
+MigStrategy = Literal["single", "mixed"]
+"""How NVIDIA's device plugin names slices: ``nvidia.com/gpu``, or ``nvidia.com/mig-<profile>``."""
 Sharing = Annotated[WholeSharing | TimeSlicingSharing | MpsSharing | MigSharing, Field(discriminator="kind")]
 """How each GPU of a pool is divided, distinguished by ``kind``."""
 
@@ -95,12 +98,16 @@ def replicas(sharing: Sharing) -> int:
     return sharing.replicas if isinstance(sharing, (TimeSlicingSharing, MpsSharing)) else 1
 
 
-def offer(machine: Machine, sharing: Sharing) -> Offer:
-    """Return what one node of ``machine`` offers, for settings without `sharing_problems`."""
+def offer(machine: Machine, sharing: Sharing, mig_strategy: MigStrategy) -> Offer:
+    """Return what one node of ``machine`` offers, for settings without `sharing_problems`.
+
+    ``mig_strategy`` is that of the node's device plugin: with ``single``, each slice is one ``nvidia.com/gpu``.
+    """
     if sharing.kind == "mig":
         per_node = machine.gpus * machine.gpu.mig[sharing.profile]
-        # The resource name of k8s-device-plugin's strategy `mixed`: 1g.10gb+me is nvidia.com/mig-1g.10gb.me.
-        return Offer(f"nvidia.com/mig-{sharing.profile.replace('+', '.')}", per_node=per_node, per_pod=per_node)
+        # k8s-device-plugin names 1g.10gb+me nvidia.com/mig-1g.10gb.me.
+        resource = catalogue.RESOURCE if mig_strategy == "single" else f"nvidia.com/mig-{sharing.profile.replace('+', '.')}"
+        return Offer(resource, per_node=per_node, per_pod=per_node)
     if sharing.kind == "whole":
         return Offer(catalogue.RESOURCE, per_node=machine.gpus, per_pod=machine.gpus)
     return Offer(catalogue.RESOURCE, per_node=machine.gpus * sharing.replicas, per_pod=1)

@@ -295,6 +295,9 @@ class DeploymentSettings(Model):
     """Secrets in the same namespace all of whose keys become environment variables. A pod does not start without them."""
     gpu_metrics: bool | None = None
     """Whether Triton measures its GPUs (``--allow-gpu-metrics``). None: with whole GPUs; MIG slices have no such metrics."""
+    mps: Literal["none", "plugin", "hostIpc"] | None = None
+    """How pods reach a GPU that MPS shares. ``plugin``: NVIDIA's device plugin mounts the MPS daemon's /dev/shm, so the pod has none of its
+    own. ``hostIpc``: the pod shares the node's IPC namespace, as GKE requires. None: as the stack's pools need; else ``none``."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels that a node must have to run the pods."""
     run_as_user: int = Field(default=1000, ge=0)

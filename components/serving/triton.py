@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -237,12 +237,12 @@ leave_replicas: Final = _with_options("kubernetes:apps/v1:Deployment", ignore_ch
 """Transform that sets the replicas of a Deployment when it is created only: afterwards the autoscaler owns them."""
 
 
-def only_slices(settings: ServingSettings, pools: Sequence[GpuPool]) -> bool:
-    """Return whether the pods can only land on slices of GPUs. On GKE a slice is called nvidia.com/gpu too, and only its pool tells."""
+def only_shared(settings: ServingSettings, pools: Sequence[GpuPool], sharing: Literal["mig", "mps"]) -> bool:
+    """Return whether the pods can only land on GPUs shared this way. On GKE a slice is called nvidia.com/gpu too: only its pool tells."""
     ours = {key for pool in pools for key in pool.labels}
     wanted = {key: value for key, value in settings.node_selector.items() if key in ours}
     eligible = [pool for pool in pools if wanted.items() <= pool.labels.items()]
-    return bool(eligible) and all(pool.sharing == "mig" for pool in eligible)
+    return bool(eligible) and all(pool.sharing == sharing for pool in eligible)
 
 
 def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,8 +255,10 @@ def _values(args: TritonArgs, known: Mapping[str, Any]) -> dict[str, Any]:
     resolved["drain"] = settings.drain.model_copy(update={"pre_stop": pre_stop})
     if known["service"]:
         resolved["service"] = settings.service.model_copy(update={"annotations": {**known["service"], **settings.service.annotations}})
-    if settings.gpu_metrics is None and only_slices(settings, args.cluster.gpu_pools):
+    if settings.gpu_metrics is None and only_shared(settings, args.cluster.gpu_pools, "mig"):
         resolved["gpu_metrics"] = False
+    if settings.mps is None and settings.resources.gpus and only_shared(settings, args.cluster.gpu_pools, "mps"):
+        resolved["mps"] = "plugin" if google is None else "hostIpc"
     return chart_values(
         settings.model_copy(update=resolved),
         ModelRepositoryValues(**known["source"], mode=repository.mode, region=repository.region),

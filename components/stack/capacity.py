@@ -7,31 +7,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.base import naming
 from components.base.errors import Problem
-from components.base.quantities import UNITS, quantity_value
+from components.base.quantities import quantity_value
+from components.eks.settings.cluster import EksClusterSettings
 from components.eks.settings.node_groups import architecture
+from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import gce_architecture
 from components.gpu import catalogue
-from components.gpu.sharing import offer
+from components.stack.allocatable import DCGM, EKS_DAEMONS, GKE_DAEMONS, ec2_size, eks_room, gce_size, gke_disk_gib, gke_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import TypeAlias
 
     from components.base.errors import FieldPath
     from components.eks.settings.addons import AutoscalerSettings
-    from components.eks.settings.cluster import EksClusterSettings
     from components.eks.settings.node_groups import GpuPoolSettings
     from components.gpu.settings import WarmFloorSettings
-    from components.serving.settings import ServingSettings
-
-    Cluster: TypeAlias = EksClusterSettings | GkeClusterSettings
+    from components.serving.settings import ResourceSettings, ServingSettings
+    from components.stack.allocatable import Room
+    from components.stack.settings import Settings
 
 _MAX_QUEUE_NAME: Final = 80
 """Characters of an SQS queue's name. Karpenter's queue has the cluster's name."""
 _KARPENTER_REPLICAS: Final = 2
 _SPOT_NOTICE_S: Final = 120
 """How long EC2 warns before it reclaims a spot node."""
+_LEAST_MEMORY: Final = 1 << 30
+"""Bytes that a node without GPUs must have for pods: what Karpenter requests, and the least that Prometheus uses."""
 _PENDING: Final = "the pods would stay pending"
 
 
@@ -49,12 +51,17 @@ class PoolCapacity:
     units: int
     """Most of ``resource`` on all nodes together."""
     machines: tuple[catalogue.Machine, ...]
+    rooms: tuple[Room, ...]
+    """What pods can request of a node of each machine type."""
+    disk: float | None = None
+    """GiB of a node's disk that pods can request; None if it is not known."""
     nodes: int | None = None
     """Most nodes, each with an equal share of ``units``; None if nodes differ and only ``units`` limits them."""
     shared: bool = False
     """Whether pods share each GPU (time-slicing or MPS)."""
     sliced: bool = False
     """Whether each GPU is split into MIG slices."""
+    mps: bool = False
     spot: bool = False
     cloud: str = "EC2"
     """The service that reclaims spot nodes."""
@@ -71,32 +78,44 @@ class PoolCapacity:
         return self.units // each if self.nodes is None else self.nodes * (self.units // self.nodes // each)
 
     def fits(self, entry: ServingSettings) -> bool:
-        """Whether one of the machine types has the CPU and memory that a pod needs."""
-        cpu, memory = quantity_value(entry.resources.cpu), quantity_value(entry.resources.memory)
+        """Whether one of the machine types has the CPU and memory that a pod requests."""
         return any(
-            entry.resources.gpus <= (machine.gpus if self.nodes is None else self.per_pod)
-            and cpu < machine.vcpus
-            and memory < machine.memory_gib * UNITS["Gi"]
-            for machine in self.machines
+            entry.resources.gpus <= (machine.gpus if self.nodes is None else self.per_pod) and _holds(room, entry.resources)
+            for machine, room in zip(self.machines, self.rooms, strict=True)
         )
 
 
-def pool_capacities(cluster: Cluster, autoscaler: AutoscalerSettings) -> tuple[PoolCapacity, ...]:
-    """Return all GPU pools of a cluster: node groups or node pools, and what Karpenter may start."""
+def _holds(room: Room, resources: ResourceSettings) -> bool:
+    return quantity_value(resources.cpu) <= room.cpu and quantity_value(resources.memory) <= room.memory
+
+
+def pool_capacities(settings: Settings) -> tuple[PoolCapacity, ...]:
+    """Return all GPU pools of a cluster that the stack creates: node groups or node pools, and what Karpenter may start."""
+    cluster, autoscaler = settings.cluster, settings.autoscaler
+    dcgm = (DCGM,) if settings.dcgm.enabled else ()
     if isinstance(cluster, GkeClusterSettings):
         return tuple(
-            PoolCapacity(labels=pool.node_labels, cloud="Compute Engine", **_of(pool, pool.offer, cluster.node_count(pool)))
+            PoolCapacity(
+                labels=pool.node_labels,
+                cloud="Compute Engine",
+                rooms=(gke_room(pool.machine.vcpus, pool.machine.memory_gib, (*GKE_DAEMONS, *dcgm)),),
+                disk=None if pool.ssds else gke_disk_gib(pool.disk.size, pool.os),
+                **_of(pool, cluster.node_count(pool)),
+            )
             for pool in cluster.gpu_pools
         )
+    if not isinstance(cluster, EksClusterSettings):
+        return ()
+
+    def rooms(*machines: catalogue.Machine) -> tuple[Room, ...]:
+        return tuple(eks_room(entry.vcpus, entry.memory_gib, entry.name, (*EKS_DAEMONS, *dcgm)) for entry in machines)
+
     groups = (
         PoolCapacity(
-            labels={
-                naming.POOL_LABEL: pool.name,
-                catalogue.PRESENT_LABEL: "true",
-                "k8s.amazonaws.com/accelerator": pool.machine.gpu.accelerator,
-                **pool.labels,
-            },
-            **_of(pool, offer(pool.machine, pool.sharing), pool.max * (_zone_count(pool, cluster) if pool.per_zone else 1)),
+            labels=pool.node_labels,
+            rooms=rooms(pool.machine),
+            disk=pool.disk.requestable_gib,
+            **_of(pool, pool.max * (_zone_count(pool, cluster) if pool.per_zone else 1)),
         )
         for pool in cluster.gpu_pools
     )
@@ -108,6 +127,8 @@ def pool_capacities(cluster: Cluster, autoscaler: AutoscalerSettings) -> tuple[P
             per_pod=max(machine.gpus for machine in pool.machines),
             units=pool.max_gpus,
             machines=pool.machines,
+            rooms=rooms(*pool.machines),
+            disk=pool.disk.requestable_gib,
             spot="spot" in pool.capacity_types,
         )
         for pool in (autoscaler.pools if autoscaler.kind == "karpenter" else ())
@@ -115,17 +136,18 @@ def pool_capacities(cluster: Cluster, autoscaler: AutoscalerSettings) -> tuple[P
     return (*groups, *started)
 
 
-def _of(pool: Any, offered: Any, nodes: int) -> dict[str, Any]:
+def _of(pool: Any, nodes: int) -> dict[str, Any]:
     """What a node group of EKS and a node pool of GKE have in common. ``nodes``: its most nodes, over all zones."""
     return {
         "name": pool.name,
-        "resource": offered.resource,
-        "per_pod": offered.per_pod,
-        "units": nodes * offered.per_node,
+        "resource": pool.offer.resource,
+        "per_pod": pool.offer.per_pod,
+        "units": nodes * pool.offer.per_node,
         "machines": (pool.machine,),
         "nodes": nodes,
         "shared": pool.sharing.kind in {"timeSlicing", "mps"},
         "sliced": pool.sharing.kind == "mig",
+        "mps": pool.sharing.kind == "mps",
         "spot": pool.capacity == "spot",
     }
 
@@ -147,35 +169,64 @@ def eligible_pools(entry: ServingSettings, pools: Sequence[PoolCapacity]) -> lis
     return [pool for pool in pools if wanted.items() <= pool.labels.items()]
 
 
-def architectures(entry: ServingSettings, cluster: Cluster, autoscaler: AutoscalerSettings) -> frozenset[str]:
+def architectures(entry: ServingSettings, settings: Settings) -> frozenset[str]:
     """Return the architectures of the nodes that a deployment may run on; none without such a node, which `capacity_problems` reports."""
+    cluster = settings.cluster
+    if isinstance(cluster, ExistingClusterSettings):
+        return frozenset()
     if not entry.resources.gpus:
         of = gce_architecture if isinstance(cluster, GkeClusterSettings) else architecture
         return frozenset({of(cluster.cpu_pool.machine_types[0])})
-    pools = [pool for pool in eligible_pools(entry, pool_capacities(cluster, autoscaler)) if pool.resource == entry.resources.gpu_resource]
+    pools = [pool for pool in eligible_pools(entry, pool_capacities(settings)) if pool.resource == entry.resources.gpu_resource]
     return frozenset(machine.arch for pool in pools for machine in pool.machines)
 
 
-def capacity_problems(
-    cluster: Cluster,
-    serving: Sequence[ServingSettings],
-    autoscaler: AutoscalerSettings,
-    warm_floor: Sequence[WarmFloorSettings],
-) -> Iterator[Problem]:
+def capacity_problems(settings: Settings) -> Iterator[Problem]:
     """Yield what could never be scheduled: each single deployment at its maximum, and all deployments together at their minimums.
 
     Not all together at their maximums: deployments that peak at different times may share a pool.
     """
-    if not isinstance(cluster, GkeClusterSettings):
+    cluster, autoscaler = settings.cluster, settings.autoscaler
+    if isinstance(cluster, ExistingClusterSettings):
+        return
+    if isinstance(cluster, EksClusterSettings):
         yield from _eks_problems(cluster, autoscaler)
-    pools = pool_capacities(cluster, autoscaler)
+    pools = pool_capacities(settings)
     read: tuple[FieldPath, ...] = (("cluster", "gpu_pools"), *((("autoscaler",),) if autoscaler.kind == "karpenter" else ()))
-    for index, entry in enumerate(serving):
+    yield from _cpu_problems(settings, cluster)
+    for index, entry in enumerate(settings.serving):
         if entry.resources.gpus:
             yield from _placement_problems(index, entry, pools, read)
-    yield from _minima_problems(serving, pools, read)
-    for index, floor in enumerate(warm_floor):
+    yield from _minima_problems(settings.serving, pools, read)
+    for index, floor in enumerate(settings.warm_floor):
         yield from _floor_problems(index, floor, pools, read)
+
+
+def _cpu_problems(settings: Settings, cluster: EksClusterSettings | GkeClusterSettings) -> Iterator[Problem]:
+    """Yield pools without GPUs whose nodes are too small for the add-ons, and deployments without GPUs that fit on no node."""
+    rooms: list[tuple[str, Room]] = []
+    for index, name in enumerate(cluster.cpu_pool.machine_types):
+        gke = isinstance(cluster, GkeClusterSettings)
+        size = gce_size(name) if gke else ec2_size(name)
+        if size is None:
+            return  # a family whose sizes are not known
+        room = gke_room(*size, GKE_DAEMONS) if gke else eks_room(*size, name, EKS_DAEMONS)
+        rooms.append((name, room))
+        if room.memory < _LEAST_MEMORY:
+            text = (
+                f"({name}) has {room} for pods, and Prometheus and the autoscaler need 1 GiB each: they would be killed or stay pending. "
+            )
+            yield Problem(at=("cluster", "cpu_pool", "machine_types", index), text=f"{text}Choose one with 4 GiB or more.")
+    if any(not pool.taint for pool in cluster.gpu_pools):
+        return  # pods without a GPU may run there too
+    for index, entry in enumerate(settings.serving):
+        if not entry.resources.gpus and not any(_holds(room, entry.resources) for _, room in rooms):
+            name, room = max(rooms, key=lambda found: found[1])
+            text = (
+                f"requests {entry.resources.cpu} CPU and {entry.resources.memory}, but {name} has {room} for pods: {_PENDING}. "
+                "Lower them, or choose a larger machine type in cluster.cpuPool."
+            )
+            yield Problem(at=("serving", index, "resources"), text=text, also=(("cluster", "cpu_pool"),))
 
 
 def _eks_problems(cluster: EksClusterSettings, autoscaler: AutoscalerSettings) -> Iterator[Problem]:
@@ -222,17 +273,21 @@ def _placement_problems(
         available = ", ".join(sorted({pool.resource for pool in eligible}))
         key = ("resources", "gpu_resource")
         text = f"({resources.gpu_resource}) is in no pool: {_PENDING}. Choose one of {available}."
+    elif entry.mps is None and len({pool.mps for pool in matching}) > 1:
+        key, text = ("node_selector",), "allows pools with and without MPS, whose pods differ: those on one would not start. Choose a pool."
     elif resources.gpus > per_pod:
         why = "a second share is not a second GPU" if any(pool.shared for pool in matching) else "a pod can't span nodes"
         key = ("resources", "gpus")
         text = f"({resources.gpus}) is more than the {per_pod} that a pod can have: {why}. Lower it, or choose a larger machine type."
     elif not fitting:
-        largest = max((machine for pool in matching for machine in pool.machines), key=lambda machine: machine.vcpus)
+        room, name = max((room, machine.name) for pool in matching for machine, room in zip(pool.machines, pool.rooms, strict=True))
         key = ("resources",)
         text = (
-            f"requests {resources.cpu} CPU and {resources.memory}, but {largest.name} has {largest.vcpus} vCPU and "
-            f"{largest.memory_gib}Gi: {_PENDING}. Lower them, or choose a larger machine type."
+            f"requests {resources.cpu} CPU and {resources.memory}, but {name} has {room} for pods: {_PENDING}. "
+            "Lower them, or choose a larger machine type."
         )
+    elif text_of_disk := disk_problem(entry, entry.prefetch.volume.size, fitting):
+        key, text = ("prefetch", "volume", "size"), text_of_disk
     else:
         yield from _limit_problems(at, entry, fitting, read)
         return
@@ -251,12 +306,28 @@ def _limit_problems(
         )
         yield Problem(at=(*at, "drain"), text=text, also=read)
     most = sum(pool.holds(resources.gpus) for pool in pools)
+    if replicas == most:
+        text = (
+            f"({replicas}) is all that the pools can hold: a rollout starts one more pod before it stops an old one, so at full scale it "
+            f"waits until its deadline and fails. Lower it by one, or raise {_limits(pools)} of a pool."
+        )
+        yield Problem(at=(*at, "scaling", "max_replicas"), text=text, also=read, fatal=False)
     if replicas > most:
         text = (
             f"({replicas}) with {resources.gpus} {resources.gpu_resource} each is above the {most} that the pools can hold: the rest would "
             f"stay pending. Lower it, or raise {_limits(pools)} of a pool."
         )
         yield Problem(at=(*at, "scaling", "max_replicas"), text=text, also=(*read, (*at, "resources", "gpus")))
+
+
+def disk_problem(entry: ServingSettings, size: str | None, pools: Sequence[PoolCapacity]) -> str | None:
+    """Return why a copy of the models of ``size`` fits on no node's disk; None if it does, or needs none."""
+    if not entry.prefetch.enabled or size is None or entry.prefetch.volume.storage_class is not None:
+        return None
+    if not pools or any(pool.disk is None or float(quantity_value(size)) <= pool.disk * (1 << 30) for pool in pools):
+        return None
+    most = max(pool.disk or 0 for pool in pools)
+    return f"({size}) is more than the {most:g}Gi of a node's disk that pods can request: {_PENDING}. Raise disk.size of a pool."
 
 
 def _limits(pools: Iterable[PoolCapacity]) -> str:

@@ -12,7 +12,6 @@ from pydantic.alias_generators import to_camel
 from components.base.errors import Problem
 from components.base.tritonserver import server_image
 from components.eks.settings.cluster import EksClusterSettings
-from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import only_hyperdisk
 from components.images.settings import PLATFORMS, original
@@ -53,8 +52,7 @@ def stack_problems(settings: Settings) -> Iterator[Problem]:
         yield from _metrics(settings, index, entry)
     if isinstance(settings.cluster, GkeClusterSettings):
         yield from _gke(settings, settings.cluster)
-    if not isinstance(settings.cluster, ExistingClusterSettings):
-        yield from capacity_problems(settings.cluster, settings.serving, settings.autoscaler, settings.warm_floor)
+    yield from capacity_problems(settings)
 
 
 def _unique_names(settings: Settings) -> Iterator[Problem]:
@@ -114,7 +112,7 @@ def _serving(settings: Settings, index: int, entry: ServingSettings) -> Iterator
 
 
 def _image(settings: Settings, index: int, entry: ServingSettings) -> Iterator[Problem]:
-    cluster, at = settings.cluster, ("serving", index, "image")
+    at = ("serving", index, "image")
     names = [image.name for image in settings.images]
     found = next((image for image in settings.images if image.name == entry.image), None)
     if found is None and re.search(r"[/:]", entry.image) is None:
@@ -124,8 +122,8 @@ def _image(settings: Settings, index: int, entry: ServingSettings) -> Iterator[P
         yield Problem(at=at, text=text, also=(("images",),))
     if found is not None and found.kind == "mirror":
         yield from (replace(problem, at=at, also=(("images",),)) for problem in image_problems(found.source))
-    if found is not None and found.kind == "build" and not isinstance(cluster, ExistingClusterSettings):
-        nodes = architectures(entry, cluster, settings.autoscaler)
+    if found is not None and found.kind == "build":
+        nodes = architectures(entry, settings)
         if nodes and PLATFORMS[found.platform] not in nodes:
             text = (
                 f"({entry.image}) is built for {found.platform}, but its nodes are {', '.join(sorted(nodes))}: its pods "
@@ -137,7 +135,7 @@ def _image(settings: Settings, index: int, entry: ServingSettings) -> Iterator[P
 def _metrics(settings: Settings, index: int, entry: ServingSettings) -> Iterator[Problem]:
     """Each metric kind checks its own requirements (`components.serving.metrics`) against these facts about the stack."""
     cluster = settings.cluster
-    pools = () if isinstance(cluster, ExistingClusterSettings) else eligible_pools(entry, pool_capacities(cluster, settings.autoscaler))
+    pools = eligible_pools(entry, pool_capacities(settings))
     sources = MetricSources(
         entry=("serving", index),
         image=server_image(original(entry.image, settings.images)),

@@ -198,6 +198,7 @@ class Spread(Part):
 class PodSpec(Part):
     service_account_name: str
     automount_service_account_token: bool
+    host_ipc: bool | None = Field(default=None, alias="hostIPC")
     enable_service_links: bool
     termination_grace_period_seconds: int
     security_context: PodSecurity

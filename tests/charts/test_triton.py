@@ -314,3 +314,13 @@ def test_triton_measures_whole_gpus_unless_told_otherwise(chart: Chart, fields: 
 def test_when_a_node_asks_the_registry(chart: Chart) -> None:
     assert chart.settings()[Deployment].triton.image_pull_policy == "IfNotPresent"
     assert chart.settings(imagePullPolicy="Always")[Deployment].triton.image_pull_policy == "Always"
+
+
+@pytest.mark.parametrize(("mps", "shm", "host"), [("none", True, None), ("plugin", False, None), ("hostIpc", False, True)])
+def test_a_pod_on_a_gpu_shared_by_mps_reaches_the_nodes_daemon(chart: Chart, mps: Any, shm: bool, host: bool | None) -> None:
+    """A volume at /dev/shm would hide the daemon's; on GKE the daemon is reached through the node's IPC namespace."""
+    deployment = chart.render(values(serving(mps=mps)))[Deployment]
+    pod = deployment.pod
+    assert ("/dev/shm" in {mount.mount_path for mount in deployment.triton.volume_mounts}) == shm
+    assert ("shm" in {volume.name for volume in pod.volumes}) == shm
+    assert pod.host_ipc is host

@@ -15,7 +15,7 @@ from pulumi.runtime.stack import wait_for_rpcs
 from components.base.errors import FleetError
 from components.base.handles import ClusterHandle, GatewayHandle, GcpAccess, GpuPool, MetricsHandle, RepositoryHandle
 from components.serving.settings import ServingSettings
-from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, monitored_by, only_slices, serving_namespaces
+from components.serving.triton import CHART, Triton, TritonArgs, leave_replicas, monitored_by, only_shared, serving_namespaces
 
 if TYPE_CHECKING:
     from tests.components.conftest import Recorder
@@ -324,4 +324,4 @@ def pool(name: str, sharing: Any) -> GpuPool:
 )
 def test_slices_are_known_by_their_pool(selector: dict[str, str], pools: tuple[GpuPool, ...], sliced: bool) -> None:
     settings = ServingSettings(image="x", node_selector=selector)
-    assert only_slices(settings, pools) is sliced
+    assert only_shared(settings, pools, "mig") is sliced

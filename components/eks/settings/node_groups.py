@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.base import naming
 from components.base.clusters import EVERYONE, Network, scaling_problems
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model, matching
 from components.eks import ami
 from components.eks.settings.network import Zone
 from components.gpu import catalogue
-from components.gpu.sharing import Sharing, WholeSharing, sharing_problems
+from components.gpu.sharing import Offer, Sharing, WholeSharing, offer, sharing_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,11 @@ class DiskSettings(Model):
             enough = int(self.throughput / _THROUGHPUT_PER_IOPS)
             text = f"({self.throughput}) is more than {self.iops} iops allow: EC2 would refuse the volume. Raise iops to {enough}."
             yield Problem(at=("throughput",), text=text, also=(("iops",),))
+
+    @property
+    def requestable_gib(self) -> int:
+        """What pods can request of it, rounded down: nodeadm reserves 1 GiB and evicts at 10 %, and a file system takes about 1 %."""
+        return int(self.size * 0.89) - 1
 
     def rate(self, *, fast_pull: bool) -> int:
         """Return the throughput of the volume in MiB/s."""
@@ -195,6 +201,23 @@ class GpuPoolSettings(Model):
     def machine(self) -> catalogue.Machine:
         """The machine type's entry in the catalogue."""
         return catalogue.machine(self.machine_type, cloud="ec2")
+
+    @property
+    def offer(self) -> Offer:
+        """What pods find on a node."""
+        return offer(self.machine, self.sharing, ami.MIG_STRATEGY[self.os])
+
+    @property
+    def node_labels(self) -> dict[str, str]:
+        """Labels of its nodes, but for the device plugin's.
+
+        On a node with the accelerator label, Cluster Autoscaler waits for ``nvidia.com/gpu`` and measures its use by that alone. Without
+        it, as with slices of another name, the node would never be ready, and count as empty while it serves (kubernetes/autoscaler,
+        processors/customresources/gpu_processor.go and simulator/utilization/info.go).
+        """
+        whole = self.offer.resource == catalogue.RESOURCE
+        accelerator = {"k8s.amazonaws.com/accelerator": self.machine.gpu.accelerator} if whole else {}
+        return {naming.POOL_LABEL: self.name, catalogue.PRESENT_LABEL: "true", **accelerator, **self.labels}
 
     def _problems(self) -> Iterator[Problem]:
         yield from scaling_problems(self.min, self.desired, self.max)

@@ -249,7 +249,7 @@ class GkeGpuPoolSettings(Model):
     @property
     def offer(self) -> Offer:
         """What pods find on a node: GKE's device plugin offers slices as whole GPUs (MIG strategy ``single``)."""
-        return offer(self.machine, self.sharing)._replace(resource=catalogue.RESOURCE)
+        return offer(self.machine, self.sharing, "single")
 
     @property
     def ssds(self) -> int | None:

@@ -200,11 +200,11 @@ def test_disks() -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, {"nvidia.com/gpu": "1"}),
-        ({"sharing": {"kind": "timeSlicing", "replicas": 4}}, {"nvidia.com/gpu": "4"}),
+        ({}, {"nvidia.com/gpu": "1", "ephemeral-storage": "177Gi"}),
+        ({"sharing": {"kind": "timeSlicing", "replicas": 4}}, {"nvidia.com/gpu": "4", "ephemeral-storage": "177Gi"}),
         (
             {"machineType": "p4d.24xlarge", "sharing": {"kind": "mig", "profile": "1g.5gb+me"}},
-            {"nvidia.com/mig-1g.5gb.me": "8", "nvidia.com/gpu": "0"},
+            {"nvidia.com/mig-1g.5gb.me": "8", "nvidia.com/gpu": "0", "ephemeral-storage": "177Gi"},
         ),
     ],
 )
@@ -253,9 +253,15 @@ def test_gpus_are_cut_before_kubelet_looks() -> None:
         ({}, {}),
         (
             {"sharing": {"kind": "timeSlicing", "replicas": 4}},
-            {"device-sharing-strategy": "time-slicing", "time-slicing": {"replicas": 4, "fail-requests-greater-than-one": True}},
+            {
+                "device-sharing-strategy": "time-slicing",
+                "time-slicing": {"replicas": 4, "rename-by-default": False, "fail-requests-greater-than-one": True},
+            },
         ),
-        ({"sharing": {"kind": "mps", "replicas": 2}}, {"device-sharing-strategy": "mps", "mps": {"replicas": 2}}),
+        (
+            {"sharing": {"kind": "mps", "replicas": 2}},
+            {"device-sharing-strategy": "mps", "mps": {"replicas": 2, "rename-by-default": False}},
+        ),
         (
             {"machineType": "p4d.24xlarge", "sharing": {"kind": "mig", "profile": "1g.5gb"}},
             {"device-partitioning-strategy": "mig", "mig": {"profile": {"a100.40gb": "1g.5gb"}}},

@@ -318,7 +318,7 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
     (
         "more CPU than a node",
         ((("serving", 0, "resources", "cpu"), "4"),),
-        "triton-fleet:serving[0].resources requests 4 CPU and 8Gi, but g6.xlarge has 4 vCPU",
+        "triton-fleet:serving[0].resources requests 4 CPU and 8Gi, but g6.xlarge has 3640m CPU and 14998Mi for pods",
     ),
     (
         "selector of no pool",
@@ -474,7 +474,7 @@ def test_bad_input_is_told(changes: tuple[tuple[tuple[str | int, ...], object], 
 GOOD_CHANGES: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...]]] = [
     ("open on purpose", cluster(endpoint={"publicCidrs": ["0.0.0.0/0"]})),
     ("private only", cluster(endpoint={"public": False})),
-    ("CPU only", (*cluster(gpuPools=[]), (("serving", 0, "resources", "gpus"), 0))),
+    ("CPU only", (*cluster(gpuPools=[]), (("serving", 0, "resources"), {"gpus": 0, "cpu": 1, "memory": "4Gi"}))),
     ("shares hold more pods", (*pool(sharing={"kind": "timeSlicing", "replicas": 4}), (("serving", 0, "scaling"), {"maxReplicas": 16}))),
     ("a group a zone counts each", (*pool(perZone=True), (("serving", 0, "scaling"), {"maxReplicas": 12}))),
     ("label from elsewhere", ((("serving", 0, "nodeSelector"), {"topology.kubernetes.io/zone": "eu-west-1a"}),)),

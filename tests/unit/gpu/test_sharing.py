@@ -6,21 +6,32 @@ import pytest
 from pydantic import ValidationError
 
 from components.gpu import catalogue
-from components.gpu.sharing import MigSharing, MpsSharing, Offer, Sharing, TimeSlicingSharing, WholeSharing, offer, sharing_problems
+from components.gpu.sharing import (
+    MigSharing,
+    MigStrategy,
+    MpsSharing,
+    Offer,
+    Sharing,
+    TimeSlicingSharing,
+    WholeSharing,
+    offer,
+    sharing_problems,
+)
 
 
 @pytest.mark.parametrize(
-    ("name", "sharing", "resource", "per_node", "per_pod"),
+    ("name", "sharing", "strategy", "resource", "per_node", "per_pod"),
     [
-        ("g6.12xlarge", WholeSharing(kind="whole"), "nvidia.com/gpu", 4, 4),
-        ("g6.12xlarge", TimeSlicingSharing(kind="timeSlicing", replicas=3), "nvidia.com/gpu", 12, 1),
-        ("g6.xlarge", MpsSharing(kind="mps", replicas=4), "nvidia.com/gpu", 4, 1),
-        ("p4d.24xlarge", MigSharing(kind="mig", profile="2g.10gb"), "nvidia.com/mig-2g.10gb", 24, 24),
-        ("p5.48xlarge", MigSharing(kind="mig", profile="1g.10gb+me"), "nvidia.com/mig-1g.10gb.me", 8, 8),
+        ("g6.12xlarge", WholeSharing(kind="whole"), "mixed", "nvidia.com/gpu", 4, 4),
+        ("g6.12xlarge", TimeSlicingSharing(kind="timeSlicing", replicas=3), "mixed", "nvidia.com/gpu", 12, 1),
+        ("g6.xlarge", MpsSharing(kind="mps", replicas=4), "mixed", "nvidia.com/gpu", 4, 1),
+        ("p4d.24xlarge", MigSharing(kind="mig", profile="2g.10gb"), "mixed", "nvidia.com/mig-2g.10gb", 24, 24),
+        ("p5.48xlarge", MigSharing(kind="mig", profile="1g.10gb+me"), "mixed", "nvidia.com/mig-1g.10gb.me", 8, 8),
+        ("p4d.24xlarge", MigSharing(kind="mig", profile="2g.10gb"), "single", "nvidia.com/gpu", 24, 24),
     ],
 )
-def test_offer(name: str, sharing: Sharing, resource: str, per_node: int, per_pod: int) -> None:
-    assert offer(catalogue.machine(name), sharing) == Offer(resource=resource, per_node=per_node, per_pod=per_pod)
+def test_offer(*, name: str, sharing: Sharing, strategy: MigStrategy, resource: str, per_node: int, per_pod: int) -> None:
+    assert offer(catalogue.machine(name), sharing, strategy) == Offer(resource=resource, per_node=per_node, per_pod=per_pod)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,127 @@
-"""How many pods a pool can hold."""
+"""How many pods a pool can hold, and what a node has for them."""
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 
+from components.base.errors import FleetError
 from components.gpu import catalogue
+from components.stack.allocatable import EKS_DAEMONS, Room, ec2_size, eks_room, gce_size, gke_disk_gib, gke_room
 from components.stack.capacity import PoolCapacity
+from components.stack.load import parse
+from components.stack.rules import stack_problems
+
+EKS: dict[str, Any] = {
+    "cluster": {
+        "provider": "eks",
+        "region": "eu-west-1",
+        "endpoint": {"publicCidrs": ["203.0.113.0/24"]},
+        "gpuPools": [{"name": "gpu", "machineType": "g4dn.xlarge", "max": 4}],
+    },
+    "autoscaler": {"kind": "clusterAutoscaler"},
+    "repository": {"bucket": "models"},
+}
+GKE: dict[str, Any] = {
+    "cluster": {
+        "provider": "gke",
+        "project": "my-project",
+        "region": "europe-west4",
+        "endpoint": {"publicCidrs": ["203.0.113.0/24"]},
+        "gpuPools": [{"name": "gpu", "machineType": "g2-standard-4", "max": 4}],
+    },
+    "repository": {"store": "gcs", "bucket": "models-of-mine"},
+}
 
 
 @pytest.mark.parametrize(("each", "expected"), [(1, 8), (3, 2), (4, 2), (5, 0)])
 def test_pods_do_not_span_nodes(each: int, expected: int) -> None:
-    machine = catalogue.machine("g6.12xlarge")
-    pool = PoolCapacity(name="l4", labels={}, resource=catalogue.RESOURCE, per_pod=4, units=8, machines=(machine,), nodes=2)
+    machine, rooms = catalogue.machine("g6.12xlarge"), (Room(47, 1e11),)
+    pool = PoolCapacity(name="l4", labels={}, resource=catalogue.RESOURCE, per_pod=4, units=8, machines=(machine,), rooms=rooms, nodes=2)
     assert pool.holds(each) == expected
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "size"),
+    [
+        ("m7i.large", (2, 8)),
+        ("c6g.medium", (1, 2)),
+        ("r6i.4xlarge", (16, 128)),
+        ("m7i-flex.xlarge", (4, 16)),
+        ("t3.micro", (2, 1)),
+        ("t4g.2xlarge", (8, 32)),
+        ("c3-standard-4", (4, 16)),
+        ("n2-highmem-8", (8, 64)),
+        ("x2gd.large", None),
+        ("m4.large", None),
+        ("e2-micro", None),
+    ],
+)
+def test_sizes_of_machines_without_gpus(machine_type: str, size: tuple[float, float] | None) -> None:
+    assert (gce_size if "-" in machine_type and "." not in machine_type else ec2_size)(machine_type) == size
+
+
+def test_published_figures_of_nodes() -> None:
+    """GKE's page shows a node of 4 vCPU and 16 GB with 3920m and 13498416Ki, and 47060071478 bytes of a 100 GB disk."""
+    room = gke_room(4, 16, ())
+    assert room.cpu == pytest.approx(3.92)
+    assert 13498416 * 1024 <= room.memory <= 13498416 * 1024 * 1.01
+    assert gke_disk_gib(100, "cos") * 2**30 == pytest.approx(47060071478, rel=0.1)
+    assert eks_room(4, 16, "g4dn.xlarge", ()).cpu == pytest.approx(3.92), "nodeadm reserves 80m of 4 vCPU"
+    assert eks_room(4, 16, "g4dn.xlarge", EKS_DAEMONS).memory < 15 * 2**30
+
+
+def problems(base: dict[str, Any], entry: dict[str, Any], cluster: dict[str, Any]) -> list[str]:
+    raw = copy.deepcopy(base)
+    raw["cluster"].update(cluster)
+    raw["serving"] = [{"name": "triton", "image": "tritonserver:26.07-py3", "scaling": {"maxReplicas": 2}, **entry}]
+    try:
+        parse(raw)
+    except FleetError as error:
+        return list(map(str, error.problems))
+    return []
+
+
+CPU = {"gpus": 0}
+TINY = {"cpuPool": {"machineTypes": ["t3.micro"]}}
+MPS = [
+    {"name": "gpu", "machineType": "g4dn.xlarge", "max": 4},
+    {"name": "mps", "machineType": "g4dn.xlarge", "max": 4, "sharing": {"kind": "mps", "replicas": 2}},
+]
+PREFETCH = {"prefetch": {"enabled": True, "volume": {"size": "180Gi"}}}
+
+
+@pytest.mark.parametrize(
+    ("base", "entry", "cluster", "says"),
+    [
+        (EKS, {"resources": {"cpu": "3900m", "memory": "8Gi"}}, {}, "resources requests 3900m CPU and 8Gi, but g4dn.xlarge has 3640m CPU"),
+        (EKS, {"resources": {"cpu": "3", "memory": "15Gi"}}, {}, "resources requests 3 CPU and 15Gi, but g4dn.xlarge has 3640m CPU"),
+        (EKS, {"resources": {"cpu": "3600m", "memory": "14Gi"}}, {}, None),
+        (GKE, {"resources": {"cpu": "3900m"}}, {}, "resources requests 3900m CPU and 8Gi, but g2-standard-4 has 3720m CPU"),
+        (GKE, {"resources": {"cpu": "3", "memory": "13Gi"}}, {}, "but g2-standard-4 has 3720m CPU"),
+        (GKE, {"resources": {"cpu": "3", "memory": "12Gi"}}, {}, None),
+        (EKS, {"resources": {**CPU, "cpu": 8}}, {}, "requests 8 CPU and 8Gi, but m7i.large has 1750m CPU"),
+        (EKS, {"resources": {**CPU, "cpu": 8}}, {"cpuPool": {"machineTypes": ["m7i.large", "m7i.4xlarge"]}}, None),
+        (EKS, {"resources": {**CPU, "cpu": 8}}, {"cpuPool": {"machineTypes": ["x2gd.large"]}}, None),
+        (GKE, {"resources": {**CPU, "cpu": 4}}, {}, "requests 4 CPU and 8Gi, but c3-standard-4 has 3820m CPU"),
+        (EKS, {}, TINY, "cluster.cpuPool.machineTypes[0] (t3.micro) has 1750m CPU and 473Mi for pods"),
+        (EKS, {}, {"cpuPool": {"machineTypes": ["t3.medium"]}}, None),
+        (EKS, PREFETCH, {}, "prefetch.volume.size (180Gi) is more than the 177Gi of a node's disk"),
+        (GKE, PREFETCH, {}, "prefetch.volume.size (180Gi) is more than the"),
+        (EKS, {"prefetch": {"enabled": True, "volume": {"size": "180Gi", "storageClass": "gp3"}}}, {}, None),
+        (EKS, {}, {"gpuPools": MPS}, "nodeSelector allows pools with and without MPS"),
+        (EKS, {"nodeSelector": {"triton-fleet/pool": "mps"}}, {"gpuPools": MPS}, None),
+    ],
+)
+def test_what_a_pod_needs_and_a_node_has(base: dict[str, Any], entry: dict[str, Any], cluster: dict[str, Any], says: str | None) -> None:
+    found = problems(base, entry, cluster)
+    assert found == [] if says is None else len(found) == 1 and says in found[0], found
+
+
+@pytest.mark.parametrize(("most", "warned"), [(3, False), (4, True)])
+def test_a_rollout_without_a_spare_gpu_is_warned_of(most: int, warned: bool) -> None:
+    raw = {**EKS, "serving": [{"name": "triton", "image": "tritonserver:26.07-py3", "scaling": {"maxReplicas": most}}]}
+    found = [problem for problem in stack_problems(parse(raw)) if "all that the pools can hold" in problem.text]
+    assert [problem.fatal for problem in found] == [False] * warned

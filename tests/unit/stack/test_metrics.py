@@ -18,7 +18,7 @@ ON_GKE: dict[str, Any] = {
         "project": "my-project",
         "region": "europe-west4",
         "endpoint": {"publicCidrs": ["203.0.113.0/24"]},
-        "gpuPools": [{"name": "t4", "machineType": "g2-standard-8", "max": 4}],
+        "gpuPools": [{"name": "t4", "machineType": "g2-standard-8", "max": 5}],
     },
     "repository": {"store": "gcs", "bucket": "models-of-mine"},
     "stackdriver": {"enabled": True},
@@ -29,7 +29,7 @@ ON_EKS: dict[str, Any] = {
         "provider": "eks",
         "region": "eu-west-1",
         "endpoint": {"publicCidrs": ["203.0.113.0/24"]},
-        "gpuPools": [{"name": "gpu", "machineType": "g6.xlarge", "max": 4}],
+        "gpuPools": [{"name": "gpu", "machineType": "g6.xlarge", "max": 5}],
     },
     "autoscaler": {"kind": "clusterAutoscaler"},
     "repository": {"bucket": "models"},
@@ -238,6 +238,6 @@ def test_initial_replicas_lie_within_the_autoscalers_bounds(first: int, fits: bo
 
 def test_gpu_metrics_without_a_gpu() -> None:
     raw = but(ON_EKS)
-    raw["serving"][0] |= {"resources": {"gpus": 0}, "gpuMetrics": True}
+    raw["serving"][0] |= {"resources": {"gpus": 0, "cpu": 1, "memory": "4Gi"}, "gpuMetrics": True}
     (problem,) = problems(raw)
     assert problem.startswith("triton-fleet:serving[0].gpuMetrics is true but resources.gpus is 0")

@@ -69,7 +69,7 @@ def shown(value: object) -> str:
 @pytest.mark.parametrize("provider", CLUSTERS)
 def test_defaults_are_those_of_the_settings_as_their_parents_make_them(provider: str) -> None:
     """A parent may give a part another default than the part's own model has: the nodes without GPUs have smaller disks."""
-    entry = {"image": "x:1", "resources": {"gpus": 0}}
+    entry = {"image": "x:1", "resources": {"gpus": 0, "cpu": 1, "memory": "4Gi"}}
     repository = {"bucket": "models", "store": "gcs" if provider == "gke" else "s3"}
     settings = parse({"repository": repository, "serving": [entry], "cluster": CLUSTERS[provider]})
     compared = 0
@@ -79,7 +79,7 @@ def test_defaults_are_those_of_the_settings_as_their_parents_make_them(provider:
         chosen = next((table for table in tables if f"`provider: {provider}`" in table), tables[0]) if top == "cluster" else tables[0]
         for key, default in re.findall(r"^\| `([^`]+)` \| [^|]+ \| `([^`]+)`(?: s)? \|", chosen, flags=re.MULTILINE):
             full = f"{top}{key}" if key.startswith("[]") else f"{top}.{key}"
-            if "[]" in full.replace("serving[].", "") or full.endswith((".gpus", ".kind", ".store")):
+            if "[]" in full.replace("serving[].", "") or full.endswith((".gpus", "resources.cpu", "resources.memory", ".kind", ".store")):
                 continue  # this stack has no entry there, or another value
             if (value := value_at(settings, full)) is not None:
                 compared += 1
