@@ -33,8 +33,6 @@ _MIN_STARTUP_S: Final = 10
 _MAX_DRAIN_S: Final = 3600
 """The longest that managed node groups wait before they end a node. GKE: "respects PodDisruptionBudget and graceful termination for up to
 one hour"."""
-_FIRST_KEYLESS: Final = (23, 3)
-"""Releases 22.08 to 23.02 can't use a token of the metadata server (triton-inference-server/server#5039, #5567)."""
 _GOOGLE_REGISTRIES: Final = ("docker.pkg.dev", "gcr.io")
 """Nodes reach them without internet egress and with their own identity."""
 
@@ -277,7 +275,3 @@ def _gke(settings: Settings, cluster: GkeClusterSettings) -> Iterator[Problem]:
                 "Mirror it (images), or set another nat."
             )
             yield Problem(at=at, text=text, also=(("cluster", "network"),))
-        release = server_image(original(entry.image, settings.images)).release if keyless and repository.store == "gcs" else None
-        if release is not None and release < _FIRST_KEYLESS:
-            text = f"({entry.image}) is older than 23.03, the first that reads a bucket without a key: it would find no models. "
-            yield Problem(at=at, text=f"{text}Use a newer one.", also=(("repository", "store"), ("repository", "credentials")))

@@ -489,7 +489,7 @@ def test_good_input_is_taken(changes: tuple[tuple[tuple[str | int, ...], object]
 
 
 def test_maxima_together_may_exceed_the_pools_and_minima_may_not() -> None:
-    second = {"name": "second", "image": "x", "resources": {"cpu": "2", "memory": "8Gi"}, "scaling": {"minReplicas": 1, "maxReplicas": 4}}
+    second = {"name": "second", "image": "x:1", "resources": {"cpu": 2, "memory": "8Gi"}, "scaling": {"minReplicas": 1, "maxReplicas": 4}}
     raw = changed((("serving", "+"), second))
     parse(raw)
     raw["serving"][0]["scaling"] = {"minReplicas": 4, "maxReplicas": 4}

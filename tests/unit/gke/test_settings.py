@@ -338,7 +338,7 @@ BAD: list[tuple[str, Changes, str]] = [
     (
         "Triton that knows no metadata server",
         serving(image="nvcr.io/nvidia/tritonserver:22.12-py3"),
-        "serving[0].image (nvcr.io/nvidia/tritonserver:22.12-py3) is older than 23.03, the first that reads a bucket without a key",
+        "serving[0].image (nvcr.io/nvidia/tritonserver:22.12-py3) is older than 23.11",
     ),
     (
         "mirror of one that knows no metadata server",
@@ -347,7 +347,7 @@ BAD: list[tuple[str, Changes, str]] = [
             (("images",), [{"kind": "mirror", "name": "old", "source": "nvcr.io/nvidia/tritonserver:22.12-py3"}]),
             *serving(image="old"),
         ),
-        "serving[0].image (old) is older than 23.03",
+        "serving[0].image (nvcr.io/nvidia/tritonserver:22.12-py3) is older than 23.11",
     ),
     ("alias for a key", cluster(secretsKey="my-key"), "cluster.secretsKey (my-key) must be create, none or a Cloud KMS key"),
     (
