@@ -55,12 +55,14 @@ class Hops:
     request: float
     pod_drain: float = 0
     """From a pod's removal to the end of its last request: preStop and exitTimeout."""
+    margin: float = _MARGIN
+    """From then to the pod's end."""
 
     @classmethod
-    def of(cls, drains: Iterable[tuple[float, float]]) -> Hops:
-        """Return the hops in front of several deployments, given as pairs of preStop and exitTimeout."""
-        pairs = tuple(drains)
-        return cls(request=max(after for _, after in pairs), pod_drain=max(map(sum, pairs)))
+    def of(cls, drains: Iterable[tuple[float, float, float]]) -> Hops:
+        """Return the hops in front of several deployments, each given as preStop, exitTimeout and margin."""
+        before, requests, margins = zip(*drains, strict=True)
+        return cls(request=max(requests), pod_drain=max(map(sum, zip(before, requests, strict=True))), margin=max(margins))
 
     @property
     def gateway_connections(self) -> int:
@@ -75,6 +77,11 @@ class Hops:
     def gateway_grace(self, reached: Targets) -> int:
         """Grace period of the gateway's pods."""
         return reached.removal + self.gateway_drain + _MARGIN
+
+    @property
+    def node_drain(self) -> int:
+        """The longest grace period of any pod, as a target of a network load balancer: how long a node's removal must wait."""
+        return max(self.gateway_grace(NLB_PODS), NLB_PODS.removal + math.ceil(self.pod_drain + self.margin))
 
     @property
     def sidecar_drain(self) -> int:

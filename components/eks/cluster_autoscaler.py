@@ -21,6 +21,7 @@ from components.eks.iam import service_account
 from components.helm import release
 
 if TYPE_CHECKING:
+    from components.base.drain import Hops
     from components.base.handles import AwsAccess, ClusterHandle
     from components.eks.settings.addons import ClusterAutoscalerSettings
     from components.helm.settings import ChartSettings
@@ -33,6 +34,7 @@ def autoscaler_values(
     region: pulumi.Input[str],
     kubernetes_version: str,
     role_arn: pulumi.Input[str] | None,
+    hops: Hops,
 ) -> dict[str, Any]:
     """Return the values of the chart cluster-autoscaler; without ``role_arn`` they name no role (Pod Identity).
 
@@ -55,6 +57,8 @@ def autoscaler_values(
             "skip-nodes-with-local-storage": False,
             "scale-down-unneeded-time": prometheus_duration(settings.scale_down_unneeded_time),
             "max-node-provision-time": prometheus_duration(settings.max_node_provision_time),
+            # The default is 600 s; it would cut a longer grace period short (kubernetes/kubernetes#94435).
+            "max-graceful-termination-sec": max(600, hops.node_drain),
         },
         # No CPU limit: throttling would delay new nodes.
         "resources": {"requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"memory": "600Mi"}},
@@ -69,6 +73,7 @@ class ClusterAutoscalerArgs:
     aws: AwsAccess
     settings: ClusterAutoscalerSettings
     charts: ChartSettings
+    hops: Hops
 
 
 class ClusterAutoscaler(pulumi.ComponentResource):
@@ -90,6 +95,7 @@ class ClusterAutoscaler(pulumi.ComponentResource):
                 region=args.aws.region,
                 kubernetes_version=args.aws.kubernetes_version,
                 role_arn=args.aws.autoscaler_role_arn,
+                hops=args.hops,
             ),
             opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
         )

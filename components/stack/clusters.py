@@ -170,7 +170,7 @@ def cluster_addons(
         args = KarpenterArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
         autoscaler = Karpenter("karpenter", args, child).ready
     elif settings.autoscaler.kind == "clusterAutoscaler" and aws is not None:
-        scaling = ClusterAutoscalerArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
+        scaling = ClusterAutoscalerArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts, hops=settings.hops)
         autoscaler = ClusterAutoscaler("autoscaler", scaling, child).ready
     ready = [] if autoscaler is None else [autoscaler]
     if settings.gpu_plugin.enabled and (without_plugin := needing(pools)):

@@ -66,7 +66,7 @@ class Settings(Model):
     @property
     def hops(self) -> Hops:
         """The timeouts and drains in front of all deployments, which share load balancers and gateway."""
-        return Hops.of((entry.drain.pre_stop, entry.drain.exit_timeout) for entry in self.serving)
+        return Hops.of((entry.drain.pre_stop, entry.drain.exit_timeout, entry.drain.margin) for entry in self.serving)
 
     @field_validator("cluster", mode="before")
     @classmethod

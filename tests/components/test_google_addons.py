@@ -27,7 +27,7 @@ from tests.components.recording import Registered, start
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-HOPS = Hops.of([(15, 45)])
+HOPS = Hops.of([(15, 45, 15)])
 CHARTS = ChartSettings()
 ADAPTER = "custom-metrics-stackdriver-adapter"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"

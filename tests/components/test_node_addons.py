@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.components.conftest import Recorder
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
-HOPS = Hops.of([(15, 45)])
+HOPS = Hops.of([(15, 45, 15)])
 CHARTS = ChartSettings()
 POOL = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1)
 
@@ -78,7 +78,9 @@ async def test_the_device_plugin(recorder: Recorder) -> None:
 async def test_the_cluster_autoscaler(recorder: Recorder, role: str | None) -> None:
     access = aws() if role is None else aws(autoscaler_role_arn=text(role))
     settings = ClusterAutoscalerSettings(kind="clusterAutoscaler")
-    component = ClusterAutoscaler("autoscaler", ClusterAutoscalerArgs(cluster=cluster(), aws=access, settings=settings, charts=CHARTS))
+    component = ClusterAutoscaler(
+        "autoscaler", ClusterAutoscalerArgs(cluster=cluster(), aws=access, settings=settings, charts=CHARTS, hops=HOPS)
+    )
     assert await resolved(component.ready) == "cluster-autoscaler"
     values = release(recorder, "cluster-autoscaler", versions.CLUSTER_AUTOSCALER, "kube-system")
     assert (values["autoDiscovery"], values["awsRegion"]) == ({"clusterName": "tri"}, "us-west-2")
@@ -159,7 +161,9 @@ async def test_istio_from_base_to_route(recorder: Recorder, injection: bool) -> 
 async def test_placeholders_come_after_what_starts_nodes(recorder: Recorder) -> None:
     here = cluster()
     settings = ClusterAutoscalerSettings(kind="clusterAutoscaler")
-    autoscaler = ClusterAutoscaler("autoscaler", ClusterAutoscalerArgs(cluster=here, aws=aws(), settings=settings, charts=CHARTS))
+    autoscaler = ClusterAutoscaler(
+        "autoscaler", ClusterAutoscalerArgs(cluster=here, aws=aws(), settings=settings, charts=CHARTS, hops=HOPS)
+    )
     floors = [WarmFloorSettings(pool="l4", pods=2)]
     args = PlaceholdersArgs(cluster=here, floors=floors, pools=here.gpu_pools, images=["triton:1"], autoscaler=autoscaler.ready)
     Placeholders("placeholders-addon", args)

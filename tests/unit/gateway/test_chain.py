@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.base.drain import NLB_PODS, NLB_TARGETS, VIA_NODES, Hops, Targets, targets
+from components.eks.cluster_autoscaler import autoscaler_values
 from components.eks.load_balancer import service_annotations
+from components.eks.settings.addons import ClusterAutoscalerSettings
 from components.gateway.istio import destination_rule_spec, gateway_values, istiod_values, virtual_service_spec
 from components.gateway.settings import IstioSettings
 
+SCALER = ClusterAutoscalerSettings(kind="clusterAutoscaler")
 PREFIX = "service.beta.kubernetes.io/aws-load-balancer"
 NLB_REMOVAL = 120
 """Seconds for which a removed target of a network load balancer still gets connections, as measured
@@ -42,7 +45,7 @@ PROVIDERS = [
     Provider("existing", None, {}, pods=False),
     Provider("existing", None, {NLB_TARGETS: "ip"}, pods=True),
 ]
-DRAINS = st.lists(st.tuples(st.floats(0, 1700), st.floats(0.1, 1700)), min_size=1, max_size=4)
+DRAINS = st.lists(st.tuples(st.floats(0, 1700), st.floats(0.1, 1700), st.floats(0.1, 200)), min_size=1, max_size=4)
 
 
 def seconds(text: str) -> float:
@@ -64,9 +67,9 @@ def pod_config(values: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("provider", PROVIDERS, ids=str)
 @settings(max_examples=60, deadline=None)
 @given(drains=DRAINS)
-def test_no_hop_ends_before_the_one_behind_it(provider: Provider, drains: list[tuple[float, float]]) -> None:
+def test_no_hop_ends_before_the_one_behind_it(provider: Provider, drains: list[tuple[float, float, float]]) -> None:
     hops, istio = Hops.of(drains), IstioSettings(kind="istio", annotations=provider.annotations)
-    longest = max(request for _, request in drains)
+    longest = max(request for _, request, _ in drains)
     reached = targets("LoadBalancer", provider.annotations, provider.installed)
     removal = NLB_REMOVAL if provider.pods else 0
     assert bool(reached.namespace_labels) == provider.pods, "ready only once registered"
@@ -100,11 +103,16 @@ def test_no_hop_ends_before_the_one_behind_it(provider: Provider, drains: list[t
 
     # Sidecars, where they are ordinary containers, outlast the preStop hook and the requests of each pod.
     sidecar = seconds(istiod_values(hops)["meshConfig"]["defaultConfig"]["terminationDrainDuration"])
-    assert sidecar >= max(before + request for before, request in drains)
+    assert sidecar >= max(before + request for before, request, _ in drains)
 
-    # Pods that are targets themselves.
-    for before, _ in drains:
-        assert reached.pre_stop(before) >= max(before, removal)
+    # Pods that are targets themselves, and the nodes that the cluster autoscaler removes under them.
+    scaler = autoscaler_values(SCALER, cluster_name="c", region="r", kubernetes_version="1.35", role_arn=None, hops=hops)
+    patience = scaler["extraArgs"]["max-graceful-termination-sec"]
+    assert patience >= max(600, values["terminationGracePeriodSeconds"])
+    for before, request, margin in drains:
+        wait = reached.pre_stop(before)
+        assert wait >= max(before, removal)
+        assert patience >= wait + request + margin
 
 
 @pytest.mark.parametrize("service_type", ["ClusterIP", "NodePort"])

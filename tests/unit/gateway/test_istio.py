@@ -16,7 +16,7 @@ SERVICE = "triton.triton.svc.cluster.local"
 
 
 def gateway_values(settings: IstioSettings, annotations: dict[str, str]) -> dict[str, Any]:
-    return rendered.gateway_values(settings, annotations, Hops.of([(15, 45)]), VIA_NODES)
+    return rendered.gateway_values(settings, annotations, Hops.of([(15, 45, 15)]), VIA_NODES)
 
 
 def istio(**more: object) -> IstioSettings:

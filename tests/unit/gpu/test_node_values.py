@@ -20,7 +20,7 @@ from components.gpu.settings import GpuPluginSettings, WarmFloorSettings
 from components.helm.release import chart_source
 from components.helm.settings import ChartSettings
 
-HOPS = Hops.of([(15, 45)])
+HOPS = Hops.of([(15, 45, 15)])
 WHOLE = GpuPool(name="l4", labels={"triton-fleet/pool": "l4"}, resource="nvidia.com/gpu", units=1)
 BUNDLED = GpuPool(name="rocket", labels={}, resource="nvidia.com/gpu", units=1, device_plugin="bundled")
 MPS = GpuPool(name="mps", labels={}, resource="nvidia.com/gpu", units=2, sharing="mps", replicas=2)
@@ -66,17 +66,16 @@ def test_configurations_are_texts_of_the_plugins_own_format() -> None:
 @pytest.mark.parametrize(("minor", "tag"), [("1.34", "v1.34.5"), ("1.35", "v1.35.0"), ("1.36", "v1.36.0")])
 def test_the_cluster_autoscaler_follows_the_cluster(minor: str, tag: str) -> None:
     settings = ClusterAutoscalerSettings(kind="clusterAutoscaler")
-    values = autoscaler_values(settings, cluster_name="c", region="r", kubernetes_version=minor, role_arn=None)
+    values = autoscaler_values(settings, cluster_name="c", region="r", kubernetes_version=minor, role_arn=None, hops=HOPS)
     assert values["image"]["tag"] == tag == cluster_autoscaler_image(minor)
 
 
 def test_service_accounts_have_fixed_names_and_a_role_only_where_one_is_given() -> None:
     autoscaler = ClusterAutoscalerSettings(kind="clusterAutoscaler")
     for role in (None, "arn:aws:iam::111122223333:role/r"):
+        scaler = autoscaler_values(autoscaler, cluster_name="c", region="r", kubernetes_version="1.35", role_arn=role, hops=HOPS)
         accounts = {
-            "cluster-autoscaler": autoscaler_values(autoscaler, cluster_name="c", region="r", kubernetes_version="1.35", role_arn=role)[
-                "rbac"
-            ]["serviceAccount"],
+            "cluster-autoscaler": scaler["rbac"]["serviceAccount"],
             "aws-load-balancer-controller": load_balancer_values(cluster_name="c", region="r", vpc_id="v", role_arn=role)["serviceAccount"],
             "karpenter": karpenter_values(cluster_name="c", interruption_queue=None, role_arn=role)["serviceAccount"],
         }

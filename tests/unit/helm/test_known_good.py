@@ -22,7 +22,7 @@ from components.gpu.settings import DcgmSettings, GpuPluginSettings
 
 FOLDER = Path(__file__).parent / "known_good"
 ISTIO = IstioSettings(kind="istio")
-HOPS = Hops.of([(15, 45)])
+HOPS = Hops.of([(15, 45, 15)])
 
 
 def known(name: str) -> dict[str, Any]:
@@ -72,11 +72,13 @@ def test_cluster_autoscaler() -> None:
         region="us-west-2",
         kubernetes_version="1.34",
         role_arn="arn:aws:iam::111122223333:role/ca",
+        hops=HOPS,
     )
     theirs = known("ca")
     assert ours.pop("resources")["requests"] == {"cpu": "100m", "memory": "300Mi"}
     assert ours["extraArgs"].pop("skip-nodes-with-local-storage") is False
     assert ours["extraArgs"].pop("max-node-provision-time") == "900s"
+    assert ours["extraArgs"].pop("max-graceful-termination-sec") == 600
     assert (ours["extraArgs"].pop("scale-down-unneeded-time"), theirs["extraArgs"].pop("scale-down-unneeded-time")) == ("600s", "10m")
     assert ours == theirs
 
