@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 from components.base.errors import FleetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _TIMEOUT_S: Final = 10.0
 """A healthy API server answers /version in milliseconds; ten seconds cover a slow VPN."""
@@ -100,7 +100,7 @@ def check_answers(access: Access, timeout_s: float = _TIMEOUT_S) -> None:
         return
     where = f"{_KEY}.kubeconfig (context {access.context}, {access.server})"
     try:
-        _get_version(access, timeout_s)
+        _ask(access, lambda api: client.VersionApi(api).get_code(_preload_content=False, _request_timeout=timeout_s))
     except client.ApiException as error:
         if error.status == 401:  # noqa: PLR2004  # HTTP's number
             problem = "refuses these credentials (HTTP 401): nothing was created. Renew the credentials in the kubeconfig."
@@ -120,7 +120,24 @@ def check_answers(access: Access, timeout_s: float = _TIMEOUT_S) -> None:
     raise FleetError(f"{where} {problem}")
 
 
-def _get_version(access: Access, timeout_s: float) -> None:
+def serves(access: Access, group: str, version: str) -> bool | None:
+    """Return whether the cluster serves an API, such as ``metrics.k8s.io``; None if that can't be found out."""
+
+    def resources(api: client.ApiClient) -> None:
+        client.CustomObjectsApi(api).get_api_resources(group, version, _preload_content=False, _request_timeout=_TIMEOUT_S)
+
+    if not access.checkable:
+        return None
+    try:
+        _ask(access, resources)
+    except client.ApiException as error:
+        return False if error.status == 404 else None  # noqa: PLR2004  # HTTP's number
+    except (binascii.Error, HTTPError, OSError, ValueError, config.ConfigException):
+        return None
+    return True
+
+
+def _ask(access: Access, request: Callable[[client.ApiClient], object]) -> None:
     configuration = client.Configuration()
     configuration.retries = False
     with tempfile.TemporaryDirectory(prefix="triton-fleet-") as folder:  # for inline keys, which ssl takes from files only
@@ -130,7 +147,7 @@ def _get_version(access: Access, timeout_s: float) -> None:
         if urlsplit(access.server).hostname in {"localhost", "127.0.0.1", "::1"}:
             configuration.proxy = None  # as in Go's clients, and so kubectl: loopback never goes through a proxy
         with client.ApiClient(configuration) as api:
-            client.VersionApi(api).get_code(_preload_content=False, _request_timeout=timeout_s)
+            request(api)
 
 
 def _sources(path: str | None, environ: Mapping[str, str]) -> list[Path]:

@@ -10,6 +10,7 @@ import pulumi
 
 from components.base import versions
 from components.base.errors import FleetError, Problem, collect, raise_problems
+from components.base.naming import PROJECT
 from components.helm.release import chart_source
 from components.images.images import ImagePlan, plan_images
 from components.images.settings import original
@@ -65,6 +66,8 @@ def check(settings: Settings, project_dir: Path) -> Checked:
     with collect(problems):
         images = plan_images(settings.images, project_dir)
     raise_problems(problems)
+    if access is not None and settings.ingress.kind == "istio":
+        warn_of_missing_metrics(access)
     return Checked(access=access, models=models, images=images)
 
 
@@ -112,6 +115,17 @@ def _chart_pins(settings: Settings) -> list[versions.ChartPin]:
     if settings.autoscaler.kind == "karpenter":
         pins += [versions.KARPENTER_CRD, versions.KARPENTER]
     return pins
+
+
+def warn_of_missing_metrics(access: Access) -> None:
+    """The autoscalers of the gateway and of istiod read CPU. EKS gets the add-on for it, and GKE has it."""
+    from components.existing.kubeconfig import serves  # noqa: PLC0415  # as above
+
+    if serves(access, "metrics.k8s.io", "v1beta1") is False:
+        pulumi.log.warn(
+            f"{PROJECT}:ingress.maxReplicas has no effect on this cluster, which does not serve metrics.k8s.io: the gateway stays at "
+            "minReplicas. Install metrics-server, or set minReplicas to the number of pods that you need."
+        )
 
 
 def _check_charts(settings: Settings) -> None:

@@ -150,6 +150,23 @@ def test_asks_with_files_beside_the_kubeconfig_and_a_token(
     assert handler.seen[0][1] == "Bearer t0ken"
 
 
+@pytest.mark.parametrize(("status", "found"), [(200, True), (404, False), (403, None), (503, None)])
+def test_an_api_group_is_served_or_not(
+    write: Callable[..., Path], pki: Path, server: tuple[str, type[_Handler]], status: int, found: bool | None
+) -> None:
+    url, handler = server
+    handler.status = status
+    path = write(config(url, user={"token": "t0ken"}, cluster={"certificate-authority-data": data(pki / "cert.pem")}))
+    assert kubeconfig.serves(kubeconfig.read(str(path), None, {}), "metrics.k8s.io", "v1beta1") is found
+    assert handler.seen[0][:2] == ("/apis/metrics.k8s.io/v1beta1", "Bearer t0ken")
+
+
+def test_an_api_group_of_a_cluster_that_can_not_be_asked(write: Callable[..., Path]) -> None:
+    assert kubeconfig.serves(kubeconfig.read(str(write(config("https://127.0.0.1:1"))), None, {}), "metrics.k8s.io", "v1beta1") is None
+    user = {"exec": {"command": "false", "apiVersion": "client.authentication.k8s.io/v1"}}
+    assert kubeconfig.serves(kubeconfig.read(str(write(config(user=user))), None, {}), "metrics.k8s.io", "v1beta1") is None
+
+
 def test_a_cluster_that_does_not_answer(write: Callable[..., Path]) -> None:
     access = kubeconfig.read(str(write(config("https://127.0.0.1:1"))), None, {})
     with pytest.raises(FleetError) as caught:

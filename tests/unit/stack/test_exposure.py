@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.base.drain import NLB_TARGETS
+from components.existing import kubeconfig
+from components.stack import checks
 from components.stack.load import parse, warnings
 
 EKS = {"provider": "eks", "name": "c", "region": "eu-west-1", "endpoint": {"publicCidrs": ["203.0.113.0/24"]}}
@@ -59,3 +62,13 @@ DIRECT = {"service": {"type": "LoadBalancer"}}
 )
 def test_a_network_load_balancer_takes_minutes(raw: dict[str, Any], keys: set[str]) -> None:
     assert {key for key in warned(raw) if "drain" in key or "minReplicas" in key} == keys
+
+
+@pytest.mark.parametrize(("served", "said"), [(True, 0), (None, 0), (False, 1)])
+def test_an_existing_cluster_without_resource_metrics_is_named(monkeypatch: pytest.MonkeyPatch, served: bool | None, said: int) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(kubeconfig, "serves", lambda *_: served)
+    monkeypatch.setattr(pulumi.log, "warn", heard.append)
+    checks.warn_of_missing_metrics(kubeconfig.Access(path="", context="c", server="https://127.0.0.1", files="", checkable=True))
+    assert len(heard) == said
+    assert all(text.startswith("triton-fleet:ingress.maxReplicas has no effect") for text in heard)
