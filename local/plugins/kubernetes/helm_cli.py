@@ -205,7 +205,8 @@ def template_arguments(
         args += ["--kube-version", kube_version]
     if api_versions:
         args += ["--api-versions", ",".join(api_versions)]
-    return [*args, "--dry-run=server" if online else "--dry-run=client"]
+    # Nothing is installed, so it does not matter that the objects of an earlier run are not Helm's own.
+    return [*args, *(("--dry-run=server", "--take-ownership") if online else ("--dry-run=client",))]
 
 
 @dataclass

@@ -60,6 +60,8 @@ def test_uninstall() -> None:
 def test_template_never_runs_hooks_and_needs_no_cluster() -> None:
     arguments = template_arguments("t", "n", WHERE, include_crds=True, kube_version="v1.36.3", api_versions=("a/v1", "b/v1"), online=False)
     assert {"--no-hooks", "--include-crds", "--dry-run=client"} <= set(arguments)
+    online = template_arguments("t", "n", WHERE, include_crds=True, kube_version="", api_versions=(), online=True)
+    assert {"--dry-run=server", "--take-ownership"} <= set(online), "a chart that looks something up renders again after the first run"
     assert arguments[arguments.index("--api-versions") + 1] == "a/v1,b/v1"
 
 
