@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from components.base import versions
 from components.base.errors import FleetError, Problem, collect, raise_problems
 from components.base.naming import PROJECT
 from components.helm.release import chart_source
@@ -22,6 +21,7 @@ from components.repository.scan.needs import needs
 from components.repository.validation import Deployment, validate
 from components.serving.triton import unknown_models
 from components.serving.values import too_small
+from components.stack.egress import chart_pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,24 +99,6 @@ def _find_cluster(settings: Settings) -> Access | None:
     return find(settings.cluster.kubeconfig, settings.cluster.context)
 
 
-def _chart_pins(settings: Settings) -> list[versions.ChartPin]:
-    """Return the third-party charts of the stack. The device plugin's is not among them: only the nodes' image decides on it."""
-    pins = [versions.KUBE_PROMETHEUS_STACK]
-    if settings.adapter.enabled:
-        pins.append(versions.PROMETHEUS_ADAPTER)
-    if settings.dcgm.enabled:
-        pins.append(versions.DCGM_EXPORTER)
-    if settings.ingress.kind == "istio":
-        pins += [versions.ISTIO_BASE, versions.ISTIOD, versions.ISTIO_GATEWAY]
-    if settings.load_balancer.enabled:
-        pins.append(versions.LOAD_BALANCER_CONTROLLER)
-    if settings.autoscaler.kind == "clusterAutoscaler":
-        pins.append(versions.CLUSTER_AUTOSCALER)
-    if settings.autoscaler.kind == "karpenter":
-        pins += [versions.KARPENTER_CRD, versions.KARPENTER]
-    return pins
-
-
 def warn_of_missing_metrics(access: Access) -> None:
     """The autoscalers of the gateway and of istiod read CPU. EKS gets the add-on for it, and GKE has it."""
     from components.existing.kubeconfig import serves  # noqa: PLC0415  # as above
@@ -130,7 +112,7 @@ def warn_of_missing_metrics(access: Access) -> None:
 
 def _check_charts(settings: Settings) -> None:
     problems: list[Problem] = []
-    for pin in _chart_pins(settings):
+    for pin in chart_pins(settings):
         with collect(problems):
             chart_source(pin, settings.charts)
     raise_problems(problems)

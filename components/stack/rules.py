@@ -19,6 +19,7 @@ from components.serving.image import image_problems
 from components.serving.metrics.base import MetricSources
 from components.serving.scaling import name_problems
 from components.stack.capacity import architectures, capacity_problems, eligible_pools, pool_capacities
+from components.stack.egress import egress_problems
 from components.stack.exposure import exposure_problems
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ _MIN_STARTUP_S: Final = 10
 _MAX_DRAIN_S: Final = 3600
 """The longest that managed node groups wait before they end a node. GKE: "respects PodDisruptionBudget and graceful termination for up to
 one hour"."""
-_GOOGLE_REGISTRIES: Final = ("docker.pkg.dev", "gcr.io")
-"""Nodes reach them without internet egress and with their own identity."""
 
 
 def stack_problems(settings: Settings) -> Iterator[Problem]:
@@ -50,6 +49,7 @@ def stack_problems(settings: Settings) -> Iterator[Problem]:
         yield from _metrics(settings, index, entry)
     if isinstance(settings.cluster, GkeClusterSettings):
         yield from _gke(settings, settings.cluster)
+    yield from egress_problems(settings)
     yield from capacity_problems(settings)
 
 
@@ -264,14 +264,3 @@ def _gke(settings: Settings, cluster: GkeClusterSettings) -> Iterator[Problem]:
             "support: Prometheus would never start. Name a class for hyperdisk-balanced, or use c3-standard-4 in cluster.cpuPool.",
             also=(("cluster", "cpu_pool"), ("prometheus", "storage")),
         )
-    own = {image.name for image in settings.images}
-    no_egress = cluster.network.kind == "create" and cluster.network.nat == "none"
-    for index, entry in enumerate(settings.serving):
-        at = ("serving", index, "image")
-        host, slash, _ = entry.image.partition("/")
-        if no_egress and entry.image not in own and not (slash and host.endswith(_GOOGLE_REGISTRIES)):
-            text = (
-                f"({entry.image}) is not in a Google Cloud registry, and cluster.network.nat is none: no node could pull it. "
-                "Mirror it (images), or set another nat."
-            )
-            yield Problem(at=at, text=text, also=(("cluster", "network"),))

@@ -439,6 +439,7 @@ GOOD_CHANGES: list[tuple[str, Changes]] = [
             *cluster(network={"kind": "create", "nat": "none"}, imageRepository={"name": "triton"}),
             (("images",), [{"kind": "mirror", "name": "triton", "source": "nvcr.io/nvidia/tritonserver:26.07-py3"}]),
             *serving(image="triton"),
+            (("charts",), {"source": "oci", "location": "oci://us-central1-docker.pkg.dev/my-project/charts"}),
         ),
     ),
     ("enough quota", cluster(gpuQuota={"nvidia-l4": 4, "all": 4})),
