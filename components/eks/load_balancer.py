@@ -11,19 +11,21 @@ delete the network.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
 from components.base import naming, versions
-from components.base.drain import NLB_PODS, NLB_TARGETS
+from components.base.drain import NLB_PODS
 from components.base.handles import LoadBalancerHandle
+from components.base.load_balancers import ANNOTATIONS
 from components.eks.iam import service_account
 from components.helm import release
 
 if TYPE_CHECKING:
     from components.base.drain import Hops
     from components.base.handles import AwsAccess, ClusterHandle
+    from components.base.load_balancers import Scheme
     from components.helm.settings import ChartSettings
 
 _CLIENT_PORTS: Final = (8000, 8001)
@@ -47,13 +49,11 @@ def load_balancer_values(
     }
 
 
-def service_annotations(scheme: Literal["internal", "internet-facing"], hops: Hops) -> dict[str, str]:
+def service_annotations(scheme: Scheme, hops: Hops) -> dict[str, str]:
     """Return the annotations by which a Service requests a network load balancer that targets pods."""
     prefix = "service.beta.kubernetes.io/aws-load-balancer"
     return {
-        f"{prefix}-type": "external",
-        NLB_TARGETS: "ip",
-        f"{prefix}-scheme": scheme,
+        **ANNOTATIONS["awsController"][scheme],
         f"{prefix}-target-group-attributes": f"deregistration_delay.timeout_seconds={hops.deregistration_delay}",
         **{f"{prefix}-listener-attributes.TCP-{port}": f"tcp.idle_timeout.seconds={hops.idle_timeout}" for port in _CLIENT_PORTS},
     }

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from components.base.clusters import AnyNetwork
 from components.base.errors import Problem
+from components.base.load_balancers import UNRESTRICTED
 from components.base.model import Model, matching
 from components.base.quantities import Duration
 
@@ -67,11 +68,7 @@ class IstioSettings(Model):
             )
             yield Problem(at=("min_replicas",), text=text, also=(("max_replicas",),))
         if self.scheme == "internet-facing" and self.service_type == "LoadBalancer" and not self.source_ranges:
-            text = (
-                "is missing while scheme is internet-facing: Triton does not authenticate clients, so anyone could use its GPUs. "
-                "List the CIDRs that may reach it, or 0.0.0.0/0 for all."
-            )
-            yield Problem(at=("source_ranges",), text=text, also=(("scheme",), ("service_type",)))
+            yield Problem(at=("source_ranges",), text=UNRESTRICTED, also=(("scheme",), ("service_type",)))
         if self.source_ranges and self.service_type != "LoadBalancer":
             text = f"would be ignored: a {self.service_type} Service has no load balancer. Remove it or set serviceType to LoadBalancer."
             yield Problem(at=("source_ranges",), text=text, also=(("service_type",),))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from components.base.clusters import Network
+from components.base.clusters import AnyNetwork, Network
 from components.base.credentials import looks_secret
 from components.base.errors import Problem
+from components.base.load_balancers import UNRESTRICTED
 from components.base.model import DnsLabel, Model
 from components.base.naming import OTHER_NAMESPACES, RESERVED_NAMESPACES
 from components.base.quantities import Duration, Quantity, Size, quantity_value
@@ -74,6 +75,8 @@ class ServiceSettings(Model):
     """Node port of gRPC. None: Kubernetes chooses."""
     expose_metrics: bool | None = None
     """Whether the Service has port 8002; Prometheus scrapes pods, not the Service. None: unless ``type`` is LoadBalancer."""
+    source_ranges: tuple[AnyNetwork, ...] = ()
+    """CIDRs that may reach the load balancer. Empty: everyone who can reach its addresses."""
     annotations: dict[str, str] = Field(default_factory=dict)
     """Annotations of the Service, as load balancer controllers read them."""
 
@@ -85,6 +88,22 @@ class ServiceSettings(Model):
         if self.http_node_port is not None and self.http_node_port == self.grpc_node_port:
             text = f"({self.grpc_node_port}) is httpNodePort too: Kubernetes would reject the Service. Choose another port."
             yield Problem(at=("grpc_node_port",), text=text, also=(("http_node_port",),))
+        if self.source_ranges and self.type != "LoadBalancer":
+            text = f"would be ignored: a {self.type} Service has no load balancer. Remove it or set type to LoadBalancer."
+            yield Problem(at=("source_ranges",), text=text, also=(("type",),))
+
+
+class DeployedServiceSettings(ServiceSettings):
+    """The Service, and what the stack asks the cluster's load balancers for."""
+
+    scheme: Literal["internal", "internet-facing"] = "internal"
+    """Where the load balancer can be reached from. ``internet-facing`` needs ``sourceRanges``, because Triton does not authenticate
+    clients."""
+
+    def _problems(self) -> Iterator[Problem]:
+        yield from super()._problems()
+        if self.scheme == "internet-facing" and self.type == "LoadBalancer" and not self.source_ranges:
+            yield Problem(at=("source_ranges",), text=UNRESTRICTED, also=(("scheme",), ("type",)))
 
 
 class DrainSettings(Model):
@@ -309,6 +328,8 @@ class DeploymentSettings(Model):
 class ServingSettings(DeploymentSettings):
     """One Triton deployment."""
 
+    service: DeployedServiceSettings = DeployedServiceSettings()
+    """The Service in front of Triton."""
     name: DnsLabel = "triton"
     """Name of the deployment, its Service and its autoscaler; another name is another deployment."""
     namespace: DnsLabel = "triton"

@@ -111,6 +111,12 @@ def _targets(settings: ServingSettings, load_balancer: LoadBalancerHandle | None
     return targets(settings.service.type, settings.service.annotations, installed)
 
 
+def _asked(settings: ServingSettings, load_balancer: LoadBalancerHandle | None) -> dict[str, pulumi.Output[str]]:
+    if load_balancer is None or settings.service.type != "LoadBalancer":
+        return {}
+    return dict(load_balancer.internal if settings.service.scheme == "internal" else load_balancer.internet_facing)
+
+
 def unknown_models(key: str, settings: ServingSettings, repository: Collection[str]) -> list[str]:
     """Return a problem for each model that ``settings`` (at ``key``) name and ``repository`` does not contain."""
     return [
@@ -147,8 +153,7 @@ class Triton(pulumi.ComponentResource):
                 "key_file_secret": "" if key is None else key.metadata.name,
             },
             annotations=dict(args.service_account_annotations),
-            # Internal unless the settings say otherwise: Triton does not authenticate its clients.
-            service=dict(args.load_balancer.internal) if args.load_balancer is not None and settings.service.type == "LoadBalancer" else {},
+            service=_asked(settings, args.load_balancer),
             image=settings.image if args.image is None else args.image,
         ).apply(lambda known: _values(args, known))
         chart = k8s.helm.v4.Chart(

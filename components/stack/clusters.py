@@ -9,12 +9,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.base.load_balancers import built_in, controller_of
 from components.eks.cluster_autoscaler import ClusterAutoscaler, ClusterAutoscalerArgs
 from components.eks.karpenter.controller import Karpenter, KarpenterArgs
 from components.eks.karpenter.controller import gpu_pools as karpenter_pools
 from components.eks.load_balancer import LoadBalancerController, LoadBalancerControllerArgs
 from components.gke.gpu_driver import GpuDriver, GpuDriverArgs
-from components.gke.load_balancer import google_load_balancer
 from components.gpu.device_plugin import GpuPlugin, GpuPluginArgs, needing
 from components.gpu.overprovisioning import Placeholders, PlaceholdersArgs
 from components.repository.resource import custom_endpoint
@@ -157,14 +157,14 @@ def reader_annotations(
 
 def cluster_addons(
     settings: Settings, cluster: ClusterHandle, images: Mapping[str, pulumi.Output[str]], child: pulumi.ResourceOptions
-) -> tuple[list[pulumi.Output[str]], LoadBalancerHandle | None]:
+) -> tuple[list[pulumi.Output[str]], LoadBalancerHandle]:
     """Create what the settings enable for nodes, GPUs and load balancers. ``images``: those of the stack, by the name that deployments use.
 
     Returns:
         What Triton is created after and deleted before, and what creates load balancers for Services.
     """
     charts, aws, pools = settings.charts, cluster.aws, cluster.gpu_pools
-    autoscaler = load_balancer = None
+    autoscaler = None
     if settings.autoscaler.kind == "karpenter" and aws is not None:
         pools = (*pools, *karpenter_pools(settings.autoscaler))
         args = KarpenterArgs(cluster=cluster, aws=aws, settings=settings.autoscaler, charts=charts)
@@ -178,8 +178,7 @@ def cluster_addons(
         ready.append(GpuPlugin("gpu-plugin", plugin, child).ready)
     if drivers := [pool for pool in pools if pool.driver == "daemonSet"]:
         ready.append(GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster, pools=drivers), child).ready)
-    if cluster.gcp is not None:
-        load_balancer = google_load_balancer(cluster)
+    load_balancer = built_in(controller_of(settings.cluster.provider), cluster.name)
     if settings.load_balancer.enabled and aws is not None:
         controller = LoadBalancerControllerArgs(cluster=cluster, aws=aws, charts=charts, hops=settings.hops)
         load_balancer = LoadBalancerController("load-balancer", controller, child).handle

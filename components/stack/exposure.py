@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from components.base.drain import NLB_PODS, targets
 from components.base.errors import Problem
+from components.base.load_balancers import ANNOTATIONS, AWS_TYPE, controller_of, made, maker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from components.base.errors import FieldPath
+    from components.gateway.settings import IstioSettings
+    from components.serving.settings import DeployedServiceSettings
     from components.stack.settings import Settings
 
 _NODE_LIMIT_S: Final = 3600
@@ -18,7 +22,44 @@ _NODE_LIMIT_S: Final = 3600
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
-    """Yield what clients would notice, as warnings."""
+    """Yield load balancers that would not be what their Service asks for and, as warnings, what clients would notice."""
+    for index, entry in enumerate(settings.serving):
+        yield from _load_balancer(settings, ("serving", index, "service"), entry.service, entry.service.type)
+    if settings.ingress.kind == "istio":
+        yield from _load_balancer(settings, ("ingress",), settings.ingress, settings.ingress.service_type)
+    yield from _slow(settings)
+
+
+def _load_balancer(settings: Settings, at: FieldPath, service: DeployedServiceSettings | IstioSettings, kind: str) -> Iterator[Problem]:
+    """Compare what a Service of type ``kind`` asks for with what the cluster's controller makes of it."""
+    scheme, installed, present = service.scheme, settings.load_balancer.enabled, controller_of(settings.cluster.provider)
+    also = (at, ("cluster", "provider"), ("load_balancer",))
+    if kind != "LoadBalancer":
+        if scheme == "internet-facing":
+            text = f"is internet-facing but the Service is of type {kind}, which has no load balancer: it would be ignored. Remove it."
+            yield Problem(at=(*at, "scheme"), text=text, also=also, fatal=False)
+        return
+    asked = {**ANNOTATIONS["awsController" if installed and present == "eks" else present][scheme], **service.annotations}
+    by = maker(present, asked)
+    becomes = made(by, asked)
+    if by == "awsController" and not installed:
+        text = f"has {AWS_TYPE}: {asked[AWS_TYPE]}, which AWS Load Balancer Controller serves: nothing would create a load balancer. "
+        yield Problem(at=(*at, "annotations"), text=f"{text}Set loadBalancer.enabled to true, or remove it.", also=also)
+    elif becomes not in {None, scheme}:
+        text = (
+            f"makes the load balancer {becomes}, and scheme is {scheme}: clients would reach it from elsewhere than the settings say. "
+            f"Remove the annotation, or set scheme to {becomes}."
+        )
+        yield Problem(at=(*at, "annotations"), text=text, also=also)
+    elif by == "unknown" and scheme == "internal" and not service.annotations and not service.source_ranges:
+        text = (
+            "is internal, which the Service asks AWS, Google Cloud, Azure, Oracle, OpenStack, Alibaba and IBM for: any other controller of "
+            "this existing cluster may make it public. Check it, add that controller's annotation, or list sourceRanges."
+        )
+        yield Problem(at=(*at, "scheme"), text=text, also=also, fatal=False)
+
+
+def _slow(settings: Settings) -> Iterator[Problem]:
     installed = NLB_PODS if settings.load_balancer.enabled else None
     ingress = settings.ingress
     slow = (

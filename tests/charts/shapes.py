@@ -272,6 +272,7 @@ class ServicePort(Part):
 
 
 class ServiceSpec(Part):
+    load_balancer_source_ranges: list[str] | None = None
     type: str
     selector: dict[str, str]
     ports: list[ServicePort]

@@ -277,6 +277,18 @@ def test_secrets_become_environment_variables_beside_those_of_the_bucket(chart: 
         assert triton.env_from == [EnvFrom(secret_ref=SecretRef(name=name)) for name in expected]
 
 
+def test_keys_of_secrets_become_environment_variables(chart: Chart) -> None:
+    settings = serving(env={"A": "b"}, secretEnv={"HF_TOKEN": {"name": "hugging-face", "key": "token"}})
+    found = {entry.name: entry.model_dump() for entry in chart.render(values(settings))[Deployment].triton.env}
+    assert found["A"]["value"] == "b"
+    assert found["HF_TOKEN"]["value_from"] == {"secret_key_ref": {"name": "hugging-face", "key": "token"}}
+
+
+def test_a_load_balancer_is_open_to_the_ranges_that_are_listed(chart: Chart) -> None:
+    for fields, expected in (({"type": "LoadBalancer", "sourceRanges": ["203.0.113.0/24"]}, ["203.0.113.0/24"]), ({}, None)):
+        assert chart.render(values(serving(service=fields)))[Service].spec.load_balancer_source_ranges == expected
+
+
 def test_what_the_settings_pass_through(chart: Chart) -> None:
     deployment = chart.settings(
         env={"OMP_NUM_THREADS": "4", "QUOTED": 'a "b": {{ c }}'},

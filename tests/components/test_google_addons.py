@@ -12,11 +12,11 @@ from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.drain import Hops
 from components.base.handles import ClusterHandle, GcpAccess, GpuPool, MetricsHandle
+from components.base.load_balancers import built_in
 from components.base.versions import STACKDRIVER_ADAPTER_IMAGE
 from components.gateway.istio import IstioGateway, IstioGatewayArgs
 from components.gateway.settings import IstioSettings
 from components.gke.gpu_driver import GpuDriver, GpuDriverArgs, pod_spec
-from components.gke.load_balancer import google_load_balancer
 from components.gke.settings.stackdriver import StackdriverSettings
 from components.gke.stackdriver import StackdriverAdapter, StackdriverAdapterArgs
 from components.gpu.dcgm_exporter import DcgmExporter, DcgmExporterArgs
@@ -304,7 +304,7 @@ async def test_the_gateway_asks_for_googles_load_balancer(engine: Registered, sc
     here = cluster()
     settings = IstioSettings.model_validate({"kind": "istio", "scheme": scheme, "sourceRanges": ["203.0.113.0/24"]})
     IstioGateway(
-        "gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, hops=HOPS, load_balancer=google_load_balancer(here))
+        "gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, hops=HOPS, load_balancer=built_in("gke", here.name))
     )
     await wait_for_rpcs()
     service = engine.inputs(RELEASE, "triton-gateway")["values"]["service"]
@@ -322,7 +322,7 @@ async def test_the_settings_annotations_win(engine: Registered) -> None:
         },
     )
     IstioGateway(
-        "gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, hops=HOPS, load_balancer=google_load_balancer(here))
+        "gateway", IstioGatewayArgs(cluster=here, settings=settings, charts=CHARTS, hops=HOPS, load_balancer=built_in("gke", here.name))
     )
     await wait_for_rpcs()
     annotations = engine.inputs(RELEASE, "triton-gateway")["values"]["service"]["annotations"]

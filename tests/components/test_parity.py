@@ -144,6 +144,8 @@ VALUES: Final = {
     ),
     # How each cloud is asked for a load balancer that is reached from inside.
     "helm.sh/v3:Release triton-gateway.values.service.annotations.networking.gke.io/load-balancer-type",
+    "helm.sh/v3:Release triton-gateway.values.service.annotations.service.beta.kubernetes.io/aws-load-balancer-internal",
+    "helm.sh/v3:Release triton-gateway.values.service.annotations.service.beta.kubernetes.io/aws-load-balancer-type",
     # GKE's DNS is not CoreDNS.
     "helm.sh/v3:Release kps.values.coreDns",
 }
@@ -257,10 +259,13 @@ async def test_a_load_balancer_of_tritons_own_is_reached_from_inside_unless_told
     key, value = INTERNAL[cloud]
     raw = native(cloud)
     raw["serving"][0]["service"] = {"type": "LoadBalancer"}
-    raw["serving"][1]["service"] = {"type": "LoadBalancer", "annotations": {key: "mine"}}
+    public = {"eks": "internet-facing", "gke": "External"}[cloud]
+    asked = {"type": "LoadBalancer", "scheme": "internet-facing", "sourceRanges": ["203.0.113.0/24"], "annotations": {key: public}}
+    raw["serving"][1]["service"] = asked
     monitor, _ = await build(cloud, raw)
     assert chart(monitor)["service"]["annotations"][key] == value
-    assert chart(monitor, "small")["service"]["annotations"][key] == "mine"
+    assert chart(monitor, "small")["service"]["annotations"][key] == public
+    assert chart(monitor, "small")["service"]["sourceRanges"] == ["203.0.113.0/24"]
     if cloud == "eks":
         assert ("Release", "aws-load-balancer-controller") in monitor.waits("kubernetes:helm.sh/v4:Chart", "triton")
 

@@ -9,6 +9,8 @@ import pulumi
 import pytest
 
 from components.base.drain import NLB_TARGETS
+from components.base.errors import FleetError
+from components.base.load_balancers import ANNOTATIONS, Maker, made, maker
 from components.existing import kubeconfig
 from components.stack import checks
 from components.stack.load import parse, warnings
@@ -72,3 +74,109 @@ def test_an_existing_cluster_without_resource_metrics_is_named(monkeypatch: pyte
     checks.warn_of_missing_metrics(kubeconfig.Access(path="", context="c", server="https://127.0.0.1", files="", checkable=True))
     assert len(heard) == said
     assert all(text.startswith("triton-fleet:ingress.maxReplicas has no effect") for text in heard)
+
+
+AWS = "service.beta.kubernetes.io/aws-load-balancer"
+GOOGLE = "networking.gke.io/load-balancer-type"
+ON_GKE: dict[str, Any] = {
+    "cluster": {"provider": "gke", "project": "triton-123456", "region": "us-central1", "endpoint": {"publicCidrs": ["203.0.113.0/24"]}},
+    "repository": {"store": "gcs", "bucket": "models"},
+}
+CLUSTERS: dict[str, dict[str, Any]] = {
+    "eks": {"cluster": EKS},
+    "eks with the controller": NLB,
+    "gke": ON_GKE,
+    "existing": {"cluster": {"provider": "existing"}},
+}
+RANGES = ["203.0.113.0/24"]
+PUBLIC = {"scheme": "internet-facing", "sourceRanges": RANGES}
+
+
+@pytest.mark.parametrize("by", ANNOTATIONS)
+def test_what_a_stack_asks_for_is_what_the_controller_makes(by: Maker) -> None:
+    assert made(by, ANNOTATIONS[by]["internal"]) == "internal"
+    assert made(by, ANNOTATIONS[by]["internet-facing"]) == (None if by == "unknown" else "internet-facing")
+    assert maker("eks" if by == "awsController" else by, ANNOTATIONS[by]["internal"]) == by
+
+
+@pytest.mark.parametrize(
+    ("by", "annotations", "scheme"),
+    [
+        ("eks", {}, "internet-facing"),
+        ("eks", {f"{AWS}-internal": "0.0.0.0/0"}, "internal"),
+        ("eks", {f"{AWS}-internal": "false"}, "internet-facing"),
+        ("eks", {f"{AWS}-scheme": "internal"}, "internet-facing"),
+        ("eks", {GOOGLE: "Internal"}, "internet-facing"),
+        ("awsController", {}, "internal"),
+        ("awsController", {f"{AWS}-internal": "true"}, "internal"),
+        ("awsController", {f"{AWS}-internal": "false"}, "internet-facing"),
+        ("awsController", {f"{AWS}-scheme": "internet-facing", f"{AWS}-internal": "true"}, "internet-facing"),
+        ("gke", {}, "internet-facing"),
+        ("gke", {"cloud.google.com/load-balancer-type": "internal"}, "internal"),
+        ("gke", {f"{AWS}-internal": "true"}, "internet-facing"),
+        ("unknown", {}, None),
+        ("unknown", {"service.beta.kubernetes.io/azure-load-balancer-internal": "true"}, "internal"),
+        ("unknown", {f"{AWS}-scheme": "internet-facing"}, "internet-facing"),
+    ],
+)
+def test_what_each_controller_makes_of_annotations(by: Maker, annotations: dict[str, str], scheme: str | None) -> None:
+    assert made(by, annotations) == scheme
+
+
+def both(cluster: str, fields: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The stack with these fields at a serving entry's Service, and at the gateway's."""
+    sections = CLUSTERS[cluster]
+    return [
+        ("serving[0].service", stack(**sections, serving={"service": {"type": "LoadBalancer", **fields}})),
+        ("ingress", stack(**sections, ingress={**ISTIO, **fields})),
+    ]
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("fields", [{}, PUBLIC], ids=["internal", "public"])
+def test_each_cluster_honours_both_schemes(cluster: str, fields: dict[str, Any]) -> None:
+    for key, raw in both(cluster, fields):
+        wanted = {f"triton-fleet:{key}.scheme"} if cluster == "existing" and not fields else set()
+        assert {text for text in warned(raw) if "minReplicas" not in text} == wanted
+
+
+@pytest.mark.parametrize(
+    ("cluster", "fields", "at", "says"),
+    [
+        (
+            "eks",
+            {"annotations": {f"{AWS}-internal": "false"}},
+            "annotations",
+            "makes the load balancer internet-facing",
+        ),
+        (
+            "eks",
+            {"annotations": {f"{AWS}-type": "external"}},
+            "annotations",
+            "Set loadBalancer.enabled to true",
+        ),
+        ("eks", {"annotations": {f"{AWS}-type": "nlb-ip"}}, "annotations", "nothing would create a load balancer"),
+        ("eks", {**PUBLIC, "annotations": {f"{AWS}-internal": "true"}}, "annotations", "set scheme to internal"),
+        ("eks with the controller", {"annotations": {f"{AWS}-scheme": "internet-facing"}}, "annotations", "set scheme to internet-facing"),
+        ("eks with the controller", {"annotations": {f"{AWS}-type": "nlb"}}, "annotations", "makes the load balancer internet-facing"),
+        ("gke", {"annotations": {GOOGLE: "External"}}, "annotations", "makes the load balancer internet-facing"),
+        ("gke", {**PUBLIC, "annotations": {GOOGLE: "Internal"}}, "annotations", "makes the load balancer internal"),
+        ("existing", {"annotations": {f"{AWS}-scheme": "internet-facing"}}, "annotations", "makes the load balancer internet-facing"),
+        *((cluster, {"scheme": "internet-facing"}, "sourceRanges", "anyone could use its GPUs") for cluster in CLUSTERS),
+        ("gke", {"sourceRanges": ["everywhere"]}, "sourceRanges[0]", "network"),
+    ],
+)
+def test_a_load_balancer_that_would_be_another_is_refused(cluster: str, fields: dict[str, Any], at: str, says: str) -> None:
+    for key, raw in both(cluster, fields):
+        with pytest.raises(FleetError) as caught:
+            parse(raw)
+        (problem,) = map(str, caught.value.problems)
+        assert problem.startswith(f"triton-fleet:{key}.{at} ")
+        assert says in problem
+
+
+def test_what_a_service_without_load_balancer_would_ignore() -> None:
+    raw = stack(cluster={"provider": "existing"}, serving={"service": {"scheme": "internet-facing"}})
+    assert warned(raw) == {"triton-fleet:serving[0].service.scheme"}
+    with pytest.raises(FleetError, match=r"service.sourceRanges would be ignored: a ClusterIP Service has no load balancer"):
+        parse(stack(serving={"service": {"sourceRanges": RANGES}}))
