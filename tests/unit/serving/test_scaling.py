@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,6 +106,16 @@ def test_the_warning_names_consequence_and_remedy() -> None:
         "serving[0].scaling.metrics[0].target (50) is so high that no pod reaches it: the autoscaler would never add a pod. "
         "A number without a unit is in seconds: write 50ms for 50 milliseconds."
     )
+
+
+def test_the_examples_of_the_page_are_valid() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "scaling.md").read_text()
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    metrics = [metric for block in blocks for metric in (block if isinstance(block, list) else block["scaling"]["metrics"])]
+    named = {metric["kind"] for metric in metrics}
+    assert len(named) == 8
+    assert list(serving(scaling={"metrics": metrics}).warnings()) == []
+    assert all(f"| `{kind}` |" in page for kind in (*named, "vllmWaiting"))
 
 
 def test_an_autoscaler_reads_only_what_a_rule_serves() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -90,6 +91,14 @@ CLUSTERS: dict[str, dict[str, Any]] = {
 }
 RANGES = ["203.0.113.0/24"]
 PUBLIC = {"scheme": "internet-facing", "sourceRanges": RANGES}
+
+
+def test_the_page_has_the_table() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "components" / "load-balancer.md").read_text()
+    for by in ("eks", "awsController", "gke"):
+        for key, value in (pair for asked in ANNOTATIONS[by].values() for pair in asked.items()):
+            short = key.removeprefix("service.beta.kubernetes.io/")
+            assert any(f"`{short}: {text}`" in page for text in (value, f'"{value}"')) or value == "internet-facing", key
 
 
 @pytest.mark.parametrize("by", ANNOTATIONS)
