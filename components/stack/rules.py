@@ -12,8 +12,10 @@ from pydantic.alias_generators import to_camel
 from components.base.errors import Problem
 from components.base.tritonserver import server_image
 from components.eks.settings.cluster import EksClusterSettings
+from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import only_hyperdisk
+from components.gpu.offerings import offering_problem
 from components.images.settings import PLATFORMS, original
 from components.serving.image import image_problems
 from components.serving.metrics.base import MetricSources
@@ -23,9 +25,10 @@ from components.stack.egress import egress_problems
 from components.stack.exposure import exposure_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from components.base.errors import FieldPath
+    from components.gpu.catalogue import Machine
     from components.serving.settings import ServingSettings
     from components.stack.settings import Settings
 
@@ -49,6 +52,7 @@ def stack_problems(settings: Settings) -> Iterator[Problem]:
         yield from _metrics(settings, index, entry)
     if isinstance(settings.cluster, GkeClusterSettings):
         yield from _gke(settings, settings.cluster)
+    yield from _offered(settings)
     yield from egress_problems(settings)
     yield from capacity_problems(settings)
 
@@ -242,6 +246,23 @@ def _between(settings: Settings) -> Iterator[Problem]:
         ),
     )
     yield from (Problem(at=at, text=text, also=also) for wrong, at, text, also in rows if wrong)
+
+
+def _offered(settings: Settings) -> Iterator[Problem]:
+    """Warn of GPUs that the region or a zone lacks."""
+    cluster, autoscaler = settings.cluster, settings.autoscaler
+    if isinstance(cluster, ExistingClusterSettings):
+        return
+    zones = (cluster.zone_names if isinstance(cluster, GkeClusterSettings) else None) or ()
+    count = cluster.network.zone_count if isinstance(cluster, GkeClusterSettings) else 0
+    pools: list[tuple[FieldPath, Machine, Sequence[str]]] = [
+        (("cluster", "gpu_pools", index, "machine_type"), pool.machine, pool.zones or zones) for index, pool in enumerate(cluster.gpu_pools)
+    ]
+    for index, started in enumerate(autoscaler.pools if autoscaler.kind == "karpenter" else ()):
+        pools += [(("autoscaler", "pools", index, "instance_families"), machine, ()) for machine in started.machines]
+    for at, machine, named in pools:
+        if text := offering_problem(machine, cluster.region, named, count):
+            yield Problem(at=at, text=text, also=(("cluster", "region"), ("cluster", "network")), fatal=False)
 
 
 def _gke(settings: Settings, cluster: GkeClusterSettings) -> Iterator[Problem]:
