@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from components.base.errors import FieldPath
+    from components.eks.settings.node_groups import GpuPoolSettings
+    from components.gke.settings.node_pools import GkeGpuPoolSettings
     from components.gpu.catalogue import Machine
     from components.serving.settings import ServingSettings
     from components.stack.settings import Settings
@@ -255,8 +257,9 @@ def _offered(settings: Settings) -> Iterator[Problem]:
         return
     zones = (cluster.zone_names if isinstance(cluster, GkeClusterSettings) else None) or ()
     count = cluster.network.zone_count if isinstance(cluster, GkeClusterSettings) else 0
+    groups: Sequence[GpuPoolSettings | GkeGpuPoolSettings] = cluster.gpu_pools
     pools: list[tuple[FieldPath, Machine, Sequence[str]]] = [
-        (("cluster", "gpu_pools", index, "machine_type"), pool.machine, pool.zones or zones) for index, pool in enumerate(cluster.gpu_pools)
+        (("cluster", "gpu_pools", index, "machine_type"), pool.machine, pool.zones or zones) for index, pool in enumerate(groups)
     ]
     for index, started in enumerate(autoscaler.pools if autoscaler.kind == "karpenter" else ()):
         pools += [(("autoscaler", "pools", index, "instance_families"), machine, ()) for machine in started.machines]
