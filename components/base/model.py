@@ -33,6 +33,7 @@ def matching(pattern: str, text: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DnsLabel = Annotated[
     str,
     matching(
@@ -42,6 +43,24 @@ DnsLabel = Annotated[
     ),
 ]
 """An RFC 1123 label that starts with a letter, which Service names and Helm releases both accept."""
+
+ObjectName = Annotated[
+    str,
+    matching(
+        rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*",
+        "is not the name of a Kubernetes object: none could have it. Use lower-case letters, digits, hyphens and dots, such as gp3.",
+    ),
+]
+"""A DNS subdomain, the form of most objects' names."""
+
+ImageReference = Annotated[
+    str,
+    matching(
+        r"[a-zA-Z0-9][a-zA-Z0-9.-]*(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?",
+        "is not an image reference: no node could pull it. Write one such as registry.k8s.io/pause:3.10, without a scheme.",
+    ),
+]
+"""A container image with its registry."""
 
 Project = Annotated[
     str,

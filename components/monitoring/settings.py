@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.base.model import Model, matching
+from components.base.model import Model, ObjectName, matching
 from components.base.quantities import Duration, Size
 
 
@@ -25,7 +25,7 @@ class PrometheusSettings(Model):
     """How long Prometheus keeps samples, in its own notation (``7d``, ``1w3d``). With an invalid value, the operator would not start it."""
     storage: Size | None = "50Gi"
     """Size of the volume for its data. None: in the pod, lost with it."""
-    storage_class: str | None = None
+    storage_class: ObjectName | None = None
     """Storage class of that volume. None: the cluster's default."""
     node_port: int | None = Field(default=None, ge=30000, le=32767)
     """Node port of the Prometheus Service (reference 000 uses 30090). None: a ClusterIP Service."""

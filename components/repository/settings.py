@@ -112,7 +112,9 @@ class RepositorySettings(Model):
     adopt_bucket: bool = False
     """For one run, with ``create_bucket`` on EKS or GKE: imports a bucket that exists, such as one that an earlier version of this program
     made (docs/upgrading.md)."""
-    region: str = "us-east-1"
+    region: Annotated[str, matching(r"[A-Za-z0-9_-]+", "is not a region: no request could be sent to it. Write one such as eu-west-1.")] = (
+        "us-east-1"
+    )
     """Region of the bucket. S3 only."""
     project: Project | None = None
     """Google Cloud project of the bucket; None: the credentials' own. GCS only."""

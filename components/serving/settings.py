@@ -15,7 +15,7 @@ from components.base.clusters import AnyNetwork, Network
 from components.base.credentials import looks_secret
 from components.base.errors import Problem
 from components.base.load_balancers import UNRESTRICTED
-from components.base.model import DnsLabel, Model
+from components.base.model import DnsLabel, ImageReference, Model, ObjectName
 from components.base.naming import OTHER_NAMESPACES, RESERVED_NAMESPACES
 from components.base.quantities import Duration, Quantity, Size, quantity_value
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
@@ -227,7 +227,7 @@ class PrefetchVolumeSettings(Model):
 
     size: Quantity | None = None
     """Size of the volume. None: the models of the release, a tenth more, and 64 MiB. Must hold the models."""
-    storage_class: str | None = None
+    storage_class: ObjectName | None = None
     """Storage class of a generic ephemeral volume, one per pod. None: an emptyDir on the node's own disk, which is local SSD on machine
     types with local ephemeral storage."""
 
@@ -240,7 +240,7 @@ class PrefetchSettings(Model):
 
     enabled: bool = False
     """Whether models are copied first."""
-    image: str = Field(default=RCLONE_IMAGE, min_length=1)
+    image: ImageReference = RCLONE_IMAGE
     """Container image with rclone and a POSIX shell; set a mirror where nodes can't reach Docker Hub."""
     parallelism: int = Field(default=16, ge=1, le=64)
     """Files in flight at once; files above 256 MiB use four streams each."""

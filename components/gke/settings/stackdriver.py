@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from components.base.model import Model
+from components.base.model import ImageReference, Model
 from components.base.versions import STACKDRIVER_ADAPTER_IMAGE
 
 
@@ -16,5 +14,5 @@ class StackdriverSettings(Model):
     custom_metrics: bool = False
     """Whether it also serves custom.metrics.k8s.io, as in GKE's walk-throughs; adapter.enabled must then be false, because an API has one
     owner."""
-    image: str = Field(default=STACKDRIVER_ADAPTER_IMAGE, min_length=1)
+    image: ImageReference = STACKDRIVER_ADAPTER_IMAGE
     """Container image of the adapter; name one in your mirror if nodes can't reach gcr.io."""
