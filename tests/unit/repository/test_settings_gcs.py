@@ -16,7 +16,7 @@ GOOD: dict[str, Any] = {"store": "gcs", "bucket": "fleet_models", "project": "my
 
 
 def settings(**repository: Any) -> Any:
-    return parse({"repository": repository, "serving": [{"image": "x"}]})
+    return parse({"repository": repository, "serving": [{"image": "x:1"}]})
 
 
 @pytest.mark.parametrize("bucket", ["abc", "a_b", "models.example.com", "0-0", "a" * 63, f"{'a' * 60}.{'b' * 60}.example", "my-bucket-1"])
@@ -76,9 +76,9 @@ def test_a_copy_and_a_changing_place_do_not_go_together(mode: str) -> None:
     with pytest.raises(
         FleetError, match=rf"serving\[0\]\.prefetch is on with repository\.mode {mode}: Triton would read a copy that never changes"
     ):
-        parse({"repository": {"bucket": "abc", "mode": mode}, "serving": [{"image": "x", "prefetch": True}]})
+        parse({"repository": {"bucket": "abc", "mode": mode}, "serving": [{"image": "x:1", "prefetch": True}]})
 
 
 def test_polling_serves_all() -> None:
     with pytest.raises(FleetError, match=r"serving\[0\]\.models names models with repository\.mode poll"):
-        parse({"repository": {"bucket": "abc", "mode": "poll"}, "serving": [{"image": "x", "models": ["a"]}]})
+        parse({"repository": {"bucket": "abc", "mode": "poll"}, "serving": [{"image": "x:1", "models": ["a"]}]})
