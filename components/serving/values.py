@@ -258,7 +258,7 @@ def models_to_copy(settings: ServingSettings, needs: Mapping[str, tuple[str, ...
     return tuple(sorted(found))
 
 
-def _bytes_to_copy(settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> tuple[int, str]:
+def bytes_to_copy(settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> tuple[int, str]:
     """Return the bytes of the models that are copied, and a volume size with room for them."""
     models = models_to_copy(settings, needs)
     size = sum(size for name, size in sizes.items() if not models or name in models)
@@ -268,7 +268,7 @@ def _bytes_to_copy(settings: ServingSettings, sizes: Mapping[str, int], needs: M
 def too_small(key: str, settings: ServingSettings, sizes: Mapping[str, int], needs: Mapping[str, tuple[str, ...]]) -> str | None:
     """Return what is wrong with the prefetch volume of the deployment whose settings are at ``key``; None when the models fit."""
     size = settings.prefetch.volume.size
-    wanted, room = _bytes_to_copy(settings, sizes, needs)
+    wanted, room = bytes_to_copy(settings, sizes, needs)
     if not settings.prefetch.enabled or size is None or quantity_value(size) >= wanted:
         return None
     return (
@@ -317,7 +317,7 @@ def chart_values(
     # With prefetch off nothing about the models goes in: other sizes would change a chart that does not use them.
     copy: dict[str, Any] = {}
     if copied:
-        size = settings.prefetch.volume.size or (_bytes_to_copy(settings, sizes, needs)[1] if sizes else None)
+        size = settings.prefetch.volume.size or (bytes_to_copy(settings, sizes, needs)[1] if sizes else None)
         copy = {"models": models_to_copy(settings, needs), "volume": settings.prefetch.volume.model_copy(update={"size": size})}
     shared = {name: getattr(settings, name) for name in DeploymentSettings.model_fields}
     return Values.model_validate(

@@ -327,7 +327,7 @@ def disk_problem(entry: ServingSettings, size: str | None, pools: Sequence[PoolC
     if not pools or any(pool.disk is None or float(quantity_value(size)) <= pool.disk * (1 << 30) for pool in pools):
         return None
     most = max(pool.disk or 0 for pool in pools)
-    return f"({size}) is more than the {most:g}Gi of a node's disk that pods can request: {_PENDING}. Raise disk.size of a pool."
+    return f"({size}) is more than the {most:.0f}Gi of a node's disk that pods can request: {_PENDING}. Raise disk.size of a pool."
 
 
 def _limits(pools: Iterable[PoolCapacity]) -> str:

@@ -20,7 +20,8 @@ from components.repository.scan.folder import scan
 from components.repository.scan.needs import needs
 from components.repository.validation import Deployment, validate
 from components.serving.triton import unknown_models
-from components.serving.values import too_small
+from components.serving.values import bytes_to_copy, too_small
+from components.stack.capacity import disk_problem, eligible_pools, pool_capacities
 from components.stack.egress import chart_pins
 
 if TYPE_CHECKING:
@@ -136,6 +137,11 @@ def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
     sizes = plan.sizes
     volumes = (too_small(f"triton-fleet:serving[{index}]", entry, sizes, needed) for index, entry in enumerate(settings.serving))
     problems.extend(problem for problem in volumes if problem is not None)
+    for index, entry in enumerate(settings.serving):
+        if entry.resources.gpus and entry.prefetch.volume.size is None:
+            pools = [pool for pool in eligible_pools(entry, pool_capacities(settings)) if pool.resource == entry.resources.gpu_resource]
+            if text := disk_problem(entry, bytes_to_copy(entry, sizes, needed)[1], pools):
+                problems.append(f"triton-fleet:serving[{index}].prefetch {text}")
     if problems:
         raise FleetError(*problems)
     return ModelRepositoryArgs(settings=repository, plan=plan, needs=needed)

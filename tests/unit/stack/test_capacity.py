@@ -10,7 +10,7 @@ import pytest
 from components.base.errors import FleetError
 from components.gpu import catalogue
 from components.stack.allocatable import EKS_DAEMONS, Room, ec2_size, eks_room, gce_size, gke_disk_gib, gke_room
-from components.stack.capacity import PoolCapacity
+from components.stack.capacity import PoolCapacity, disk_problem, pool_capacities
 from components.stack.load import parse
 from components.stack.rules import stack_problems
 
@@ -118,6 +118,12 @@ PREFETCH = {"prefetch": {"enabled": True, "volume": {"size": "180Gi"}}}
 def test_what_a_pod_needs_and_a_node_has(base: dict[str, Any], entry: dict[str, Any], cluster: dict[str, Any], says: str | None) -> None:
     found = problems(base, entry, cluster)
     assert found == [] if says is None else len(found) == 1 and says in found[0], found
+
+
+@pytest.mark.parametrize(("size", "fits"), [("10Gi", True), ("177Gi", True), ("178Gi", False)])
+def test_models_whose_size_is_computed_must_fit_on_a_disk_too(size: str, fits: bool) -> None:
+    settings = parse({**EKS, "serving": [{"name": "triton", "image": "tritonserver:26.07-py3", "prefetch": {"enabled": True}}]})
+    assert (disk_problem(settings.serving[0], size, pool_capacities(settings)) is None) == fits
 
 
 @pytest.mark.parametrize(("most", "warned"), [(3, False), (4, True)])
