@@ -40,8 +40,8 @@ OWNED: Final[dict[str, tuple[set[str], str]]] = {
     "log-verbose": (set(), "of two values the last wins. Use logVerbose"),
     "http-restricted-api": (set(), "the server would not start, or probes would need a key. Use admin"),
     "grpc-restricted-protocol": (set(), "the server would not start, or clients would need a key. Use admin"),
-    "allow-sagemaker": ({"false"}, "its port takes models from anyone, without the key of the admin endpoints. Remove it"),
-    "allow-vertex-ai": ({"false"}, "its port ignores the key of the admin endpoints. Remove it"),
+    "allow-sagemaker": (set(), "its port takes models from anyone, without the key of the admin endpoints. Remove it"),
+    "allow-vertex-ai": (set(), "its port ignores the key of the admin endpoints. Remove it"),
 }
 """Option that the chart sets or relies on -> values that change nothing, and the consequence and remedy of any other."""
 

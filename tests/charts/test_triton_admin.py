@@ -70,6 +70,15 @@ def test_what_is_opened_needs_no_key_and_the_rest_does(chart: Chart, opened: lis
                 "--allow-v=true",
             )
         ),
+        *(
+            ({"extraArgs": [flag]}, says)
+            for flag, says in (
+                ("--exit-timeout=5", "extraArgs (--exit-timeout=5) sets --exit-timeout-secs, which the chart sets from drain.exitTimeout"),
+                ("--model-st=/x", "sets --model-store, which the chart sets from modelRepository"),
+                ("--log-v", "from logVerbose: the last value would win"),
+            )
+        ),
+        ({"secretEnv": {"AIP_MODE": {"name": "a", "key": "b"}}}, "env.AIP_MODE would open"),
         ({"env": {"AIP_MODE": "PREDICTION"}}, "env.AIP_MODE would open"),
         ({"env": {"TRITON_ADMIN_KEY": "x"}}, "env.TRITON_ADMIN_KEY would open"),
         ({"image": "nvcr.io/nvidia/tritonserver:23.10-py3"}, "is older than 23.11"),

@@ -86,9 +86,19 @@ Triton has no way to ask for it on the servers of SageMaker and Vertex AI, so th
 {{- fail (printf "extraArgs (%s) sets %s: it would open Triton's admin endpoints. Remove it, or see admin.open." $argument $flag) -}}
 {{- end -}}
 {{- end -}}
+{{- /* The server takes abbreviations, and the last of several values. */}}
+{{- range $flag, $value := dict
+  "--model-repository" "modelRepository" "--model-store" "modelRepository" "--load-model" "modelRepository.models"
+  "--model-control-mode" "modelRepository.mode" "--repository-poll-secs" "modelRepository.mode" "--strict-readiness" "probes"
+  "--exit-timeout-secs" "drain.exitTimeout" "--grpc-max-connection-age" "drain.recycleGrpc" "--allow-gpu-metrics" "gpuMetrics"
+  "--log-verbose" "logVerbose" -}}
+{{- if and (gt (len $name) 6) (hasPrefix $name $flag) -}}
+{{- fail (printf "extraArgs (%s) sets %s, which the chart sets from %s: the last value would win. Use that value." $argument $flag $value) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- range $name := list "TRITON_ADMIN_KEY" "AIP_MODE" -}}
-{{- if hasKey $.Values.env $name -}}
+{{- if or (hasKey $.Values.env $name) (hasKey $.Values.secretEnv $name) -}}
 {{- fail (printf "env.%s would open Triton's admin endpoints or change their key. Remove it, or see admin." $name) -}}
 {{- end -}}
 {{- end -}}

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from components.base.errors import Problem
-from components.base.quantities import Duration, prometheus_duration
-from components.serving.metrics.base import MetricSettings
-from components.serving.metrics.triton import RATE_FLOOR, mean_over_scrapes
+from components.base.quantities import Duration  # noqa: TC001  # pydantic reads the annotation
+from components.serving.metrics.triton import MeanTimeMetric, QueueLengthMetric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from components.serving.metrics.base import MetricSources, Sampling
+    from components.serving.metrics.base import MetricSources
 
 
-class VllmFirstTokenMetric(MetricSettings):
+class VllmFirstTokenMetric(MeanTimeMetric):
     """Mean time from a request's arrival to its first token, which grows with vLLM's queue (``vllm:time_to_first_token_seconds``).
 
     Source: src/utils/metrics.py of github.com/triton-inference-server/vllm_backend, since v24.08.
     """
 
     name = "vllm_avg_time_to_first_token_us"
-    series = "vllm:time_to_first_token_seconds_count"
+    series = number = "vllm:time_to_first_token_seconds_count"
+    total = "vllm:time_to_first_token_seconds_sum"
+    factor = "1e6 * "
     title = "Time to the first token"
     description = "Mean of each pod, as the autoscaler reads it: time in vLLM's queue and in the prompt."
-    unit = "µs"
     engine = "vllm"
     since = (24, 8)
     plausible = (0.001, 60)
@@ -38,21 +38,8 @@ class VllmFirstTokenMetric(MetricSettings):
     target: Duration = Field(gt=0)
     """Mean time to the first token that the autoscaler aims at, per pod. Needs ``REPORT_CUSTOM_METRICS`` in the model's config.pbtxt."""
 
-    @classmethod
-    def query(cls, sampling: Sampling) -> str:
-        """Return the mean over the requests of the window, in microseconds; 0 for a pod without any."""
-        window = prometheus_duration(sampling.window)
-        total = f"sum(rate(vllm:time_to_first_token_seconds_sum{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
-        started = f"sum(rate(<<.Series>>{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
-        idle = "0 * sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)"
-        return f"1e6 * {total} / clamp_min({started}, {RATE_FLOOR}) or {idle}"
 
-    def average(self) -> float:
-        """Return microseconds."""
-        return max(1, round(self.target * 1_000_000))
-
-
-class VllmWaitingMetric(MetricSettings):
+class VllmWaitingMetric(QueueLengthMetric):
     """Requests that wait in vLLM's queue, per pod (``vllm:num_requests_waiting``).
 
     No release of vllm_backend up to 25.12 reports it; github.com/triton-inference-server/vllm_backend/pull/92 would.
@@ -62,20 +49,10 @@ class VllmWaitingMetric(MetricSettings):
     series = "vllm:num_requests_waiting"
     title = "Requests in vLLM's queue"
     description = "Requests that wait in the engine of each pod, as the autoscaler reads them."
-    unit = "short"
     engine = "vllm"
-    plausible = (0.1, 10_000)
-    unit_hint = "It is a number of requests, such as 8."
 
     kind: Literal["vllmWaiting"]
     """Requests in vLLM's queue, where the image's backend reports them: NVIDIA's did not, up to 25.12."""
-    target: float = Field(ge=0.001)
-    """Requests in vLLM's queue that the autoscaler aims at, per pod."""
-
-    @classmethod
-    def query(cls, sampling: Sampling) -> str:
-        """Return the sum over all models of a pod."""
-        return mean_over_scrapes(sampling)
 
     def stack_problems(self, sources: MetricSources) -> Iterator[Problem]:
         """Warn of NVIDIA's own images."""
@@ -88,7 +65,7 @@ class VllmWaitingMetric(MetricSettings):
             yield Problem(at=(), text=text, also=((*sources.entry, "image"),), fatal=False)
 
 
-class TrtllmWaitingMetric(MetricSettings):
+class TrtllmWaitingMetric(QueueLengthMetric):
     """Requests that wait in TensorRT-LLM's queue, per pod (``nv_trt_llm_request_metrics``, ``request_type="waiting"``).
 
     Source: inflight_batcher_llm/src/custom_metrics_reporter of github.com/triton-inference-server/tensorrtllm_backend, which has it since
@@ -100,18 +77,8 @@ class TrtllmWaitingMetric(MetricSettings):
     labels = 'request_type="waiting"'
     title = "Requests in TensorRT-LLM's queue"
     description = "Requests that wait in the engine of each pod, as the autoscaler reads them."
-    unit = "short"
     engine = "trtllm"
     since = (25, 4)
-    plausible = (0.1, 10_000)
-    unit_hint = "It is a number of requests, such as 8."
 
     kind: Literal["trtllmWaiting"]
     """Requests in TensorRT-LLM's queue, on images with its C++ backend."""
-    target: float = Field(ge=0.001)
-    """Requests in TensorRT-LLM's queue that the autoscaler aims at, per pod."""
-
-    @classmethod
-    def query(cls, sampling: Sampling) -> str:
-        """Return the sum over all models of a pod."""
-        return mean_over_scrapes(sampling, f",{cls.labels}")

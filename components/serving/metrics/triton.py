@@ -1,8 +1,8 @@
-"""Scaling by what Triton counts itself: time in the queue, requests in the queue, requests served."""
+"""Scaling by what Triton counts itself, and by queues and times in general."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from components.serving.metrics.base import MetricSettings
 if TYPE_CHECKING:
     from components.serving.metrics.base import Sampling
 
-RATE_FLOOR: Final = "0.001"
+_RATE_FLOOR: Final = "0.001"
 """Requests per second below which the denominator is clamped. One request in the longest window that settings allow (600 s) is a rate of
 0.0017, above the floor: only 0/0 is clamped, never real traffic."""
 _SCRAPES: Final = 3
@@ -20,20 +20,61 @@ _SHORTEST_WINDOW: Final = 15.0
 """One sync period of the autoscaler, in seconds: a shorter mean would pick a random moment of the period."""
 
 
-def mean_over_scrapes(sampling: Sampling, labels: str = "") -> str:
-    """Return the query for the sum of a gauge's series, as a mean over some scrapes: a single sample says little."""
-    window = prometheus_duration(max(_SHORTEST_WINDOW, _SCRAPES * sampling.scrape))
-    return f"sum(avg_over_time(<<.Series>>{{<<.LabelMatchers>>{labels}}}[{window}])) by (<<.GroupBy>>)"
+class QueueLengthMetric(MetricSettings):
+    """A gauge of the requests that wait, per pod."""
+
+    unit = "short"
+    plausible = (0.1, 10_000)
+    unit_hint = "It is a number of requests, such as 16."
+
+    target: float = Field(ge=0.001)
+    """Requests in the queues that the autoscaler aims at, per pod."""
+
+    @classmethod
+    def query(cls, sampling: Sampling) -> str:
+        """Return the sum over all models of a pod, as a mean over some scrapes: a single sample of a gauge says little."""
+        window, labels = prometheus_duration(max(_SHORTEST_WINDOW, _SCRAPES * sampling.scrape)), f",{cls.labels}" if cls.labels else ""
+        return f"sum(avg_over_time(<<.Series>>{{<<.LabelMatchers>>{labels}}}[{window}])) by (<<.GroupBy>>)"
 
 
-class QueueTimeMetric(MetricSettings):
+class MeanTimeMetric(MetricSettings):
+    """A mean time of requests, per pod: the sum of the times over the number of requests."""
+
+    unit = "µs"
+    total: ClassVar[str]
+    """Series of the sum."""
+    number: ClassVar[str]
+    """Series of the number."""
+    factor: ClassVar[str] = ""
+    """Converts the sum to microseconds."""
+
+    target: Duration = Field(gt=0)
+    """Mean time that the autoscaler aims at, per pod."""
+
+    @classmethod
+    def query(cls, sampling: Sampling) -> str:
+        """Return the mean over the requests of all models that finished within the window, in microseconds.
+
+        The last term gives 0 for a pod that is scraped but has no rate yet (one sample, or no requests).
+        """
+        window = prometheus_duration(sampling.window)
+        total, number = (f"sum(rate({series}{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)" for series in (cls.total, cls.number))
+        idle = f"0 * sum({cls.series}{{<<.LabelMatchers>>}}) by (<<.GroupBy>>)"
+        return f"{cls.factor}{total} / clamp_min({number}, {_RATE_FLOOR}) or {idle}"
+
+    def average(self) -> float:
+        """Return microseconds, rounded because 0.05 s is not exactly 50,000 µs in binary."""
+        return max(1, round(self.target * 1_000_000))
+
+
+class QueueTimeMetric(MeanTimeMetric):
     """Mean time that a request waits in Triton's queue, per pod (``avg_time_queue_us``)."""
 
     name = "avg_time_queue_us"
-    series = "nv_inference_queue_duration_us"
+    series = total = "nv_inference_queue_duration_us"
+    number = "nv_inference_request_success"
     title = "Time in the queue"
     description = "Mean of each pod, as the autoscaler reads it. If it rises with all replicas running, raise maxReplicas."
-    unit = "µs"
     engine = "triton"
     counted = True
     plausible = (0.0001, 5)
@@ -44,43 +85,17 @@ class QueueTimeMetric(MetricSettings):
     target: Duration = Field(gt=0)
     """Mean time in the queue that the autoscaler aims at, per pod."""
 
-    @classmethod
-    def query(cls, sampling: Sampling) -> str:
-        """Return the mean over the requests of all models that finished within the window, in microseconds.
 
-        The last term gives 0 for a pod that is scraped but has no rate yet (one sample, or no requests).
-        """
-        window = prometheus_duration(sampling.window)
-        total = f"sum(rate(nv_inference_queue_duration_us{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
-        finished = f"sum(rate(nv_inference_request_success{{<<.LabelMatchers>>}}[{window}])) by (<<.GroupBy>>)"
-        idle = "0 * sum(nv_inference_queue_duration_us{<<.LabelMatchers>>}) by (<<.GroupBy>>)"
-        return f"{total} / clamp_min({finished}, {RATE_FLOOR}) or {idle}"
-
-    def average(self) -> float:
-        """Return microseconds, rounded because 0.05 s is not exactly 50,000 µs in binary."""
-        return max(1, round(self.target * 1_000_000))
-
-
-class PendingRequestsMetric(MetricSettings):
+class PendingRequestsMetric(QueueLengthMetric):
     """Requests that wait in Triton's queues, per pod (``nv_inference_pending_request_count``)."""
 
     name = series = "nv_inference_pending_request_count"
     title = "Pending requests"
     description = "Requests in the queues of each pod, as the autoscaler reads them."
-    unit = "short"
     engine = "triton"
-    plausible = (0.1, 10_000)
-    unit_hint = "It is a number of requests, such as 16."
 
     kind: Literal["pendingRequests"]
     """Requests in the queues."""
-    target: float = Field(ge=0.001)
-    """Requests in the queues that the autoscaler aims at, per pod."""
-
-    @classmethod
-    def query(cls, sampling: Sampling) -> str:
-        """Return the sum over all models of a pod."""
-        return mean_over_scrapes(sampling)
 
 
 class RequestRateMetric(MetricSettings):

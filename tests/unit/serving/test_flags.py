@@ -27,7 +27,7 @@ def test_every_flag_that_the_template_writes_is_owned() -> None:
 @pytest.mark.parametrize("option", OWNED)
 @pytest.mark.parametrize("spelling", ["--{0}={1}", "--{0} {1}", "--{2}={1}"], ids=["equals", "space", "shortened"])
 def test_an_owned_flag_is_refused_however_it_is_written(option: str, spelling: str) -> None:
-    value = "1" if option.endswith(("secs", "port", "age", "verbose")) or option in {"allow-sagemaker", "allow-vertex-ai"} else "0"
+    value = "1" if option.endswith(("secs", "port", "age", "verbose")) else "0"
     shortened = option[:-1] if option not in {"http-port", "grpc-max-connection-age"} else option
     with pytest.raises(ValidationError, match=r"extra_args\[0\] \(.*\) is a flag that the chart sets.*: .*\. (Use [a-zA-Z.]+|Remove it)\."):
         settings(*spelling.format(option, value, shortened).split())
