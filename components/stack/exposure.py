@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from components.base.drain import NLB_PODS, targets
 from components.base.errors import Problem
 from components.base.load_balancers import ANNOTATIONS, AWS_TYPE, controller_of, made, maker
+from components.stack.capacity import eligible_pools, pool_capacities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,10 +68,17 @@ def _slow(settings: Settings) -> Iterator[Problem]:
         "Set it to 2 or more."
     )
     for index, entry in enumerate(settings.serving):
-        reached = targets(entry.service.type, entry.service.annotations, installed)
-        if reached is NLB_PODS and entry.scaling.min_replicas == 1:
-            also = (("serving", index, "service"), ("load_balancer",))
+        at, also = ("serving", index, "service"), (("serving", index), ("load_balancer",), ("cluster",), ("autoscaler",))
+        if targets(entry.service.type, entry.service.annotations, installed) is not NLB_PODS:
+            continue
+        if entry.scaling.min_replicas == 1:
             yield Problem(at=("serving", index, "scaling", "min_replicas"), text=slow, also=also, fatal=False)
+        if entry.resources.gpus and any(pool.spot for pool in eligible_pools(entry, pool_capacities(settings))):
+            text = (
+                f"makes spot nodes the targets of a network load balancer, which needs {NLB_PODS.removal} s to let go of a pod: they are "
+                "reclaimed sooner, and requests are cut off. Use a gateway, or avoid spot pools with nodeSelector."
+            )
+            yield Problem(at=at, text=text, also=also, fatal=False)
     if ingress.kind != "istio":
         return
     reached = targets(ingress.service_type, ingress.annotations, installed)

@@ -39,6 +39,8 @@ def warned(raw: dict[str, Any]) -> set[str]:
 
 
 NLB = {"cluster": EKS, "loadBalancer": {"enabled": True}}
+SPOT = {**NLB, "cluster": {**EKS, "gpuPools": [{"name": "gpu", "machineType": "g6.xlarge", "capacity": "spot", "min": 2, "max": 2}]}}
+SHORT = {"resources": {"cpu": "1", "memory": "4Gi"}, "scaling": {"minReplicas": 2, "maxReplicas": 2}}
 DIRECT = {"service": {"type": "LoadBalancer"}}
 
 
@@ -54,6 +56,8 @@ DIRECT = {"service": {"type": "LoadBalancer"}}
             stack(cluster={"provider": "existing"}, serving={"service": {"type": "LoadBalancer", "annotations": {NLB_TARGETS: "ip"}}}),
             {"triton-fleet:serving[0].scaling.minReplicas"},
         ),
+        (stack(**SPOT, serving={**DIRECT, **SHORT}), {"triton-fleet:serving[0].service"}),
+        (stack(**SPOT, serving={**SHORT, "service": {"type": "NodePort"}}), set()),
         (stack(**NLB, ingress={**ISTIO, "minReplicas": 1}), {"triton-fleet:ingress.minReplicas"}),
         (stack(**NLB, ingress=ISTIO), set()),
         (stack(cluster={"provider": "existing"}, ingress={**ISTIO, "minReplicas": 1}), set()),
@@ -64,7 +68,7 @@ DIRECT = {"service": {"type": "LoadBalancer"}}
     ids=str,
 )
 def test_a_network_load_balancer_takes_minutes(raw: dict[str, Any], keys: set[str]) -> None:
-    assert {key for key in warned(raw) if "drain" in key or "minReplicas" in key} == keys
+    assert {key for key in warned(raw) if "drain" in key or "minReplicas" in key or key.endswith(".service")} == keys
 
 
 @pytest.mark.parametrize(("served", "said"), [(True, 0), (None, 0), (False, 1)])
