@@ -25,7 +25,17 @@ _NODE_LIMIT_S: Final = 3600
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
     """Yield load balancers that would not be what their Service asks for and, as warnings, what clients would notice."""
     for index, entry in enumerate(settings.serving):
-        yield from _load_balancer(settings, ("serving", index, "service"), entry.service, entry.service.type)
+        at: FieldPath = ("serving", index)
+        yield from _load_balancer(settings, (*at, "service"), entry.service, entry.service.type)
+        if (entry.service.type, entry.service.scheme) != ("LoadBalancer", "internet-facing"):
+            continue
+        public = "although service.scheme is internet-facing: whoever is in sourceRanges could"
+        if entry.admin.open:
+            text = f"opens {', '.join(entry.admin.open)} {public} use them without the key. Remove it, and send the key."
+            yield Problem(at=(*at, "admin", "open"), text=text, also=((*at, "service"),))
+        if entry.service.expose_metrics:
+            text = f"is true {public} read which models there are, and their load. Remove it: Prometheus scrapes the pods."
+            yield Problem(at=(*at, "service", "expose_metrics"), text=text, also=((*at, "service"),), fatal=False)
     if settings.ingress.kind == "istio":
         yield from _load_balancer(settings, ("ingress",), settings.ingress, settings.ingress.service_type)
     yield from _slow(settings)
@@ -52,12 +62,23 @@ def _load_balancer(settings: Settings, at: FieldPath, service: DeployedServiceSe
             f"Remove the annotation, or set scheme to {becomes}."
         )
         yield Problem(at=(*at, "annotations"), text=text, also=also)
+    elif scheme == "internet-facing" and _without_public_subnets(settings):
+        text = (
+            "is internet-facing, and cluster.network.publicSubnetIds names no subnet: without one with the tag kubernetes.io/role/elb the "
+            "load balancer could not be created. List the public subnets."
+        )
+        yield Problem(at=(*at, "scheme"), text=text, also=also, fatal=False)
     elif by == "unknown" and scheme == "internal" and not service.annotations and not service.source_ranges:
         text = (
             "is internal, which the Service asks AWS, Google Cloud, Azure, Oracle, OpenStack, Alibaba and IBM for: any other controller of "
             "this existing cluster may make it public. Check it, add that controller's annotation, or list sourceRanges."
         )
         yield Problem(at=(*at, "scheme"), text=text, also=also, fatal=False)
+
+
+def _without_public_subnets(settings: Settings) -> bool:
+    cluster = settings.cluster
+    return cluster.provider == "eks" and cluster.network.kind == "existing" and not cluster.network.public_subnet_ids
 
 
 def _slow(settings: Settings) -> Iterator[Problem]:

@@ -193,3 +193,24 @@ def test_what_a_service_without_load_balancer_would_ignore() -> None:
     assert warned(raw) == {"triton-fleet:serving[0].service.scheme"}
     with pytest.raises(FleetError, match=r"service.sourceRanges would be ignored: a ClusterIP Service has no load balancer"):
         parse(stack(serving={"service": {"sourceRanges": RANGES}}))
+
+
+def test_a_public_load_balancer_shows_clients_endpoints_only() -> None:
+    service = {"type": "LoadBalancer", **PUBLIC}
+    with pytest.raises(FleetError, match=r"serving\[0\].admin.open opens statistics, trace although service.scheme is internet-facing"):
+        parse(stack(cluster=EKS, serving={"service": service, "admin": {"open": ["statistics", "trace"]}}))
+    metrics = stack(cluster=EKS, serving={"service": {**service, "exposeMetrics": True}})
+    assert warned(metrics) == {"triton-fleet:serving[0].service.exposeMetrics"}
+    inside = {"service": {"type": "LoadBalancer", "exposeMetrics": True}, "admin": {"open": ["statistics"]}}
+    assert warned(stack(cluster=EKS, serving=inside)) == set()
+
+
+@pytest.mark.parametrize(("subnets", "keys"), [([], {"triton-fleet:ingress.scheme"}), (["subnet-0a1b2c3d"], set())])
+def test_a_public_load_balancer_needs_public_subnets(subnets: list[str], keys: set[str]) -> None:
+    network = {
+        "kind": "existing",
+        "vpcId": "vpc-0a1b2c3d",
+        "privateSubnetIds": ["subnet-1a1b2c3d", "subnet-2a1b2c3d"],
+        "publicSubnetIds": subnets,
+    }
+    assert warned(stack(cluster={**EKS, "network": network}, ingress={**ISTIO, **PUBLIC})) == keys
