@@ -29,7 +29,7 @@ class Targets:
     """Labels of the pods' namespace that make a pod ready only once the load balancer has registered it."""
 
     def pre_stop(self, own: float) -> float:
-        """Return how long the preStop hook of pods lasts whose settings ask for ``own``; those may know a faster cluster."""
+        """Return how long the preStop hook lasts where the settings ask for ``own``. Only a network load balancer needs more."""
         return own if self.removal == VIA_NODES.removal else max(own, self.removal)
 
 
@@ -60,7 +60,7 @@ class Hops:
 
     @classmethod
     def of(cls, drains: Iterable[tuple[float, float, float]]) -> Hops:
-        """Return the hops in front of several deployments, each given as preStop, exitTimeout and margin."""
+        """Return the hops in front of several deployments, each given as its hook's preStop, exitTimeout and margin."""
         before, requests, margins = zip(*drains, strict=True)
         return cls(request=max(requests), pod_drain=max(map(sum, zip(before, requests, strict=True))), margin=max(margins))
 
@@ -80,8 +80,8 @@ class Hops:
 
     @property
     def node_drain(self) -> int:
-        """The longest grace period of any pod, as a target of a network load balancer: how long a node's removal must wait."""
-        return max(self.gateway_grace(NLB_PODS), NLB_PODS.removal + math.ceil(self.pod_drain + self.margin))
+        """The longest grace period of any pod: how long the removal of a node must wait."""
+        return max(self.gateway_grace(NLB_PODS), math.ceil(self.pod_drain + self.margin))
 
     @property
     def sidecar_drain(self) -> int:
@@ -99,4 +99,4 @@ class Hops:
     @property
     def deregistration_delay(self) -> int:
         """Time for which a network load balancer keeps the connections of a removed pod, at most 3,600 s."""
-        return min(3600, NLB_PODS.removal + max(self.gateway_drain, self.sidecar_drain) + _MARGIN)
+        return min(3600, max(self.gateway_grace(NLB_PODS), math.ceil(self.pod_drain) + _MARGIN))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from components.base.drain import Hops
+from components.base.drain import NLB_PODS, Hops, targets
 from components.base.model import Model
 from components.eks.settings.addons import AutoscalerSettings, LoadBalancerSettings, NoAutoscalerSettings
 from components.eks.settings.cluster import EksClusterSettings
@@ -66,7 +66,12 @@ class Settings(Model):
     @property
     def hops(self) -> Hops:
         """The timeouts and drains in front of all deployments, which share load balancers and gateway."""
-        return Hops.of((entry.drain.pre_stop, entry.drain.exit_timeout, entry.drain.margin) for entry in self.serving)
+        installed = NLB_PODS if self.load_balancer.enabled else None
+
+        def pre_stop(entry: ServingSettings) -> float:
+            return targets(entry.service.type, entry.service.annotations, installed).pre_stop(entry.drain.pre_stop)
+
+        return Hops.of((pre_stop(entry), entry.drain.exit_timeout, entry.drain.margin) for entry in self.serving)
 
     @field_validator("cluster", mode="before")
     @classmethod

@@ -68,9 +68,10 @@ def pod_config(values: dict[str, Any]) -> dict[str, str]:
 @settings(max_examples=60, deadline=None)
 @given(drains=DRAINS)
 def test_no_hop_ends_before_the_one_behind_it(provider: Provider, drains: list[tuple[float, float, float]]) -> None:
-    hops, istio = Hops.of(drains), IstioSettings(kind="istio", annotations=provider.annotations)
     longest = max(request for _, request, _ in drains)
     reached = targets("LoadBalancer", provider.annotations, provider.installed)
+    hops = Hops.of((reached.pre_stop(before), request, margin) for before, request, margin in drains)
+    istio = IstioSettings(kind="istio", annotations=provider.annotations)
     removal = NLB_REMOVAL if provider.pods else 0
     assert bool(reached.namespace_labels) == provider.pods, "ready only once registered"
 
@@ -103,7 +104,7 @@ def test_no_hop_ends_before_the_one_behind_it(provider: Provider, drains: list[t
 
     # Sidecars, where they are ordinary containers, outlast the preStop hook and the requests of each pod.
     sidecar = seconds(istiod_values(hops)["meshConfig"]["defaultConfig"]["terminationDrainDuration"])
-    assert sidecar >= max(before + request for before, request, _ in drains)
+    assert sidecar >= max(reached.pre_stop(before) + request for before, request, _ in drains)
 
     # Pods that are targets themselves, and the nodes that the cluster autoscaler removes under them.
     scaler = autoscaler_values(SCALER, cluster_name="c", region="r", kubernetes_version="1.35", role_arn=None, hops=hops)

@@ -71,6 +71,19 @@ def test_a_network_load_balancer_takes_minutes(raw: dict[str, Any], keys: set[st
     assert {key for key in warned(raw) if "drain" in key or "minReplicas" in key or key.endswith(".service")} == keys
 
 
+@pytest.mark.parametrize(
+    ("raw", "drain"),
+    [
+        (stack(**NLB), 60),
+        (stack(**NLB, serving=DIRECT), 225),
+        (stack(cluster={"provider": "existing"}, serving=DIRECT), 60),
+        (stack(**NLB, serving={**DIRECT, "drain": {"preStop": 300, "exitTimeout": 10}}), 310),
+    ],
+)
+def test_the_hops_know_the_hook_that_the_pods_have(raw: dict[str, Any], drain: int) -> None:
+    assert parse(raw).hops.pod_drain == drain
+
+
 @pytest.mark.parametrize(("served", "said"), [(True, 0), (None, 0), (False, 1)])
 def test_an_existing_cluster_without_resource_metrics_is_named(monkeypatch: pytest.MonkeyPatch, served: bool | None, said: int) -> None:
     heard: list[str] = []
