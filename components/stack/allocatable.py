@@ -36,6 +36,10 @@ _GCE_GIB: Final = {"standard": 4.0, "highmem": 8.0, "highcpu": 2.0}
 """Most memory for each vCPU of a Compute Engine machine; n1, e2, n2 and c4 have a little less."""
 
 
+_SHARED_CORES: Final = {"e2-medium": (1.0, 4.0)}
+"""It has 2 vCPUs, of which GKE reserves 1060m: what is left is that of 1 vCPU. GKE's settings reject smaller ones."""
+
+
 class Room(NamedTuple):
     """CPU in cores and memory in bytes."""
 
@@ -53,6 +57,10 @@ GKE_DAEMONS: Final = (Room(0.1, 100 * _MI),)
 """gke-metadata-server, which runs on every node with Workload Identity. Google publishes no list of its other DaemonSets' requests."""
 DCGM: Final = Room(0.1, 256 * _MI)
 """Our dcgm-exporter, on GPU nodes."""
+
+
+SIDECAR: Final = Room(0.1, 128 * _MI)
+"""Istio's proxy in each pod, where the gateway injects it (istio's chart istiod, global.proxy.resources)."""
 
 
 def eks_room(vcpus: float, memory_gib: float, machine_type: str, daemons: Sequence[Room]) -> Room:
@@ -100,6 +108,6 @@ def ec2_size(machine_type: str) -> tuple[float, float] | None:
 
 
 def gce_size(machine_type: str) -> tuple[float, float] | None:
-    """Return vCPUs and, at most, GiB of a Compute Engine type without GPU; None for shared cores and custom machines."""
+    """Return vCPUs and, at most, GiB of a Compute Engine type without GPU; None for custom machines and families of other sizes."""
     match = _GCE.fullmatch(machine_type)
-    return None if match is None else (int(match["vcpus"]), int(match["vcpus"]) * _GCE_GIB[match["kind"]])
+    return _SHARED_CORES.get(machine_type) if match is None else (int(match["vcpus"]), int(match["vcpus"]) * _GCE_GIB[match["kind"]])

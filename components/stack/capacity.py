@@ -14,7 +14,7 @@ from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import gce_architecture
 from components.gpu import catalogue
-from components.stack.allocatable import DCGM, EKS_DAEMONS, GKE_DAEMONS, ec2_size, eks_room, gce_size, gke_disk_gib, gke_room
+from components.stack.allocatable import DCGM, EKS_DAEMONS, GKE_DAEMONS, SIDECAR, ec2_size, eks_room, gce_size, gke_disk_gib, gke_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,16 +89,21 @@ def _holds(room: Room, resources: ResourceSettings) -> bool:
     return quantity_value(resources.cpu) <= room.cpu and quantity_value(resources.memory) <= room.memory
 
 
+def _sidecar(settings: Settings) -> tuple[Room, ...]:
+    return (SIDECAR,) if settings.ingress.kind == "istio" and settings.ingress.injection else ()
+
+
 def pool_capacities(settings: Settings) -> tuple[PoolCapacity, ...]:
     """Return all GPU pools of a cluster that the stack creates: node groups or node pools, and what Karpenter may start."""
     cluster, autoscaler = settings.cluster, settings.autoscaler
-    dcgm = (DCGM,) if settings.dcgm.enabled else ()
+    sidecar = _sidecar(settings)
+    others = (DCGM, *sidecar) if settings.dcgm.enabled else sidecar
     if isinstance(cluster, GkeClusterSettings):
         return tuple(
             PoolCapacity(
                 labels=pool.node_labels,
                 cloud="Compute Engine",
-                rooms=(gke_room(pool.machine.vcpus, pool.machine.memory_gib, (*GKE_DAEMONS, *dcgm)),),
+                rooms=(gke_room(pool.machine.vcpus, pool.machine.memory_gib, (*GKE_DAEMONS, *others)),),
                 disk=None if pool.ssds else gke_disk_gib(pool.disk.size, pool.os),
                 **_of(pool, cluster.node_count(pool)),
             )
@@ -108,7 +113,7 @@ def pool_capacities(settings: Settings) -> tuple[PoolCapacity, ...]:
         return ()
 
     def rooms(*machines: catalogue.Machine) -> tuple[Room, ...]:
-        return tuple(eks_room(entry.vcpus, entry.memory_gib, entry.name, (*EKS_DAEMONS, *dcgm)) for entry in machines)
+        return tuple(eks_room(entry.vcpus, entry.memory_gib, entry.name, (*EKS_DAEMONS, *others)) for entry in machines)
 
     groups = (
         PoolCapacity(
@@ -210,7 +215,8 @@ def _cpu_problems(settings: Settings, cluster: EksClusterSettings | GkeClusterSe
         size = gce_size(name) if gke else ec2_size(name)
         if size is None:
             return  # a family whose sizes are not known
-        room = gke_room(*size, GKE_DAEMONS) if gke else eks_room(*size, name, EKS_DAEMONS)
+        sidecar = _sidecar(settings)
+        room = gke_room(*size, (*GKE_DAEMONS, *sidecar)) if gke else eks_room(*size, name, (*EKS_DAEMONS, *sidecar))
         rooms.append((name, room))
         if room.memory < _LEAST_MEMORY:
             text = (

@@ -56,7 +56,8 @@ def test_pods_do_not_span_nodes(each: int, expected: int) -> None:
         ("n2-highmem-8", (8, 64)),
         ("x2gd.large", None),
         ("m4.large", None),
-        ("e2-micro", None),
+        ("e2-medium", (1, 4)),
+        ("n2-custom-8-32768", None),
     ],
 )
 def test_sizes_of_machines_without_gpus(machine_type: str, size: tuple[float, float] | None) -> None:
@@ -108,6 +109,8 @@ PREFETCH = {"prefetch": {"enabled": True, "volume": {"size": "180Gi"}}}
         (GKE, {"resources": {**CPU, "cpu": 4}}, {}, "requests 4 CPU and 8Gi, but c3-standard-4 has 3820m CPU"),
         (EKS, {}, TINY, "cluster.cpuPool.machineTypes[0] (t3.micro) has 1750m CPU and 473Mi for pods"),
         (EKS, {}, {"cpuPool": {"machineTypes": ["t3.medium"]}}, None),
+        (GKE, {}, {"cpuPool": {"machineTypes": ["e2-micro"]}}, "(e2-micro) is too small for GKE"),
+        (GKE, {"resources": {**CPU, "cpu": 1}}, {"cpuPool": {"machineTypes": ["e2-medium"]}}, "but e2-medium has 840m CPU"),
         (EKS, PREFETCH, {}, "prefetch.volume.size (180Gi) is more than the 177Gi of a node's disk"),
         (GKE, PREFETCH, {}, "prefetch.volume.size (180Gi) is more than the"),
         (EKS, {"prefetch": {"enabled": True, "volume": {"size": "180Gi", "storageClass": "gp3"}}}, {}, None),
@@ -118,6 +121,13 @@ PREFETCH = {"prefetch": {"enabled": True, "volume": {"size": "180Gi"}}}
 def test_what_a_pod_needs_and_a_node_has(base: dict[str, Any], entry: dict[str, Any], cluster: dict[str, Any], says: str | None) -> None:
     found = problems(base, entry, cluster)
     assert found == [] if says is None else len(found) == 1 and says in found[0], found
+
+
+def test_a_sidecar_needs_room_too() -> None:
+    entry = {"name": "triton", "image": "tritonserver:26.07-py3", "resources": {"cpu": "3600m"}, "scaling": {"maxReplicas": 2}}
+    parse({**EKS, "serving": [entry], "ingress": {"kind": "istio"}})
+    with pytest.raises(FleetError, match="has 3540m CPU and"):
+        parse({**EKS, "serving": [entry], "ingress": {"kind": "istio", "injection": True}})
 
 
 @pytest.mark.parametrize(("size", "fits"), [("10Gi", True), ("177Gi", True), ("178Gi", False)])
