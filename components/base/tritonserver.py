@@ -67,6 +67,17 @@ _STRINGS: Final = {
     "log-verbose", "log-format", "log-file", "sagemaker-safe-port-range", "vertex-ai-default-model", "metrics-address", "cache-directory",
     "rate-limit", "min-supported-compute-capability", "backend-directory", "repoagent-directory", "trace-file",
 }  # fmt: skip
+_CHOICES: Final = {
+    "log-format": {"default", "ISO8601"},
+    "rate-limit": {"off", "execution_count"},
+    "model-control-mode": {"none", "poll", "explicit"},
+    "grpc-infer-response-compression-level": {"none", "low", "medium", "high"},
+}
+_RANGES: Final = {
+    "grpc-infer-thread-count": (2, 128),
+    "grpc-max-response-pool-size": (1, 2**31 - 1),
+    "http-max-input-size": (1, 2**63 - 1),
+}
 OPTIONS: Final = frozenset(_FLAGS | _BOOLS | _INTEGERS | _REPEATABLE | _STRINGS)
 _TRUE: Final = {"true", "on", "1"}
 _FALSE: Final = {"false", "off", "0"}
@@ -129,20 +140,28 @@ def _read(position: int, word: str, rest: Iterator[tuple[int, str]]) -> Flag | P
 
 
 def _wrong(option: str, value: str, *, written: bool) -> str:
-    if option == "help" and not written:
-        return "prints the server's usage"
     if option in _FLAGS:
-        return "takes no value" if written else ""
+        return "takes no value" if written else "prints the server's usage" if option == "help" else ""
     if not (value or written):
         return "has no value"
-    if "$(" in value:  # from a Secret: unknown
-        return ""
-    if option in _BOOLS and value.lower() not in _TRUE | _FALSE:
-        return f"must be true or false, not {value!r}"
-    return f"must be an integer, not {value!r}" if option in _INTEGERS and re.match(r"\s*[+-]?\d", value) is None else ""
+    return "" if "$(" in value else _wrong_value(option, value)  # from a Secret: unknown
+
+
+def _wrong_value(option: str, value: str) -> str:
+    choices = _CHOICES.get(option, _TRUE | _FALSE if option in _BOOLS else set())
+    if choices and value.lower() not in {choice.lower() for choice in choices}:
+        return "must be true or false" if option in _BOOLS else f"must be one of {', '.join(sorted(choices))}"
+    number = re.match(r"\s*[+-]?\d+", value)
+    if option in _INTEGERS and number is None:
+        return "must be an integer"
+    lowest, highest = _RANGES.get(option, (-(2**63), 2**63))
+    return "" if number is None or lowest <= int(number[0]) <= highest else f"must be {lowest} to {highest}"
 
 
 def _not_one(position: int, word: str, name: str, found: Sequence[str]) -> Problem:
+    option, space, value = name.partition(" ")
+    if space:
+        return _problem(position, word, "is one argument with a space", f"Write --{option}={value.strip()}, or two arguments.")
     if found:
         return _problem(position, word, f"may stand for --{' or --'.join(found[:4])}", "Write the option in full.")
     close = difflib.get_close_matches(name, OPTIONS, n=1)

@@ -45,6 +45,15 @@ OWNED: Final[dict[str, tuple[set[str], str]]] = {
 }
 """Option that the chart sets or relies on -> values that change nothing, and the consequence and remedy of any other."""
 
+_TLS: Final = "makes gRPC clients use TLS: the gateway and the client pod don't, and their calls fail. Remove it unless you have neither"
+_DOUBTFUL: Final = {
+    "grpc-max-connection-age-grace": "ends calls that outlast it when clients reconnect, every 0.6 of drain.preStop: they fail. Remove it",
+    "grpc-use-ssl": _TLS,
+    "grpc-use-ssl-mutual": _TLS,
+    "log-file": "moves the log into the pod's file system: kubectl logs shows nothing, and the log is lost with the pod. Remove it",
+    "model-config-name": "makes Triton read other configurations than the preview checks: it may not load them. Use config.pbtxt",
+}
+
 
 def flag_problems(arguments: Sequence[str], variables: Mapping[str, str], *, counted: bool) -> Iterator[Problem]:
     """Yield what the server would not accept in ``arguments``, and what undoes other settings. `Problem.at` is the position.
@@ -69,6 +78,5 @@ def _undone(argument: str, flag: Flag, *, counted: bool) -> Iterator[Problem]:
         # IncrementCounter in src/metric_model_reporter.cc of triton-inference-server/core: the counters of requests stop too.
         what = "the autoscaler could not scale by them" if counted else "alerts and the dashboard would show nothing"
         yield Problem(text=f"({argument}) stops all of Triton's counters: {what}. Remove it.", fatal=counted)
-    if flag.option == "grpc-max-connection-age-grace":
-        text = f"({argument}) ends calls that outlast it when a client reconnects, every 0.6 of drain.preStop: they fail. Remove it."
-        yield Problem(text=text, fatal=False)
+    if flag.option in _DOUBTFUL and flag.value != "false":
+        yield Problem(text=f"({argument}) {_DOUBTFUL[flag.option]}.", fatal=False)

@@ -22,7 +22,7 @@ _NAMES: Final = re.compile(
 )
 """Wrong names of `_NVIDIA`: on its own registry, or on Docker Hub."""
 _TAG: Final = re.compile(r"(?P<release>\d{2}\.(0[1-9]|1[0-2])(\.\d+)?)(-(?P<variant>.+))?")
-_SERVERS: Final = ("py3", "py3-igpu", "vllm-python-py3", "trtllm-python-py3", "pyt-python-py3", "tf2-python-py3", "tf-python-py3")
+_SERVERS: Final = ("py3", "vllm-python-py3", "trtllm-python-py3", "pyt-python-py3", "tf2-python-py3", "tf-python-py3")
 _FIRST_RELEASE: Final = (23, 11)
 """Triton 2.40, the first with --http-restricted-api (github.com/triton-inference-server/server, v2.40.0, src/command_line_parser.cc)."""
 _EXAMPLE: Final = f"{_NVIDIA}:26.07-py3"
@@ -46,7 +46,7 @@ def image_problems(image: str, *, client: bool = False) -> Iterator[Problem]:
         text = f"({image}) is not where NVIDIA publishes its server: no node could pull it. Did you mean {_NVIDIA}:{tag or '26.07-py3'}?"
         yield Problem(text=text, fatal=repository.startswith("nvcr.io/"))
         return
-    if digest is not None:  # wins over the tag
+    if digest is not None and (tag is None or _TAG.fullmatch(tag) is None):
         return
     if repository == _NVIDIA:
         yield from _nvidia_tag(image, tag, client=client)
@@ -74,7 +74,7 @@ def _nvidia_tag(image: str, tag: str | None, *, client: bool) -> Iterator[Proble
 
 
 def _variant(image: str, variant: str, *, client: bool) -> Iterator[Problem]:
-    release, holds_clients = image.removesuffix(f"-{variant}"), "sdk" in variant.split("-")
+    release, holds_clients = image.partition("@")[0].removesuffix(f"-{variant}"), "sdk" in variant.split("-")
     if client and not holds_clients:
         if variant in _SERVERS:
             yield Problem(text=f"({image}) has no perf_analyzer: the client could not send a request. Write {release}-py3-sdk.")
@@ -82,6 +82,8 @@ def _variant(image: str, variant: str, *, client: bool) -> Iterator[Problem]:
         yield Problem(text=f"({image}) has the clients and no server: pods would fail at once. Write {release}-py3.")
     elif variant.rsplit("-", maxsplit=1)[-1] == "min":
         yield Problem(text=f"({image}) is a base image without a server: pods would fail at once. Write {release}-py3.")
+    elif not client and "igpu" in variant.split("-"):
+        yield Problem(text=f"({image}) is for Jetson's integrated GPUs: no other GPU would be found. Write {release}-py3.", fatal=False)
     elif not client and variant not in _SERVERS:
         close = difflib.get_close_matches(variant, _SERVERS, n=1, cutoff=0.4) or ["py3"]
         text = f"({image}) is not one of NVIDIA's variants ({', '.join(_SERVERS)}): it may not exist. Did you mean {release}-{close[0]}?"

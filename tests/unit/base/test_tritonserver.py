@@ -26,6 +26,12 @@ LINES: dict[str, dict[str, str] | None] = {
     "--id --http-port=1": {"id": "--http-port=1"},
     "--http-port": None,
     "--http-port=eight": None,
+    "--grpc-infer-thread-count=1": None,
+    "--http-max-input-size=0": None,
+    "--log-format=json": None,
+    "--log-format=ISO8601": {"log-format": "ISO8601"},
+    "--rate-limit=Execution_Count": {"rate-limit": "Execution_Count"},
+    "--model-control-mode=auto": None,
     "--metrics-interval-ms=5x": {"metrics-interval-ms": "5x"},
     "--disable-auto": {"disable-auto-complete-config": ""},
     "--disable-auto=1": None,
@@ -73,6 +79,15 @@ def test_an_unknown_option_is_a_warning_because_a_newer_server_may_have_it() -> 
     (problem,) = parse(["--metrics-confg=a=b"])[1]
     assert not problem.fatal
     assert problem.text.endswith("the server would exit at once. Did you mean --metrics-config?")
+
+
+def test_a_space_within_an_argument_is_no_separator() -> None:
+    (problem,) = parse(["--allow-metrics false"])[1]
+    assert problem.fatal
+    assert problem.text == (
+        "(--allow-metrics false) is one argument with a space: the server would exit at once. "
+        "Write --allow-metrics=false, or two arguments."
+    )
 
 
 def test_only_a_value_that_replaces_another_repeats_it() -> None:

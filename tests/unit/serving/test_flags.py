@@ -27,7 +27,7 @@ def test_every_flag_that_the_template_writes_is_owned() -> None:
 @pytest.mark.parametrize("option", OWNED)
 @pytest.mark.parametrize("spelling", ["--{0}={1}", "--{0} {1}", "--{2}={1}"], ids=["equals", "space", "shortened"])
 def test_an_owned_flag_is_refused_however_it_is_written(option: str, spelling: str) -> None:
-    value = "1" if option.endswith(("secs", "port", "age", "verbose")) else "0"
+    value = "poll" if option == "model-control-mode" else "1" if option.endswith(("secs", "port", "age", "verbose")) else "0"
     shortened = option[:-1] if option not in {"http-port", "grpc-max-connection-age"} else option
     with pytest.raises(ValidationError, match=r"extra_args\[0\] \(.*\) is a flag that the chart sets.*: .*\. (Use [a-zA-Z.]+|Remove it)\."):
         settings(*spelling.format(option, value, shortened).split())
@@ -42,8 +42,8 @@ def test_an_owned_flag_is_refused_however_it_is_written(option: str, spelling: s
         ("--metrics-config=counter_latencies=false", "stops all of Triton's counters: the autoscaler could not scale"),
         ("--metrics-conf counter_latencies=false", "stops all of Triton's counters"),
         ("--allow-metrics", "has no value: the server would exit"),
-        ("--allow-cpu-metrics=no", "must be true or false, not 'no'"),
-        ("--http-thread-count=many", "must be an integer, not 'many'"),
+        ("--allow-cpu-metrics=no", "must be true or false"),
+        ("--http-thread-count=many", "must be an integer"),
         ("--model", "may stand for --"),
         ("--http-address=127.0.0.1", "probes, Services and the gateway would not reach it"),
         ("log-info=true", "is not a long option"),
@@ -80,6 +80,10 @@ def test_what_changes_nothing_is_accepted(arguments: str) -> None:
         ("--id=a --id=b", "(--id=b) repeats --id: the server uses the last value. Keep one."),
         ("--metrics-confg=a=b", "Did you mean --metrics-config?"),
         ("--grpc-max-connection-age-grace=1000", "ends calls that outlast it"),
+        ("--grpc-use-ssl=1", "the gateway and the client pod don't"),
+        ("--grpc-use-ssl-m true", "the gateway and the client pod don't"),
+        ("--log-file=/tmp/log", "kubectl logs shows nothing"),
+        ("--model-config-name=a100", "Use config.pbtxt"),
     ],
 )
 def test_what_may_be_meant_is_warned_of(arguments: str, says: str) -> None:

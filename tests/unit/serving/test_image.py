@@ -24,6 +24,7 @@ REFUSED = {
     f"{NVIDIA}:26.07-py3-igpu-min": "is a base image without a server",
     "mirror.example/ai/tritonserver:26.07-py3-sdk": "has the clients and no server",
     "mirror.example:5000/tritonserver:26.07-py3-min": "is a base image without a server",
+    f"{NVIDIA}:26.07-py3-sdk{DIGEST}": "has the clients and no server",
     "nvcr.io/tritonserver:26.07-py3": "Did you mean nvcr.io/nvidia/tritonserver:26.07-py3?",
     "nvcr.io/nvidia/triton:26.07-py3": "Did you mean nvcr.io/nvidia/tritonserver:26.07-py3?",
     "nvcr.io/nvidia/triton-inference-server:26.07-py3": "Did you mean nvcr.io/nvidia/tritonserver:26.07-py3?",
@@ -37,6 +38,7 @@ WARNED = {
     "docker.io/nvidia/tritonserver:26.07-py3": "Did you mean nvcr.io/nvidia/tritonserver:26.07-py3?",
     f"{NVIDIA}:26.07-vllm": "Did you mean nvcr.io/nvidia/tritonserver:26.07-vllm-python-py3?",
     f"{NVIDIA}:26.07-trtllm-py3": "Did you mean nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3?",
+    f"{NVIDIA}:26.07-py3-igpu": "is for Jetson's integrated GPUs",
     f"{NVIDIA}:26.07-py": "Did you mean nvcr.io/nvidia/tritonserver:26.07-py3?",
     "registry.example/team/triton": "has no fixed version",
     "registry.example/team/triton:latest": "has no fixed version",
@@ -44,7 +46,6 @@ WARNED = {
 ACCEPTED = [
     f"{NVIDIA}:26.07-py3",
     f"{NVIDIA}:24.05.1-py3",
-    f"{NVIDIA}:26.07-py3-igpu",
     f"{NVIDIA}:26.07-vllm-python-py3",
     f"{NVIDIA}:26.07-trtllm-python-py3",
     f"{NVIDIA}:26.07-pyt-python-py3",
