@@ -36,10 +36,6 @@ _GCE_GIB: Final = {"standard": 4.0, "highmem": 8.0, "highcpu": 2.0}
 """Most memory for each vCPU of a Compute Engine machine; n1, e2, n2 and c4 have a little less."""
 
 
-_SHARED_CORES: Final = {"e2-medium": (1.0, 4.0)}
-"""It has 2 vCPUs, of which GKE reserves 1060m: what is left is that of 1 vCPU. GKE's settings reject smaller ones."""
-
-
 class Room(NamedTuple):
     """CPU in cores and memory in bytes."""
 
@@ -110,4 +106,4 @@ def ec2_size(machine_type: str) -> tuple[float, float] | None:
 def gce_size(machine_type: str) -> tuple[float, float] | None:
     """Return vCPUs and, at most, GiB of a Compute Engine type without GPU; None for custom machines and families of other sizes."""
     match = _GCE.fullmatch(machine_type)
-    return _SHARED_CORES.get(machine_type) if match is None else (int(match["vcpus"]), int(match["vcpus"]) * _GCE_GIB[match["kind"]])
+    return None if match is None else (int(match["vcpus"]), int(match["vcpus"]) * _GCE_GIB[match["kind"]])
