@@ -38,8 +38,6 @@ POOL_LABEL: Final = "triton-fleet/pool"
 """Node label with the name of the node's pool."""
 GPU_PLUGIN_LABEL: Final = "nvidia.com/device-plugin.config"
 """Node label with the name of the device plugin's configuration."""
-GPU_TAINT: Final = "nvidia.com/gpu"
-"""Key of the taint that keeps other pods off GPU nodes."""
 
 
 def type_token(room: str, kind: str) -> str:
