@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.base.quantities import quantity_value
+from components.serving.metrics import Metric
 from components.serving.metrics.base import ServedPods
 from components.serving.metrics.gpu import GpuUtilizationMetric
 from components.serving.metrics.triton import PendingRequestsMetric, QueueTimeMetric
@@ -87,6 +88,11 @@ UNITS: dict[str, tuple[list[Any], list[Any]]] = {
     "trtllmWaiting": ([0.01, 20_000], [8]),
 }
 """Kind -> targets that are almost certainly in another unit, and targets that may be meant."""
+
+
+def test_every_kind_has_limits_of_its_targets() -> None:
+    kinds = get_args(get_args(Metric)[0])
+    assert {get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds} == {*UNITS, "promql"}, "promql has any unit"
 
 
 @pytest.mark.parametrize("kind", UNITS)
