@@ -126,15 +126,15 @@ def gateway_spec(hosts: tuple[str, ...]) -> dict[str, Any]:
 def virtual_service_spec(name: str, service: str, hosts: tuple[str, ...]) -> dict[str, Any]:
     """Return the ``spec`` of a VirtualService from the Gateway ``name`` to the in-cluster DNS name ``service``.
 
-    A request has no timeout: only its client knows how long a model may take, and a stream may last for days. It is retried only if no pod
-    can have computed it. Without ``retries``, Istio would also retry gRPC calls that a model has answered with UNAVAILABLE or CANCELLED.
+    A request has no timeout, Istio's default (its webhook rejects an explicit 0s): only its client knows how long a model may take, and a
+    stream may last for days. A request is retried only if no pod can have computed it. Without ``retries``, Istio would also retry gRPC
+    calls that a model has answered with UNAVAILABLE or CANCELLED.
     """
 
     def route(port: int, path: str, **more: Any) -> dict[str, Any]:
         return {
             "match": [{"port": port, "uri": {"regex": path}, **more}],
             "route": [{"destination": {"host": service, "port": {"number": port}}}],
-            "timeout": "0s",
             "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
         }
 
