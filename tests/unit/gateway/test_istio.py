@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -125,3 +127,19 @@ def test_requests_go_to_whom_they_wait_least_for() -> None:
     policy = destination_rule_spec(SERVICE, istio(warmup="90s"))["trafficPolicy"]
     assert policy["loadBalancer"] == {"simple": "LEAST_REQUEST", "warmup": {"duration": "90s"}}
     assert policy["outlierDetection"]["maxEjectionPercent"] == 50
+
+
+@pytest.mark.parametrize("drain", [(0.0, 0.001, 0.001), (15, 45, 15), (1700, 1700, 200)])
+def test_every_duration_is_one_that_istio_takes(drain: tuple[float, float, float]) -> None:
+    """Istio's webhook rejects an object with a duration below 1 ms (pkg/config/validation/agent, `ValidateDuration`)."""
+    hops = Hops.of([drain])
+    values = rendered.gateway_values(istio(), {}, hops, VIA_NODES)
+    objects = [
+        virtual_service_spec("triton", SERVICE, ("*",)),
+        destination_rule_spec(SERVICE, istio(warmup="1s")),
+        rendered.istiod_values(hops),
+        json.loads(values["podAnnotations"]["proxy.istio.io/config"]),
+    ]
+    durations = re.findall(r'"(\d+)(ms|s|m|h)"', json.dumps(objects))
+    assert len(durations) >= 6
+    assert all(int(number) > 0 for number, _ in durations)
