@@ -1,4 +1,4 @@
-"""Whether the pods that a stack asks for fit on the nodes that it can have: deployments against GPU pools."""
+"""Whether the pods of a stack fit on the nodes that its pools can have."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def pool_capacities(settings: Settings) -> tuple[PoolCapacity, ...]:
 
 
 def _of(pool: Any, nodes: int) -> dict[str, Any]:
-    """What a node group of EKS and a node pool of GKE have in common. ``nodes``: its most nodes, over all zones."""
+    """Return what a node group of EKS and a node pool of GKE have in common. ``nodes``: its most nodes, over all zones."""
     return {
         "name": pool.name,
         "resource": pool.offer.resource,
@@ -158,7 +158,7 @@ def _of(pool: Any, nodes: int) -> dict[str, Any]:
 
 
 def _zone_count(pool: GpuPoolSettings, cluster: EksClusterSettings) -> int:
-    """Zones that a pool spans; in an existing network, whose subnets' zones are unknown, one for each subnet."""
+    """Return the number of zones that a pool spans; in an existing network, the number of subnets, whose zones are unknown."""
     network = cluster.network
     if pool.zones is not None:
         return len(pool.zones)
@@ -337,7 +337,7 @@ def disk_problem(entry: ServingSettings, size: str | None, pools: Sequence[PoolC
 
 
 def _limits(pools: Iterable[PoolCapacity]) -> str:
-    """Keys of the settings that limit the pools."""
+    """Return the keys of the settings that limit the pools."""
     return " or ".join(dict.fromkeys(pool.limit for pool in pools))
 
 

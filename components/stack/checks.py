@@ -1,4 +1,4 @@
-"""What must hold outside of the stack file before anything is created: the cluster answers, the models load, the charts are found."""
+"""Checks of what the stack file refers to, before anything is created: the cluster, the models, the charts, the images."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _WITH_CHARTS: Final = ("charts", "adapter", "dcgm", "ingress", "loadBalancer", "
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What the checks have found out and the components need."""
+    """Results of the checks that the components use."""
 
     access: Access | None
-    """The way into a cluster that exists already; None where the stack creates one."""
+    """Access to an existing cluster; None if the stack creates one."""
     models: ModelRepositoryArgs
     images: tuple[ImagePlan, ...]
 
@@ -92,7 +92,7 @@ def readable_problems(settings: Settings, project_dir: Path, unread: Iterable[Fi
 
 
 def _find_cluster(settings: Settings) -> Access | None:
-    """Find a cluster that exists; None if the stack creates one."""
+    """Find an existing cluster; return None if the stack creates one."""
     if settings.cluster.provider != "existing":
         return None
     from components.existing.kubeconfig import find  # noqa: PLC0415  # imports the Kubernetes client
@@ -120,7 +120,7 @@ def _check_charts(settings: Settings) -> None:
 
 
 def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
-    """Scan the models, or look up the release that is asked for, and see that each deployment's are among them."""
+    """Scan the models, or look up the release that the settings name, and check that it has each deployment's models."""
     repository = settings.repository
     folder = project_dir / repository.source
     if repository.release is None:
@@ -148,7 +148,7 @@ def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
 
 
 def _check_models(settings: Settings, project_dir: Path) -> None:
-    """See that Triton would load the models where they are served; warn of those that it would serve otherwise than meant."""
+    """Check that Triton would load the models of each deployment; warn of those that it would not serve as intended."""
     if settings.repository.release is not None:
         return  # models that have been served before, and maybe others than the folder's
     source = settings.repository.source

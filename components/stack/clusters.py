@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeCluster:
-    """A cluster, and what its cloud adds."""
+    """A cluster, and what comes with its cloud."""
 
     handle: ClusterHandle
     identity: Identity | None = None

@@ -5,7 +5,7 @@ EKS: interface endpoints for the region's ECR and for what controllers call, and
 GKE: Private Google Access, for Artifact Registry, gcr.io and Cloud Storage
 (https://cloud.google.com/vpc/docs/private-google-access). In an existing network, egress is not known, and nothing is checked.
 
-Charts are no matter of egress: Helm runs on this machine. Their images are, and those of a mirrored chart are its mirror's own affair.
+Charts need no egress from nodes, because Helm runs on this machine, but their images do. The images of a mirrored chart are not known here.
 """
 
 from __future__ import annotations

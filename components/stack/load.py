@@ -1,4 +1,4 @@
-"""Stack file -> `Settings`. The only reader of pulumi.Config.
+"""Loads the stack file: the only reader of pulumi.Config.
 
 One run reports everything that is wrong. A value that can't be read is reported and replaced by its default or a stand-in, so that the rest
 can be read. Then the rules between values run; what they say about a replaced value is left out.
@@ -85,7 +85,7 @@ def _from_top(problem: Problem) -> Problem:
 
 
 def _check(raw: Mapping[str, object]) -> tuple[Settings | None, list[Problem], set[FieldPath]]:
-    """Return the settings, if enough of them can be read, all problems, and the paths of the values that have been replaced."""
+    """Return the settings (None if too little is readable), all problems, and the paths of the values that stand-ins replace."""
     found: dict[Problem, None] = {}
     values: dict[str, Any] = copy.deepcopy(dict(raw))
     replaced: set[FieldPath] = set()
@@ -99,13 +99,13 @@ def _check(raw: Mapping[str, object]) -> tuple[Settings | None, list[Problem], s
 
 
 def _configured_names() -> list[str]:
-    """Names of all configured keys of this project, including those that Settings does not know."""
+    """Return the names of all configured keys of this project, unknown ones included."""
     keys = {*pulumi_config.get_config_env(), *pulumi_config.CONFIG.get()}
     return sorted(key.removeprefix(f"{PROJECT}:") for key in keys if key.startswith(f"{PROJECT}:"))
 
 
 def _decode(text: str) -> object:
-    """Value of a configuration key: Pulumi hands objects and lists over as JSON. An empty key is None."""
+    """Decode the value of a configuration key: Pulumi passes objects and lists as JSON. An empty value is None."""
     if not text.strip():
         return None
     try:
@@ -115,7 +115,7 @@ def _decode(text: str) -> object:
 
 
 def _read(values: dict[str, Any], found: dict[Problem, None], replaced: set[FieldPath]) -> Settings | None:
-    """Read ``values``, replacing what can't be read; None if that is not enough.
+    """Read ``values``, and replace what can't be read; return None if replacing does not help.
 
     A second pass is needed only where a key decides which others are known, such as ``kind``.
     """
@@ -145,9 +145,9 @@ def _read(values: dict[str, Any], found: dict[Problem, None], replaced: set[Fiel
 
 
 def _check_rules(settings: Settings, values: dict[str, Any], found: dict[Problem, None], replaced: set[FieldPath]) -> Settings | None:
-    """Run the rules from the inside out. What breaks one is replaced, so that those further out can run. Return the settings that pass."""
+    """Run the rules, innermost models first. Replace what breaks one, so that the outer rules can run; return settings that pass."""
 
-    def judges_what_is_read(problem: Problem, gone: Collection[FieldPath]) -> bool:
+    def reads_valid_values(problem: Problem, gone: Collection[FieldPath]) -> bool:
         return not any(_overlap(path, other) for path in (problem.at, *problem.also) for other in gone)
 
     ignored: set[FieldPath] = set()
@@ -155,7 +155,7 @@ def _check_rules(settings: Settings, values: dict[str, Any], found: dict[Problem
         gone = frozenset(replaced)
         for owner, problem in rules:
             target = problem.at
-            if judges_what_is_read(problem, gone):
+            if reads_valid_values(problem, gone):
                 found[problem] = None
             elif target in gone:  # the rule is broken without the value too
                 target = owner
@@ -168,13 +168,13 @@ def _check_rules(settings: Settings, values: dict[str, Any], found: dict[Problem
         settings = readable
     for problem in stack_problems(settings):
         between = placed(problem, ())
-        if between.fatal and judges_what_is_read(between, replaced):
+        if between.fatal and reads_valid_values(between, replaced):
             found[between] = None
     return settings
 
 
 def _replace(values: dict[str, Any], place: Place) -> None:
-    """Put a stand-in where a value is required, and take it out where it has a default."""
+    """Replace a required value by a stand-in, and remove one that has a default."""
     *way, last = place.path
     parent: Any = functools.reduce(step_into, way, values)
     if isinstance(last, int):
@@ -186,7 +186,7 @@ def _replace(values: dict[str, Any], place: Place) -> None:
 
 
 def _misread(value: object, given: object, path: FieldPath) -> Iterator[tuple[FieldPath, object, str]]:
-    """Yield what pydantic has read and the user can't mean: true as the number 1, ``"1_0"`` as 10, a blank string."""
+    """Yield values that pydantic reads differently from what their author can mean: true as 1, ``"1_0"`` as 10, a blank string."""
     if isinstance(value, Model) and isinstance(given, dict):
         for name, field in type(value).model_fields.items():
             key = field.alias or name

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN: Final = 60
-"""Characters of a value that a message repeats."""
+"""Most characters of a value that a message quotes."""
 
 _CLOSE: Final = 0.7
 """Similarity of a known key (difflib) that makes it worth suggesting: at 0.6, podLabels would suggest models."""
@@ -114,14 +114,14 @@ def locate(way: FieldPath, values: Any = None) -> Place:
 
 
 def step_into(value: Any, step: str | int) -> Any:
-    """What is below ``value`` of a stack file at ``step``; None if nothing is."""
+    """Return the value at ``step`` below ``value`` of a stack file, or None."""
     if isinstance(step, int):
         return value[step] if isinstance(value, list) else None
     return value.get(step) if isinstance(value, dict) else None
 
 
 def stand_in(annotation: Any, field: FieldInfo | None = None) -> Any:
-    """Return a valid value of this type. What rules say about it is left out."""
+    """Return a valid value of this type. Problems that rules find in it are not reported."""
     if field is not None and field.examples:
         return field.examples[0]
     if models := models_in(annotation):
@@ -161,7 +161,7 @@ def tag(model: type[Model]) -> str:
 
 
 def message(detail: ErrorDetails, place: Place) -> Problem:
-    """Put one error of pydantic's in words."""
+    """Turn a pydantic error into a problem."""
     context = detail.get("ctx", {})
     kind, path = detail["type"], place.path
     cause = context.get("error")
@@ -202,13 +202,13 @@ def _choices(context: Mapping[str, object]) -> list[str]:
 
 
 def show(value: object) -> str:
-    """Return a value as a message repeats it, shortened."""
+    """Return a value as a message quotes it, shortened."""
     text = json.dumps(value, default=str) if isinstance(value, dict | list | bool) or value is None else str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _purpose(place: Place) -> str:
-    """First clause of the key's documentation."""
+    """Return the first clause of the key's documentation."""
     description = " ".join((place.field.description if place.field and place.field.description else "see docs/settings.md").split())
     return re.split(r"[.;:](?:\s|$)", description, maxsplit=1)[0].replace("``", "")
 

@@ -29,7 +29,7 @@ _PLURAL: Final = {"quantity": "quantities"}
 
 
 def page(text: str) -> str:
-    """Return the page ``text`` with its tables renewed. Raises ValueError if a marker is missing."""
+    """Return the page ``text`` with new tables. Raises ValueError if a marker is missing."""
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n\n{keys()}\n{END}{after}"
@@ -54,7 +54,7 @@ def _section(name: str, field: FieldInfo) -> Iterator[str]:
 
 
 def _rows(model: type[Model], path: str, values: Model | None, of: str = "", *, skip: str = "") -> Iterator[str]:
-    """Rows of all keys of a model. ``values``: the model that is its parent's default, which may differ from the model's own defaults."""
+    """Yield a row for each key of a model. ``values``: its parent's default, which may differ from its own defaults."""
     for name, field in model.model_fields.items():
         if name == skip:
             continue
@@ -76,7 +76,7 @@ def _rows(model: type[Model], path: str, values: Model | None, of: str = "", *, 
 
 
 def _type(annotation: Any, field: FieldInfo | None = None) -> str:
-    """Name of a type."""
+    """Return the name of a type in the tables."""
     arguments = get_args(annotation)
     members = models_in(annotation)
     named = [_NAMED[part] for part in (*(field.metadata if field else ()), *arguments) if isinstance(part, Hashable) and part in _NAMED]
@@ -115,7 +115,7 @@ def _default(field: FieldInfo, value: object) -> str:
 
 
 def _text(field: FieldInfo) -> str:
-    """The field's documentation, with the YAML names of Python's values."""
+    """Return the field's documentation, with the YAML names of Python's values."""
     text = " ".join((field.description or "").replace("``", "`").replace("|", "\\|").split())
     for python, yaml in (("None", "`null`"), ("True", "`true`"), ("False", "`false`")):
         text = re.sub(rf"\b{python}\b", yaml, text)

@@ -1,4 +1,4 @@
-"""The tree of all settings. `rules.py` has the rules between its sections."""
+"""The settings of a whole stack file. `rules.py` has the rules between its sections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from components.repository.settings import RepositorySettings
 from components.serving.settings import ClientSettings, ServingSettings
 
 ClusterSettings = Annotated[ExistingClusterSettings | EksClusterSettings | GkeClusterSettings, Field(discriminator="provider")]
-"""The settings of all providers, told apart by ``provider``."""
+"""The settings of every provider, distinguished by ``provider``."""
 
 
 class Settings(Model):
@@ -75,11 +75,11 @@ class Settings(Model):
 
     @field_validator("cluster", mode="before")
     @classmethod
-    def _existing_unless_told(cls, value: object) -> object:
+    def _existing_by_default(cls, value: object) -> object:
         return {"provider": "existing", **value} if isinstance(value, dict) else value
 
     @field_validator("autoscaler", "ingress", mode="before")
     @classmethod
-    def _none_unless_told(cls, value: object) -> object:
-        """An empty section is an absent one: Pulumi.yaml's default for each."""
+    def _none_by_default(cls, value: object) -> object:
+        """Treat an empty section, the default in Pulumi.yaml, as absent."""
         return {"kind": "none"} if value == {} else value
