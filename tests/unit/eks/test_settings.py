@@ -12,7 +12,7 @@ import yaml
 from components.base.errors import FleetError
 from components.eks.settings.cluster import EksClusterSettings
 from components.eks.settings.node_groups import architecture
-from components.stack.load import parse
+from components.stack.load import parse, warnings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -513,3 +513,9 @@ def test_whole_pods_are_counted_and_not_gpus() -> None:
 )
 def test_architecture(machine: str, arch: str) -> None:
     assert architecture(machine) == arch
+
+
+@pytest.mark.parametrize(("expander", "warned"), [("priority", True), ("least-waste", False)])
+def test_an_expander_without_its_configmap_is_warned_of(expander: str, warned: bool) -> None:
+    found = warnings(parse(changed((("autoscaler",), {"kind": "clusterAutoscaler", "expander": expander}))))
+    assert any("autoscaler-priority-expander" in problem.text for problem in found) == warned
