@@ -10,7 +10,7 @@ The plugin does not create MIG slices. On AL2023 the node's user data does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 import yaml
@@ -38,29 +38,18 @@ def needing(pools: Sequence[GpuPool]) -> list[GpuPool]:
 def plugin_config(pool: GpuPool) -> dict[str, Any]:
     """Return the plugin's configuration file (format v1) for one pool.
 
-    A pod that asks for two shares is always refused: both may be on one GPU, which does not give the pod twice the time.
+    A pod that requests two shares is always refused: both may be on one GPU, which does not give the pod twice the time.
     """
-    config: dict[str, Any] = {"version": "v1"}
-    match pool.sharing:
-        case "none":
-            config["flags"] = {"migStrategy": "none"}
-        case "timeSlicing":
-            # Not renamed to nvidia.com/gpu.shared, which charts and autoscalers do not know.
-            config["sharing"] = {
-                "timeSlicing": {
-                    "renameByDefault": False,
-                    "failRequestsGreaterThanOne": True,
-                    "resources": [{"name": catalogue.RESOURCE, "replicas": pool.replicas}],
-                }
-            }
-        case "mps":
-            # MPS has no failRequestsGreaterThanOne: it always refuses them.
-            config["sharing"] = {"mps": {"resources": [{"name": catalogue.RESOURCE, "replicas": pool.replicas}]}}
-        case "mig":
-            config["flags"] = {"migStrategy": pool.mig_strategy}
-        case _:
-            assert_never(pool.sharing)
-    return config
+    shares = [{"name": catalogue.RESOURCE, "replicas": pool.replicas}]
+    configs: dict[str, dict[str, Any]] = {
+        "none": {"flags": {"migStrategy": "none"}},
+        # Not renamed to nvidia.com/gpu.shared, which charts and autoscalers do not know.
+        "timeSlicing": {"sharing": {"timeSlicing": {"renameByDefault": False, "failRequestsGreaterThanOne": True, "resources": shares}}},
+        # MPS always refuses requests for more than one share.
+        "mps": {"sharing": {"mps": {"resources": shares}}},
+        "mig": {"flags": {"migStrategy": pool.mig_strategy}},
+    }
+    return {"version": "v1", **configs[pool.sharing]}
 
 
 def gpu_plugin_values(settings: GpuPluginSettings, pools: Sequence[GpuPool]) -> dict[str, Any]:
