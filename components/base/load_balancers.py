@@ -1,4 +1,4 @@
-"""What a Service of type LoadBalancer becomes: by whom it is made, whether it is internal, and how a Service asks for either.
+"""Load balancers for Services: which controller creates them, whether they are internal, and which annotations decide.
 
 Sources: EKS' built-in controller, pkg/providers/v1/aws.go of github.com/kubernetes/cloud-provider-aws (any value of ``-internal`` but
 ``false`` counts; it leaves Services of type ``external`` and ``nlb-ip`` alone). AWS Load Balancer Controller,
@@ -61,11 +61,11 @@ ANNOTATIONS: Final[dict[Maker, dict[Scheme, dict[str, str]]]] = {
     },
     "unknown": {"internal": _ANY_INTERNAL, "internet-facing": {}},
 }
-"""What a stack asks for; the annotations of the settings are added and take precedence."""
+"""Annotations that a stack sets. Those of the settings are added and take precedence."""
 
 
 def built_in(by: Maker, cluster: pulumi.Output[str]) -> LoadBalancerHandle:
-    """Return how a Service asks for a load balancer of the controller that the cluster has; resolves once ``cluster`` exists."""
+    """Return the annotations for the controller that the cluster comes with; they resolve once ``cluster`` exists."""
 
     def asked(scheme: Scheme) -> dict[str, pulumi.Output[str]]:
         return {key: cluster.apply(lambda _, value=value: value) for key, value in ANNOTATIONS[by][scheme].items()}  # type: ignore[misc]

@@ -94,7 +94,7 @@ class ServiceSettings(Model):
 
 
 class DeployedServiceSettings(ServiceSettings):
-    """The Service, and what the stack asks the cluster's load balancers for."""
+    """The Service, and the scheme of its load balancer."""
 
     scheme: Literal["internal", "internet-facing"] = "internal"
     """Where the load balancer can be reached from. ``internet-facing`` needs ``sourceRanges``, because Triton does not authenticate

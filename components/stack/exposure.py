@@ -23,7 +23,7 @@ _NODE_LIMIT_S: Final = 3600
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
-    """Yield load balancers that would not be what their Service asks for and, as warnings, what clients would notice."""
+    """Yield load balancers that would not have the scheme of their Service and, as warnings, what clients would notice."""
     for index, entry in enumerate(settings.serving):
         at: FieldPath = ("serving", index)
         yield from _load_balancer(settings, (*at, "service"), entry.service, entry.service.type)
@@ -42,7 +42,7 @@ def exposure_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _load_balancer(settings: Settings, at: FieldPath, service: DeployedServiceSettings | IstioSettings, kind: str) -> Iterator[Problem]:
-    """Compare what a Service of type ``kind`` asks for with what the cluster's controller makes of it."""
+    """Compare the scheme of a Service of type ``kind`` with that of the load balancer that the cluster's controller creates."""
     scheme, installed, present = service.scheme, settings.load_balancer.enabled, controller_of(settings.cluster.provider)
     also = (at, ("cluster", "provider"), ("load_balancer",))
     if kind != "LoadBalancer":
@@ -70,8 +70,8 @@ def _load_balancer(settings: Settings, at: FieldPath, service: DeployedServiceSe
         yield Problem(at=(*at, "scheme"), text=text, also=also, fatal=False)
     elif by == "unknown" and scheme == "internal" and not service.annotations and not service.source_ranges:
         text = (
-            "is internal, which the Service asks AWS, Google Cloud, Azure, Oracle, OpenStack, Alibaba and IBM for: any other controller of "
-            "this existing cluster may make it public. Check it, add that controller's annotation, or list sourceRanges."
+            "is internal, and the Service has the annotations for AWS, Google Cloud, Azure, Oracle, OpenStack, Alibaba and IBM: another "
+            "controller may make it public. Check what this cluster uses, add its controller's annotation, or list sourceRanges."
         )
         yield Problem(at=(*at, "scheme"), text=text, also=also, fatal=False)
 

@@ -26,7 +26,7 @@ Metric = Annotated[
     | PromqlMetric,
     Field(discriminator="kind"),
 ]
-"""One metric of a deployment, told apart by ``kind``."""
+"""One metric of a deployment; ``kind`` is the discriminator."""
 ALWAYS: Final[tuple[MetricSettings, ...]] = (
     QueueTimeMetric(kind="queueTime", target=1),
     PendingRequestsMetric(kind="pendingRequests", target=1),

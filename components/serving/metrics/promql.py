@@ -1,4 +1,4 @@
-"""Scaling by any PromQL query that gives a value of each pod."""
+"""Scaling by any PromQL query with one value per pod."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class PromqlMetric(MetricSettings):
     ] = Field(examples=["stand_in"])
     """Name of the metric in custom.metrics.k8s.io. Deployments that use one name share one query."""
     query_: str = Field(alias="query", examples=["sum(up{$pods}) by (pod)"])
-    """PromQL with one value of each pod, such as `sum(vllm:kv_cache_usage_perc{$pods}) by (pod)`. ``$pods`` stands for the label matchers
-    of the pods and belongs into every selector. Add `or 0 * …` if a new pod has no value yet: without one, the autoscaler never scales
+    """PromQL with one value per pod, such as `sum(vllm:kv_cache_usage_perc{$pods}) by (pod)`. ``$pods`` stands for the label matchers
+    of the pods and must be in every selector. Add `or 0 * …` if a new pod has no value yet: without one, the autoscaler never scales
     down."""
     target: float = Field(ge=0.001)
-    """Value of one pod that the autoscaler aims at."""
+    """Value that the autoscaler aims at, per pod."""
 
     @property
     def published(self) -> str:
@@ -72,5 +72,5 @@ class PromqlMetric(MetricSettings):
             yield Problem(at=("query",), text=text)
         if re.search(r"\bby\s*\([^)]*\bpod\b[^)]*\)", plain) is None:
             yield Problem(
-                at=("query",), text="is not grouped by pod: the adapter expects one value of each. Add `by (pod)` to the aggregation."
+                at=("query",), text="is not grouped by pod: the adapter expects one value per pod. Add `by (pod)` to the aggregation."
             )
