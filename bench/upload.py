@@ -1,6 +1,6 @@
 """Uploads of models: this project against `rclone copy`, `aws s3 sync` and `gsutil -m rsync`, with as many requests at once, on one server.
 
-S3 is versitygw and Google Cloud Storage is fake-gcs-server, both on loopback with files on disk. Every program signs its requests.
+S3 is versitygw and Google Cloud Storage is fake-gcs-server, both on loopback with TLS and files on disk. Every program signs its requests.
 
 Times are seconds of wall clock from process start to process end, the best of the rounds, which take turns. With nothing changed, this
 project scans the models twice, as a preview and an update do, and may read no file. The processor time of client and server is printed
@@ -158,7 +158,7 @@ class Bench:
 
     def case(self, name: str, server: Server, source: Path, programs: Mapping[str, Command], *, then: bool = False) -> None:
         """A first upload by each program; ``then`` a run with nothing changed, and one with one file changed."""
-        gcs = server.endpoint.startswith("https")
+        gcs = name.startswith("gcs-")
         runs: dict[str, Callable[[str, str], Run]] = {program: self._theirs(server, command) for program, command in programs.items()}
         runs["ours"] = lambda prefix, what: self._ours(server, source, prefix, what, "gcs" if gcs else "s3")
         kind = name.removeprefix("gcs-")

@@ -7,6 +7,7 @@ and the faster counts.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import ssl
@@ -58,7 +59,7 @@ def _client_environment(home: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def s3_server(program: Path, home: Path) -> Generator[Server]:
-    """Versitygw on a folder."""
+    """Versitygw on a folder, with TLS as Amazon S3 has it."""
     port, key, secret = free_port(), secrets.token_hex(8), secrets.token_hex(20)
     objects = home / "objects"
     (objects / BUCKET).mkdir(parents=True)
@@ -66,9 +67,11 @@ def s3_server(program: Path, home: Path) -> Generator[Server]:
         (home / f"aws-{name}").write_text(
             f"[default]\ns3 =\n  max_concurrent_requests = {PARALLEL}\n  multipart_chunksize = 8MB\n  multipart_threshold = {size}\n"
         )
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint = f"https://127.0.0.1:{port}"
+    authority, certificate, private = _certificate(home)
     environment = {
         **_client_environment(home),
+        "AWS_CA_BUNDLE": str(authority),
         "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": "us-east-1",
@@ -77,7 +80,8 @@ def s3_server(program: Path, home: Path) -> Generator[Server]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     keys = {**os.environ, "ROOT_ACCESS_KEY": key, "ROOT_SECRET_KEY": secret}
-    with _running([program, "--quiet", "--port", f"127.0.0.1:{port}", "posix", objects], port, keys) as pid:
+    command: list[str | Path] = [program, "--quiet", "--port", f"127.0.0.1:{port}", "--cert", certificate, "--key", private]
+    with _running([*command, "posix", objects], port, keys) as pid:
         yield Server(pid=pid, endpoint=endpoint, environment=environment, objects=objects)
 
 
@@ -87,14 +91,14 @@ def gcs_server(program: Path, home: Path) -> Generator[Server]:
     port = free_port()
     objects = home / "gcs-objects"
     (objects / BUCKET).mkdir(parents=True)
-    certificate, key = _certificate(home)
+    authority, certificate, key = _certificate(home)
     endpoint = f"https://127.0.0.1:{port}"
     boto = home / "boto"
     boto.write_text(
         "[Credentials]\n"
         f"gs_json_host = 127.0.0.1\ngs_json_port = {port}\n"
         "[Boto]\n"
-        f"ca_certificates_file = {certificate}\n"
+        f"ca_certificates_file = {authority}\n"
         "[GSUtil]\n"
         f"parallel_process_count = {os.cpu_count()}\nparallel_thread_count = {max(PARALLEL // (os.cpu_count() or 1), 1)}\n"
         f"state_dir = {home / 'gsutil'}\ncheck_hashes = always\n"
@@ -102,13 +106,13 @@ def gcs_server(program: Path, home: Path) -> Generator[Server]:
     environment = {
         **_client_environment(home),
         "STORAGE_EMULATOR_HOST": endpoint,
-        "REQUESTS_CA_BUNDLE": str(certificate),
+        "REQUESTS_CA_BUNDLE": str(authority),
         "BOTO_CONFIG": str(boto),
     }
     command: list[str | Path] = [program, "-scheme", "https", "-host", "127.0.0.1", "-port", str(port), "-external-url", endpoint]
     command += ["-public-host", f"127.0.0.1:{port}", "-backend", "filesystem", "-filesystem-root", str(objects), "-log-level", "error"]
     with _running([*command, "-cert-location", certificate, "-private-key-location", key], port, os.environ) as pid:
-        context = ssl.create_default_context(cafile=str(certificate))
+        context = ssl.create_default_context(cafile=str(authority))
 
         def answers() -> bool:
             with urllib.request.urlopen(f"{endpoint}/storage/v1/b", timeout=2, context=context):  # noqa: S310 (loopback)
@@ -118,8 +122,9 @@ def gcs_server(program: Path, home: Path) -> Generator[Server]:
         yield Server(pid=pid, endpoint=endpoint, environment=environment, objects=objects)
 
 
-def _certificate(home: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+@functools.cache
+def _certificate(home: Path) -> tuple[Path, Path, Path]:
+    """An authority, a certificate of it for 127.0.0.1, and its key. Rustls takes no certificate that is its own authority."""
     import datetime as dt  # noqa: PLC0415
     import ipaddress  # noqa: PLC0415
 
@@ -128,26 +133,30 @@ def _certificate(home: Path) -> tuple[Path, Path]:
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
     from cryptography.x509.oid import NameOID  # noqa: PLC0415
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
     now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate, private = home / "server.pem", home / "server.key"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench authority")])
+    signer = ec.generate_private_key(ec.SECP256R1())
+    paths = []
+    for name, authority in (("authority", True), ("server", False)):
+        key = signer if authority else ec.generate_private_key(ec.SECP256R1())
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(issuer if authority else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .sign(signer, hashes.SHA256())
+        )
+        paths.append(home / f"{name}.pem")
+        paths[-1].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = home / "server.key"
     encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     private.write_bytes(encoded)
-    return certificate, private
+    return paths[0], paths[1], private
 
 
 # ------------------------------------------------------------------ programs
@@ -165,7 +174,17 @@ def in_environment_of_its_own(cache: Path, requirement: str, program: str) -> Pa
 def rclone_command(program: Path, server: Server, source: Path, cutoff: str) -> Command:
     """`rclone copy`."""
     flags = ["--config", "/dev/null", "--transfers", str(PARALLEL), "--checkers", str(PARALLEL), "--s3-provider", "Other", "--s3-env-auth"]
-    flags += ["--s3-endpoint", server.endpoint, "--s3-no-check-bucket", "--s3-chunk-size", "8M", "--s3-upload-cutoff", cutoff]
+    flags += [
+        "--ca-cert",
+        server.environment["AWS_CA_BUNDLE"],
+        "--s3-endpoint",
+        server.endpoint,
+        "--s3-no-check-bucket",
+        "--s3-chunk-size",
+        "8M",
+        "--s3-upload-cutoff",
+        cutoff,
+    ]
     return lambda prefix: ([program, "copy", *flags, source, f":s3:{BUCKET}/{prefix}"], server.environment)
 
 

@@ -21,7 +21,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 
-from components.repository.store.objects import PARALLEL, PART_BYTES, Stat, Store, crc32c, in_parallel, send
+from components.repository.store.objects import PARALLEL, PART_BYTES, Reading, Stat, Store, crc32c, in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -132,16 +132,10 @@ class GcsStore(Store):
             return self._compared(blob, len(body), crc32c(body))
 
     def _put_large(self, key: str, source: Source, sent: Callable[[int], None]) -> Stat:
-        blob = self._bucket.blob(key)
-
-        def put(parts: Iterator[bytes]) -> None:
-            # An exception inside the block cancels the upload and deletes its data.
-            with blob.open("wb", chunk_size=PART_BYTES, content_type=_TYPE, checksum="crc32c", **self._request) as upload:
-                for part in parts:
-                    upload.write(part)
-
-        send(source, PART_BYTES, sent, put)
-        blob.reload(**self._request)
+        """Send the file as one resumable upload, with the CRC32C of the scan."""
+        blob = self._bucket.blob(key, chunk_size=PART_BYTES)
+        with self._large, Reading(source, sent) as stream:
+            blob.upload_from_file(stream, size=source.size, content_type=_TYPE, crc32c_checksum_value=source.crc32c, **self._request)
         return self._compared(blob, source.size, source.crc32c)
 
     def holds(self, found: Stat, source: Source | None) -> bool:

@@ -17,6 +17,7 @@ from abc import abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
@@ -57,7 +58,7 @@ class NoSuchBucketError(FleetError):
 
 
 class SourceChangedError(FleetError):
-    """A file changed after the scan. Its object was not written."""
+    """A file changed after the scan. It has no object."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -161,7 +162,7 @@ class ObjectStore(Protocol):
             sent: Called with the number of bytes sent since the last call; negative if bytes must be sent again.
 
         Raises:
-            SourceChangedError: The file changed after the scan; the object was not written.
+            SourceChangedError: The file changed after the scan; no object was left.
         """
 
     def holds(self, found: Stat, source: Source | None) -> bool:
@@ -241,8 +242,16 @@ class Store(ObjectStore):
             written = self.put_bytes(key, read_whole(source))
             sent(source.size)
             return written
-        with self._large, self.explained():
-            return self._put_large(key, source, sent)
+        try:
+            with self.explained():
+                written = self._put_large(key, source, sent)
+        except (FleetError, OSError):
+            if source.unchanged():
+                raise
+        if not source.unchanged():
+            self.delete_many([key])
+            raise SourceChangedError(source.path)
+        return written
 
     def purge(self) -> None:
         """Delete noncurrent versions and unfinished uploads, which block a bucket's deletion. Does nothing if it contains objects."""
@@ -274,41 +283,29 @@ class Store(ObjectStore):
         return _CLASSES.get(kind, FleetError)(message)
 
 
-def send(source: Source, size: int, sent: Callable[[int], None], put: Callable[[Iterator[bytes]], R]) -> R:
-    """Have ``put`` send a file in parts of ``size`` bytes. ``sent`` is called like `Progress.sent`.
+class Reading(FileIO):
+    """A scanned file, open for reading."""
 
-    The last part is passed on only if the content matches the scan; without it, the upload does not complete.
+    def __init__(self, source: Source, sent: Callable[[int], None]) -> None:
+        super().__init__(source.path)
+        self._sent = sent
+        self._reported = 0
+        self.checksum = 0
+        """CRC32C of what was read."""
 
-    Raises:
-        SourceChangedError: The content does not match.
-    """
-    reported = 0
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read, and report to ``sent`` how much further, or back after a seek, the position is."""
+        part = super().read(size) or b""
+        self.checksum = google_crc32c.extend(self.checksum, part)
+        position = self.tell()
+        self._sent(position - self._reported)
+        self._reported = position
+        return part
 
-    def parts() -> Iterator[bytes]:
-        nonlocal reported
-        checksum = read = 0
-        try:
-            with source.path.open("rb") as stream:
-                while read < source.size:
-                    sent(read - reported)
-                    reported = read
-                    part = stream.read(min(size, source.size - read))
-                    checksum = google_crc32c.extend(checksum, part)
-                    read += len(part)
-                    same = crc32c_text(checksum) == source.crc32c and source.unchanged()
-                    if not part or (read == source.size and not same):
-                        raise SourceChangedError(source.path)
-                    yield part
-        except OSError:
-            raise SourceChangedError(source.path) from None
-
-    try:
-        answer = put(parts())
-    except BaseException:
-        sent(-reported)
-        raise
-    sent(source.size - reported)
-    return answer
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self.close()
+        if kind is not None:
+            self._sent(-self._reported)
 
 
 def patiently(work: Callable[[], R], pauses_s: Sequence[float] | None = None) -> R:
