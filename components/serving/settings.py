@@ -177,6 +177,21 @@ class NetworkPolicySettings(Model):
     """Further connections that Triton's pods may open, such as those of Python models."""
 
 
+class RolloutSettings(Model):
+    """How a new version replaces the old one. By default there are never fewer ready pods than wanted."""
+
+    max_surge: int = Field(default=1, ge=0)
+    """Extra pods. Each needs its GPU: without a free one, a rollout waits for a node."""
+    max_unavailable: int = Field(default=0, ge=0)
+    """Pods that may be missing. With 1, and ``maxSurge`` 0, a pod ends before its successor starts: for pools without a spare GPU. A
+    single replica is then away until the new one has loaded its models."""
+
+    def _problems(self) -> Iterator[Problem]:
+        if self.max_surge + self.max_unavailable == 0:
+            text = "and maxUnavailable are both 0: Kubernetes would reject the Deployment. Raise one of them."
+            yield Problem(at=("max_surge",), text=text, also=(("max_unavailable",),))
+
+
 class ReplicaSettings(Model):
     """How many pods there may be, and how fast their number falls."""
 
@@ -298,6 +313,8 @@ class DeploymentSettings(Model):
     """How a pod stops without losing a request."""
     admin: AdminSettings = AdminSettings()
     """The key to Triton's admin endpoints."""
+    rollout: RolloutSettings = RolloutSettings()
+    """How a new version replaces the old one."""
     network_policy: NetworkPolicySettings = NetworkPolicySettings()
     """Who may call Triton, and where it may connect to."""
     startup_budget: Duration = Field(default=900.0, gt=0)

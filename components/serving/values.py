@@ -22,6 +22,7 @@ from components.serving.settings import (
     NetworkPolicySettings,
     PrefetchSettings,
     ReplicaSettings,
+    RolloutSettings,
     ScalingSettings,
     ServingSettings,
 )
@@ -193,14 +194,9 @@ class DisruptionValues(Model):
     """Pods that a node drain may evict at once. minAvailable would block every drain of a single replica."""
 
 
-class RolloutValues(Model):
+class RolloutValues(RolloutSettings):
     """How a new version replaces the old one. By default there are never fewer ready pods than wanted."""
 
-    max_surge: int = Field(default=1, ge=0)
-    """Extra pods. Each needs its GPU: without a free one, a rollout waits for a node."""
-    max_unavailable: int = Field(default=0, ge=0)
-    """Pods that may be missing. With 1, and ``maxSurge`` 0, a pod ends before its successor starts: for pools without a spare GPU. A
-    single replica is then away until the new one has loaded its models."""
     progress_deadline_seconds: int | None = Field(default=None, ge=1)
     """Seconds without progress after which a rollout counts as failed. None: ``startupBudget`` + 600 s for a node and the image, and
     ``prefetch.budget`` if models are copied first."""
@@ -325,6 +321,7 @@ def chart_values(
             **shared,
             "prefetch": {**dict(settings.prefetch), **copy},
             "network_policy": {**dict(settings.network_policy), **(policy or {})},
+            "rollout": dict(settings.rollout),
             "labels": labels(COMPONENT, settings.name),
             # Pulumi waits for a Deployment for 10 minutes unless this says otherwise; models may take longer to load.
             "deployment_annotations": {"pulumi.com/timeoutSeconds": str(rollout_deadline(settings))},

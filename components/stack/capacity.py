@@ -312,10 +312,11 @@ def _limit_problems(
         )
         yield Problem(at=(*at, "drain"), text=text, also=read)
     most = sum(pool.holds(resources.gpus) for pool in pools)
-    if replicas == most:
+    if replicas <= most < replicas + entry.rollout.max_surge and not entry.rollout.max_unavailable:
         text = (
-            f"({replicas}) is all that the pools can hold: a rollout starts one more pod before it stops an old one, so at full scale it "
-            f"waits until its deadline and fails. Lower it by one, or raise {_limits(pools)} of a pool."
+            f"({replicas}) is all that the pools can hold: a rollout starts another pod before it stops an old one, so at full scale it "
+            f"waits until its deadline and fails. Lower it, raise {_limits(pools)} of a pool, or set rollout.maxSurge to 0 and "
+            "rollout.maxUnavailable to 1."
         )
         yield Problem(at=(*at, "scaling", "max_replicas"), text=text, also=read, fatal=False)
     if replicas > most:

@@ -202,6 +202,11 @@ def test_a_rollout_never_goes_below_what_is_wanted_and_a_drain_is_never_blocked(
     assert rendered[Budget].spec.max_unavailable >= 1, "minAvailable with one replica would block node drains for ever"
 
 
+def test_a_stack_with_a_full_pool_replaces_pods_in_place(chart: Chart) -> None:
+    update = chart.settings(rollout={"maxSurge": 0, "maxUnavailable": 1})[Deployment].spec.strategy.rolling_update
+    assert update == RollingUpdate(max_surge=0, max_unavailable=1)
+
+
 def test_ports_meet(rendered: Rendered, settings: ServingSettings) -> None:
     wanted, service = settings.service, rendered[Service].spec
     ports = {port.name: port for port in rendered[Deployment].triton.ports}

@@ -34,6 +34,7 @@ def test_every_mode_asks_for_the_key(chart: Chart, repository: dict[str, Any]) -
     assert closed(rendered[Deployment].triton) == ENDPOINTS
     wanted = EnvVar(name="TRITON_ADMIN_KEY", value_from=ValueFrom(secret_key_ref=SecretKeyRef(name="bert-admin", key="key")))
     assert wanted in rendered[Deployment].triton.env
+    assert EnvVar(name="AIP_MODE", value="disabled") in rendered[Deployment].triton.env, "whatever the image or a Secret says"
     assert rendered[Secret].metadata.name == "bert-admin"
     assert len(base64.b64decode(rendered[Secret].data["key"])) == 32
 

@@ -134,8 +134,18 @@ def test_models_whose_size_is_computed_must_fit_on_a_disk_too(size: str, fits: b
     assert (disk_problem(settings.serving[0], size, pool_capacities(settings)) is None) == fits
 
 
-@pytest.mark.parametrize(("most", "warned"), [(3, False), (4, True)])
-def test_a_rollout_without_a_spare_gpu_is_warned_of(most: int, warned: bool) -> None:
-    raw = {**EKS, "serving": [{"name": "triton", "image": "tritonserver:26.07-py3", "scaling": {"maxReplicas": most}}]}
+@pytest.mark.parametrize(
+    ("most", "rollout", "warned"),
+    [
+        (3, {}, False),
+        (4, {}, True),
+        (3, {"maxSurge": 2}, True),
+        (4, {"maxSurge": 0, "maxUnavailable": 1}, False),
+        (4, {"maxSurge": 1, "maxUnavailable": 1}, False),
+    ],
+)
+def test_a_rollout_without_a_spare_gpu_is_warned_of(most: int, rollout: dict[str, int], warned: bool) -> None:
+    entry = {"name": "triton", "image": "tritonserver:26.07-py3", "scaling": {"maxReplicas": most}, "rollout": rollout}
+    raw = {**EKS, "serving": [entry]}
     found = [problem for problem in stack_problems(parse(raw)) if "all that the pools can hold" in problem.text]
     assert [problem.fatal for problem in found] == [False] * warned
