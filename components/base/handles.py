@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import pulumi
     import pulumi_kubernetes as k8s
@@ -130,7 +130,10 @@ class RepositoryHandle:
     urls: Mapping[str, pulumi.Output[str]]
     """``--model-repository`` of each model, by name: immutable. Empty in modes poll and explicit."""
     digest: pulumi.Output[str]
-    """Content hash of the release (hex). Part of the pod template, so that changed models roll out. Empty in poll and explicit."""
+    """Content hash of the release (hex). Empty in poll and explicit."""
+    digest_of: Callable[[Collection[str]], pulumi.Output[str]]
+    """Content hash of some of its models (hex). Part of the pod template, so that they roll out when they change. Empty in poll and
+    explicit."""
     models: tuple[str, ...]
     """Names of the models in the release."""
     sizes: Mapping[str, int]

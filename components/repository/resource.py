@@ -26,7 +26,7 @@ from components.repository.store.select import place_of
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from components.repository.scan.plan import Plan
     from components.repository.settings import RepositorySettings
@@ -47,6 +47,8 @@ class ModelRepositoryArgs:
     """Result of `scan.folder.scan` or, for a rollback, of `rollback.published_plan`."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Result of `scan.needs.needs`."""
+    subsets: Sequence[tuple[str, ...]] = ()
+    """Models of each deployment that copies them itself: the release gets a list of their files."""
     bucket: pulumi.Resource | None = None
     """The bucket, if a Pulumi cloud provider creates it."""
 
@@ -105,6 +107,7 @@ class ModelRepository(pulumi.ComponentResource):
                 "keep": settings.keep,
                 "release": settings.release,
                 "verify": settings.verify,
+                **({"subsets": [list(models) for models in args.subsets]} if args.subsets else {}),
                 # The resource whose status line shows progress. A future, because an output would make the child depend on its parent.
                 "display": self._urn_of_child(_RELEASE_TYPE, name),
                 # Set by the provider.
@@ -119,6 +122,7 @@ class ModelRepository(pulumi.ComponentResource):
             urls={} if stable else {model: pulumi.Output.concat(release.url, "/", tree) for model, tree in trees.items()},
             # With a stable prefix, changed content does not replace pods.
             digest=release.digest.apply(lambda _: "") if stable else release.digest,
+            digest_of=lambda models: release.digest.apply(lambda _: "" if stable else plan.subset(models).digest),
             models=tuple(plan.models),
             sizes=plan.sizes,
             mode=settings.mode,

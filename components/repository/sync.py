@@ -84,7 +84,7 @@ class ReleaseProvider(ResourceProvider):
         if not stable and _olds.get("digest") != _news.get("digest"):
             replaces.append("digest")
         update = bool(_olds.get("missing")) or any(
-            _olds.get(key) != _news.get(key) for key in ("region", "endpoint", "owner", "url", "digest", "keep")
+            _olds.get(key) != _news.get(key) for key in ("region", "endpoint", "owner", "url", "digest", "keep", "subsets")
         )
         return DiffResult(changes=bool(replaces) or update, replaces=replaces, delete_before_replace=False)
 
@@ -187,9 +187,9 @@ class BucketProvider(ResourceProvider):
 def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> Catalog:
     """Scan the folder again, because it may have changed since the preview, and publish it."""
     catalog = _catalog(props)
-    digest = props["digest"]
+    digest, subsets = props["digest"], props.get("subsets") or ()
     if props.get("release"):
-        patiently(lambda: catalog.adopt(digest, token))
+        patiently(lambda: catalog.adopt(digest, token, subsets))
     else:
         source = Path(props["source"])
         plan = scan(source, props["models"].keys(), open_cache(source, os.environ, verify=bool(props.get("verify"))))
@@ -200,7 +200,7 @@ def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> Catal
                 "differ from the preview. Run again."
             )
         meter = Meter(status_line(str(props.get("display", ""))))
-        patiently(lambda: catalog.publish(plan, token, meter, doubt=doubt))
+        patiently(lambda: catalog.publish(plan, token, meter, doubt=doubt, subsets=subsets))
     if props.get("mode", "release") != "release":
         patiently(lambda: catalog.activate(digest))
     return catalog

@@ -352,7 +352,8 @@ class ServingSettings(DeploymentSettings):
     namespace: DnsLabel = "triton"
     """Kubernetes namespace. The stack creates it, and several deployments may share it."""
     models: tuple[str, ...] | None = None
-    """Models of the repository that the deployment loads. None: all of them."""
+    """Models of the repository that the deployment loads, with those that ensembles among them need. Name models that Python models call
+    (BLS) too. None: all of them."""
     backends: tuple[str, ...] | None = None
     """Backends in ``image``, such as ``[python, onnxruntime]``; the preview rejects models that need another one. None: those of NVIDIA's
     images, known by name. In any other image, every backend is accepted."""

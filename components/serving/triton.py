@@ -148,7 +148,7 @@ class Triton(pulumi.ComponentResource):
             source={
                 "url": repository.url,
                 "urls": [repository.urls[model] for model in loaded if model in repository.urls],
-                "release": repository.digest,
+                "release": repository.digest_of(loaded),
                 "credentials_secret": "" if credentials is None else credentials.metadata.name,
                 "key_file_secret": "" if key is None else key.metadata.name,
             },

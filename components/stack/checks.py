@@ -20,7 +20,7 @@ from components.repository.scan.folder import scan
 from components.repository.scan.needs import needs
 from components.repository.validation import Deployment, validate
 from components.serving.triton import unknown_models
-from components.serving.values import bytes_to_copy, too_small
+from components.serving.values import bytes_to_copy, models_to_copy, too_small
 from components.stack.capacity import disk_problem, eligible_pools, pool_capacities
 from components.stack.egress import chart_pins
 
@@ -144,7 +144,8 @@ def _release(settings: Settings, project_dir: Path) -> ModelRepositoryArgs:
                 problems.append(f"triton-fleet:serving[{index}].prefetch {text}")
     if problems:
         raise FleetError(*problems)
-    return ModelRepositoryArgs(settings=repository, plan=plan, needs=needed)
+    copied = {models for entry in settings.serving if entry.prefetch.enabled and (models := models_to_copy(entry, needed))}
+    return ModelRepositoryArgs(settings=repository, plan=plan, needs=needed, subsets=sorted(copied))
 
 
 def _check_models(settings: Settings, project_dir: Path) -> None:

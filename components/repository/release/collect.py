@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from components.repository.release.layout import tree_name
+from components.repository.release.layout import DIGEST, tree_name
 from components.repository.release.reader import Reader
+from components.repository.store.objects import in_parallel
 
 
 class Collector(Reader):
@@ -42,6 +43,9 @@ class Collector(Reader):
         # Claims of interrupted runs whose release no later run completed.
         dead = [claim for claim in mine if not claim.kept and claim.turn < newest and self.manifest(claim.digest) is None]
         self.store.delete_many([self.claim_key(claim.digest, self.owner) for claim in (*old[keep:], *dead)])
+        # Listed before the claims are read: a publisher writes its claim before its lists.
+        folder = f"{self.prefix}/.manifests/"
+        lists = {stat.key for stat in self.store.list(folder) if stat.key.endswith(".sums")}
         claims = self.claims()
         used = {claim.digest for claim in claims}
         for manifest in self.manifests():
@@ -50,13 +54,19 @@ class Collector(Reader):
                 self.store.delete_many([self.manifest_key(manifest.digest)])
                 if any(claim.digest == manifest.digest for claim in self.claims()):
                     self.store.put_bytes(self.manifest_key(manifest.digest), manifest.dump())
-                else:
-                    self.store.delete_many([self.sums_key(manifest.digest)])
+        unread = [key for key in lists - self._lists_read() if DIGEST.match(key.removeprefix(folder).removesuffix(".sums"))]
+        contents = dict(zip(unread, in_parallel(self.store.get_bytes, unread), strict=True))
+        self.store.delete_many(unread)
+        for key in contents.keys() & (self._lists_read() if unread else set()):
+            self.store.put_bytes(key, contents[key] or b"")
         named = {name for claim in claims for name in claim.trees}
         named |= {tree_name(*model) for manifest in self.manifests() for model in manifest.models.items()}
         for name in self.described():
             if name not in named:
                 self._delete_tree(name)
+
+    def _lists_read(self) -> set[str]:
+        return {self.sums_key(digest) for claim in self.claims() for digest in (claim.digest, *claim.subsets)}
 
     def _delete_tree(self, name: str) -> None:
         tree = self.tree(name)

@@ -3,7 +3,8 @@
     models/<model>-<digest16>/<model>/<version>/...   a tree: one version of a model, never changed once written. Triton reads it
     .trees/<model>-<digest16>.json                    the files of the tree, and whether it is whole
     .manifests/<digest>.json                          a release: its trees. Written once all of them are whole
-    .manifests/<digest>.sums                          "sha256 size path" of each file; the digest is the SHA-256 of this object
+    .manifests/<digest>.sums                          "sha256 size path" of each file of a release or a subset of its models; the digest is
+                                                      the SHA-256 of this object
     .owners/<digest>/<owner>                          a claim: this stack uses the release, or keeps it to roll back to
     .garbage/<model>-<digest16>                       a deletion marker: the tree is being deleted
     live/<owner>/<model>/...                          modes poll and explicit: the one repository that Triton reads
@@ -117,20 +118,23 @@ class Claim:
     kept: bool
     """No longer used, only kept for rollback."""
     trees: tuple[str, ...]
+    subsets: tuple[str, ...] = ()
+    """Digests of the subsets of the models whose ``.sums`` deployments read."""
 
     def dump(self) -> bytes:
         """Return the stored form."""
-        return json.dumps({"token": self.token, "turn": self.turn, "kept": self.kept, "trees": self.trees}).encode()
+        names = ("token", "turn", "kept", "trees", "subsets")
+        return json.dumps({name: getattr(self, name) for name in names}).encode()
 
     @classmethod
     def load(cls, digest: str, owner: str, content: bytes) -> Claim:
         """Parse the output of `dump`. Anything else also counts as a claim, so that its release is kept."""
         try:
             data = json.loads(content)
-            trees = tuple(str(tree) for tree in data["trees"])
+            trees, subsets = (tuple(str(each) for each in data.get(name, ())) for name in ("trees", "subsets"))
             token, turn = str(data["token"]), int(data["turn"])
-            return cls(digest=digest, owner=owner, token=token, turn=turn, kept=data["kept"] is True, trees=trees)
-        except (ValueError, KeyError, TypeError):
+            return cls(digest=digest, owner=owner, token=token, turn=turn, kept=data["kept"] is True, trees=trees, subsets=subsets)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return cls(digest=digest, owner=owner, token="", turn=0, kept=False, trees=())
 
 

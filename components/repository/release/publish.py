@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Final
 from components.base.errors import FleetError
 from components.repository.release.layout import Claim, Manifest, StoredFile, Tree, tree_name
 from components.repository.release.reader import Reader
+from components.repository.scan.plan import parse_sums
+from components.repository.scan.plan import plan as plan_of
 from components.repository.store.objects import Source, Stat, few, in_parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from components.repository.scan.plan import Plan, PlannedFile
+
+    Subsets = Sequence[Collection[str]]
 
 _GARBAGE_S: Final = 120.0
 """Seconds after which an unfinished deletion is considered killed."""
@@ -42,8 +46,8 @@ class Progress:
 class Publisher(Reader):
     """See `release.Catalog`."""
 
-    def publish(self, plan: Plan, token: str, progress: Progress | None = None, *, doubt: bool = False) -> None:
-        """Upload everything in ``plan`` that is missing and claim the release.
+    def publish(self, plan: Plan, token: str, progress: Progress | None = None, *, doubt: bool = False, subsets: Subsets = ()) -> None:
+        """Upload everything in ``plan`` that is missing and claim the release. ``subsets``: names of the models of each deployment.
 
         The claim is written first, so that no garbage collection deletes a tree during the upload; the manifest is written last. With
         ``doubt``, check every tree, even those of releases that this owner has published.
@@ -53,7 +57,8 @@ class Publisher(Reader):
         """
         names = {model: tree_name(model, digest) for model, digest in plan.models.items()}
         before = self.claims(self.owner)
-        self._claim(plan.digest, token, tuple(names.values()), before)
+        lists = _lists(plan, subsets)
+        self._claim(plan.digest, token, tuple(names.values()), before, lists)
         killed = self._await_garbage(set(names.values()))
         described = self.described()
         trusted = set() if doubt else self._trusted(before)
@@ -77,13 +82,13 @@ class Publisher(Reader):
         if missing:
             self._send(plan, missing, described, progress or Progress())
         self.store.delete_many([self.garbage_key(name) for name in killed])
-        self.store.put_bytes(self.sums_key(plan.digest), plan.sums)
+        self._put_lists({**lists, plan.digest: plan.sums})
         if self.manifest(plan.digest) is None:
             manifest = Manifest(digest=plan.digest, models=dict(plan.models), created=round(time.time(), 3))
             self.store.put_bytes(self.manifest_key(plan.digest), manifest.dump())
 
-    def adopt(self, digest: str, token: str) -> None:
-        """Claim a release that is already in the store, to roll back to it.
+    def adopt(self, digest: str, token: str, subsets: Subsets = ()) -> None:
+        """Claim a release that is already in the store, to roll back to it. ``subsets``: as in `publish`.
 
         Raises:
             FleetError: The release does not exist or is damaged.
@@ -91,7 +96,9 @@ class Publisher(Reader):
         manifest = self.manifest(digest)
         if manifest is not None:
             names = tuple(tree_name(model, of) for model, of in manifest.models.items())
-            self._claim(digest, token, names, self.claims(self.owner))
+            lists = _lists(plan_of(parse_sums(self.store.get_bytes(self.sums_key(digest)) or b"")), subsets)
+            self._claim(digest, token, names, self.claims(self.owner), lists)
+            self._put_lists(lists)
             # What a killed deletion has left is checked below.
             self.store.delete_many([self.garbage_key(name) for name in self._await_garbage(set(names))])
         damage = self.damage(digest)
@@ -102,10 +109,14 @@ class Publisher(Reader):
                 "nothing was changed. Name another release, or leave the key out and publish its models again."
             )
 
-    def _claim(self, digest: str, token: str, trees: tuple[str, ...], before: Sequence[Claim]) -> None:
+    def _claim(self, digest: str, token: str, trees: tuple[str, ...], before: Sequence[Claim], lists: Iterable[str]) -> None:
         turn = 1 + max((claim.turn for claim in before), default=0)
-        claim = Claim(digest=digest, owner=self.owner, token=token, turn=turn, kept=False, trees=trees)
+        claim = Claim(digest=digest, owner=self.owner, token=token, turn=turn, kept=False, trees=trees, subsets=tuple(lists))
         self.store.put_bytes(self.claim_key(digest, self.owner), claim.dump())
+
+    def _put_lists(self, lists: Mapping[str, bytes]) -> None:
+        for digest, sums in lists.items():
+            self.store.put_bytes(self.sums_key(digest), sums)
 
     def _await_garbage(self, names: set[str]) -> set[str]:
         """Wait until none of these trees is being deleted. Returns those whose deletion was killed, which still have a marker."""
@@ -223,6 +234,11 @@ class _Item:
     key: str
     origin: Stat | None
     """An object with the same content."""
+
+
+def _lists(plan: Plan, subsets: Subsets) -> dict[str, bytes]:
+    parts = [plan.subset(models) for models in subsets]
+    return {part.digest: part.sums for part in parts}
 
 
 def _source(file: PlannedFile) -> Source | None:

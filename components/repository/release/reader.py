@@ -47,9 +47,8 @@ class Reader(Layout):
             return None
         found = in_parallel(lambda model: self.tree_damage(*model), sorted(manifest.models.items()))
         damage = [path for paths in found for path in paths]
-        if self.store.head(self.sums_key(digest)) is None:
-            damage.append(self.sums_key(digest))
-        return damage
+        subsets = [subset for claim in self.claims(self.owner) if claim.digest == digest for subset in claim.subsets]
+        return [*damage, *(key for key in map(self.sums_key, (digest, *subsets)) if self.store.head(key) is None)]
 
     def tree_damage(self, model: str, digest: str) -> list[str]:
         """Return paths of one model that are missing or modified."""

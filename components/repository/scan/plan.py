@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 class Digests(NamedTuple):
@@ -56,6 +56,10 @@ class Plan:
         for file in self.files:
             sizes[file.path.split("/", 1)[0]] += file.size
         return sizes
+
+    def subset(self, models: Collection[str]) -> Plan:
+        """Return the plan of some of the models: what a deployment of them serves."""
+        return plan(file for file in self.files if file.path.partition("/")[0] in models)
 
     @property
     def sums(self) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -18,6 +18,10 @@ from components.base.errors import FleetError
 from components.repository.release import Catalog, publish
 from components.repository.release.layout import tree_name
 from components.repository.scan.folder import scan
+from components.repository.scan.plan import PlannedFile, parse_sums
+from components.repository.scan.plan import plan as plan_of
+from components.serving.settings import ServingSettings
+from components.serving.values import models_to_copy
 from tests.unit.repository.fakes import KilledError, MemoryStore
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 PREFIX = "p"
 MODELS = ("a", "a-b", "c")
+SUBSETS = (("a",), ("a-b", "c"))
 KEEP = 1
 
 
@@ -108,9 +113,9 @@ class Life(RuleBasedStateMachine):
             if stack.live is None or stack.live[0] != plan.digest:
                 try:
                     if back:
-                        releases.adopt(plan.digest, token)
+                        releases.adopt(plan.digest, token, SUBSETS)
                     else:
-                        releases.publish(plan, token)
+                        releases.publish(plan, token, subsets=SUBSETS)
                 except FleetError:
                     assert back
                     return
@@ -139,6 +144,8 @@ class Life(RuleBasedStateMachine):
                 key = f"{PREFIX}/models/{tree_name(model, stack.live[2].models[model])}/{file.path}"
                 assert key in self.store.objects, key
                 assert hashlib.sha256(self.store.objects[key]).hexdigest() == file.sha256
+            for digest in (stack.live[0], *(stack.live[2].subset(models).digest for models in SUBSETS)):
+                assert hashlib.sha256(self.store.objects[f"{PREFIX}/.manifests/{digest}.sums"]).hexdigest() == digest
 
     @invariant()
     def strangers_stay(self) -> None:
@@ -193,6 +200,33 @@ def test_after_both_stacks_are_destroyed_nothing_is_left(tmp_path: Path) -> None
     assert store.objects == {}
 
 
+@given(
+    needs=st.dictionaries(st.sampled_from("abcd"), st.lists(st.sampled_from("abcd"), max_size=2).map(tuple)),
+    deployments=st.lists(st.lists(st.sampled_from("abcd"), max_size=2).map(tuple), min_size=1, max_size=4),
+    changed=st.sampled_from("abcd"),
+)
+def test_a_changed_model_rolls_the_deployments_that_load_it_and_no_other(
+    needs: dict[str, tuple[str, ...]], deployments: list[tuple[str, ...]], changed: str
+) -> None:
+    """``needs`` may have circles and chains: an ensemble over an ensemble."""
+
+    def release(content: str) -> Plan:
+        return plan_of(PlannedFile(f"{model}/1/model.py", "", 1, content if model == changed else model, "", 0) for model in "abcd")
+
+    def loaded(models: tuple[str, ...]) -> set[str]:
+        found = set(models or "abcd")
+        while more := {step for model in found for step in needs.get(model, ())} - found:
+            found |= more
+        return found
+
+    for models in deployments:
+        entry = ServingSettings(name="x", namespace="y", image="registry.example/triton:1", models=models or None)
+        own = models_to_copy(entry, needs) or tuple("abcd")
+        before, after = (release(content).subset(own) for content in ("old", "new"))
+        assert (before.digest != after.digest) == (changed in loaded(models))
+        assert plan_of(parse_sums(after.sums)).digest == after.digest
+
+
 @pytest.mark.parametrize("step", range(40))
 def test_publisher_and_collector_at_once(tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another stack publishes the very release that is being collected, at any moment of the collection."""
@@ -219,7 +253,7 @@ def test_publisher_and_collector_at_once(tmp_path: Path, step: int, monkeypatch:
 
     def store_clock(plan: Plan, new: Catalog) -> None:
         marker = Catalog(store, PREFIX, "new")
-        marker._claim(plan.digest, "n", tuple(tree_name(*model) for model in plan.models.items()), [])
+        marker._claim(plan.digest, "n", tuple(tree_name(*model) for model in plan.models.items()), [], [])
 
     monkeypatch.setattr(store, "_change", publish_in_between)
     old.withdraw(plan.digest, "t", 0)
