@@ -7,10 +7,13 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
-from tests.charts.shapes import KINDS, Deployment, EmptyDir, RollingUpdate
+from tests.charts.shapes import KINDS, Capabilities, ContainerSecurity, Deployment, EmptyDir, RollingUpdate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.charts.rendering import Chart
 
 pytestmark = pytest.mark.helm
@@ -92,3 +95,34 @@ def test_the_chart_passes_helm_lint(chart: Chart) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_check_that_is_skipped_has_a_reason(chart: Chart, project: Path) -> None:
+    """checkov's configuration: a comment above each check, and the check's name in the docs."""
+    text = (chart.path / ".checkov.yaml").read_text()
+    skipped = yaml.safe_load(text)["skip-check"]
+    explained = re.findall(r"(?:  # .+\n)+  - (\w+)\n", text)
+    assert skipped == explained
+    assert len(skipped) == len(set(skipped)) <= 5
+    docs = (project / "docs" / "security.md").read_text()
+    assert [check for check in skipped if f"`{check}`" not in docs] == []
+
+
+def test_what_is_not_skipped_holds_for_every_container(chart: Chart) -> None:
+    values = {
+        "modelRepository": {"url": "gs://bucket/models", "release": "5a" * 32, "keyFileSecret": "key"},
+        "prefetch": {"enabled": True},
+        "serviceAccount": {"waitForToken": True},
+    }
+    pod = chart.render(values)[Deployment].pod
+    containers = [*pod.init_containers, *pod.containers]
+    assert [container.name for container in containers] == ["identity", "prefetch", "bert"]
+    assert pod.security_context.run_as_non_root
+    assert pod.security_context.seccomp_profile.type == "RuntimeDefault"
+    assert not pod.automount_service_account_token
+    for container in containers:
+        assert container.security_context == ContainerSecurity(
+            allow_privilege_escalation=False, read_only_root_filesystem=True, capabilities=Capabilities(drop=["ALL"])
+        )
+        assert {"cpu", "memory"} <= container.resources.requests.keys()
+        assert "memory" in container.resources.limits
