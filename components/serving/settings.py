@@ -7,11 +7,11 @@ setting there and use it in a template of the chart; nothing else is needed.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field, model_validator
 
-from components.base.clusters import AnyNetwork, Network
+from components.base.clusters import AnyNetwork
 from components.base.credentials import looks_secret
 from components.base.errors import Problem
 from components.base.load_balancers import UNRESTRICTED
@@ -19,6 +19,7 @@ from components.base.model import DnsLabel, ImageReference, Model, ObjectName
 from components.base.naming import OTHER_NAMESPACES, RESERVED_NAMESPACES
 from components.base.quantities import Duration, Quantity, Size, quantity_value
 from components.base.versions import RCLONE_IMAGE, TRITON_CLIENT_IMAGE
+from components.serving.exposure import AdminSettings, NetworkPolicySettings
 from components.serving.flags import flag_problems
 from components.serving.image import image_problems
 from components.serving.metrics import Metric
@@ -124,57 +125,6 @@ class DrainSettings(Model):
     def total(self) -> float:
         """Seconds until a pod is gone: its grace period."""
         return self.pre_stop + self.exit_timeout + self.margin
-
-
-AdminEndpoint = Literal["shared-memory", "statistics", "trace", "logging"]
-"""Endpoints that a deployment may open. Not model-repository: whoever may load a model can send its code along."""
-
-
-class AdminSettings(Model):
-    """The key to Triton's admin endpoints: model repository, shared memory, statistics, trace and logging, over HTTP and gRPC.
-
-    Clients send it in the header ``triton-admin-key`` (HTTP) or ``triton-grpc-protocol-admin-key`` (gRPC). Inference, health, metadata and
-    the model configuration need no key.
-    """
-
-    key_secret: DnsLabel | None = None
-    """Secret in the same namespace whose ``key`` is the key. None: a new one, ``<name>-admin``, whose key stays the same."""
-    open: tuple[AdminEndpoint, ...] = ()
-    """Endpoints that need no key, such as ``[statistics]`` for perf_analyzer. Whoever can reach Triton can then use them."""
-
-
-class EgressRule(Model):
-    """Connections that Triton's pods may open."""
-
-    cidr: Network | None = None
-    """Addresses, such as ``10.20.0.0/16``. None: any, unless ``namespace`` is set."""
-    namespace: DnsLabel | None = None
-    """Namespace whose pods are meant. Instead of ``cidr``."""
-    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = ()
-    """TCP ports. Empty: all."""
-
-    def _problems(self) -> Iterator[Problem]:
-        if self.cidr is not None and self.namespace is not None:
-            text = f"({self.namespace}) is set together with cidr ({self.cidr}): a peer is one or the other. Write two rules."
-            yield Problem(at=("namespace",), text=text, also=(("cidr",),))
-
-
-class NetworkPolicySettings(Model):
-    """The NetworkPolicy of the pods: who may call Triton, and where Triton may connect to.
-
-    Callers are the pods of its own namespace and those of the gateway, the client and Prometheus (metrics only); with a Service of type
-    NodePort or LoadBalancer, everyone. Triton reaches DNS, the model store and the cloud's identity endpoints.
-    """
-
-    enabled: bool = True
-    """Whether there is a policy. The cluster's CNI must enforce it: the stack's EKS clusters and GKE clusters with Dataplane V2 do."""
-    namespaces: tuple[DnsLabel, ...] = ()
-    """Further namespaces whose pods may call Triton (ports 8000 and 8001)."""
-    cidrs: tuple[Network, ...] = ()
-    """Addresses that may call Triton. With a Service of type NodePort or LoadBalancer: instead of everyone; list the nodes' networks too
-    unless the load balancer keeps the clients' addresses."""
-    egress: tuple[EgressRule, ...] = ()
-    """Further connections that Triton's pods may open, such as those of Python models."""
 
 
 class RolloutSettings(Model):

@@ -15,11 +15,11 @@ from components.base.model import Model
 from components.base.naming import labels
 from components.base.quantities import prometheus_duration, quantity_value, whole_seconds
 from components.base.versions import TRITON_IMAGE
+from components.serving.exposure import NetworkPolicySettings
 from components.serving.metrics.base import ServedPods
 from components.serving.scaling import hpa_metrics, served_pods
 from components.serving.settings import (
     DeploymentSettings,
-    NetworkPolicySettings,
     PrefetchSettings,
     ReplicaSettings,
     RolloutSettings,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.charts.shapes import KINDS, Capabilities, ContainerSecurity, Deployment, EmptyDir, RollingUpdate
+from tests.charts.shapes import KINDS, Capabilities, Container, ContainerSecurity, Deployment, EmptyDir, InitContainer, RollingUpdate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +115,7 @@ def test_what_is_not_skipped_holds_for_every_container(chart: Chart) -> None:
         "serviceAccount": {"waitForToken": True},
     }
     pod = chart.render(values)[Deployment].pod
-    containers = [*pod.init_containers, *pod.containers]
+    containers: list[Container | InitContainer] = [*pod.init_containers, *pod.containers]
     assert [container.name for container in containers] == ["identity", "prefetch", "bert"]
     assert pod.security_context.run_as_non_root
     assert pod.security_context.seccomp_profile.type == "RuntimeDefault"
