@@ -104,8 +104,9 @@ class GkeCluster(pulumi.ComponentResource):
         provider = k8s.Provider(
             name,
             kubeconfig=kubeconfig(settings, control_plane),
-            # Fixed from the start: otherwise a kubeconfig that a preview does not know would plan to replace everything in the cluster.
-            cluster_identifier=f"{settings.project}/{settings.location}/{settings.name}",
+            # Known while the cluster stays, whatever becomes of its endpoint and certificates. Unknown once the cluster is replaced: Pulumi
+            # then replaces everything in it; a fixed name would leave all objects "unchanged" in the state and missing in the new cluster.
+            cluster_identifier=after(pulumi.Output.from_input(f"{settings.project}/{settings.location}/{settings.name}"), control_plane.id),
             enable_server_side_apply=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*pools, *rules]),
         )
@@ -251,8 +252,11 @@ class GkeCluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(
                 self._child,
                 pulumi.ResourceOptions(
-                    ignore_changes=["nodeConfig"],
+                    # Both apply only to GKE's first pool; the pools of the stack have their own, and a change would replace the cluster.
+                    ignore_changes=["nodeConfig", "defaultMaxPodsPerNode"],
                     protect=settings.deletion_protection or None,
+                    # Two clusters can't have one name, and what is in the cluster goes before it.
+                    delete_before_replace=True,
                     custom_timeouts=pulumi.CustomTimeouts(create="60m", update="90m", delete="60m"),
                 ),
             ),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from components.gke.settings.cluster import GkeClusterSettings
 
 _LONGEST_ACCOUNT: Final = 30
+_LONGEST_DISPLAY_NAME: Final = 100
+"""Bytes of a service account's display name (IAM API, projects.serviceAccounts)."""
 _NODE_ROLE: Final = "roles/container.defaultNodeServiceAccount"
 """The least that GKE asks of nodes: write logs and metrics (Google's Terraform modules)."""
 BUCKET_ROLE: Final = "roles/storage.legacyBucketReader"
@@ -149,7 +151,7 @@ class ModelReader(pulumi.ComponentResource):
                 name,
                 account_id=account_id(access.cluster, args.service_account, "reader"),
                 project=access.project,
-                display_name=f"Models of {identity} in the GKE cluster {access.cluster}",
+                display_name=f"Models of {identity} in the GKE cluster {access.cluster}"[:_LONGEST_DISPLAY_NAME],
                 opts=child,
             )
             acting = gcp.serviceaccount.IAMMember(

@@ -190,7 +190,8 @@ class GcpVpc(pulumi.ComponentResource):
                 source_subnetwork_ip_ranges_to_nat="LIST_OF_SUBNETWORKS",
                 subnetworks=[{"name": subnet.id, "source_ip_ranges_to_nats": ["ALL_IP_RANGES"]}],
                 log_config={"enable": True, "filter": "ERRORS_ONLY"},
-                opts=child,
+                # Google deletes no subnet that a NAT names, so the NAT goes before a subnet that is replaced.
+                opts=pulumi.ResourceOptions(parent=self, replace_on_changes=["subnetworks"], delete_before_replace=True),
             )
             egress = (nat.id,)
         self.network = GcpNetwork(

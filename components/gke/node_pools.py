@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _DRIVERS: Final = {"default": "DEFAULT", "latest": "LATEST", "daemonSet": "INSTALLATION_DISABLED"}
 _SHARING: Final = {"timeSlicing": "TIME_SHARING", "mps": "MPS"}
+_PODS_PER_NODE: Final = 64
+"""The default of `podsPerNode` when it became part of a pool's name."""
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 """Roles limit the service account; scopes are the older mechanism, and narrow ones break image streaming."""
 
@@ -49,7 +51,7 @@ def initial_nodes(pool: Pool, zones: int) -> int:
     return each if isinstance(pool, GkeGpuPoolSettings) else max(1, each)
 
 
-def pool_name(pool: Pool) -> str:
+def pool_name(cluster: GkeClusterSettings, pool: Pool) -> str:
     """Return the pool's name in GKE. The hashed keys are an interface: another form would replace the pools of existing stacks."""
     fixed: dict[str, Any] = {
         "accelerator": _accelerator_facts(pool) if isinstance(pool, GkeGpuPoolSettings) else None,
@@ -60,6 +62,11 @@ def pool_name(pool: Pool) -> str:
         "image_disk": pool.disk.image,
         "compact": pool.compact_placement,
     }
+    # Added later, and so hashed only where a stack sets them.
+    if cluster.disk_key is not None:
+        fixed["disk_key"] = cluster.disk_key
+    if cluster.pods_per_node != _PODS_PER_NODE:
+        fixed["pods_per_node"] = cluster.pods_per_node
     return f"{pool.name}-{hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:6]}"
 
 
@@ -169,7 +176,7 @@ def node_pools(
     return [
         gcp.container.NodePool(
             f"{name}-{pool.name}",
-            name=pool_name(pool),
+            name=pool_name(cluster, pool),
             project=cluster.project,
             cluster=cluster_id,
             node_locations=list(pool.zones or zones),

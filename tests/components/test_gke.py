@@ -155,7 +155,7 @@ async def test_the_control_plane(monitor: Monitor) -> None:
     assert "maintenancePolicy" not in plane
     assert plane["resourceLabels"] == {"team": "ml", "triton-fleet-cluster": "triton-fleet"}
     request = request_of(monitor, "gcp:container/cluster:Cluster", "cluster")
-    assert list(request.ignoreChanges) == ["nodeConfig"], "in the provider's spelling, or it is ignored itself"
+    assert list(request.ignoreChanges) == ["nodeConfig", "defaultMaxPodsPerNode"], "in the provider's spelling, or it is ignored itself"
 
 
 EVERY_SETTING: Final[dict[str, Any]] = {
@@ -652,6 +652,48 @@ async def test_the_stack_files_build(monitor: Monitor, name: str) -> None:
     ports = of_type(monitor, "gcp:compute/firewall:Firewall")["cluster-webhooks"]["allows"][0]["ports"]
     assert ports == ["6443", "10250", "15017"]
     assert not [key for key in monitor.requests if key.startswith(("aws:", "pulumi:providers:aws", "eks:"))]
+
+
+NAMES: Final[dict[str, dict[str, int]]] = {
+    "artifactregistry/repository:Repository": {"repositoryId": 63},
+    "artifactregistry/repositoryIamMember:RepositoryIamMember": {},
+    "compute/firewall:Firewall": {"name": 63},
+    "compute/network:Network": {"name": 63},
+    "compute/router:Router": {"name": 63},
+    "compute/routerNat:RouterNat": {"name": 63},
+    "compute/subnetwork:Subnetwork": {"name": 63},
+    "container/cluster:Cluster": {"name": 40},
+    "container/nodePool:NodePool": {"name": 40},
+    "kms/cryptoKey:CryptoKey": {"name": 63},
+    "kms/cryptoKeyIAMMember:CryptoKeyIAMMember": {},
+    "kms/keyRing:KeyRing": {"name": 63},
+    "projects/iAMMember:IAMMember": {},
+    "projects/service:Service": {},
+    "serviceaccount/account:Account": {"accountId": 30, "displayName": 100},
+    "serviceaccount/iAMMember:IAMMember": {},
+    "storage/bucket:Bucket": {"name": 63},
+    "storage/bucketIAMMember:BucketIAMMember": {},
+}
+"""Every type of a GKE stack: the properties that name it, and Google's most characters. A name that is left out gets eight more."""
+
+
+async def test_every_name_fits_with_the_longest_that_a_stack_file_may_have(monitor: Monitor) -> None:
+    raw = stack_file("Pulumi.gke.yaml")
+    raw["cluster"] |= {"name": "c" * 40, "imageRepository": {"name": "triton"}, "tags": {"k" * 63: "v" * 63}}
+    raw["cluster"] |= {"region": "northamerica-northeast1", "zone": "northamerica-northeast1-a"}
+    raw["cluster"]["gpuPools"][0] |= {"name": "g" * 32, "zones": ["northamerica-northeast1-a"], "perZone": True}
+    raw["warmFloor"][0]["pool"] = "g" * 32
+    raw["serving"][0] |= {"name": "s" * 50, "namespace": "n" * 63, "nodeSelector": {"triton-fleet/pool": "g" * 32}}
+    raw["repository"]["bucket"] = "b" * 63
+    await run(raw)
+    found = {key.split(" ", 1)[0].removeprefix("gcp:") for key in monitor.requests if key.startswith("gcp:")}
+    assert found == NAMES.keys(), "a type without a row"
+    for kind, limits in NAMES.items():
+        for request in (one for key, one in monitor.requests.items() if key.startswith(f"gcp:{kind} ")):
+            inputs = dict(deserialize_properties(request.object))
+            for key, limit in limits.items():
+                assert len(inputs.get(key) or f"{request.name}-1234567") <= limit, f"{kind} {request.name}: {key}"
+            assert all(len(tag) <= 63 for tag in inputs.get("targetTags") or [])
 
 
 async def test_a_service_account_may_read_directly(monitor: Monitor) -> None:

@@ -117,11 +117,16 @@ class Call:
         self.world.journal.write(self.number, "note", text=text)
 
     def autoname(self, *, length: int = 63) -> str:
-        """A name as the engine makes it where the program gives none: the logical one and a random end, the same one in every preview."""
+        """A name as the engine makes it where the program gives none: the logical one and a random end, the same one in every preview.
+
+        As in bridged providers (`NewUniqueName` of the engine's SDK), a name that is too long is an error and never cut.
+        """
         if self.proposed_name:
             return self.proposed_name
         digits = hashlib.sha256(self.seed).hexdigest() if self.seed else secrets.token_hex(_SUFFIX_DIGITS)
-        return f"{self.name[: length - _SUFFIX_DIGITS - 1]}-{digits[:_SUFFIX_DIGITS]}"
+        if len(self.name) + 1 + _SUFFIX_DIGITS > length:
+            raise DoubleError(f"name '{self.name}-' plus {_SUFFIX_DIGITS} random chars is longer than maximum length {length}")
+        return f"{self.name}-{digits[:_SUFFIX_DIGITS]}"
 
     def named(self, prop: str, *, length: int = 63) -> Props:
         """Inputs of a check with the property ``prop`` filled where the program left it out: as before, or with a new name."""

@@ -105,7 +105,7 @@ class GkeClusterSettings(Model):
     network: GcpNetworkSettings = CreatedGcpNetworkSettings(kind="create")
     """The VPC."""
     pods_per_node: int = Field(default=64, ge=8, le=256)
-    """Most pods on a node, which gets twice as many addresses of the pods' range, rounded up to a power of two."""
+    """Most pods on a node, which gets twice as many addresses of the pods' range, rounded up to a power of two. A change replaces pools."""
     endpoint: GkeEndpointSettings = Field(examples=[{"publicCidrs": ["203.0.113.0/24"]}])
     """Endpoints of the Kubernetes API."""
     admins: tuple[Admin, ...] = ()
@@ -126,7 +126,8 @@ class GkeClusterSettings(Model):
     """Cloud KMS key that encrypts Kubernetes Secrets: ``create`` creates one, ``none`` leaves it to Google's own key. A key ring can't be
     deleted: an empty one stays after a destroy."""
     disk_key: KmsKey | None = None
-    """Cloud KMS key of the nodes' disks; Compute Engine's service agent must be allowed to use it. None: Google's own key."""
+    """Cloud KMS key of the nodes' disks; Compute Engine's service agent must be allowed to use it. None: Google's own key. A
+    change replaces pools."""
     dataplane_v2: bool = True
     """Whether networking is Dataplane V2 (eBPF, enforces NetworkPolicy). Changing it replaces the cluster."""
     autoscaling_profile: Literal["balanced", "optimizeUtilization"] = "balanced"

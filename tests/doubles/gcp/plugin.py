@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from local.plugins.kubernetes.diff import Change, Difference
+from local.plugins.kubernetes.paths import parse_path
 from tests.doubles.gcp import account_kinds, cluster_kinds, functions, network_kinds, pool_kinds, shapes, store_kinds
 from tests.doubles.gcp.expand import Unmapped
 from tests.doubles.gcp.kinds import Context
 from tests.doubles.gcp.memory import Google
 from tests.doubles.gcp.session import GoogleError
 from tests.doubles.install import sdk_version
-from tests.doubles.provider import UNKNOWN, Call, Checked, Double, DoubleError, Found, Props, World, has_unknown
+from tests.doubles.provider import UNKNOWN, Call, Changes, Checked, Double, DoubleError, Found, Props, World, has_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,6 +70,14 @@ class Gcp(Double):
         shape = self._shapes[token]
         inputs = shape["inputs"]["object"]
         return [*(name for name in shape["outputs"] if name not in inputs), *self._kind(token).computed]
+
+    def diff(self, call: Call) -> Changes:
+        """See Double. A subnetwork whose range does not contain the old one is made anew (the provider's `IsShrinkageIpCidr`)."""
+        changes, ranges = super().diff(call), (call.old_inputs.get("ipCidrRange"), call.inputs.get("ipCidrRange"))
+        if not all(isinstance(value, str) for value in ranges) or IPv4Network(ranges[0]).subnet_of(IPv4Network(ranges[1])):
+            return changes
+        details = {**changes.details, parse_path("ipCidrRange"): Difference(Change.UPDATE, replace=True)}
+        return Changes(details=details, delete_first=call.olds.get("name") == call.inputs.get("name"))
 
     def check(self, call: Call) -> Checked:
         """Names, unknown properties, values that the provider itself refuses."""

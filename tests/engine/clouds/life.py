@@ -57,6 +57,18 @@ def left_in_kubernetes(cluster: ClusterDouble) -> dict[str, list[str]]:
     return {key: names for key, names in ours.items() if names}
 
 
+def objects(cluster: ClusterDouble) -> dict[str, str]:
+    """UIDs of what a stack made in a cluster: an object that was made anew has another."""
+    kinds = (NAMESPACE, SERVICE_ACCOUNT, DEPLOYMENT, DAEMON_SET, SERVICE, HPA, STORAGE_CLASS)
+    found = [(kind, item["metadata"]) for kind in kinds for item in cluster.api.list(kind)]
+    own = {"default", "kube-node-lease", "kube-public", "kube-system", "kubernetes"}
+    return {
+        f"{kind.kind} {metadata.get('namespace', '')}/{metadata['name']}": metadata["uid"]
+        for kind, metadata in found
+        if metadata["name"] not in own and metadata.get("namespace") not in own
+    }
+
+
 def nodes(cluster: ClusterDouble, pool: str) -> list[dict[str, Any]]:
     """Nodes of a pool."""
     return cluster.api.list(NODE, labels=f"{GROUP_LABEL},triton-fleet/pool={pool}")

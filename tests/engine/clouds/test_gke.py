@@ -20,6 +20,7 @@ from tests.engine.clouds.life import (
     is_kept,
     labels,
     nodes,
+    objects,
     ready,
     spans,
     up_again_and_again,
@@ -124,6 +125,92 @@ def test_marketplace_walk_through(google: Google, tmp_path: Path) -> None:
     gone(fleet, google)
     (deleted,) = spans(fleet, CLUSTER, "delete")
     assert all(ended(pool) <= deleted.begin for pool in spans(fleet, POOL, "delete"))
+
+
+def test_a_replaced_cluster_has_everything_that_the_old_one_had(google: Google, tmp_path: Path) -> None:
+    """Each property that Google can't change: beside the old one, or after it, or refused; never unchanged in the state and missing."""
+    fleet = google.stack("gke", tmp_path / "stack")
+    change(fleet, lambda fleet: fleet.of("cluster").update(deletionProtection=True))
+    fleet.up()
+    before = objects(google.cluster)
+    assert len(before) > 10
+
+    # Protected: refused before anything is deleted.
+    fleet.journal.clear()
+    change(fleet, lambda fleet: fleet.of("cluster").update(dataplaneV2=False))
+    refused = fleet.up(check=False)
+    assert refused.returncode
+    assert "marked for protection" in refused.stdout
+    assert not fleet.journal.spans(operations=["create", "delete"])
+    assert objects(google.cluster) == before
+
+    change(fleet, lambda fleet: fleet.of("cluster").update(dataplaneV2=True, deletionProtection=False))
+    fleet.up()
+
+    def replace() -> None:
+        """What docs/components/gke.md says: `up` alone stops before anything is deleted (pulumi/pulumi#14650)."""
+        assert any("kubernetes:core/v1:Namespace" in key for key in fleet.preview()), "a preview shows it"
+        there = objects(google.cluster)
+        stopped = fleet.up(check=False)
+        assert "client connection is closing" in stopped.stdout
+        assert objects(google.cluster) == there
+        fleet.destroy("--target", fleet.urn("pulumi:providers:kubernetes"), "--target-dependents")
+        fleet.up()
+        eventually(lambda: ready(google.cluster, "triton", "triton"), "one replica", lambda count: count == 1)
+        after = objects(google.cluster)
+        assert after.keys() == before.keys()
+        assert not {key for key in after if after[key] == there[key]}, "of the old cluster, which is gone"
+        (deleted,), (made,) = spans(fleet, CLUSTER, "delete"), spans(fleet, CLUSTER, "create")
+        assert ended(deleted) <= made.begin
+        assert fleet.preview() == {}
+
+    fleet.journal.clear()
+    change(fleet, lambda fleet: fleet.of("cluster").update(dataplaneV2=False))
+    replace()
+
+    # Other addresses: the subnet and what hangs on it go first, the NAT among them.
+    fleet.journal.clear()
+    change(fleet, lambda fleet: fleet.of("cluster")["network"].update(cidr="10.64.0.0/16"))
+    replace()
+
+    # Taken down and made again.
+    fleet.destroy()
+    gone(fleet, google)
+    fleet.up()
+    assert objects(google.cluster).keys() == before.keys()
+    fleet.destroy()
+    gone(fleet, google)
+
+
+def test_pools_that_google_can_t_change_are_made_beside_the_old_ones(google: Google, tmp_path: Path) -> None:
+    """Pods per node, the disks' key, another name: the cluster stays, and all that is in it."""
+    fleet = google.stack("gke", tmp_path / "stack")
+    fleet.up()
+    before = objects(google.cluster)
+    key = "projects/my-project/locations/us-central1/keyRings/r/cryptoKeys/k"
+
+    def renamed(fleet: Fleet) -> None:
+        fleet.of("cluster")["gpuPools"][0].update(name="other")
+        fleet.of("warmFloor")[0].update(pool="other")
+        fleet.of("serving")[0]["nodeSelector"] = {"triton-fleet/pool": "other"}
+
+    for edit, pools in (
+        (lambda fleet: fleet.of("cluster").update(podsPerNode=32), 2),
+        (lambda fleet: fleet.of("cluster").update(diskKey=key), 2),
+        (renamed, 1),
+    ):
+        fleet.journal.clear()
+        change(fleet, edit)
+        fleet.up()
+        assert not spans(fleet, CLUSTER, "delete")
+        made, deleted = spans(fleet, POOL, "create"), spans(fleet, POOL, "delete")
+        assert (len(made), len(deleted)) == (pools, pools)
+        assert max(map(ended, made)) <= min(span.begin for span in deleted)
+        after = objects(google.cluster)
+        assert {name for name in after if "placeholder" not in name.lower() and before.get(name) != after[name]} == set()
+        assert fleet.preview() == {}
+    fleet.destroy()
+    gone(fleet, google)
 
 
 def test_fil_walk_through_on_a_bad_day(google: Google, tmp_path: Path) -> None:

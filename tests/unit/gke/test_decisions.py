@@ -148,7 +148,7 @@ REPLACING: list[dict[str, Any]] = [
 @pytest.mark.parametrize("change", REPLACING, ids=[next(iter(change)) for change in REPLACING])
 def test_what_gke_can_t_change_in_a_pool_makes_another(change: dict[str, Any]) -> None:
     """Of the same name it would be refused while the old one is there."""
-    assert pool_name(pool(**change)) != pool_name(pool())
+    assert pool_name(cluster(), pool(**change)) != pool_name(cluster(), pool())
 
 
 @pytest.mark.parametrize(
@@ -166,21 +166,21 @@ def test_what_gke_can_t_change_in_a_pool_makes_another(change: dict[str, Any]) -
     ids=str,
 )
 def test_what_gke_can_change_keeps_the_pool(change: dict[str, Any]) -> None:
-    assert pool_name(pool(**change)) == pool_name(pool())
+    assert pool_name(cluster(), pool(**change)) == pool_name(cluster(), pool())
 
 
 def test_a_pool_s_name_fits() -> None:
-    assert len(pool_name(pool(name="g" * 32))) <= 40
+    assert len(pool_name(cluster(), pool(name="g" * 32))) <= 40
 
 
 def test_the_form_of_the_hash_is_an_interface() -> None:
     """Another form would replace the pools of every existing stack."""
-    assert (pool_name(pool()), pool_name(GkeCpuPoolSettings())) == ("gpu-e64519", "cpu-d20dcb")
+    assert (pool_name(cluster(), pool()), pool_name(cluster(), GkeCpuPoolSettings())) == ("gpu-e64519", "cpu-d20dcb")
 
 
 def test_two_gpus_of_a_machine_are_in_the_hash() -> None:
     one, two = (pool(machineType="n1-standard-8", accelerator={"type": "nvidia-tesla-t4", "count": count}) for count in (1, 2))
-    assert pool_name(one) != pool_name(two)
+    assert pool_name(cluster(), one) != pool_name(cluster(), two)
 
 
 def test_labels_of_gke_s_own_are_not_set() -> None:
