@@ -21,9 +21,10 @@ import pulumi_eks as eks
 import pulumi_kubernetes as k8s
 
 from components.base import naming
+from components.base.aws import partition
 from components.base.handles import AwsAccess, ClusterHandle, ImageRegistry
 from components.base.outputs import after
-from components.eks.iam import Account, document, partition, pod_identity_trust
+from components.eks.iam import Account, document, pod_identity_trust
 from components.eks.identity import Identity, ServiceAccountRole, ServiceAccountRoleArgs, attach_policy, node_role
 from components.eks.karpenter.access import KarpenterAccess, KarpenterAccessArgs
 from components.eks.keys import check_keys, check_scaling_role, create_key

@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from components.base.aws import domain
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -41,13 +43,6 @@ NO_RESOURCE_PREFIXES: Final = ("autoscaling:Describe", "ec2:Describe", "elasticl
 """Services whose Describe actions take no resource."""
 
 
-def partition(region: str) -> str:
-    """Return the AWS partition of a region: the second part of every ARN in it."""
-    if region.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """The account and region that ARNs are in."""
@@ -66,16 +61,12 @@ class Account:
 
     def service(self, name: str, region: str | None = None) -> str:
         """Return a service's regional endpoint, as ``kms:ViaService`` and principals name it; by default in the account's region."""
-        return f"{name}.{region or self.region}.amazonaws.com{self._suffix}"
+        return f"{name}.{region or self.region}.{domain(self.region)}"
 
     @property
     def ec2(self) -> str:
         """Service principal that assumes the role of a node."""
-        return f"ec2.amazonaws.com{self._suffix}"
-
-    @property
-    def _suffix(self) -> str:
-        return ".cn" if self.partition == "aws-cn" else ""
+        return f"ec2.{domain(self.region)}"
 
 
 @dataclass(frozen=True, kw_only=True)

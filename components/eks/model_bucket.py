@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 import pulumi_aws as aws
 
+from components.base.aws import partition
 from components.base.naming import type_token
-from components.eks.iam import partition
 from components.eks.policies import bucket_policy
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 import pulumi_aws as aws
 
+from components.base.aws import endpoint_service
 from components.base.errors import FleetError
 from components.base.naming import type_token
 from components.base.outputs import after
@@ -252,11 +253,11 @@ class Vpc(pulumi.ComponentResource):
 
     def _endpoints(self, tables: list[pulumi.Output[str]], subnets: list[pulumi.Output[str]]) -> list[pulumi.Output[str]]:
         """Create the endpoints; return their ids, which nodes wait for."""
-        service, tags = f"com.amazonaws.{self._args.region}", dict(self._args.tags)
+        region, tags = self._args.region, dict(self._args.tags)
         s3 = aws.ec2.VpcEndpoint(
             f"{self._name}-s3",
             vpc_id=self._vpc.id,
-            service_name=f"{service}.s3",
+            service_name=endpoint_service(region, "s3"),
             vpc_endpoint_type="Gateway",
             route_table_ids=tables,
             tags=tags,
@@ -277,7 +278,7 @@ class Vpc(pulumi.ComponentResource):
             aws.ec2.VpcEndpoint(
                 f"{self._name}-{interface}",
                 vpc_id=self._vpc.id,
-                service_name=f"{service}.{interface}",
+                service_name=endpoint_service(region, interface),
                 vpc_endpoint_type="Interface",
                 private_dns_enabled=True,
                 subnet_ids=subnets,

@@ -126,7 +126,7 @@ class ModelRepository(pulumi.ComponentResource):
             models=tuple(plan.models),
             sizes=plan.sizes,
             mode=settings.mode,
-            region=settings.region,
+            region=settings.signing_region,
             credentials=credentials,
             key_file=key_file,
             needs=args.needs,
@@ -146,9 +146,13 @@ def check_environment(settings: RepositorySettings, environ: Mapping[str, str]) 
         FleetError: Pods can't reach the store, or the credentials for Triton are missing or invalid.
     """
     store_url(settings, environ)
+    if settings.store == "s3" and settings.region is None and custom_endpoint(settings, environ) is None:
+        raise FleetError(
+            f"triton-fleet:repository.region is missing: only AWS knows the region of bucket {settings.bucket}. Set it, such as eu-west-1."
+        )
     read_key_file(settings)
     if settings.credentials == "environment":
-        _find_keys()
+        _find_keys(settings)
 
 
 def custom_endpoint(settings: RepositorySettings, environ: Mapping[str, str]) -> str | None:
@@ -219,11 +223,11 @@ def _key_problem(key: object) -> str:
     return f"has no {', '.join(missing)}: Triton could get no token. Use the file that Google created." if missing else ""
 
 
-def _find_keys() -> dict[str, str]:
+def _find_keys(settings: RepositorySettings) -> dict[str, str]:
     """Return the keys of the AWS default chain as environment variables for Triton. Raises FleetError if the chain finds none."""
     import boto3  # noqa: PLC0415  # loaded only by stacks with credentials: environment
 
-    found = boto3.session.Session().get_credentials()
+    found = boto3.session.Session(profile_name=settings.profile).get_credentials()
     if found is None:
         raise FleetError(
             "triton-fleet:repository.credentials is environment, and the AWS default chain finds no keys where Pulumi runs: Triton could "
@@ -240,7 +244,7 @@ def _find_keys() -> dict[str, str]:
 def _credentials(settings: RepositorySettings) -> pulumi.Output[dict[str, str]] | None:
     if settings.credentials != "environment":
         return None
-    variables = _find_keys()
+    variables = _find_keys(settings)
     if "AWS_SESSION_TOKEN" in variables:
         pulumi.log.warn(
             "triton-fleet:repository.credentials is environment, and the keys found are temporary: pods that start after they expire can't "

@@ -112,12 +112,14 @@ class RepositorySettings(Model):
     adopt_bucket: bool = False
     """For one run, with ``create_bucket`` on EKS or GKE: imports a bucket that exists, such as one that an earlier version of this program
     made (docs/upgrading.md)."""
-    region: Annotated[str, matching(r"[A-Za-z0-9_-]+", "is not a region: no request could be sent to it. Write one such as eu-west-1.")] = (
-        "us-east-1"
-    )
-    """Region of the bucket. S3 only."""
+    region: (
+        Annotated[str, matching(r"[A-Za-z0-9_-]+", "is not a region: no request could be sent to it. Write one such as eu-west-1.")] | None
+    ) = None
+    """Region of the bucket. None: that of an EKS cluster, or us-east-1 for an S3-compatible store; required otherwise. S3 only."""
+    profile: str | None = None
+    """AWS profile that uploads use. None: that of an EKS cluster, else what the default credential chain finds. S3 only."""
     project: Project | None = None
-    """Google Cloud project of the bucket; None: the credentials' own. GCS only."""
+    """Google Cloud project of the bucket; None: that of a GKE cluster, else the credentials' own. GCS only."""
     location: (
         Annotated[str, matching(r"[A-Za-z0-9-]+", "is not a location: Google Cloud would reject it. Write one such as EU or us-central1.")]
         | None
@@ -161,6 +163,11 @@ class RepositorySettings(Model):
     TRITON_FLEET_VERIFY=1 does the same for one run."""
     versioning: bool = False
     """For a bucket that the stack creates: keeps old versions of objects for 30 days."""
+
+    @property
+    def signing_region(self) -> str:
+        """Region of requests; S3-compatible stores take any."""
+        return self.region or "us-east-1"
 
     def _problems(self) -> list[Problem]:
         problems = [*self._of_the_store()]
@@ -235,6 +242,9 @@ class RepositorySettings(Model):
             yield from self._of_gcs()
 
     def _of_gcs(self) -> Iterator[Problem]:
+        if self.profile is not None:
+            text = f"({self.profile}) has no effect: only store: s3 has one. Leave it out, or set store: s3."
+            yield Problem(at=("profile",), text=text, also=(("store",),))
         for name in ("endpoint", "cluster_endpoint"):
             if getattr(self, name) is not None:
                 yield Problem(

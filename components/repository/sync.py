@@ -84,7 +84,8 @@ class ReleaseProvider(ResourceProvider):
         if not stable and _olds.get("digest") != _news.get("digest"):
             replaces.append("digest")
         update = bool(_olds.get("missing")) or any(
-            _olds.get(key) != _news.get(key) for key in ("region", "endpoint", "owner", "url", "digest", "keep", "subsets")
+            _olds.get(key) != _news.get(key)
+            for key in ("region", "endpoint", "profile", "project", "owner", "url", "digest", "keep", "subsets")
         )
         return DiffResult(changes=bool(replaces) or update, replaces=replaces, delete_before_replace=False)
 
@@ -146,7 +147,7 @@ class BucketProvider(ResourceProvider):
         replaces = [key for key in ("store", "bucket", "region", "location") if _olds.get(key) != _news.get(key)]
         # Names are unique: a bucket that only moves to another region can't exist twice.
         moves = bool(replaces) and "bucket" not in replaces
-        updated = ("endpoint", "handedOver", *_BUCKET_SETTINGS)
+        updated = ("endpoint", "profile", "handedOver", *_BUCKET_SETTINGS)
         changed = bool(_olds.get("drifted")) or any(_olds.get(key) != _news.get(key) for key in updated)
         return DiffResult(changes=bool(replaces) or changed, replaces=replaces, delete_before_replace=moves)
 

@@ -88,7 +88,7 @@ def model_bucket(settings: Settings, made: MadeCluster, child: pulumi.ResourceOp
 
         args = s3.ModelBucketArgs(
             bucket=repository.bucket,
-            region=repository.region,
+            region=repository.signing_region,
             versioning=repository.versioning,
             kms_key=repository.kms_key,
             adopt=repository.adopt_bucket,
@@ -147,7 +147,11 @@ def reader_annotations(
             namespace=entry.namespace,
             service_account=entry.name,
             statements=model_reader(
-                made.identity.account, bucket=repository.bucket, prefix=repository.prefix, key=cluster.models_key, region=repository.region
+                made.identity.account,
+                bucket=repository.bucket,
+                prefix=repository.prefix,
+                key=cluster.models_key,
+                region=repository.signing_region,
             ),
             tags=cluster.tags,
         )

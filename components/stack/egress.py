@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from components.base import versions
+from components.base.aws import domain
 from components.base.errors import Problem
 from components.eks.settings.cluster import EksClusterSettings
 from components.existing.settings import ExistingClusterSettings
@@ -67,7 +68,7 @@ def egress_problems(settings: Settings) -> Iterator[Problem]:
     without = "and cluster.network.nat is none"
     if isinstance(cluster, EksClusterSettings):
         registry, private_store = f"Amazon ECR of {cluster.region}", repository.store == "s3" and repository.region == cluster.region
-        hosts: tuple[str, ...] = (f".dkr.ecr.{cluster.region}.amazonaws.com", f".dkr.ecr.{cluster.region}.amazonaws.com.cn")
+        hosts: tuple[str, ...] = (f".dkr.ecr.{cluster.region}.{domain(cluster.region)}",)
         store = f"S3 in {cluster.region}"
     else:
         registry, hosts, private_store, store = "a Google Cloud registry", _GOOGLE_REGISTRIES, repository.store == "gcs", "Cloud Storage"

@@ -45,6 +45,7 @@ def stack_problems(settings: Settings) -> Iterator[Problem]:
     """Yield everything that is wrong between sections."""
     yield from _unique_names(settings)
     yield from _node_ports(settings)
+    yield from _account(settings)
     yield from _between(settings)
     yield from name_problems(settings.serving)
     yield from exposure_problems(settings)
@@ -153,6 +154,13 @@ def _metrics(settings: Settings, index: int, entry: ServingSettings) -> Iterator
     for position, metric in enumerate(entry.scaling.metrics):
         at = (*sources.entry, "scaling", "metrics", position)
         yield from (replace(problem, at=(*at, *problem.at)) for problem in metric.stack_problems(sources))
+
+
+def _account(settings: Settings) -> Iterator[Problem]:
+    cluster, profile = settings.cluster, settings.repository.profile
+    if isinstance(cluster, EksClusterSettings) and profile not in {None, cluster.profile}:
+        text = f"({profile}) is not cluster.profile ({cluster.profile}): uploads could land in another account. Leave it out."
+        yield Problem(at=("repository", "profile"), text=text, also=(("cluster", "profile"),))
 
 
 def _between(settings: Settings) -> Iterator[Problem]:

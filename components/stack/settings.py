@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.base.drain import NLB_PODS, Hops, targets
 from components.base.model import Model
@@ -77,6 +77,19 @@ class Settings(Model):
     @classmethod
     def _existing_by_default(cls, value: object) -> object:
         return {"provider": "existing", **value} if isinstance(value, dict) else value
+
+    @field_validator("repository")
+    @classmethod
+    def _of_the_clusters_account(cls, value: RepositorySettings, info: ValidationInfo) -> RepositorySettings:
+        """Reach the bucket as the cluster's own provider does, so that nothing lands in another account, region or project."""
+        cluster = info.data.get("cluster")
+        if value.store == "s3" and isinstance(cluster, EksClusterSettings) and value.endpoint is None:
+            place = {"region": value.region or cluster.region, "profile": value.profile or cluster.profile}
+        elif value.store == "gcs" and isinstance(cluster, GkeClusterSettings):
+            place = {"project": value.project or cluster.project}
+        else:
+            return value
+        return value.model_copy(update=place)
 
     @field_validator("autoscaler", "ingress", mode="before")
     @classmethod

@@ -23,6 +23,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as Objects
 
+from components.base.aws import domain, partition
 from components.repository.store.objects import (
     PART_BYTES,
     Reading,
@@ -61,6 +62,12 @@ _CODE: Final = re.compile(r"<Code>([^<]+)</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _UNSUPPORTED: Final = frozenset({"NotImplemented", "MethodNotAllowed", "NotSupported", "501", "405"})
 """Error codes of S3-compatible stores for a request that they don't implement."""
+_NO_CREDENTIALS: Final = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.TokenRetrievalError,
+    exceptions.ProfileNotFound,
+)
 _CREDENTIALS: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
 _WRONG_REGION: Final = frozenset({"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
 _THROTTLED: Final = frozenset({"SlowDown", "Throttling", "RequestTimeout"})
@@ -81,12 +88,13 @@ class S3Store(Store):
         "unreachable": "Start the store (make up) or fix the endpoint, then run again: only what is missing is sent.",
     }
 
-    def __init__(self, bucket: str, *, region: str, endpoint: str | None = None) -> None:
+    def __init__(self, bucket: str, *, region: str, endpoint: str | None = None, profile: str | None = None) -> None:
         super().__init__(bucket)
         self._region = region
         self._endpoint = endpoint or environment_endpoint(os.environ)
         """URL of an S3-compatible store; None: AWS."""
-        self._session = boto3.session.Session()
+        with self.explained():
+            self._session = boto3.session.Session(profile_name=profile)
 
     @property
     def client(self) -> S3Client:
@@ -120,7 +128,7 @@ class S3Store(Store):
     def _opened(self) -> Objects:
         region, custom = self._region, self._endpoint
         hosted = custom is None and "." not in self.bucket  # AWS' certificate does not cover bucket names with dots
-        host = f"s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+        host = f"s3.{region}.{domain(region)}"
         options: ClientConfig = {"allow_http": custom is not None, "timeout": "5min", "read_timeout": "60s"}
         if bundle := os.environ.get("AWS_CA_BUNDLE"):
             options["root_certificate"] = Path(bundle).read_bytes()
@@ -144,7 +152,7 @@ class S3Store(Store):
         return self._endpoint or f"AWS in {self._region}"
 
     def _classify(self, error: Exception) -> tuple[str, object]:
-        if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.TokenRetrievalError)):
+        if isinstance(error, _NO_CREDENTIALS):
             return "no credentials", error
         code, status = _identity(error)
         no_answer = isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)) or (
@@ -318,7 +326,7 @@ class S3Store(Store):
         if settings.get("versioning"):
             aspects["versioning"] = ("bucket_versioning", "VersioningConfiguration", {"Status": "Enabled"}, {"Status": "Enabled"})
         if not (self._endpoint or "").startswith("http://"):  # the policy would deny every request, ours too
-            policy = tls_only(self.bucket)
+            policy = tls_only(self.bucket, self._region)
             aspects["policy"] = ("bucket_policy", "Policy", policy, policy)
         return aspects
 
@@ -329,8 +337,9 @@ def part_bytes(size: int) -> int:
     return PART_BYTES if least <= PART_BYTES else -(-least // (1 << 20)) << 20
 
 
-def tls_only(bucket: str) -> dict[str, Any]:
+def tls_only(bucket: str, region: str) -> dict[str, Any]:
     """Return a bucket policy that denies requests without TLS (AWS Security Hub control S3.5)."""
+    arn = f"arn:{partition(region)}:s3:::{bucket}"
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -339,7 +348,7 @@ def tls_only(bucket: str) -> dict[str, Any]:
                 "Effect": "Deny",
                 "Principal": "*",
                 "Action": "s3:*",
-                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                "Resource": [arn, f"{arn}/*"],
                 "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             }
         ],

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from components.repository.settings import RepositorySettings
     from components.repository.store.objects import Store
 
-PLACE: Final = ("store", "bucket", "region", "endpoint", "project", "location")
-"""Settings that say where a bucket is."""
+PLACE: Final = ("store", "bucket", "region", "endpoint", "project", "location", "profile")
+"""Settings that say where a bucket is, and who reaches it."""
 
 
 def place_of(settings: RepositorySettings) -> dict[str, str]:
     """Return the settings of PLACE that are set, for `open_store`."""
-    return {name: value for name in PLACE if (value := getattr(settings, name)) is not None}
+    place = {name: value for name in PLACE if (value := getattr(settings, name)) is not None}
+    return {**place, "region": settings.signing_region}
 
 
 def open_store(props: Mapping[str, Any]) -> Store:
@@ -27,4 +28,4 @@ def open_store(props: Mapping[str, Any]) -> Store:
         return GcsStore(props["bucket"], project=props.get("project"), location=props.get("location"), endpoint=props.get("endpoint"))
     from components.repository.store.s3 import S3Store  # noqa: PLC0415  # as above
 
-    return S3Store(props["bucket"], region=props["region"], endpoint=props.get("endpoint"))
+    return S3Store(props["bucket"], region=props["region"], endpoint=props.get("endpoint"), profile=props.get("profile"))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from components.base.aws import partition
 from components.eks import iam, policies
-from components.eks.iam import NO_RESOURCE, Account, Statement, document, partition, service_account_trust
+from components.eks.iam import NO_RESOURCE, Account, Statement, document, service_account_trust
 
 ACCOUNT = Account(partition="aws", region="eu-west-1", id="111122223333")
 LONGEST = "c" * 80

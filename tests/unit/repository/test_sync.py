@@ -617,7 +617,7 @@ def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None
 
 
 def test_the_policy_lets_nobody_in_without_tls() -> None:
-    policy = tls_only("b")
+    policy = tls_only("b", "us-east-1")
     assert policy["Statement"][0]["Effect"] == "Deny"
     assert _includes({**policy, "Statement": [{"Sid": "theirs"}, *policy["Statement"]]}, policy)
     assert not _includes({}, policy)

@@ -1,0 +1,77 @@
+"""The bucket is reached as the cluster is: same account, region and project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from components.base.errors import FleetError
+from components.repository.resource import _find_keys, check_environment
+from components.repository.settings import RepositorySettings
+from components.repository.store.s3 import S3Store
+from components.repository.store.select import open_store, place_of
+from components.stack.load import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENDPOINT = {"publicCidrs": ["203.0.113.0/24"]}
+EKS = {"provider": "eks", "region": "eu-west-1", "endpoint": ENDPOINT}
+GKE = {"provider": "gke", "region": "europe-west4", "project": "my-project", "endpoint": ENDPOINT}
+COMPATIBLE = {"endpoint": "https://store.example.com", "credentials": "environment"}
+
+
+def place(cluster: dict[str, Any], repository: dict[str, Any]) -> dict[str, str]:
+    serving = [{"name": "t", "image": "registry.example/tritonserver:26.07-py3", "resources": {"gpus": 0, "cpu": 1, "memory": "2Gi"}}]
+    settings = parse({"cluster": cluster, "repository": {"bucket": "models-of-mine", **repository}, "serving": serving})
+    return {name: value for name, value in place_of(settings.repository).items() if name not in {"bucket", "store", "endpoint"}}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "repository", "found"),
+    [
+        (EKS, {}, {"region": "eu-west-1"}),
+        ({**EKS, "profile": "work"}, {}, {"region": "eu-west-1", "profile": "work"}),
+        ({**EKS, "profile": "work"}, {"profile": "work", "region": "us-west-2"}, {"region": "us-west-2", "profile": "work"}),
+        ({**EKS, "profile": "work"}, COMPATIBLE, {"region": "us-east-1"}),
+        ({"provider": "existing"}, {"region": "eu-west-1", "profile": "work"}, {"region": "eu-west-1", "profile": "work"}),
+        ({"provider": "existing"}, COMPATIBLE, {"region": "us-east-1"}),
+        (GKE, {"store": "gcs"}, {"region": "us-east-1", "project": "my-project"}),
+        (GKE, {"store": "gcs", "project": "other-project"}, {"region": "us-east-1", "project": "other-project"}),
+    ],
+)
+def test_where_the_bucket_is_and_who_reaches_it(cluster: dict[str, Any], repository: dict[str, Any], found: dict[str, str]) -> None:
+    assert place(cluster, repository) == found
+
+
+def test_another_profile_than_the_clusters_is_rejected() -> None:
+    with pytest.raises(FleetError, match=r"repository\.profile \(home\) is not cluster\.profile \(work\): uploads could land in another"):
+        place({**EKS, "profile": "work"}, {"profile": "home"})
+    with pytest.raises(FleetError, match=r"repository\.profile \(home\) has no effect: only store: s3 has one"):
+        place(GKE, {"store": "gcs", "profile": "home"})
+
+
+def test_a_region_that_nothing_names_is_required() -> None:
+    settings = RepositorySettings(bucket="models-of-mine")
+    with pytest.raises(FleetError, match=r"repository\.region is missing"):
+        check_environment(settings, {})
+    check_environment(settings.model_copy(update={"cluster_endpoint": "http://10.0.0.1:7070"}), {})
+    check_environment(settings.model_copy(update={"region": "eu-west-1"}), {})
+
+
+def test_uploads_and_keys_use_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "credentials").write_text("[work]\naws_access_key_id = worker\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another account's")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    settings = RepositorySettings(bucket="models-of-mine", region="eu-west-1", profile="work")
+    assert _find_keys(settings)["AWS_ACCESS_KEY_ID"] == "worker"
+    store = open_store(place_of(settings))
+    assert isinstance(store, S3Store)
+    found = store._session.get_credentials()
+    assert found is not None
+    assert found.access_key == "worker"
+    with pytest.raises(FleetError, match=r"no usable AWS credentials .*\(The config profile \(home\) could not be found\)"):
+        open_store(place_of(settings.model_copy(update={"profile": "home"})))
