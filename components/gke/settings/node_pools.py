@@ -332,6 +332,12 @@ class GkeGpuPoolSettings(Model):
         if self.os == "ubuntu" and self.driver == "latest":
             text = "is latest, but only Container-Optimized OS has it: the pool would be rejected. Set driver to default or os to cos."
             yield Problem(at=("driver",), text=text, also=(("os",),))
+        if self.os == "ubuntu" and self.driver == "daemonSet" and self.sharing.kind == "mig":
+            text = (
+                "is mig, but the driver's DaemonSet divides GPUs only on Container-Optimized OS: pods would find no slice. Set driver to "
+                "default or os to cos."
+            )
+            yield Problem(at=("sharing",), text=text, also=(("driver",), ("os",)))
         if self.os == "ubuntu" and self.fast_pull and "fast_pull" in self.model_fields_set:
             text = "is true, but Ubuntu nodes can't stream images: the pool would be rejected. Set it to false or os to cos."
             yield Problem(at=("fast_pull",), text=text, also=(("os",),))

@@ -302,6 +302,11 @@ BAD: list[tuple[str, Changes, str]] = [
         pool(os="ubuntu", driver="latest", fastPull=False),
         "gpuPools[0].driver is latest, but only Container-Optimized OS has it",
     ),
+    (
+        "slices by the DaemonSet on Ubuntu",
+        pool(machineType="a2-highgpu-1g", os="ubuntu", driver="daemonSet", fastPull=False, sharing={"kind": "mig", "profile": "1g.5gb"}),
+        "gpuPools[0].sharing is mig, but the driver's DaemonSet divides GPUs only on Container-Optimized OS",
+    ),
     ("streaming on Ubuntu", pool(os="ubuntu", fastPull=True), "gpuPools[0].fastPull is true, but Ubuntu nodes can't stream images"),
     (
         "second disk without streaming",
