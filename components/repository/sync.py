@@ -1,7 +1,7 @@
-"""Pulumi's dynamic providers of releases and buckets: the engine's requests, as calls of `release.Catalog` and the store.
+"""Pulumi dynamic providers for releases and buckets. They translate the engine's requests into calls of `release.Catalog` and the store.
 
-Pulumi's provider process loads these classes by name, and the state of each stack holds the name: moving or renaming them breaks deployed
-stacks (see docs/upgrading.md). An edit changes no stack, because the state holds no code; for the same reason they hold no data.
+The provider process imports these classes by name, and each stack's state contains the name: moving or renaming them breaks deployed stacks
+(docs/upgrading.md). The state contains no code, so editing them changes no stack; for the same reason they have no attributes.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ if TYPE_CHECKING:
 
 _BUCKET_SETTINGS: Final = ("versioning", "kmsKey")
 _CLOUD_BUCKET: Final = frozenset({"cloud", "adopt"})
-"""Values of ``createBucket`` where the cloud's Pulumi provider makes the bucket, or imports it. True: `BucketProvider` makes it."""
+"""Values of ``createBucket`` for a bucket that the cloud's Pulumi provider creates or imports. True: `BucketProvider` creates it."""
 
 
 class ReleaseProvider(ResourceProvider):
-    """Lifecycle of a release. Inputs and outputs are those that `components.repository.resource` declares."""
+    """Publishes and withdraws releases. `components.repository.resource` declares the inputs and outputs."""
 
     serialize_as_secret_always = False
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Keep grpc from printing a traceback with each error."""
+        """Turn off grpc's tracebacks: the engine shows the error."""
         _silence_grpc(req)
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """In a preview: report a bucket that does not exist, and what will be sent. Sends no request when nothing has changed."""
+        """Report a missing bucket, and what the upload will send. Sends no request if nothing has changed."""
         if _olds.get("digest") != news.get("digest") and not news.get("release"):
             _show_changes(_olds, news)
         problem = None
@@ -72,10 +72,10 @@ class ReleaseProvider(ResourceProvider):
         return CheckResult(news, [] if problem is None else [CheckFailure("bucket", problem)])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Other content or another place is a new release, made before the old one is deleted.
+        """Replace the release if its content, bucket or prefix changes, creating the new one first.
 
-        Another address of the same place, and objects that a refresh found missing, are updated in place, as is other content in the
-        modes poll and explicit. The folder of models may move.
+        A changed address or credentials, missing objects and, in the modes poll and explicit, changed content are updates in place. A
+        changed ``source`` is no difference.
         """
         stable = _news.get("mode", "release") != "release"
         defaults = {"store": "s3", "mode": "release"}
@@ -90,13 +90,13 @@ class ReleaseProvider(ResourceProvider):
         return DiffResult(changes=bool(replaces) or update, replaces=replaces, delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Publish. Raises FleetError; the next run sends only what is missing."""
+        """Publish the release. After a FleetError, the next run sends only what is missing."""
         token = uuid.uuid4().hex
         catalog = _publish(props, token)
         return CreateResult(f"{props['bucket']}/{props['prefix']}/{props['digest']}", _outputs(props, token, catalog))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Compare with the bucket. Lists missing objects, for the next update; a release without any object is gone."""
+        """List objects that are missing or changed, which the next update sends again. A release without objects no longer exists."""
         catalog = _catalog(props)
         if not patiently(catalog.store.exists):
             return ReadResult("", {})
@@ -110,7 +110,7 @@ class ReleaseProvider(ResourceProvider):
         return ReadResult(id_, {**props, "missing": missing})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Publish what is missing; in the modes poll and explicit, what is new."""
+        """Publish what is missing or, in the modes poll and explicit, new."""
         token = str(_olds["token"])
         catalog = _publish(_news, token, doubt=bool(_olds.get("missing")))
         if _olds.get("owner") != _news["owner"]:
@@ -122,7 +122,7 @@ class ReleaseProvider(ResourceProvider):
         return UpdateResult(_outputs(_news, token, catalog))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Withdraw the release, if its bucket still exists."""
+        """Withdraw the release if its bucket exists."""
         catalog = _catalog(_props)
         if not patiently(catalog.store.exists):
             return
@@ -134,7 +134,7 @@ class ReleaseProvider(ResourceProvider):
 
 
 class BucketProvider(ResourceProvider):
-    """Lifecycle of a bucket in an S3-compatible store, or of a stack without its cloud's provider. Never deletes one that has objects."""
+    """Creates a bucket that no Pulumi cloud provider manages, and deletes it if it is empty."""
 
     serialize_as_secret_always = False
 
@@ -143,7 +143,7 @@ class BucketProvider(ResourceProvider):
         _silence_grpc(req)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Another name or region is another bucket. Another address is not, and settings are updated in place."""
+        """Replace the bucket if its name or location changes; update its settings and address in place."""
         replaces = [key for key in ("store", "bucket", "region", "location") if _olds.get(key) != _news.get(key)]
         # Names are unique: a bucket that only moves to another region can't exist twice.
         moves = bool(replaces) and "bucket" not in replaces
@@ -152,7 +152,7 @@ class BucketProvider(ResourceProvider):
         return DiffResult(changes=bool(replaces) or changed, replaces=replaces, delete_before_replace=moves)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Create the bucket. An empty one that exists is taken over: a killed run may have created it."""
+        """Create the bucket. Adopts an empty one that exists, because a killed run may have created it."""
         if not props.get("handedOver"):
             store = open_store(props)
             if store.exists() and any(True for _ in store.list("")):
@@ -177,7 +177,7 @@ class BucketProvider(ResourceProvider):
         return UpdateResult({**_news, "drifted": []})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Delete the bucket if it is empty; refuse otherwise. One that the cloud's provider has taken over stays."""
+        """Delete the bucket unless a Pulumi cloud provider manages it now. Raises FleetError if it contains objects."""
         if _props.get("handedOver"):
             return
         store = open_store(_props)
@@ -208,7 +208,7 @@ def _publish(props: dict[str, Any], token: str, *, doubt: bool = False) -> Catal
 
 
 def _show_changes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
-    """Show by model what will be sent. A preview must not fail because the old release can't be read."""
+    """Show what will be sent for each model. Ignores errors: a preview must not fail because the old release can't be read."""
     with contextlib.suppress(Exception):
         source = Path(news["source"])
         plan = scan(source, news["models"].keys(), open_cache(source, os.environ))
@@ -221,7 +221,7 @@ def _show_changes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> None:
 
 
 def _outputs(props: dict[str, Any], token: str, catalog: Catalog) -> dict[str, Any]:
-    """Outputs for the state. ``previous``: releases that are kept once this run has withdrawn the one it replaces."""
+    """Return the outputs. ``previous``: the releases that remain for rollback after this run."""
     history = patiently(catalog.history)
     name = next((manifest.name for manifest in history if manifest.digest == props["digest"]), None)
     others = [manifest.name for manifest in history if manifest.digest != props["digest"]]

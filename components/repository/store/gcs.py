@@ -2,17 +2,23 @@
 
 obstore, which `s3.py` uses, is not an option: it uses Google's XML API without sending checksums (0.12.1), and the emulator does not
 implement that API. Google's client sends the CRC32C of small objects, and Cloud Storage rejects mismatches. Large objects are sent as one
-resumable upload in parts of PART_BYTES, and the checksum is compared at the end. Credentials are the application default credentials.
+resumable upload in parts of PART_BYTES, and the checksum is compared at the end. Credentials are those of Pulumi's Google Cloud provider.
 Objects have no ACLs, because buckets with uniform bucket-level access reject them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import google.auth
+import google.auth.impersonated_credentials
 import google.cloud.storage as storage  # noqa: PLR0402  # the other spelling has no type
+import google.oauth2.credentials
+import google.oauth2.service_account
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
@@ -33,6 +39,12 @@ _TIMEOUT_S: Final = (5, 60)
 _PATIENCE_S: Final = 60
 """How long, in seconds, a request is retried with backoff and jitter before the store is considered unreachable."""
 _FIELDS: Final = "items(name,size,crc32c,updated,generation),nextPageToken"
+_KEYS: Final = ("GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON")
+"""Variables with a key, or the path of its file, that Pulumi's Google Cloud provider reads."""
+_OF_USERS: Any = google.oauth2.credentials.Credentials
+_OF_SERVICES: Any = google.oauth2.service_account.Credentials
+_IMPERSONATED: Any = google.auth.impersonated_credentials.Credentials
+_SCOPES: Final = ["https://www.googleapis.com/auth/cloud-platform"]
 _TYPE: Final = "application/octet-stream"
 _ABORT_DAYS: Final = 7
 """Days after which unfinished XML API multipart uploads are aborted. Google deletes unfinished resumable uploads after the same time."""
@@ -67,12 +79,14 @@ class GcsStore(Store):
         retry = DEFAULT_RETRY.with_timeout(_PATIENCE_S).with_delay(initial=0.2, maximum=10.0, multiplier=2.0)
         self._request: dict[str, Any] = {"timeout": _TIMEOUT_S, "retry": retry}
         options: dict[str, Any] = {"project": project}
-        if self._endpoint:
-            anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
-            options = {"project": project or "emulator", "credentials": anonymous, "client_options": {"api_endpoint": self._endpoint}}
         try:
+            if self._endpoint:
+                anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]
+                options = {"project": project or "emulator", "credentials": anonymous, "client_options": {"api_endpoint": self._endpoint}}
+            else:
+                options["credentials"] = _credentials(os.environ)
             self._client: Any = storage.Client(**options)
-        except (GoogleAuthError, OSError) as error:
+        except (GoogleAuthError, OSError, ValueError) as error:
             raise self.failure("no credentials", error) from None
         # One pooled connection per concurrent request: with the default of 10, the others would reconnect for each request.
         adapter = HTTPAdapter(pool_connections=PARALLEL, pool_maxsize=2 * PARALLEL)
@@ -233,6 +247,24 @@ class GcsStore(Store):
         }
         known = {"versioning"} if self._endpoint else set(same)
         return sorted(name for name, held in same.items() if name in known and not held)
+
+
+def _credentials(environ: Mapping[str, str]) -> Any:
+    """Return the credentials that Pulumi's Google Cloud provider would use; None: the application default credentials.
+
+    The provider reads its own variables first (Terraform's Google provider reference, "Authentication").
+    """
+    found: Any = None
+    key = next((environ[name] for name in _KEYS if environ.get(name)), "")
+    if token := environ.get("GOOGLE_OAUTH_ACCESS_TOKEN"):
+        found = _OF_USERS(token)
+    elif key:
+        content = json.loads(key if key.lstrip().startswith("{") else Path(key).read_text(encoding="utf-8"))
+        user = content.get("type") == "authorized_user"
+        found = _OF_USERS.from_authorized_user_info(content) if user else _OF_SERVICES.from_service_account_info(content, scopes=_SCOPES)
+    if target := environ.get("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT"):
+        found = _IMPERSONATED(found or google.auth.default(scopes=_SCOPES)[0], target_principal=target, target_scopes=_SCOPES)
+    return found
 
 
 def _stat(blob: Any) -> Stat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from components.base.errors import FleetError
 from components.repository.resource import _find_keys, check_environment
 from components.repository.settings import RepositorySettings
+from components.repository.store import gcs
 from components.repository.store.s3 import S3Store
 from components.repository.store.select import open_store, place_of
 from components.stack.load import parse
@@ -75,3 +77,17 @@ def test_uploads_and_keys_use_the_profile(tmp_path: Path, monkeypatch: pytest.Mo
     assert found.access_key == "worker"
     with pytest.raises(FleetError, match=r"no usable AWS credentials .*\(The config profile \(home\) could not be found\)"):
         open_store(place_of(settings.model_copy(update={"profile": "home"})))
+
+
+@pytest.mark.parametrize("name", ["GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON"])
+@pytest.mark.parametrize("impersonated", [False, True])
+def test_google_credentials_are_those_of_pulumis_provider(name: str, impersonated: bool, tmp_path: Path) -> None:
+    key = {"type": "authorized_user", "client_id": "me", "client_secret": "hush", "refresh_token": "token"}
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    target = {"GOOGLE_IMPERSONATE_SERVICE_ACCOUNT": "deployer@my-project.iam.gserviceaccount.com"} if impersonated else {}
+    for text in (json.dumps(key), str(tmp_path / "key.json")):
+        found = gcs._credentials({name: text, **target})
+        assert (found._source_credentials if impersonated else found).client_id == "me"
+        first = gcs._credentials({name: text, "GOOGLE_OAUTH_ACCESS_TOKEN": "first", **target})
+        assert (first._source_credentials if impersonated else first).token == "first"
+    assert gcs._credentials({"GOOGLE_APPLICATION_CREDENTIALS": "elsewhere"}) is None
