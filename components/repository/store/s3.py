@@ -23,7 +23,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as Objects
 
-from components.base.aws import domain, partition
+from components.base.aws import domain
 from components.repository.store.objects import (
     PART_BYTES,
     Reading,
@@ -34,6 +34,7 @@ from components.repository.store.objects import (
     crc32c_text,
     environment_endpoint,
 )
+from components.repository.store.s3_bucket import aspects, includes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,10 +54,6 @@ _COPY_BYTES: Final = 5 << 30
 """Largest object that CopyObject can copy (Amazon S3 user guide, "Copying objects")."""
 _RETRIES: Final = 5
 """Retries of each request with backoff, for about five seconds: covers short failures such as throttling. `patiently` waits longer."""
-_UNFINISHED_DAYS: Final = 3
-"""Days after which S3 aborts unfinished multipart uploads."""
-_VERSION_DAYS: Final = 30
-"""Days after which noncurrent versions are deleted. Releases are stored separately: versions protect against accidental deletion only."""
 
 _CODE: Final = re.compile(r"<Code>([^<]+)</Code>")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
@@ -273,9 +270,12 @@ class S3Store(Store):
             answer = self._optional(getattr(self.client, f"get_{what}"))
             if answer is not None:
                 held = answer.get(argument, answer)
-                if not _includes(json.loads(held) if isinstance(held, str) else held, wanted):
+                if not includes(json.loads(held) if isinstance(held, str) else held, wanted):
                     changed.append(name)
         return changed
+
+    def _aspects(self, settings: Mapping[str, object]) -> dict[str, tuple[str, str, Any, Any]]:
+        return aspects(self.bucket, self._region, settings, tls=not (self._endpoint or "").startswith("http://"))
 
     def _purge(self) -> None:
         self.abandon("")
@@ -304,64 +304,11 @@ class S3Store(Store):
                     return None
                 raise
 
-    def _aspects(self, settings: Mapping[str, object]) -> dict[str, tuple[str, str, Any, Any]]:
-        """Return what the stack says about its bucket, by name: request, argument, its value, and what the bucket must have of it."""
-        everything = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
-        unfinished = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _UNFINISHED_DAYS}}
-        rules = [{"ID": "triton-fleet-unfinished", "Status": "Enabled", "Filter": {"Prefix": ""}, **unfinished}]
-        default: dict[str, Any] = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-        encryption = default
-        if settings.get("kmsKey"):
-            default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": settings["kmsKey"]}}
-            encryption = {**default, "BucketKeyEnabled": True}  # one KMS request per key and hour instead of one per object
-        if settings.get("versioning"):
-            old = {"NoncurrentVersionExpiration": {"NoncurrentDays": _VERSION_DAYS}}
-            rules.append({"ID": "triton-fleet-old-versions", "Status": "Enabled", "Filter": {"Prefix": ""}, **old})
-        held = {"Rules": [{"ID": rule["ID"], "Status": rule["Status"]} for rule in rules]}
-        aspects: dict[str, tuple[str, str, Any, Any]] = {
-            "publicAccessBlock": ("public_access_block", "PublicAccessBlockConfiguration", everything, everything),
-            "encryption": ("bucket_encryption", "ServerSideEncryptionConfiguration", {"Rules": [encryption]}, {"Rules": [default]}),
-            "lifecycle": ("bucket_lifecycle_configuration", "LifecycleConfiguration", {"Rules": rules}, held),
-        }
-        if settings.get("versioning"):
-            aspects["versioning"] = ("bucket_versioning", "VersioningConfiguration", {"Status": "Enabled"}, {"Status": "Enabled"})
-        if not (self._endpoint or "").startswith("http://"):  # the policy would deny every request, ours too
-            policy = tls_only(self.bucket, self._region)
-            aspects["policy"] = ("bucket_policy", "Policy", policy, policy)
-        return aspects
-
 
 def part_bytes(size: int) -> int:
     """Return the part size for a file of ``size`` bytes: PART_BYTES, or more whole MiB if the file would need more parts than S3 allows."""
     least = -(-size // _MAX_PARTS)
     return PART_BYTES if least <= PART_BYTES else -(-least // (1 << 20)) << 20
-
-
-def tls_only(bucket: str, region: str) -> dict[str, Any]:
-    """Return a bucket policy that denies requests without TLS (AWS Security Hub control S3.5)."""
-    arn = f"arn:{partition(region)}:s3:::{bucket}"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "TlsOnly",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:*",
-                "Resource": [arn, f"{arn}/*"],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ],
-    }
-
-
-def _includes(held: Any, wanted: Any) -> bool:
-    """Whether ``held`` has all values of ``wanted``: others may have been added."""
-    if isinstance(wanted, dict):
-        return isinstance(held, dict) and all(_includes(held.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(held, list) and all(any(_includes(each, value) for each in held) for value in wanted)
-    return bool(held == wanted)
 
 
 def _stat(meta: obstore.ObjectMeta) -> Stat:

@@ -10,7 +10,7 @@ import pytest
 
 from components.base.aws import domain, endpoint_service, partition
 from components.eks.iam import Account
-from components.repository.store.s3 import tls_only
+from components.repository.store.s3_bucket import tls_only
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPONENTS = sorted((ROOT / "components").rglob("*.py"))

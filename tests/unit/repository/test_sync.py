@@ -29,7 +29,8 @@ from components.repository.scan.folder import scan
 from components.repository.settings import RepositorySettings
 from components.repository.store import objects
 from components.repository.store.objects import PART_BYTES
-from components.repository.store.s3 import WHOLE_BYTES, S3Store, _includes, tls_only
+from components.repository.store.s3 import WHOLE_BYTES, S3Store
+from components.repository.store.s3_bucket import includes, tls_only
 from components.repository.sync import BucketProvider, ReleaseProvider
 
 if TYPE_CHECKING:
@@ -619,8 +620,8 @@ def test_what_the_stack_says_about_its_bucket(s3: S3Client, server: str) -> None
 def test_the_policy_lets_nobody_in_without_tls() -> None:
     policy = tls_only("b", "us-east-1")
     assert policy["Statement"][0]["Effect"] == "Deny"
-    assert _includes({**policy, "Statement": [{"Sid": "theirs"}, *policy["Statement"]]}, policy)
-    assert not _includes({}, policy)
+    assert includes({**policy, "Statement": [{"Sid": "theirs"}, *policy["Statement"]]}, policy)
+    assert not includes({}, policy)
 
 
 KILLS: Final = 20
