@@ -161,6 +161,10 @@ def modes(instance: Instance, first_up: str) -> Generator[Modes]:
         yield made
     finally:
         instance.shell(f"kubectl delete namespace {SPACE} --ignore-not-found --timeout=5m")
+        # The bucket is the stack's: the tests of other files look through it.
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket="models", Prefix="modes/"):
+            for entry in page.get("Contents", ()):
+                client.delete_object(Bucket="models", Key=entry["Key"])
         client.close()
 
 
