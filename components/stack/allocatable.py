@@ -48,9 +48,10 @@ class Room(NamedTuple):
 
 
 EKS_DAEMONS: Final = (Room(0.05, 0), Room(0.1, 0), Room(0.03, 120 * _MI))
-"""vpc-cni (aws-node and its network policy agent), kube-proxy, and aws-ebs-csi-driver's node plugin: the add-ons' own requests."""
+"""vpc-cni (aws-node and its network policy agent), kube-proxy, and aws-ebs-csi-driver's node plugin. Unverified: compare `kubectl
+describe node`."""
 GKE_DAEMONS: Final = (Room(0.1, 100 * _MI),)
-"""gke-metadata-server, which runs on every node with Workload Identity. Google publishes no list of its other DaemonSets' requests."""
+"""gke-metadata-server, which runs on every node with Workload Identity; unverified. Google publishes no list of such requests."""
 DCGM: Final = Room(0.1, 256 * _MI)
 """Our dcgm-exporter, on GPU nodes."""
 
