@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 NLB_TARGETS: Final = "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type"
 """Annotation of a Service: what its network load balancer has as targets, ``ip`` (pods) or ``instance`` (nodes)."""
+NODE_WAIT_S: Final = 3600
+"""The longest that managed node groups wait before they end a node. GKE: "respects PodDisruptionBudget and graceful termination for up to
+one hour"."""
 _MARGIN: Final = 15
 """From the end of the last request to the end of the process."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from components.base.drain import NLB_PODS, targets
+from components.base.drain import NLB_PODS, NODE_WAIT_S, targets
 from components.base.errors import Problem
 from components.base.load_balancers import ANNOTATIONS, AWS_TYPE, controller_of, made, maker
 from components.stack.capacity import eligible_pools, pool_capacities
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from components.gateway.settings import IstioSettings
     from components.serving.settings import DeployedServiceSettings
     from components.stack.settings import Settings
-
-_NODE_LIMIT_S: Final = 3600
-"""The longest that nodes wait for a pod: see `components.stack.rules`."""
 
 
 def exposure_problems(settings: Settings) -> Iterator[Problem]:
@@ -105,10 +102,10 @@ def _slow(settings: Settings) -> Iterator[Problem]:
     reached = targets(ingress.service_type, ingress.annotations, installed)
     if reached is NLB_PODS and ingress.min_replicas == 1:
         yield Problem(at=("ingress", "min_replicas"), text=slow, also=(("ingress",), ("load_balancer",)), fatal=False)
-    if (grace := settings.hops.gateway_grace(reached)) > _NODE_LIMIT_S:
+    if (grace := settings.hops.gateway_grace(reached)) > NODE_WAIT_S:
         longest = max(range(len(settings.serving)), key=lambda index: settings.serving[index].drain.exit_timeout)
         text = (
-            f"({settings.hops.request:g} s) gives the gateway a drain of {grace} s, more than {_NODE_LIMIT_S} s: when its node is removed, "
-            f"the longest requests are lost. Lower it to {math.floor(settings.hops.request) - (grace - _NODE_LIMIT_S)}s, or accept that."
+            f"({settings.hops.request:g} s) gives the gateway a drain of {grace} s, more than {NODE_WAIT_S} s: when its node is removed, "
+            f"the longest requests are lost. Lower it to {math.floor(settings.hops.request) - (grace - NODE_WAIT_S)}s, or accept that."
         )
         yield Problem(at=("serving", longest, "drain", "exit_timeout"), text=text, also=(("ingress",),), fatal=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic.alias_generators import to_camel
 
+from components.base.drain import NODE_WAIT_S
 from components.base.errors import Problem
 from components.base.tritonserver import server_image
 from components.eks.settings.cluster import EksClusterSettings
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 _MIN_STARTUP_S: Final = 10
 """tritonserver takes some seconds before it looks at the first model, and a probe runs every few seconds."""
-_MAX_DRAIN_S: Final = 3600
-"""The longest that managed node groups wait before they end a node. GKE: "respects PodDisruptionBudget and graceful termination for up to
-one hour"."""
 
 
 def stack_problems(settings: Settings) -> Iterator[Problem]:
@@ -95,9 +93,9 @@ def _serving(settings: Settings, index: int, entry: ServingSettings) -> Iterator
             "Raise it to the longest time that loading may take."
         )
         yield Problem(at=(*at, "startup_budget"), text=text)
-    if entry.drain.total > _MAX_DRAIN_S:
+    if entry.drain.total > NODE_WAIT_S:
         text = (
-            f"takes {entry.drain.total:g} s (preStop, exitTimeout and margin), more than {_MAX_DRAIN_S} s: nodes are removed before it "
+            f"takes {entry.drain.total:g} s (preStop, exitTimeout and margin), more than {NODE_WAIT_S} s: nodes are removed before it "
             "ends, and requests are lost. Shorten one of them."
         )
         yield Problem(at=(*at, "drain"), text=text)

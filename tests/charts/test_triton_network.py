@@ -47,7 +47,7 @@ def test_callers(chart: Chart, source: End, ports: set[int]) -> None:
 def test_a_service_for_the_outside_is_reached_from_there(chart: Chart, kind: str) -> None:
     for source in (INTERNET, "10.0.3.4", STRANGER):
         assert lets_in(policy(chart, service={"type": kind}), source, 8000)
-        assert not lets_in(policy(chart, service={"type": kind}), source, 8002), "metrics are nobody's but Prometheus'"
+        assert not lets_in(policy(chart, service={"type": kind}), source, 8002), "only Prometheus may read metrics"
     narrowed = policy(chart, service={"type": kind}, networkPolicy={"cidrs": ["10.0.0.0/16"]})
     assert lets_in(narrowed, "10.0.3.4", 8001)
     assert not lets_in(narrowed, INTERNET, 8001)
