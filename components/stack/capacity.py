@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from components.eks.settings.addons import AutoscalerSettings
     from components.eks.settings.node_groups import GpuPoolSettings
     from components.gpu.settings import WarmFloorSettings
-    from components.serving.settings import ResourceSettings, ServingSettings
+    from components.serving.settings import ClientSettings, ResourceSettings, ServingSettings
     from components.stack.allocatable import Room
     from components.stack.settings import Settings
 
@@ -77,6 +77,16 @@ class PoolCapacity:
             return 0
         return self.units // each if self.nodes is None else self.nodes * (self.units // self.nodes // each)
 
+    def runs(self, resources: ResourceSettings) -> int:
+        """Return how many of the pods that `holds` counts have their CPU and memory too. Rounded up where machine types differ."""
+        cpu, memory = float(quantity_value(resources.cpu)), float(quantity_value(resources.memory))
+        fit = [int(min(room.cpu / cpu, room.memory / memory)) for room in self.rooms]
+        if self.nodes is None:
+            most = max(self.units * min(fit, machine.gpus) // machine.gpus for fit, machine in zip(fit, self.machines, strict=True))
+        else:
+            most = self.nodes * max(fit)
+        return min(self.holds(resources.gpus), most)
+
     def fits(self, entry: ServingSettings) -> bool:
         """Whether one of the machine types has the CPU and memory that a pod requests."""
         return any(
@@ -85,8 +95,8 @@ class PoolCapacity:
         )
 
 
-def _holds(room: Room, resources: ResourceSettings) -> bool:
-    return quantity_value(resources.cpu) <= room.cpu and quantity_value(resources.memory) <= room.memory
+def _holds(room: Room, pod: ResourceSettings | ClientSettings) -> bool:
+    return quantity_value(pod.cpu) <= room.cpu and quantity_value(pod.memory) <= room.memory
 
 
 def _sidecar(settings: Settings) -> tuple[Room, ...]:
@@ -225,14 +235,19 @@ def _cpu_problems(settings: Settings, cluster: EksClusterSettings | GkeClusterSe
             yield Problem(at=("cluster", "cpu_pool", "machine_types", index), text=f"{text}Choose one with 4 GiB or more.")
     if any(not pool.taint for pool in cluster.gpu_pools):
         return  # pods without a GPU may run there too
-    for index, entry in enumerate(settings.serving):
-        if not entry.resources.gpus and not any(_holds(room, entry.resources) for _, room in rooms):
+    pods: list[tuple[FieldPath, ResourceSettings | ClientSettings]] = [
+        (("serving", index, "resources"), entry.resources) for index, entry in enumerate(settings.serving) if not entry.resources.gpus
+    ]
+    if settings.client.enabled:
+        pods.append((("client",), settings.client))
+    for at, pod in pods:
+        if not any(_holds(room, pod) for _, room in rooms):
             name, room = max(rooms, key=lambda found: found[1])
             text = (
-                f"requests {entry.resources.cpu} CPU and {entry.resources.memory}, but {name} has {room} for pods: {_PENDING}. "
+                f"requests {pod.cpu} CPU and {pod.memory}, but {name} has {room} for pods: {_PENDING}. "
                 "Lower them, or choose a larger machine type in cluster.cpuPool."
             )
-            yield Problem(at=("serving", index, "resources"), text=text, also=(("cluster", "cpu_pool"),))
+            yield Problem(at=at, text=text, also=(("cluster", "cpu_pool"),))
 
 
 def _eks_problems(cluster: EksClusterSettings, autoscaler: AutoscalerSettings) -> Iterator[Problem]:
@@ -311,8 +326,15 @@ def _limit_problems(
             "warning: requests would be cut off. Shorten one of them, or avoid spot pools with nodeSelector."
         )
         yield Problem(at=(*at, "drain"), text=text, also=read)
-    most = sum(pool.holds(resources.gpus) for pool in pools)
-    if replicas <= most < replicas + entry.rollout.max_surge and not entry.rollout.max_unavailable:
+    most, run = sum(pool.holds(resources.gpus) for pool in pools), sum(pool.runs(resources) for pool in pools)
+    if run < replicas <= most:
+        text = (
+            f"({replicas}) is above the {run} pods of {resources.cpu} CPU and {resources.memory} that the pools have room for: the rest "
+            "would stay pending although GPUs are free. Lower resources.cpu or memory, choose a larger machine type, or raise "
+            f"{_limits(pools)} of a pool."
+        )
+        yield Problem(at=(*at, "scaling", "max_replicas"), text=text, also=(*read, (*at, "resources")), fatal=False)
+    elif replicas <= run < replicas + entry.rollout.max_surge and not entry.rollout.max_unavailable:
         text = (
             f"({replicas}) is all that the pools can hold: a rollout starts another pod before it stops an old one, so at full scale it "
             f"waits until its deadline and fails. Lower it, raise {_limits(pools)} of a pool, or set rollout.maxSurge to 0 and "

@@ -46,9 +46,9 @@ ReservationId = Annotated[
 def _check_cpu_machine(value: str) -> str:
     match = _EC2_TYPE.fullmatch(value)
     if match is None:
-        raise ValueError("is not an EC2 instance type: its nodes could not be created. Write one like m7i.large.")
+        raise ValueError("is not an EC2 instance type: its nodes could not be created. Write one like m7i.xlarge.")
     if match["family"] in catalogue.EC2_FAMILIES:
-        raise ValueError("has a GPU: it would cost money and stay unused. Choose one without, like m7i.large, and put GPUs in gpuPools.")
+        raise ValueError("has a GPU: it would cost money and stay unused. Choose one without, like m7i.xlarge, and put GPUs in gpuPools.")
     return value
 
 
@@ -123,7 +123,7 @@ def release_problems(release: str | None, system: ami.OperatingSystem) -> Iterat
 class CpuPoolSettings(Model):
     """The nodes without GPUs, for DNS, Prometheus and autoscalers, and for Triton in a stack without GPUs. Never tainted."""
 
-    machine_types: tuple[Annotated[str, AfterValidator(_check_cpu_machine)], ...] = Field(default=("m7i.large",), min_length=1)
+    machine_types: tuple[Annotated[str, AfterValidator(_check_cpu_machine)], ...] = Field(default=("m7i.xlarge",), min_length=1)
     """EC2 instance types of one architecture. With spot, several types find capacity more often."""
     min: int = Field(default=2, ge=1)
     """Minimum number of nodes. Not 0: DNS could not run, and its add-on would fail after 20 minutes."""
@@ -167,8 +167,8 @@ class GpuPoolSettings(Model):
     """Minimum number of nodes; with ``perZone``, in each zone."""
     desired: int | None = Field(default=None, ge=0)
     """Nodes at creation; None is ``min``. Ignored later: the autoscaler owns the number."""
-    max: int = Field(default=4, ge=1)
-    """Maximum number of nodes; with ``perZone``, in each zone."""
+    max: int = Field(default=5, ge=1)
+    """Maximum number of nodes; with ``perZone``, in each zone. A rollout at full scale needs a GPU more than ``maxReplicas`` do."""
     capacity: Literal["onDemand", "spot", "capacityBlock"] = "onDemand"
     """How nodes are bought."""
     capacity_reservation: ReservationId | None = None

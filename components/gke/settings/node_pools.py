@@ -195,8 +195,8 @@ class GkeGpuPoolSettings(Model):
     """Fewest nodes in all zones, or in each zone with ``perZone``."""
     desired: int | None = Field(default=None, ge=0)
     """Nodes at creation; None is ``min``. GKE starts the same number in each zone, at most ``max`` in all. Ignored afterwards."""
-    max: int = Field(default=4, ge=1)
-    """Most nodes in all zones, or in each zone with ``perZone``."""
+    max: int = Field(default=5, ge=1)
+    """Most nodes in all zones, or in each zone with ``perZone``. A rollout at full scale needs a GPU more than ``maxReplicas`` do."""
     capacity: Literal["onDemand", "spot", "reservation"] = "onDemand"
     """How nodes are bought."""
     capacity_reservation: str | None = Field(

@@ -82,7 +82,7 @@ def test_reference_001_is_all_there() -> None:
     assert settings.cluster.cpu_pool.machine_type == "n1-standard-8"
     (gpu,) = settings.cluster.gpu_pools
     assert (gpu.machine_type, gpu.machine.gpu.name, gpu.machine.gpus) == ("n1-standard-4", "T4", 1)
-    assert (gpu.min, gpu.desired, gpu.max, gpu.disk.size) == (1, 2, 3, 100)
+    assert (gpu.min, gpu.desired, gpu.max, gpu.disk.size) == (1, 2, 4, 100), "3 and one for a rollout"
     assert settings.stackdriver.enabled
     assert settings.ingress.kind == "istio"
     (entry,) = settings.serving
@@ -95,7 +95,7 @@ def test_reference_002_is_all_there() -> None:
     settings = parse(stack_file("Pulumi.gke-fil.yaml"))
     assert isinstance(settings.cluster, GkeClusterSettings)
     (gpu,) = settings.cluster.gpu_pools
-    assert (gpu.name, gpu.min, gpu.max, gpu.disk.size, gpu.driver) == ("gpu-pool", 2, 3, 100, "daemonSet")
+    assert (gpu.name, gpu.min, gpu.max, gpu.disk.size, gpu.driver) == ("gpu-pool", 2, 4, 100, "daemonSet")
     assert settings.cluster.image_repository is not None
     assert settings.repository.models == ("fil_xgboost",)
 

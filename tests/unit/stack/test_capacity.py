@@ -102,7 +102,7 @@ PREFETCH = {"prefetch": {"enabled": True, "volume": {"size": "180Gi"}}}
         (GKE, {"resources": {"cpu": "3900m"}}, {}, "resources requests 3900m CPU and 8Gi, but g2-standard-4 has 3720m CPU"),
         (GKE, {"resources": {"cpu": "3", "memory": "13Gi"}}, {}, "but g2-standard-4 has 3720m CPU"),
         (GKE, {"resources": {"cpu": "3", "memory": "12Gi"}}, {}, None),
-        (EKS, {"resources": {**CPU, "cpu": 8}}, {}, "requests 8 CPU and 8Gi, but m7i.large has 1750m CPU"),
+        (EKS, {"resources": {**CPU, "cpu": 8}}, {}, "requests 8 CPU and 8Gi, but m7i.xlarge has 3740m CPU"),
         (EKS, {"resources": {**CPU, "cpu": 8}}, {"cpuPool": {"machineTypes": ["m7i.large", "m7i.4xlarge"]}}, None),
         (EKS, {"resources": {**CPU, "cpu": 8}}, {"cpuPool": {"machineTypes": ["x2gd.large"]}}, None),
         (GKE, {"resources": {**CPU, "cpu": 4}}, {}, "requests 4 CPU and 8Gi, but c3-standard-4 has 3820m CPU"),
@@ -149,3 +149,34 @@ def test_a_rollout_without_a_spare_gpu_is_warned_of(most: int, rollout: dict[str
     raw = {**EKS, "serving": [entry]}
     found = [problem for problem in stack_problems(parse(raw)) if "all that the pools can hold" in problem.text]
     assert [problem.fatal for problem in found] == [False] * warned
+
+
+SHARED = {"kind": "timeSlicing", "replicas": 4}
+KARPENTER = {"kind": "karpenter", "pools": [{"name": "k", "instanceFamilies": ["g4dn"], "maxGpus": 16}]}
+
+
+@pytest.mark.parametrize(
+    ("base", "pool", "entry", "says"),
+    [
+        (EKS, {"machineType": "g4dn.xlarge", "sharing": SHARED, "max": 2}, {}, "above the 2 pods of 2 CPU and 8Gi"),
+        (EKS, {"machineType": "g4dn.xlarge", "sharing": SHARED, "max": 2}, {"resources": {"cpu": "500m", "memory": "3Gi"}}, None),
+        (EKS, {"machineType": "g4dn.xlarge", "sharing": SHARED, "max": 2}, {"resources": {"cpu": "500m", "memory": "5Gi"}}, "above the 4 "),
+        (EKS, {"machineType": "g4dn.12xlarge", "max": 2}, {"resources": {"cpu": "20", "memory": "8Gi"}}, "above the 4 pods of 20 CPU"),
+        (GKE, {"machineType": "g2-standard-4", "sharing": {**SHARED, "kind": "mps"}, "max": 3}, {}, "above the 3 pods"),
+        (GKE, {"machineType": "a2-highgpu-1g", "sharing": {"kind": "mig", "profile": "1g.5gb"}}, {}, None),
+        (EKS, KARPENTER, {"resources": {"cpu": "40", "memory": "8Gi"}}, None),
+        (EKS, KARPENTER, {"resources": {"cpu": "90", "memory": "8Gi"}}, "above the 2 pods of 90 CPU"),
+    ],
+)
+def test_more_pods_than_have_their_cpu_and_memory_are_warned_of(
+    base: dict[str, Any], pool: dict[str, Any], entry: dict[str, Any], says: str | None
+) -> None:
+    raw = copy.deepcopy(base)
+    if pool is KARPENTER:
+        raw["cluster"].pop("gpuPools")
+        raw["autoscaler"] = KARPENTER
+    else:
+        raw["cluster"]["gpuPools"] = [{"name": "gpu", **pool}]
+    raw["serving"] = [{"name": "triton", "image": "tritonserver:26.07-py3", "scaling": {"maxReplicas": 6}, **entry}]
+    found = [str(problem) for problem in stack_problems(parse(raw)) if "have room for" in problem.text]
+    assert found == [] if says is None else len(found) == 1 and says in found[0], found
