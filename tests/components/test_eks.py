@@ -243,7 +243,7 @@ async def test_a_gpu_group_as_aws_gets_it(monitor: Monitor) -> None:
     group = of_type(monitor, "aws:eks/nodeGroup:NodeGroup")["cluster-gpu"]
     assert group["amiType"] == "AL2023_x86_64_NVIDIA"
     assert group["instanceTypes"] == ["g6.xlarge"]
-    assert group["scalingConfig"] == {"minSize": 0, "desiredSize": 1, "maxSize": 4}
+    assert group["scalingConfig"] == {"minSize": 0, "desiredSize": 1, "maxSize": 5}
     assert group["taints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}]
     assert "nodeGroupName" not in group
     assert "remoteAccess" not in group

@@ -226,7 +226,7 @@ async def test_a_gpu_pool_as_google_gets_it(monitor: Monitor) -> None:
     assert pool["name"].startswith("gpu-")
     assert pool["nodeLocations"] == ["us-central1-a", "us-central1-b"]
     assert pool["initialNodeCount"] == 1, "in each zone"
-    assert pool["autoscaling"] == {"locationPolicy": "ANY", "totalMinNodeCount": 0, "totalMaxNodeCount": 4}
+    assert pool["autoscaling"] == {"locationPolicy": "ANY", "totalMinNodeCount": 0, "totalMaxNodeCount": 5}
     assert pool["management"] == {"autoRepair": True, "autoUpgrade": True}
     assert pool["upgradeSettings"] == {"strategy": "SURGE", "maxSurge": 0, "maxUnavailable": 1}, "no spare GPU needed"
     assert pool["networkConfig"] == {"enablePrivateNodes": True}
