@@ -269,6 +269,29 @@ def test_what_others_do_is_found_and_taken_back_where_it_was_decided(
     assert kube.get(CONFIG_MAP, space, "lost")["metadata"]["labels"] == {"a": "2"}
 
 
+def test_a_preview_fails_where_kubectl_changed_a_field_and_the_update_takes_it_back(
+    stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str
+) -> None:
+    """As with the official plugin, whose preview takes nothing over from kubectl."""
+    label = "1"
+
+    def program() -> None:
+        k8s.core.v1.ConfigMap("edited", metadata={"name": "edited", "namespace": space, "labels": {"a": label}}, data={"a": "b"})
+
+    it = stack(program)
+    it.up()
+    label = "2"
+    it.up()  # from now on the fields are applied ones
+    kube.patch(CONFIG_MAP, space, "edited", [{"op": "replace", "path": "/metadata/labels/a", "value": "9"}], manager="kubectl-edit")
+    it.refresh()
+    text = it.fails(it.preview)
+    for word in ('"kubectl-edit"', ".metadata.labels.a", "pulumi up --refresh --skip-preview"):
+        assert word in text
+    it.up()
+    assert kube.get(CONFIG_MAP, space, "edited")["metadata"]["labels"] == {"a": "2"}
+    assert it.steps() == {}
+
+
 def test_what_is_there_is_taken_over_on_request(stack: Callable[[Callable[[], None]], Stack], kube: Client, space: str) -> None:
     """By upsert, by import, and what an `up` had made that was killed after the API server's answer and before its state was written."""
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "upserted", "namespace": space}, "data": {"theirs": "1"}}

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 # Managers whose fields the first apply takes over, so that fields removed from the program are removed from the object: kubectl's, and
 # those of the official provider's creates.
-_TAKEN_OVER = frozenset({"before-first-apply", "pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes"})
+_CREATES = frozenset({"pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes"})
+_TAKEN_OVER = _CREATES | {"before-first-apply"}
 
 
 def takes_over(entry: Object, manager: str) -> bool:
@@ -43,6 +44,16 @@ def migrate(live: Object, manager: str) -> list[Object] | None:
         # Fails if the object has changed since it was read.
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
     ]
+
+
+def forced_in_preview(live: Object, manager: str) -> bool:
+    """Whether a preview overwrites other managers' fields, because the update takes over those of the resource's own create first.
+
+    It does not for kubectl's, although the update takes these over too: the official plugin's preview fails there (patchForce and
+    fixCSAFieldManagers in pulumi-kubernetes, provider/pkg/await/await.go).
+    """
+    entries: list[Object] = (live.get("metadata") or {}).get("managedFields") or []
+    return any(entry.get("operation") == "Update" and entry.get("manager") in {*_CREATES, manager} for entry in entries)
 
 
 def _is_apply(entry: Object, manager: str) -> bool:
@@ -90,10 +101,12 @@ def conflict_message(error: ApiError, what: str, manager: str) -> str:
     """The message about a conflict: fields, owners and remedies."""
     fields = [f"  - {cause.field}: {cause.message}" for cause in error.causes if cause.reason == "FieldManagerConflict"]
     listed = "\n".join(fields) if fields else f"  - {error.message}"
+    by_hand = "`pulumi up --refresh --skip-preview` takes over what kubectl changed. " if '"kubectl' in listed else ""
     return (
         f"server-side apply field conflict detected: {what} as field manager {manager!r}. "
         "Nothing was changed. Other managers own these fields:\n"
         f"{listed}\n"
         "Remedies: leave the fields out of the program (or list them in the ignore_changes option) if the other manager is right; "
-        'set the annotation pulumi.com/patchForce: "true" on the resource (or enablePatchForce on the provider) to take them over.'
+        'set the annotation pulumi.com/patchForce: "true" on the resource (or enablePatchForce on the provider) to take them over. '
+        f"{by_hand}"
     )

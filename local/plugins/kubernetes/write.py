@@ -207,10 +207,11 @@ class Writer(Reach):
             try:
                 if not self.config.server_side_apply:
                     return self._replace(kind, wanted, live, manager, preview=preview, warnings=warnings)
-                handover = None if naming.is_patch(urn, obj) else ssa.migrate(live, manager)
-                if handover and not preview:
+                handover = None if preview or naming.is_patch(urn, obj) else ssa.migrate(live, manager)
+                if handover:
                     client.patch(kind, namespace, name, handover)
-                force = self._forced(obj) or bool(handover and preview) or not live["metadata"].get("managedFields")
+                forced = preview and not naming.is_patch(urn, obj) and ssa.forced_in_preview(live, manager)
+                force = self._forced(obj) or forced or not live["metadata"].get("managedFields")
                 return self._apply(urn, kind, wanted, manager, force=force, preview=preview, warnings=warnings)
             except ApiError as error:
                 attempt += 1

@@ -6,16 +6,15 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from local.plugins import kubernetes
 from local.plugins.kubernetes import ssa
 from local.plugins.kubernetes.client import _warning_text
 from local.plugins.kubernetes.errors import ApiError, Cause
 from tests.servers import PATIENCE_S
-
-if TYPE_CHECKING:
-    import pytest
 
 ME = "pulumi-kubernetes-12345678"
 
@@ -55,6 +54,25 @@ def test_nothing_to_hand_over() -> None:
     assert ssa.migrate(live(entry(ME, "Apply", {}), entry("hpa", "Update", {}, subresource="scale")), ME) is None
 
 
+@pytest.mark.parametrize(
+    ("entries", "forced"),
+    [
+        ([(ME, "Update")], True),  # its own create
+        ([("pulumi-kubernetes", "Update")], True),  # the official plugin's create
+        ([("pulumi-kubernetes", "Update"), ("kubectl-patch", "Update")], True),  # kubectl's edit of an object that was never updated
+        ([(ME, "Apply")], False),
+        ([(ME, "Apply"), ("kubectl-patch", "Update")], False),
+        ([(ME, "Apply"), ("kubectl-edit", "Update")], False),
+        ([(ME, "Apply"), ("kubectl-client-side-apply", "Update")], False),
+        ([(ME, "Apply"), ("kubectl", "Apply")], False),
+        ([(ME, "Apply"), ("before-first-apply", "Update")], False),
+        ([(ME, "Apply"), ("vpa", "Update")], False),
+    ],
+)
+def test_a_preview_overwrites_what_the_official_plugins_preview_does(entries: list[tuple[str, str]], forced: bool) -> None:
+    assert ssa.forced_in_preview(live(*(entry(manager, operation, {}) for manager, operation in entries)), ME) == forced
+
+
 def test_owners() -> None:
     obj = live(
         entry("hpa", "Update", {"f:spec": {"f:replicas": {}}}, subresource="scale"), entry(ME, "Apply", {"f:spec": {"f:template": {}}})
@@ -71,6 +89,9 @@ def test_conflict_message() -> None:
     text = ssa.conflict_message(error, "Deployment s/n was to be applied", ME)
     for part in (".spec.replicas", '"hpa"', ME, "ignore_changes", "patchForce"):
         assert part in text
+    assert "--skip-preview" not in text
+    error = ApiError(409, "Conflict", "Apply failed", (Cause(".spec.a", "FieldManagerConflict", 'conflict with "kubectl-edit"'),))
+    assert "`pulumi up --refresh --skip-preview` takes over what kubectl changed" in ssa.conflict_message(error, "s/n", ME)
 
 
 def test_warnings_of_the_server() -> None:
