@@ -113,11 +113,13 @@ class ClusterHandle:
     """Only on EKS."""
     gcp: GcpAccess | None = None
     """Only on GKE."""
+    recognized: Cloud = "existing"
+    """Cloud of an existing cluster, where its kubeconfig or version shows it."""
 
     @property
     def cloud(self) -> Cloud:
-        """``cluster.provider`` of the settings."""
-        return "eks" if self.aws is not None else "gke" if self.gcp is not None else "existing"
+        """Cloud that runs the cluster, as far as it is known."""
+        return "eks" if self.aws is not None else "gke" if self.gcp is not None else self.recognized
 
 
 @dataclass(frozen=True, kw_only=True)

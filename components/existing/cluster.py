@@ -38,5 +38,7 @@ class ExistingCluster(pulumi.ComponentResource):
             enable_server_side_apply=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.handle = ClusterHandle(name=provider.id.apply(lambda _: access.context), provider=provider)
+        self.handle = ClusterHandle(
+            name=provider.id.apply(lambda _: access.context), provider=provider, recognized="gke" if access.gke else "existing"
+        )
         self.register_outputs({"context": access.context})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _TIMEOUT_S: Final = 10.0
 """A healthy API server answers /version in milliseconds; ten seconds cover a slow VPN."""
 _KEY: Final = "triton-fleet:cluster"
+_GKE_PLUGIN: Final = "gke-gcloud-auth-plugin"
+"""What ``gcloud container clusters get-credentials`` writes into a kubeconfig."""
 _NO_ANSWER: Final = "does not answer ({}): nothing was created. Start it (make up) or fix the kubeconfig."
 
 
@@ -38,13 +40,15 @@ class Access:
     checkable: bool
     """False where the credentials come from a program (``aws eks get-token``, ``gke-gcloud-auth-plugin``) or the context has its own proxy:
     running the one or testing the other is left to the Kubernetes provider."""
+    gke: bool = False
+    """Whether it is a GKE cluster, by the program that makes its credentials or by its version."""
 
 
 def find(path: str | None, context: str | None) -> Access:
     """Find the cluster and check that it answers. Arguments and errors are those of `read` and `check_answers`."""
     access = read(path, context)
-    check_answers(access)
-    return access
+    version = check_answers(access)
+    return replace(access, gke=access.gke or "-gke." in version)
 
 
 def read(path: str | None, context: str | None, environ: Mapping[str, str] | None = None) -> Access:
@@ -87,27 +91,37 @@ def read(path: str | None, context: str | None, environ: Mapping[str, str] | Non
         server=server,
         files=os.pathsep.join(map(str, present)),
         checkable=not {"exec", "auth-provider"} & user.keys() and "proxy-url" not in cluster,
+        gke=Path(str((user.get("exec") or {}).get("command"))).name == _GKE_PLUGIN
+        or (user.get("auth-provider") or {}).get("name") == "gcp",
     )
 
 
-def check_answers(access: Access, timeout_s: float = _TIMEOUT_S) -> None:
+def check_answers(access: Access, timeout_s: float = _TIMEOUT_S) -> str:
     """Ask the API server for its version, so that an unreachable cluster is reported before anything is created.
+
+    Returns:
+        Its answer, with versions such as ``v1.35.1-gke.1200``; empty if it can't be asked or withholds them.
 
     Raises:
         FleetError: If nothing answers, or the server refuses the credentials or is not ready.
     """
+
+    def version(api: client.ApiClient) -> str:
+        answer: Any = client.VersionApi(api).get_code(_preload_content=False, _request_timeout=timeout_s)
+        return str(answer.data)
+
     if not access.checkable:
-        return
+        return ""
     where = f"{_KEY}.kubeconfig (context {access.context}, {access.server})"
     try:
-        _ask(access, lambda api: client.VersionApi(api).get_code(_preload_content=False, _request_timeout=timeout_s))
+        return _ask(access, version)
     except client.ApiException as error:
         if error.status == 401:  # noqa: PLR2004  # HTTP's number
             problem = "refuses these credentials (HTTP 401): nothing was created. Renew the credentials in the kubeconfig."
         elif error.status >= 500:  # noqa: PLR2004  # any server error
             problem = f"answers HTTP {error.status}: it is not ready, nothing was created. Try again in a minute."
         elif error.status:
-            return  # such as 403: it answers, and only withholds its version
+            return ""  # such as 403: it answers, and only withholds its version
         else:
             problem = _NO_ANSWER.format(" ".join(str(error.reason).split()))  # TLS
     except binascii.Error as error:
@@ -115,16 +129,15 @@ def check_answers(access: Access, timeout_s: float = _TIMEOUT_S) -> None:
         problem = _NO_ANSWER.format(f"{fields} is not base64: {error}")
     except (HTTPError, OSError, ValueError, config.ConfigException) as error:
         problem = _NO_ANSWER.format(error.__cause__ or error)
-    else:
-        return
     raise FleetError(f"{where} {problem}")
 
 
 def serves(access: Access, group: str, version: str) -> bool | None:
     """Return whether the cluster serves an API, such as ``metrics.k8s.io``; None if that can't be found out."""
 
-    def resources(api: client.ApiClient) -> None:
-        client.CustomObjectsApi(api).get_api_resources(group, version, _preload_content=False, _request_timeout=_TIMEOUT_S)
+    def resources(api: client.ApiClient) -> str:
+        answer: Any = client.CustomObjectsApi(api).get_api_resources(group, version, _preload_content=False, _request_timeout=_TIMEOUT_S)
+        return str(answer.data)
 
     if not access.checkable:
         return None
@@ -137,7 +150,7 @@ def serves(access: Access, group: str, version: str) -> bool | None:
     return True
 
 
-def _ask(access: Access, request: Callable[[client.ApiClient], object]) -> None:
+def _ask(access: Access, request: Callable[[client.ApiClient], str]) -> str:
     configuration = client.Configuration()
     configuration.retries = False
     with tempfile.TemporaryDirectory(prefix="triton-fleet-") as folder:  # for inline keys, which ssl takes from files only
@@ -147,7 +160,7 @@ def _ask(access: Access, request: Callable[[client.ApiClient], object]) -> None:
         if urlsplit(access.server).hostname in {"localhost", "127.0.0.1", "::1"}:
             configuration.proxy = None  # as in Go's clients, and so kubectl: loopback never goes through a proxy
         with client.ApiClient(configuration) as api:
-            request(api)
+            return request(api)
 
 
 def _sources(path: str | None, environ: Mapping[str, str]) -> list[Path]:

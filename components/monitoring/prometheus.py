@@ -82,6 +82,7 @@ def prometheus_values(
         "grafana": {"enabled": settings.grafana},
         "alertmanager": {"enabled": settings.alertmanager},
         **{part: {"enabled": False} for part in UNREACHABLE[cloud]},
+        **{part: {"enabled": on} for part, on in settings.targets.model_dump(by_alias=True, exclude_none=True).items()},
     }
 
 

@@ -10,6 +10,25 @@ from components.base.model import Model, ObjectName, matching
 from components.base.quantities import Duration, Size
 
 
+class TargetSettings(Model):
+    """Targets of the chart to switch on or off. None: on where Prometheus reaches them, as docs/components/prometheus.md lists."""
+
+    core_dns: bool | None = None
+    """CoreDNS, at port 9153."""
+    kube_dns: bool | None = None
+    """kube-dns, at ports 10054 and 10055."""
+    kube_controller_manager: bool | None = None
+    """kube-controller-manager; it must listen on an address that pods reach."""
+    kube_scheduler: bool | None = None
+    """kube-scheduler, likewise."""
+    kube_etcd: bool | None = None
+    """etcd, likewise."""
+    kube_proxy: bool | None = None
+    """kube-proxy, likewise."""
+    node_exporter: bool | None = None
+    """node-exporter, which takes port 9100 of each node: false where the cluster has one."""
+
+
 class PrometheusSettings(Model):
     """kube-prometheus-stack."""
 
@@ -33,6 +52,8 @@ class PrometheusSettings(Model):
     """Whether Grafana is installed."""
     alertmanager: bool = True
     """Whether Alertmanager is installed."""
+    targets: TargetSettings = TargetSettings()
+    """Targets of the chart to switch on or off."""
     upgrade_crds: bool = True
     """Whether a job of the chart upgrades the CRDs before each install and upgrade, which Helm itself never does. It pulls busybox from
     docker.io and kubectl from registry.k8s.io; if nodes can't reach both, set it to false and apply the CRDs yourself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import json
 import ssl
 import subprocess
 import threading
@@ -85,6 +86,7 @@ def test_what_cannot_be_found_is_reported(
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     status = 200
+    answer = b"{}"
     seen: list[tuple[str, str | None, Any]]
 
     def do_GET(self) -> None:
@@ -92,7 +94,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.seen.append((self.path, self.headers.get("Authorization"), peer))
         self.send_response(self.status)
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(self.answer)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -215,6 +217,32 @@ def test_what_it_answers(write: Callable[..., Path], server: tuple[str, type[_Ha
 @pytest.mark.parametrize("user", [{"exec": {"command": "aws"}}, {"auth-provider": {"name": "gcp"}}])
 def test_credentials_that_a_program_makes_are_left_to_the_provider(write: Callable[..., Path], user: dict[str, Any]) -> None:
     kubeconfig.check_answers(kubeconfig.read(str(write(config(user=user))), None, {}))
+
+
+@pytest.mark.parametrize(
+    ("user", "gke"),
+    [
+        ({"exec": {"command": "gke-gcloud-auth-plugin"}}, True),
+        ({"exec": {"command": "/usr/lib/google-cloud-sdk/bin/gke-gcloud-auth-plugin"}}, True),
+        ({"auth-provider": {"name": "gcp"}}, True),
+        ({"auth-provider": {"name": "oidc"}}, False),
+        ({"exec": {"command": "aws"}}, False),
+        ({"exec": {"command": "kubelogin"}}, False),  # AKS
+    ],
+)
+def test_gke_is_recognized_by_the_program_of_its_credentials(write: Callable[..., Path], user: dict[str, Any], gke: bool) -> None:
+    assert kubeconfig.find(str(write(config(user=user))), None).gke == gke
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+@pytest.mark.parametrize(
+    ("version", "gke"), [("v1.35.1-gke.1200", True), ("v1.35.1-eks-5d4a308", False), ("v1.35.1", False), ("v1.35.1+k3s1", False)]
+)
+def test_gke_is_recognized_by_its_version(write: Callable[..., Path], server: tuple[str, type[_Handler]], version: str, gke: bool) -> None:
+    url, handler = server
+    handler.answer = json.dumps({"gitVersion": version}).encode()
+    path = write(config(url, user={"token": "t"}, cluster={"insecure-skip-tls-verify": True}))
+    assert kubeconfig.find(str(path), None).gke == gke
 
 
 def test_a_proxy_of_the_contexts_own_is_left_to_the_provider(write: Callable[..., Path]) -> None:

@@ -78,6 +78,15 @@ def test_only_what_can_be_reached_is_scraped(cloud: Cloud, target: str) -> None:
     assert values.get(target, {"enabled": target not in OFF_BY_DEFAULT})["enabled"] == (cloud in TARGETS[target])
 
 
+@pytest.mark.parametrize("target", sorted({*TARGETS, "nodeExporter"} - {"kubeApiServer", "kubelet", "kubeStateMetrics"}))
+@pytest.mark.parametrize("on", [True, False])
+def test_a_target_is_switched_by_the_stack_file(target: str, on: bool) -> None:
+    settings = PrometheusSettings.model_validate({"targets": {target: on}})
+    for cloud in get_args(Cloud):
+        values = prometheus_values(settings, cloud=cloud)
+        assert values == {**prometheus_values(PrometheusSettings(), cloud=cloud), target: {"enabled": on}}
+
+
 def test_prometheus_without_a_volume_is_bounded_and_claims_nothing() -> None:
     spec = prometheus_values(PrometheusSettings(storage=None))["prometheus"]["prometheusSpec"]
     assert "storageSpec" not in spec
