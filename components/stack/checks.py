@@ -161,6 +161,7 @@ def _check_models(settings: Settings, project_dir: Path) -> None:
             models=entry.models,
             arguments=entry.extra_args,
             backends=None if entry.backends is None else frozenset(entry.backends),
+            metrics={metric.kind: metric.reads for metric in entry.scaling.metrics if metric.reads in {"vllm", "trtllm"}},
         )
         for index, entry in enumerate(settings.serving)
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.repository.validation.backends import COMPLETING, ENSEMBLE, mismatch, platforms_of, resolve
 from components.repository.validation.config import check_config
-from components.repository.validation.deployment import Deployment, check_deployment
+from components.repository.validation.deployment import Deployment, check_deployment, check_metrics
 from components.repository.validation.ensemble import Composable, check_ensemble, cycles
 from components.repository.validation.files import Repository
 from components.repository.validation.model import ModelState, loaded_versions, read_config, versions_of
@@ -45,8 +45,10 @@ def validate(folder: Path, models: Sequence[str] | None = None, deployments: Seq
         for name in circle:
             read[name].report.field("ensemble_scheduling", f"is circular ({' -> '.join((*circle, circle[0]))})", "Remove one of the steps.")
     for deployment in deployments:
-        for name in _served(read, deployment):
-            check_deployment(repository, read[name], deployment)
+        served = [read[name] for name in _served(read, deployment)]
+        for model in served:
+            check_deployment(repository, model, deployment)
+        check_metrics(repository, served, deployment)
     return [
         problem for name in wanted for problem in sorted(read[name].report.problems, key=lambda problem: (problem.file, problem.line or 0))
     ]

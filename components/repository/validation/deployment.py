@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from components.base.tritonserver import parse
+from components.base.tritonserver import parse, server_image
 from components.repository.validation.backends import ENSEMBLE
-from components.repository.validation.text import schema
+from components.repository.validation.text import MAX_BYTES, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from components.repository.validation.files import Repository
     from components.repository.validation.model import ModelState
 
+_REPORTERS: Final = {"vllm": "vllm", "trtllm": "tensorrtllm"}
+"""Backend that reports the metrics of an engine."""
+_BOOLEAN_FROM: Final = (24, 12)
+"""First vllm_backend whose REPORT_CUSTOM_METRICS must be "true", in any case; before it, "yes" (src/model.py of r24.11 and r24.12)."""
 
 _FULL: Final = frozenset({"dali", "fil", "identity", "onnxruntime", "openvino", "python", "pytorch", "repeat", "square", "tensorrt"})
 """Backends of ``nvcr.io/nvidia/tritonserver:<xx.yy>-py3`` (``enable_all`` in build.py of triton-inference-server/server, 26.07)."""
@@ -68,6 +73,8 @@ class Deployment:
     """Backends in the image; None for those that `backends_of` finds."""
     arguments: Sequence[str] = ()
     """Additional flags of tritonserver."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Metrics of engines that it scales by: kind of the metric -> ``vllm`` or ``trtllm``."""
 
     @property
     def known_backends(self) -> frozenset[str] | None:
@@ -134,6 +141,52 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
                 f"contains {beyond[0]}, but a pod of {where} {ids}",
                 f"Use GPUs that it has, or raise {deployment.key}.resources.gpus.",
             )
+
+
+def check_metrics(repository: Repository, served: Sequence[ModelState], deployment: Deployment) -> None:
+    """Report models that don't report the metrics of their engine that the deployment scales by."""
+    still = "the metric would never exist and the autoscaler could not scale"
+    for kind, engine in deployment.metrics.items():
+        scales = f"and {deployment.key} scales by {kind}"
+        found = [model for model in served if model.resolved is not None and model.resolved.backend == _REPORTERS[engine]]
+        silent = [(model, *why) for model in found if (why := _silent(repository, model, deployment, engine))]
+        some = len(silent) < len(found)
+        fatal = not some and server_image(deployment.image).engine == engine  # another image's backend may always report
+        for model, path, what, remedy in silent:
+            consequence = "its requests would not count" if some else still
+            model.report.file(path, f"{what}, {scales}", remedy, consequence=consequence, warning="" if fatal else consequence)
+        if served and not found:
+            # Not an error: a Python model may report metrics of this name itself.
+            what = f"is served by {deployment.key}, which scales by {kind}, but none of its models has backend {_REPORTERS[engine]}"
+            served[0].report.file("", what, "Scale by requestRate or gpuUtilization.", warning=still)
+
+
+def _silent(repository: Repository, model: ModelState, deployment: Deployment, engine: str) -> tuple[str, str, str] | None:
+    """Return the file that keeps a model from reporting the metrics of its engine, what it says, and the remedy.
+
+    vLLM: src/model.py of triton-inference-server/vllm_backend. TensorRT-LLM: inflight_batcher_llm/src/model_instance_state.cc of
+    triton-inference-server/tensorrtllm_backend (r25.05), which reports the executor's statistics, by default those of 1000 iterations.
+    """
+
+    def parameter(name: str) -> str:
+        return str(model.config.parameters[name].string_value) if name in model.config.parameters else ""
+
+    if engine == "trtllm":
+        off = parameter("iter_stats_max_iterations").strip() == "0"
+        return ("config.pbtxt", 'parameters["iter_stats_max_iterations"] is 0', "Remove it.") if off else None
+    release, value = server_image(deployment.image).release, parameter("REPORT_CUSTOM_METRICS")
+    old = release is not None and release < _BOOLEAN_FROM
+    if not (value == "yes" if old else value.lower() == "true" or (release is None and value == "yes")):
+        what = f'parameters["REPORT_CUSTOM_METRICS"] is {value or "missing"}'
+        return "config.pbtxt", what, f'Set its string_value to "{"yes" if old else "true"}".'
+    for version in model.versions:
+        try:
+            arguments = json.loads(repository.read(model.root / f"{version}/model.json", MAX_BYTES) or b"null")
+        except ValueError:
+            continue
+        if isinstance(arguments, dict) and arguments.get("disable_log_stats"):
+            return f"{version}/model.json", "sets disable_log_stats", "Remove it."
+    return None
 
 
 def _brings_backend(repository: Repository, model: ModelState, backend: str) -> bool:

@@ -125,6 +125,11 @@ class MetricSettings(Model):
         """Name in the metrics API."""
         return self.name
 
+    @property
+    def reads(self) -> str | None:
+        """Engine that reports what the metric reads; None: none, or unknown."""
+        return self.engine
+
     def rule(self, sampling: Sampling) -> dict[str, Any]:
         """Return the entry of ``rules.custom`` in the values of the prometheus-adapter chart."""
         return self._rule(self.series, self.query(sampling))
@@ -183,14 +188,14 @@ class MetricSettings(Model):
             first = "{:02}.{:02}".format(*self.since)
             text = f"is {self.kind}, which images report from {first} on: {missing}. Use a newer image, or scale by requestRate."
             yield Problem(at=(), text=text, also=((*sources.entry, "image"),))
-        if None not in {self.engine, image.engine} and self.engine != image.engine:
+        if None not in {self.reads, image.engine} and self.reads != image.engine:
             queue = {"vllm": "vllmFirstToken", "trtllm": "trtllmWaiting", "triton": "queueTime or pendingRequests"}[str(image.engine)]
-            if self.engine == "triton":
+            if self.reads == "triton":
                 why = f"in the {image.engine} image, requests wait in the engine and not in Triton's queue, so the metric stays near 0"
                 text = f"is {self.kind}: {why} and the autoscaler never adds a pod. Scale by {queue}, or by promql."
             else:
-                text = f"is {self.kind}, and the image has no {self.engine} engine: {missing}. Scale by {queue}."
-            yield Problem(at=(), text=text, also=((*sources.entry, "image"),), fatal=self.engine != "triton")
+                text = f"is {self.kind}, and the image has no {self.reads} engine: {missing}. Scale by {queue}."
+            yield Problem(at=(), text=text, also=((*sources.entry, "image"),), fatal=self.reads != "triton")
 
     def unserved(self, adapter: str, remedy: str, consequence: str = "serve the metric") -> Problem:
         """Return the problem of a metric whose component (a top-level key) is off."""

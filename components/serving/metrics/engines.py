@@ -42,7 +42,7 @@ class VllmFirstTokenMetric(MeanTimeMetric):
 class VllmWaitingMetric(QueueLengthMetric):
     """Requests that wait in vLLM's queue, per pod (``vllm:num_requests_waiting``).
 
-    No release of vllm_backend up to 25.12 reports it; github.com/triton-inference-server/vllm_backend/pull/92 would.
+    No release of vllm_backend up to 26.01 reports it; github.com/triton-inference-server/vllm_backend/pull/92 would.
     """
 
     name = "vllm_num_requests_waiting"
@@ -52,14 +52,14 @@ class VllmWaitingMetric(QueueLengthMetric):
     engine = "vllm"
 
     kind: Literal["vllmWaiting"]
-    """Requests in vLLM's queue, where the image's backend reports them: NVIDIA's did not, up to 25.12."""
+    """Requests in vLLM's queue, where the image's backend reports them: NVIDIA's did not, up to 26.01."""
 
     def stack_problems(self, sources: MetricSources) -> Iterator[Problem]:
         """Warn of NVIDIA's own images."""
         yield from super().stack_problems(sources)
         if sources.image.engine == "vllm":
             text = (
-                "is vllmWaiting, which the vLLM backend of NVIDIA's images does not report (checked up to 25.12): without it, the "
+                "is vllmWaiting, which the vLLM backend of NVIDIA's images does not report (checked up to 26.01): without it, the "
                 "autoscaler can't scale. Check /metrics for vllm:num_requests_waiting, or scale by vllmFirstToken."
             )
             yield Problem(at=(), text=text, also=((*sources.entry, "image"),), fatal=False)
@@ -68,8 +68,8 @@ class VllmWaitingMetric(QueueLengthMetric):
 class TrtllmWaitingMetric(QueueLengthMetric):
     """Requests that wait in TensorRT-LLM's queue, per pod (``nv_trt_llm_request_metrics``, ``request_type="waiting"``).
 
-    Source: inflight_batcher_llm/src/custom_metrics_reporter of github.com/triton-inference-server/tensorrtllm_backend, which has it since
-    April 2025. Its C++ backend reports it, the Python one does not (issue 479).
+    Source: inflight_batcher_llm/src/custom_metrics_reporter of github.com/triton-inference-server/tensorrtllm_backend: r25.04 has it and
+    r25.03 does not. Only the C++ backend reports it: not the Python one (issue 479), and not models of the LLM API.
     """
 
     name = "nv_trt_llm_requests_waiting"

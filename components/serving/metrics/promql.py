@@ -53,6 +53,11 @@ class PromqlMetric(MetricSettings):
         """Name in the metrics API."""
         return self.metric
 
+    @property
+    def reads(self) -> str | None:
+        """Engine whose series the query has."""
+        return next((engine for engine, prefix in (("vllm", "vllm:"), ("trtllm", "nv_trt_llm_")) if prefix in self.query_), None)
+
     def rule(self, sampling: Sampling) -> dict[str, Any]:
         """Return the adapter's rule, for the series of the first selector with ``$pods``."""
         del sampling
