@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from components.gke.settings.cluster import GkeClusterSettings
+
 _MI: Final = 1 << 20
 _GI: Final = 1 << 30
 _EVICTION: Final = 100 * _MI
@@ -48,16 +50,34 @@ class Room(NamedTuple):
 
 
 EKS_DAEMONS: Final = (Room(0.05, 0), Room(0.1, 0), Room(0.03, 120 * _MI))
-"""vpc-cni (aws-node and its network policy agent), kube-proxy, and aws-ebs-csi-driver's node plugin. Unverified: compare `kubectl
-describe node`."""
-GKE_DAEMONS: Final = (Room(0.1, 100 * _MI),)
-"""gke-metadata-server, which runs on every node with Workload Identity; unverified. Google publishes no list of such requests."""
+"""vpc-cni (aws-node and its network policy agent: charts/aws-vpc-cni of aws/amazon-vpc-cni-k8s), kube-proxy (unverified: AWS publishes no
+manifest), and aws-ebs-csi-driver's node plugin (charts/aws-ebs-csi-driver of kubernetes-sigs/aws-ebs-csi-driver)."""
+_GKE_DAEMONS: Final = (Room(0.1, 100 * _MI), Room(0.008, 65 * _MI), Room(0.03, 50 * _MI), Room(0.01, 20 * _MI))
+"""gke-metadata-server, netd, node-local-dns and pdcsi-node. Google publishes no list: these and the next ones are from `kubectl describe
+node` of a 1.36 node, printed in a public load test report (n2-standard-4, 1.36.3-gke.1767000), and a public list of DaemonSets of another
+cluster; the lower value where they differ."""
+_FLUENTBIT: Final = Room(0.105, 230 * _MI)
+_METRICS_AGENT: Final = Room(0.019, 145 * _MI)
+_KUBE_PROXY, _ANETD = Room(0.1, 0), Room(0.205, 0)
+"""Without and with Dataplane V2. anetd's memory is not known."""
+_GPU_PLUGIN, _GKE_DCGM = Room(0.055, 0), Room(0.1, 0)
+"""On GPU nodes; their memory is not known."""
 DCGM: Final = Room(0.1, 256 * _MI)
 """Our dcgm-exporter, on GPU nodes."""
-
-
 SIDECAR: Final = Room(0.1, 128 * _MI)
 """Istio's proxy in each pod, where the gateway injects it (istio's chart istiod, global.proxy.resources)."""
+
+
+def gke_daemons(cluster: GkeClusterSettings, *, gpus: bool) -> tuple[Room, ...]:
+    """Return what GKE's own DaemonSets request of each node."""
+    found = [*_GKE_DAEMONS, _ANETD if cluster.dataplane_v2 else _KUBE_PROXY]
+    if cluster.logs:
+        found.append(_FLUENTBIT)
+    if cluster.monitoring:
+        found.append(_METRICS_AGENT)
+    if gpus:
+        found += [_GPU_PLUGIN, *([_GKE_DCGM] if "dcgm" in cluster.monitoring else [])]
+    return tuple(found)
 
 
 def eks_room(vcpus: float, memory_gib: float, machine_type: str, daemons: Sequence[Room]) -> Room:

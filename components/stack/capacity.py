@@ -14,7 +14,7 @@ from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import gce_architecture
 from components.gpu import catalogue
-from components.stack.allocatable import DCGM, EKS_DAEMONS, GKE_DAEMONS, SIDECAR, ec2_size, eks_room, gce_size, gke_disk_gib, gke_room
+from components.stack.allocatable import DCGM, EKS_DAEMONS, SIDECAR, ec2_size, eks_room, gce_size, gke_daemons, gke_disk_gib, gke_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,7 +113,7 @@ def pool_capacities(settings: Settings) -> tuple[PoolCapacity, ...]:
             PoolCapacity(
                 labels=pool.node_labels,
                 cloud="Compute Engine",
-                rooms=(gke_room(pool.machine.vcpus, pool.machine.memory_gib, (*GKE_DAEMONS, *others)),),
+                rooms=(gke_room(pool.machine.vcpus, pool.machine.memory_gib, (*gke_daemons(cluster, gpus=True), *others)),),
                 disk=None if pool.ssds else gke_disk_gib(pool.disk.size, pool.os),
                 **_of(pool, cluster.node_count(pool)),
             )
@@ -221,12 +221,14 @@ def _cpu_problems(settings: Settings, cluster: EksClusterSettings | GkeClusterSe
     """Yield pools without GPUs whose nodes are too small for the add-ons, and deployments without GPUs that fit on no node."""
     rooms: list[tuple[str, Room]] = []
     for index, name in enumerate(cluster.cpu_pool.machine_types):
-        gke = isinstance(cluster, GkeClusterSettings)
+        sidecar, gke = _sidecar(settings), isinstance(cluster, GkeClusterSettings)
         size = gce_size(name) if gke else ec2_size(name)
         if size is None:
             return  # a family whose sizes are not known
-        sidecar = _sidecar(settings)
-        room = gke_room(*size, (*GKE_DAEMONS, *sidecar)) if gke else eks_room(*size, name, (*EKS_DAEMONS, *sidecar))
+        if isinstance(cluster, GkeClusterSettings):
+            room = gke_room(*size, (*gke_daemons(cluster, gpus=False), *sidecar))
+        else:
+            room = eks_room(*size, name, (*EKS_DAEMONS, *sidecar))
         rooms.append((name, room))
         if room.memory < _LEAST_MEMORY:
             text = (

@@ -79,7 +79,9 @@ def test_plain_helm_is_scraped_from_anywhere(chart: Chart) -> None:
         ("169.254.20.10", 53, "UDP"),  # NodeLocal DNSCache
         ("169.254.169.254", 53, "UDP"),  # Cloud DNS
         ("169.254.169.254", 80, "TCP"),  # EC2, and GKE with Dataplane V2
-        ("169.254.169.252", 988, "TCP"),  # GKE without
+        ("169.254.169.254", 8080, "TCP"),
+        ("169.254.169.252", 987, "TCP"),  # GKE without
+        ("169.254.169.252", 988, "TCP"),
         ("169.254.170.23", 80, "TCP"),  # EKS Pod Identity
         ("fd00:ec2::23", 80, "TCP"),
         (Pod(namespace="istio-system"), 15012, "TCP"),

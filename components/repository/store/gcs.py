@@ -252,7 +252,7 @@ class GcsStore(Store):
 def _credentials(environ: Mapping[str, str]) -> Any:
     """Return the credentials that Pulumi's Google Cloud provider would use; None: the application default credentials.
 
-    The provider reads its own variables first (Terraform's Google provider reference, "Authentication").
+    The provider reads its own variables first, a token before a key (provider/resources.go of pulumi/pulumi-gcp).
     """
     found: Any = None
     key = next((environ[name] for name in _KEYS if environ.get(name)), "")

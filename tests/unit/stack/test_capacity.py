@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from components.base.errors import FleetError
+from components.gke.settings.cluster import GkeClusterSettings
 from components.gpu import catalogue
-from components.stack.allocatable import EKS_DAEMONS, Room, ec2_size, eks_room, gce_size, gke_disk_gib, gke_room
+from components.stack.allocatable import EKS_DAEMONS, Room, ec2_size, eks_room, gce_size, gke_daemons, gke_disk_gib, gke_room
 from components.stack.capacity import PoolCapacity, disk_problem, pool_capacities
 from components.stack.load import parse
 from components.stack.rules import stack_problems
@@ -64,10 +65,16 @@ def test_sizes_of_machines_without_gpus(machine_type: str, size: tuple[float, fl
 
 
 def test_published_figures_of_nodes() -> None:
-    """GKE's page shows a node of 4 vCPU and 16 GB with 3920m and 13498416Ki, and 47060071478 bytes of a 100 GB disk."""
+    """GKE's page shows a node of 4 vCPU and 16 GB with 3920m and 13498416Ki, and 47060071478 bytes of a 100 GB disk; a node of 1.36 has
+    13591652Ki, and its DaemonSets request 374m and 626Mi."""
     room = gke_room(4, 16, ())
     assert room.cpu == pytest.approx(3.92)
-    assert 13498416 * 1024 <= room.memory <= 13498416 * 1024 * 1.01
+    assert 13498416 * 1024 <= 13591652 * 1024 <= room.memory <= 13498416 * 1024 * 1.01
+    settings = parse({**GKE, "serving": [{"image": "tritonserver:26.07-py3"}]}).cluster
+    assert isinstance(settings, GkeClusterSettings)
+    daemons = gke_daemons(settings.model_copy(update={"dataplane_v2": False}), gpus=False)
+    assert 0.35 < sum(daemon.cpu for daemon in daemons) <= 0.374
+    assert 500 < sum(daemon.memory for daemon in daemons) / 2**20 <= 626
     assert gke_disk_gib(100, "cos") * 2**30 == pytest.approx(47060071478, rel=0.1)
     assert eks_room(4, 16, "g4dn.xlarge", ()).cpu == pytest.approx(3.92), "nodeadm reserves 80m of 4 vCPU"
     assert eks_room(4, 16, "g4dn.xlarge", EKS_DAEMONS).memory < 15 * 2**30
@@ -99,13 +106,13 @@ PREFETCH = {"prefetch": {"enabled": True, "volume": {"size": "180Gi"}}}
         (EKS, {"resources": {"cpu": "3900m", "memory": "8Gi"}}, {}, "resources requests 3900m CPU and 8Gi, but g4dn.xlarge has 3640m CPU"),
         (EKS, {"resources": {"cpu": "3", "memory": "15Gi"}}, {}, "resources requests 3 CPU and 15Gi, but g4dn.xlarge has 3640m CPU"),
         (EKS, {"resources": {"cpu": "3600m", "memory": "14Gi"}}, {}, None),
-        (GKE, {"resources": {"cpu": "3900m"}}, {}, "resources requests 3900m CPU and 8Gi, but g2-standard-4 has 3720m CPU"),
-        (GKE, {"resources": {"cpu": "3", "memory": "13Gi"}}, {}, "but g2-standard-4 has 3720m CPU"),
+        (GKE, {"resources": {"cpu": "3900m"}}, {}, "resources requests 3900m CPU and 8Gi, but g2-standard-4 has 3288m CPU"),
+        (GKE, {"resources": {"cpu": "3", "memory": "13Gi"}}, {}, "but g2-standard-4 has 3288m CPU"),
         (GKE, {"resources": {"cpu": "3", "memory": "12Gi"}}, {}, None),
         (EKS, {"resources": {**CPU, "cpu": 8}}, {}, "requests 8 CPU and 8Gi, but m7i.xlarge has 3740m CPU"),
         (EKS, {"resources": {**CPU, "cpu": 8}}, {"cpuPool": {"machineTypes": ["m7i.large", "m7i.4xlarge"]}}, None),
         (EKS, {"resources": {**CPU, "cpu": 8}}, {"cpuPool": {"machineTypes": ["x2gd.large"]}}, None),
-        (GKE, {"resources": {**CPU, "cpu": 4}}, {}, "requests 4 CPU and 8Gi, but c3-standard-4 has 3820m CPU"),
+        (GKE, {"resources": {**CPU, "cpu": 4}}, {}, "requests 4 CPU and 8Gi, but c3-standard-4 has 3443m CPU"),
         (EKS, {}, TINY, "cluster.cpuPool.machineTypes[0] (t3.micro) has 1750m CPU and 473Mi for pods"),
         (EKS, {}, {"cpuPool": {"machineTypes": ["t3.medium"]}}, None),
         (GKE, {}, {"cpuPool": {"machineTypes": ["e2-micro"]}}, "(e2-micro) is too small for GKE"),

@@ -28,8 +28,10 @@ ON, OFF = parameter("REPORT_CUSTOM_METRICS", "true"), parameter("iter_stats_max_
 
 
 def case(name: str, backend: str, config: str = "", arguments: object = None) -> Case:
-    files = {"1/model.json": json.dumps(arguments or {"model": "x"})} if backend == "vllm" else {"1/x": "x"}
-    return Case(name=name, config=GOOD.replace("python", backend) + config, files=files if backend != "python" else dict(CODE))
+    files = (
+        CODE if backend == "python" else {"1/model.json": json.dumps(arguments or {"model": "x"})} if backend == "vllm" else {"1/x": "x"}
+    )
+    return Case(name=name, config=GOOD.replace("python", backend) + config, files={**files})
 
 
 @pytest.mark.parametrize(
