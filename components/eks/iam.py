@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from components.base.aws import domain
+from components.base.aws import domain, principal_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,13 +60,18 @@ class Account:
         return f"arn:{self.partition}:iam::aws:policy/{name}"
 
     def service(self, name: str, region: str | None = None) -> str:
-        """Return a service's regional endpoint, as ``kms:ViaService`` and principals name it; by default in the account's region."""
+        """Return a service's regional endpoint, as ``kms:ViaService`` names it; by default in the account's region."""
         return f"{name}.{region or self.region}.{domain(self.region)}"
+
+    @property
+    def logs(self) -> str:
+        """Service principal of CloudWatch Logs in the region."""
+        return f"logs.{self.region}.{principal_domain(self.region, 'logs')}"
 
     @property
     def ec2(self) -> str:
         """Service principal that assumes the role of a node."""
-        return f"ec2.{domain(self.region)}"
+        return f"ec2.{principal_domain(self.region, 'ec2')}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -264,5 +264,5 @@ def key_policy(purpose: Purpose, account: Account, log_group: str) -> str:
         statements.append(allow("GrantKeyToDisks", "kms:CreateGrant", "*", principals=scaling, conditions=_FOR_AWS))
     if purpose == "logs":  # CloudWatch Logs user guide, "encrypt log data using KMS"
         group = {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": account.arn("logs", f"log-group:{log_group}")}}
-        statements.append(allow("UseKeyForLogs", _USE_KEY, "*", principals={"Service": (account.service("logs"),)}, conditions=group))
+        statements.append(allow("UseKeyForLogs", _USE_KEY, "*", principals={"Service": (account.logs,)}, conditions=group))
     return document(statements)

@@ -159,7 +159,7 @@ def custom_endpoint(settings: RepositorySettings, environ: Mapping[str, str]) ->
     """Return the URL of the S3-compatible store or emulator; None for AWS and Google Cloud."""
     if settings.store == "gcs":
         return environ.get("STORAGE_EMULATOR_HOST") or None
-    return settings.cluster_endpoint or settings.endpoint or environment_endpoint(environ)
+    return settings.cluster_endpoint or settings.endpoint or environment_endpoint(environ, settings.profile)
 
 
 def store_url(settings: RepositorySettings, environ: Mapping[str, str]) -> str:
@@ -176,8 +176,8 @@ def store_url(settings: RepositorySettings, environ: Mapping[str, str]) -> str:
         return f"s3://{path}"
     if settings.cluster_endpoint is None and settings.endpoint is None and is_loopback(endpoint):
         raise FleetError(
-            f"triton-fleet:repository.clusterEndpoint is missing: uploads go to {endpoint} (AWS_ENDPOINT_URL_S3), and pods would look for "
-            "the store inside themselves. Set it to the store's address as pods reach it."
+            f"triton-fleet:repository.clusterEndpoint is missing: uploads go to {endpoint} (AWS_ENDPOINT_URL_S3, or the "
+            "AWS profile's endpoint_url), and pods would look for the store inside themselves. Set it to the store's address as pods reach it."
         )
     address = urlsplit(endpoint)
     port = address.port or _DEFAULT_PORTS[address.scheme]  # Triton needs the port of an S3-compatible store

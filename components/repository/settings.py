@@ -129,7 +129,8 @@ class RepositorySettings(Model):
     """Key that encrypts a bucket that the stack creates: ARN or alias of a KMS key, or on GCS
     ``projects/../locations/../keyRings/../cryptoKeys/..``. None: the store's own encryption."""
     endpoint: Endpoint | None = None
-    """URL of an S3-compatible store as the uploading machine reaches it; None means AWS, or AWS_ENDPOINT_URL_S3 when set."""
+    """URL of an S3-compatible store as the uploading machine reaches it; None means AWS, or what AWS_ENDPOINT_URL_S3 or the AWS profile's
+    ``endpoint_url`` names."""
     cluster_endpoint: Endpoint | None = None
     """URL of the same store as pods reach it; None means ``endpoint``, or AWS itself."""
     credentials: Literal["serviceAccount", "environment", "keyFile"] = "serviceAccount"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.base.aws import ARN
 from components.base.clusters import ImageRepositorySettings, pool_name_problems
 from components.base.errors import Problem
 from components.base.model import Model, matching
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from components.base.errors import FieldPath
 
-_REGION: Final = r"[a-z]{2}(-gov|-iso[a-z]?)?-[a-z]+-\d"
-_KEY: Final = r"arn:aws(-cn|-us-gov)?:kms:[a-z0-9-]*:\d{12}:key/.+"
+_REGION: Final = r"([a-z]{2}(-gov|-iso[a-z]?)?|eusc-[a-z]{2})-[a-z]+-\d"
+_KEY: Final = rf"{ARN}:kms:[a-z0-9-]*:\d{{12}}:key/.+"
 _KEY_TEXT: Final = (
     "is not an ARN of a KMS key: AWS would refuse it. "
     "Write one like arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab."
@@ -47,7 +48,7 @@ Key = Annotated[str, matching(f"create|{_KEY}", _KEY_TEXT)]
 PrincipalArn = Annotated[
     str,
     matching(
-        r"arn:aws(-cn|-us-gov)?:iam::\d{12}:(role|user)/.+",
+        rf"{ARN}:iam::\d{{12}}:(role|user)/.+",
         "is not an ARN of an IAM role or user: AWS would refuse it. Write one like arn:aws:iam::111122223333:role/admins.",
     ),
 ]

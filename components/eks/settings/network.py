@@ -19,7 +19,7 @@ PRIVATE_TAG: Final = "kubernetes.io/role/internal-elb"
 """Tags with the value 1 by which load balancers find their subnets."""
 DISCOVERY_TAG: Final = "karpenter.sh/discovery"
 """Tag with the cluster's name by which Karpenter finds subnets and security groups. A subnet can carry it for one cluster only."""
-ZONE: Final = r"[a-z]{2}(-[a-z]+)+-\d[a-z]"
+ZONE: Final = r"[a-z]{2,4}(-[a-z]+)+-\d[a-z]"
 _MAX_ZONES: Final = 6
 
 Zone = Annotated[str, matching(ZONE, "is not an availability zone: no subnet could be created in it. Write one like eu-west-1a.")]

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 import google_crc32c
@@ -27,7 +28,6 @@ from components.base.errors import FleetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 KEY: Final = "triton-fleet:repository"
 T = TypeVar("T")
@@ -351,6 +351,25 @@ def few(names: Sequence[Any], shown: int = 3) -> str:
     return ", ".join(str(name) for name in names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
-def environment_endpoint(environ: Mapping[str, str]) -> str | None:
-    """Return the S3 endpoint that the AWS SDKs read from the environment."""
-    return environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
+def environment_endpoint(environ: Mapping[str, str], profile: str | None = None) -> str | None:
+    """Return the S3 endpoint that the AWS SDKs read from the environment, or from the AWS profile."""
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    return environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or _profile_endpoint(environ, profile)
+
+
+def _profile_endpoint(environ: Mapping[str, str], profile: str | None) -> str | None:
+    """Return ``endpoint_url`` of a profile as boto3 reads it; obstore does not. That of its ``services`` section comes first."""
+    home = Path(environ.get("HOME", "/")) / ".aws"
+    files = (Path(environ.get("AWS_CONFIG_FILE", home / "config")), Path(environ.get("AWS_SHARED_CREDENTIALS_FILE", home / "credentials")))
+    if not any(b"endpoint_url" in path.read_bytes() for path in map(Path.expanduser, files) if path.is_file()):
+        return None  # without importing botocore
+    import botocore.session  # noqa: PLC0415  # loaded only by stacks with S3
+
+    session = botocore.session.Session(profile=profile)
+    try:
+        known = session.get_scoped_config()
+    except botocore.exceptions.BotoCoreError:
+        return None  # reported when the store is opened
+    services = session.full_config.get("services", {}).get(known.get("services", ""), {})
+    return (services.get("s3") or {}).get("endpoint_url") or known.get("endpoint_url") or None

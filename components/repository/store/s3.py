@@ -88,7 +88,7 @@ class S3Store(Store):
     def __init__(self, bucket: str, *, region: str, endpoint: str | None = None, profile: str | None = None) -> None:
         super().__init__(bucket)
         self._region = region
-        self._endpoint = endpoint or environment_endpoint(os.environ)
+        self._endpoint = endpoint or environment_endpoint(os.environ, profile)
         """URL of an S3-compatible store; None: AWS."""
         with self.explained():
             self._session = boto3.session.Session(profile_name=profile)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
+import botocore
 import pytest
 
 from components.base.aws import domain, endpoint_service, partition
 from components.eks.iam import Account
+from components.eks.settings.cluster import EksClusterSettings
 from components.repository.store.s3_bucket import tls_only
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,20 +44,52 @@ def test_no_string_names_a_partition_or_a_domain(path: Path) -> None:
     assert wrong == []
 
 
+PARTITIONS = json.loads((Path(botocore.__file__).parent / "data/partitions.json").read_text())["partitions"]
+REGIONS = [
+    pytest.param(region, each["id"], each["outputs"]["dnsSuffix"], id=region)
+    for each in PARTITIONS
+    for region in each["regions"]
+    if not region.endswith("-global")
+]
+
+
+@pytest.mark.parametrize(("region", "name", "host"), REGIONS)
+def test_each_region_has_the_names_of_its_partition(region: str, name: str, host: str) -> None:
+    assert (partition(region), domain(region)) == (name, host)
+    account = Account(partition=partition(region), region=region, id="111122223333")
+    assert account.service("kms") == f"kms.{region}.{host}"
+    assert tls_only("b", region)["Statement"][0]["Resource"] == [f"arn:{name}:s3:::b", f"arn:{name}:s3:::b/*"]
+    assert endpoint_service(region, "s3") == f"com.amazonaws.{region}.s3", "a gateway endpoint"
+    cluster = EksClusterSettings.model_validate(
+        {
+            "provider": "eks",
+            "region": region,
+            "endpoint": {"publicCidrs": ["203.0.113.0/24"]},
+            "admins": [account.arn("iam", "role/admins")],
+            "secretsKey": account.arn("kms", "key/1234abcd"),
+            "network": {"kind": "create", "zones": [f"{region}a", f"{region}b"]},
+        }
+    )
+    assert list(cluster.problems()) == []
+
+
 @pytest.mark.parametrize(
-    ("region", "name", "host", "ecr", "kms"),
+    ("region", "ecr", "sqs", "ec2", "logs"),
     [
-        ("eu-west-1", "aws", "amazonaws.com", "com.amazonaws.eu-west-1.ecr.dkr", "com.amazonaws.eu-west-1.kms"),
-        ("us-gov-west-1", "aws-us-gov", "amazonaws.com", "com.amazonaws.us-gov-west-1.ecr.dkr", "com.amazonaws.us-gov-west-1.kms"),
-        ("cn-north-1", "aws-cn", "amazonaws.com.cn", "cn.com.amazonaws.cn-north-1.ecr.dkr", "com.amazonaws.cn-north-1.kms"),
-        ("cn-northwest-1", "aws-cn", "amazonaws.com.cn", "cn.com.amazonaws.cn-northwest-1.ecr.dkr", "com.amazonaws.cn-northwest-1.kms"),
+        ("eu-west-1", "com.amazonaws", "com.amazonaws", "amazonaws.com", "amazonaws.com"),
+        ("us-gov-west-1", "com.amazonaws", "com.amazonaws", "amazonaws.com", "amazonaws.com"),
+        ("cn-north-1", "cn.com.amazonaws", "cn.com.amazonaws", "amazonaws.com.cn", "amazonaws.com.cn"),
+        ("eusc-de-east-1", "eu.amazonaws", "com.amazonaws", "amazonaws.com", "amazonaws.com"),
+        ("us-iso-east-1", "gov.ic.c2s", "gov.ic.c2s", "amazonaws.com", "c2s.ic.gov"),
+        ("us-isob-east-1", "gov.sgov.sc2s", "gov.sgov.sc2s", "amazonaws.com", "sc2s.sgov.gov"),
+        ("us-isob-west-1", "gov.sgov.sc2s", "com.amazonaws", "amazonaws.com", "sc2s.sgov.gov"),
+        ("us-isof-south-1", "gov.ic.hci.csp", "com.amazonaws", "amazonaws.com", "amazonaws.com"),
+        ("eu-isoe-west-1", "uk.adc-e.cloud", "com.amazonaws", "amazonaws.com", "amazonaws.com"),
     ],
 )
-def test_each_partition_has_its_names(region: str, name: str, host: str, ecr: str, kms: str) -> None:
-    assert (partition(region), domain(region)) == (name, host)
-    assert (endpoint_service(region, "ecr.dkr"), endpoint_service(region, "kms")) == (ecr, kms)
-    assert endpoint_service(region, "s3") == f"com.amazonaws.{region}.s3"
+def test_endpoints_and_principals_are_in_a_domain_of_their_own(region: str, ecr: str, sqs: str, ec2: str, logs: str) -> None:
+    assert endpoint_service(region, "ecr.dkr") == f"{ecr}.{region}.ecr.dkr"
+    assert endpoint_service(region, "sqs") == f"{sqs}.{region}.sqs"
+    assert endpoint_service(region, "kms") == f"com.amazonaws.{region}.kms"
     account = Account(partition=partition(region), region=region, id="1")
-    assert account.service("kms") == f"kms.{region}.{host}"
-    assert account.ec2 == f"ec2.{host}"
-    assert tls_only("b", region)["Statement"][0]["Resource"] == [f"arn:{name}:s3:::b", f"arn:{name}:s3:::b/*"]
+    assert (account.ec2, account.logs) == (f"ec2.{ec2}", f"logs.{region}.{logs}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from components.base.errors import FleetError
-from components.repository.resource import _find_keys, check_environment
+from components.repository.resource import _find_keys, check_environment, custom_endpoint
 from components.repository.settings import RepositorySettings
 from components.repository.store import gcs
 from components.repository.store.s3 import S3Store
@@ -91,3 +93,58 @@ def test_google_credentials_are_those_of_pulumis_provider(name: str, impersonate
         first = gcs._credentials({name: text, "GOOGLE_OAUTH_ACCESS_TOKEN": "first", **target})
         assert (first._source_credentials if impersonated else first).token == "first"
     assert gcs._credentials({"GOOGLE_APPLICATION_CREDENTIALS": "elsewhere"}) is None
+
+
+PROFILES = """
+[default]
+endpoint_url = http://default.example:1
+[profile plain]
+region = eu-west-1
+[profile all]
+endpoint_url = http://all.example:2
+[profile service]
+endpoint_url = http://all.example:2
+services = mine
+[profile other]
+services = others
+[services mine]
+s3 =
+  endpoint_url = http://s3.example:3
+[services others]
+sts =
+  endpoint_url = http://sts.example:4
+"""
+AWS = "https://s3.eu-west-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("profile", "environment", "endpoint"),
+    [
+        (None, {}, "http://default.example:1"),
+        ("plain", {}, None),
+        ("all", {}, "http://all.example:2"),
+        ("service", {}, "http://s3.example:3"),
+        ("other", {}, None),
+        (None, {"AWS_PROFILE": "all"}, "http://all.example:2"),
+        ("all", {"AWS_ENDPOINT_URL": "http://variable.example:5"}, "http://variable.example:5"),
+        ("service", {"AWS_ENDPOINT_URL_S3": "http://s3-variable.example:6"}, "http://s3-variable.example:6"),
+        ("all", {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, None),
+        ("all", {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true", "AWS_ENDPOINT_URL_S3": "http://s3-variable.example:6"}, None),
+    ],
+)
+def test_uploads_go_where_boto3_goes(
+    profile: str | None, environment: dict[str, str], endpoint: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text(PROFILES, encoding="utf-8")
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        monkeypatch.delenv(name, raising=False)
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    for name, value in {**keys, "AWS_CONFIG_FILE": str(tmp_path / "config"), "HOME": str(tmp_path), **environment}.items():
+        monkeypatch.setenv(name, value)
+    store = open_store({"bucket": "models", "region": "eu-west-1", "profile": profile})
+    assert isinstance(store, S3Store)
+    assert boto3.session.Session(profile_name=profile).client("s3", region_name="eu-west-1").meta.endpoint_url == (endpoint or AWS)
+    assert store.client.meta.endpoint_url == (endpoint or AWS)
+    assert store.describe() == (endpoint or "AWS in eu-west-1")
+    settings = RepositorySettings(bucket="models", region="eu-west-1", profile=profile)
+    assert custom_endpoint(settings, os.environ) == endpoint
