@@ -31,6 +31,8 @@ class Problem:
     """Line of ``file``, from 1; None for the file as a whole."""
     fatal: bool = True
     """False for a warning."""
+    note: bool = False
+    """Whether it is only information: nothing is known to be wrong."""
 
     def __str__(self) -> str:
         """Format as ``<file>:<line>: <key> <text>``, without unset parts."""

@@ -167,6 +167,8 @@ def _check_models(settings: Settings, project_dir: Path) -> None:
     ]
     problems = validate(project_dir / source, settings.repository.models, deployments)
     for problem in problems:
-        if not problem.fatal:
+        if problem.note:
+            pulumi.log.info(f"{source}: {problem}")
+        elif not problem.fatal:
             pulumi.log.warn(f"{source}/{problem}")
     raise_problems(Problem(text=f"{source}/{problem}") for problem in problems if problem.fatal)

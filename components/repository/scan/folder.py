@@ -20,6 +20,7 @@ import google_crc32c
 from components.base.errors import FleetError
 from components.repository.scan.plan import Digests, Plan, PlannedFile, plan
 from components.repository.store.objects import crc32c, crc32c_text
+from components.repository.validation.files import is_litter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,13 +41,6 @@ _ODD: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 
 _LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
-_LITTER: Final = frozenset(
-    {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep", ".gitignore", ".gitattributes"}
-)
-"""Excluded: tools write them, they differ between machines, and they would create a new release of an unchanged model."""
-
-_LITTER_SUFFIXES: Final = (".pyc", ".swp", "~")
-
 _KEY_BYTES: Final = 1024
 """Longest S3 object key in bytes of UTF-8 (Amazon S3 user guide, "Naming Amazon S3 objects"), with prefix and digest."""
 
@@ -63,7 +57,8 @@ _NOTHING: Final = hashlib.sha256(b"").hexdigest()
 _by_name: Final = operator.attrgetter("name")
 
 PLACEHOLDER: Final = ".triton-fleet-empty"
-"""Placeholder object for an ensemble's empty version folder: object stores have no folders. Triton ignores it."""
+"""Placeholder object for an empty version folder: object stores have no folders. Backends that open no file need one, as ensembles do;
+`components.repository.validation` refuses it for the others."""
 
 
 def scan(folder: Path, models: Sequence[str] | None = None, known: ScanCache | None = None) -> Plan:
@@ -75,7 +70,7 @@ def scan(folder: Path, models: Sequence[str] | None = None, known: ScanCache | N
     if not folder.is_dir():
         raise FleetError(f"{_KEY}.source ({folder}) is not a folder: there are no models to upload. Create it, or name another folder.")
     present = sorted(
-        entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_litter(entry.name) and not entry.name.startswith(".")
+        entry.name for entry in folder.iterdir() if entry.is_dir() and not is_litter(entry.name) and not entry.name.startswith(".")
     )
     wanted = sorted(present if models is None else models)
     problems = [
@@ -94,10 +89,6 @@ def scan(folder: Path, models: Sequence[str] | None = None, known: ScanCache | N
     if known is not None:
         known.save()
     return plan([*files, *(file for model in found for file in model.planned)])
-
-
-def _is_litter(name: str) -> bool:
-    return name in _LITTER or name.endswith(_LITTER_SUFFIXES)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -180,7 +171,7 @@ class _Model:
             name = entry.name
             if versions is not None and _VERSION.match(name) is not None and _is_folder(entry):
                 versions[name] = 0
-            if _is_litter(name) or (entry.is_symlink() and not self._stays_inside(entry.path)):
+            if is_litter(name) or (entry.is_symlink() and not self._stays_inside(entry.path)):
                 continue
             try:
                 seen = entry.stat()
@@ -237,19 +228,12 @@ class _Model:
             self.planned.append(PlannedFile(path, source, seen.st_size, *digests, seen.st_mtime_ns))
 
     def _check_layout(self, versions: dict[str, int]) -> None:
-        config = self.root / "config.pbtxt"
-        ensemble = bool(not versions or 0 in versions.values()) and config.is_file() and _is_ensemble(config)
         if not versions:
-            kind = ", and an ensemble needs an empty one" if ensemble else ""
-            self.refuse(f"has no version folder{kind}", f"Put the model into {self.root / '1'}.")
+            self.refuse("has no version folder", f"Put the model into {self.root / '1'}; an ensemble needs an empty folder.")
         for version, files in versions.items():
-            if files:
-                continue
-            if ensemble:
+            if not files:
                 path = f"{self.name}/{version}/{PLACEHOLDER}"
                 self.planned.append(PlannedFile(path=path, source=None, size=0, sha256=_NOTHING, crc32c=crc32c(b""), modified_ns=0))
-            elif not self.problems:
-                self.refuse("is an empty version", "Put the model's files there.", str(self.root / version))
 
 
 def _read_all(unread: Sequence[_Found], known: ScanCache | None) -> list[PlannedFile]:
@@ -302,10 +286,3 @@ def _read(path: str) -> _Content | _Refusal:
     except OSError as error:
         return _Refusal(f"can't be read ({error.strerror})", "Make it readable.")
     return _Content(size, Digests(sha256.hexdigest(), crc32c_text(checksum)))
-
-
-_ENSEMBLE: Final = re.compile(r'^\s*(platform\s*:\s*"ensemble"|ensemble_scheduling\b)', re.MULTILINE)
-
-
-def _is_ensemble(config: Path) -> bool:
-    return _ENSEMBLE.search(config.read_text(encoding="utf-8", errors="replace")) is not None

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.repository.validation.backends import COMPLETING, ENSEMBLE, mismatch, platforms_of, resolve
+from components.base.errors import Problem
+from components.repository.validation.backends import backend_of_platform, mismatch, platforms_of, resolve
 from components.repository.validation.config import check_config
 from components.repository.validation.deployment import Deployment, check_deployment, check_metrics
-from components.repository.validation.ensemble import Composable, check_ensemble, cycles
+from components.repository.validation.ensemble import check_ensemble, cycles
 from components.repository.validation.files import Repository
 from components.repository.validation.model import ModelState, loaded_versions, read_config, versions_of
 from components.repository.validation.modelfiles import check_initial_states, check_labels, check_model_files, check_warmup
-from components.repository.validation.report import Report
+from components.repository.validation.report import Report, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from components.base.errors import Problem
 
 
 def validate(folder: Path, models: Sequence[str] | None = None, deployments: Sequence[Deployment] = ()) -> list[Problem]:
@@ -35,12 +34,9 @@ def validate(folder: Path, models: Sequence[str] | None = None, deployments: Seq
     present = [name for name in repository.names(folder) if not name.startswith(".") and repository.kind(folder / name) == "folder"]
     wanted = [name for name in present if models is None or name in models]
     read = {name: _read(repository, name) for name in wanted}
-    composables = {
-        name: Composable(config=model.config, open=model.completes_itself, versions=model.versions) for name, model in read.items()
-    }
     for model in read.values():
         if model.config is not None:
-            check_ensemble(model.config, composables, set(present) - set(wanted), model.report)
+            check_ensemble(model, read, set(present) - set(wanted))
     for circle in cycles({name: model.steps for name, model in read.items() if model.steps}):
         for name in circle:
             read[name].report.field("ensemble_scheduling", f"is circular ({' -> '.join((*circle, circle[0]))})", "Remove one of the steps.")
@@ -49,9 +45,32 @@ def validate(folder: Path, models: Sequence[str] | None = None, deployments: Seq
         for model in served:
             check_deployment(repository, model, deployment)
         check_metrics(repository, served, deployment)
-    return [
+    found = [
         problem for name in wanted for problem in sorted(read[name].report.problems, key=lambda problem: (problem.file, problem.line or 0))
     ]
+    return [*_top(repository), *found, *_not_checked(read)]
+
+
+def _top(repository: Repository) -> list[Problem]:
+    """Report a config.pbtxt outside the models' folders."""
+    if repository.kind(repository.folder / "config.pbtxt") != "file":
+        return []
+    text = (
+        "is not in a model's folder: Triton would not read it. Move it into a folder with the model's name; if the whole folder is one "
+        "model, set triton-fleet:repository.source to its parent folder."
+    )
+    return [Problem(file="config.pbtxt", text=text, fatal=False)]
+
+
+def _not_checked(models: dict[str, ModelState]) -> list[Problem]:
+    """One note about everything that can't be checked."""
+    parts = [
+        f"{name} ({', '.join(sorted(model.unjudged))})"
+        for name, model in models.items()
+        if model.unjudged and not any(problem.fatal for problem in model.report.problems)
+    ]
+    text = f"Not checked, because only the backend's code shows it: {', '.join(parts)}. The model may still fail to load."
+    return [Problem(text=printable(text), fatal=False, note=True)] if parts else []
 
 
 def _served(models: dict[str, ModelState], deployment: Deployment) -> list[str]:
@@ -79,27 +98,27 @@ def _read(repository: Repository, name: str) -> ModelState:
     content = {entry: repository.kind(first / entry) for entry in repository.names(first)} if first else {}
     model.resolved = resolve(name, config, content)
     model.versions = loaded_versions(existing, model)
-    check_config(config, model.resolved.platform, report, completed=model.resolved.backend in COMPLETING)
     _check_backend(model)
-    ensemble = config.platform == ENSEMBLE or config.HasField("ensemble_scheduling")
-    if not ensemble:
+    if not model.is_ensemble:
         check_model_files(repository, model)
-    check_labels(repository, model)
-    if not ensemble:
         check_warmup(repository, model)
+    check_config(config, model.resolved.platform, report, completed=model.completes_tensors)
+    if model.completes_tensors and model.resolved.row.by_code and not all(t.data_type and t.dims for t in (*config.input, *config.output)):
+        model.unjudged.add("types and shapes that config.pbtxt leaves out")
+    check_labels(repository, model)
     check_initial_states(repository, model)
     return model
 
 
 def _check_backend(model: ModelState) -> None:
-    config, resolved, report = model.config, model.resolved, model.report
-    if resolved is None or config.platform == ENSEMBLE or config.HasField("ensemble_scheduling"):
+    resolved, report = model.resolved, model.report
+    if resolved is None or model.is_ensemble:
         return
     if not resolved.backend:
         if not model.described:
             return  # check_model_files reports it
         if resolved.platform:
-            report.field("platform", f"({resolved.platform}) does not determine the backend", 'Set the backend, such as backend: "python".')
+            report.field("platform", f"({resolved.platform}) does not determine the backend", backend_of_platform(resolved.platform))
         else:
             report.field("backend", "is missing, and no file shows it", 'Set it, such as backend: "python".')
     elif mismatch(resolved):

@@ -34,7 +34,7 @@ def check_config(config: Any, platform: str, report: Report, *, completed: bool 
         config: the ``ModelConfig``.
         platform: the result of `components.repository.validation.backends.resolve`.
         report: collects the problems.
-        completed: whether the backend completes types and shapes.
+        completed: whether the backend fills in the missing types and shapes of listed tensors.
     """
     if config.name and config.name != report.model:
         report.field(
@@ -78,13 +78,12 @@ def _check_tensors(config: Any, kind: str, platform: str, report: Report, *, com
         if data_type(tensor.data_type) in {"TYPE_INVALID", str(tensor.data_type)}:
             given = "TYPE_INVALID" if tensor.data_type == 0 else data_type(tensor.data_type)
             written = f"{where}.data_type" in report.lines
-            if completed and not written:
-                continue
-            report.field(
-                f"{where}.data_type",
-                f"is {given}" if written else "is missing",
-                "Set the tensor's data type, such as TYPE_FP32 or TYPE_STRING.",
-            )
+            if tensor.data_type or not completed:
+                report.field(
+                    f"{where}.data_type",
+                    f"is {given}" if written else "is missing",
+                    "Set the tensor's data type, such as TYPE_FP32 or TYPE_STRING.",
+                )
         if not tensor.dims and not completed:
             report.field(
                 f"{where}.dims",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from components.base.tritonserver import parse, server_image
-from components.repository.validation.backends import ENSEMBLE
+from components.repository.validation.backends import BACKENDS
 from components.repository.validation.text import MAX_BYTES, schema
 
 if TYPE_CHECKING:
@@ -23,21 +23,12 @@ _REPORTERS: Final = {"vllm": "vllm", "trtllm": "tensorrtllm"}
 _BOOLEAN_FROM: Final = (24, 12)
 """First vllm_backend whose REPORT_CUSTOM_METRICS must be "true", in any case; before it, "yes" (src/model.py of r24.11 and r24.12)."""
 
-_FULL: Final = frozenset({"dali", "fil", "identity", "onnxruntime", "openvino", "python", "pytorch", "repeat", "square", "tensorrt"})
-"""Backends of ``nvcr.io/nvidia/tritonserver:<xx.yy>-py3`` (``enable_all`` in build.py of triton-inference-server/server, 26.07)."""
-
 _TENSORFLOW_LAST: Final = (25, 2)
 """Last release whose images include the TensorFlow backend. From memory of NVIDIA's release notes, not verified."""
 
-_FLAVOURS: Final = {
-    "-py3": _FULL,
-    "-py3-igpu": _FULL,
-    "-vllm-python-py3": frozenset({"python", "vllm"}),
-    "-trtllm-python-py3": frozenset({"python", "tensorrtllm"}),
-    "-pyt-python-py3": frozenset({"python", "pytorch"}),
-    "-tf2-python-py3": frozenset({"python", "tensorflow"}),
-    "-py3-min": frozenset[str](),
-}
+_AGENTS: Final = {"-py3": frozenset({"checksum"}), "-py3-igpu": frozenset({"checksum"})}
+"""Repository agents by the suffix of the image's tag (``enable_all`` in build.py of triton-inference-server/server, 26.07)."""
+
 _NVIDIA: Final = re.compile(r"^nvcr\.io/nvidia/tritonserver:(?P<year>\d\d)\.(?P<month>\d\d)(?P<flavour>-[a-z0-9-]+?)(@sha256:[0-9a-f]+)?\Z")
 _DEV: Final = re.compile(r"^triton-fleet\.local/tritonserver:[\w.-]+-cpu(@sha256:[0-9a-f]+)?\Z")
 
@@ -50,12 +41,18 @@ def backends_of(image: str) -> frozenset[str] | None:
     if _DEV.match(image):
         return frozenset({"python"})
     match = _NVIDIA.match(image)
-    if match is None or match["flavour"] not in _FLAVOURS:
+    if match is None:
         return None
-    backends = _FLAVOURS[match["flavour"]]
-    if backends is _FULL and (int(match["year"]), int(match["month"])) <= _TENSORFLOW_LAST:
+    backends = frozenset(row.name for row in BACKENDS if match["flavour"] in row.images)
+    if match["flavour"] in _AGENTS and (int(match["year"]), int(match["month"])) <= _TENSORFLOW_LAST:
         return backends | {"tensorflow"}
-    return backends
+    return backends if backends or match["flavour"] == "-py3-min" else None
+
+
+def agents_of(image: str) -> frozenset[str] | None:
+    """Repository agents in an image; None if unknown."""
+    match = _NVIDIA.match(image)
+    return frozenset() if _DEV.match(image) else _AGENTS.get(match["flavour"]) if match else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,28 +92,21 @@ class Deployment:
 def check_deployment(repository: Repository, model: ModelState, deployment: Deployment) -> None:
     """Report what this deployment cannot run."""
     config, report, resolved = model.config, model.report, model.resolved
-    if config is None or resolved is None or config.platform == ENSEMBLE or config.HasField("ensemble_scheduling"):
+    if config is None or resolved is None:
         return
     where = f"{deployment.key} ({deployment.image})"
-    known = deployment.known_backends
-    if (
-        resolved.backend
-        and known is not None
-        and resolved.backend not in known
-        and not _brings_backend(repository, model, resolved.backend)
-    ):
-        field = "backend" if config.backend or not config.platform else "platform"
-        what = f"({getattr(config, field) or resolved.backend}) is not in the image of {where}"
-        close = difflib.get_close_matches(resolved.backend, known, 1, 0.75)
-        remedy = (
-            f"Did you mean {close[0]}?" if close else f"Serve it from an image with backend {resolved.backend}, or remove {model.name}."
-        )
-        remedy += f" The image has: {', '.join(sorted(known)) or 'no backends'}."
-        report.field(field, what, remedy)
-    if not deployment.auto_complete and not model.described:
-        report.file(
-            "", f"has no config.pbtxt, and {deployment.key} runs with --disable-auto-complete-config", f"Write {model.name}/config.pbtxt."
-        )
+    agents = None if any(flag.option == "repoagent-directory" for flag in parse(deployment.arguments)[0]) else agents_of(deployment.image)
+    for index, agent in enumerate(config.model_repository_agents.agents):
+        if agents is not None and agent.name not in agents:
+            has = f"It has: {', '.join(sorted(agents)) or 'none'}."
+            field = f"model_repository_agents.agents[{index}].name"
+            report.field(field, f"({agent.name}) is not in the image of {where}", f"Use an image with this agent, or remove it. {has}")
+    if model.is_ensemble:
+        return
+    if resolved.backend:
+        _check_backend(repository, model, deployment, where)
+    if not deployment.auto_complete:
+        _check_completeness(model, deployment)
     kinds = schema().ModelConfig.DESCRIPTOR.file.message_types_by_name["ModelInstanceGroup"].enum_types_by_name["Kind"].values_by_number
     for index, group in enumerate(config.instance_group):
         kind = kinds[group.kind].name if group.kind in kinds else ""
@@ -141,6 +131,43 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
                 f"contains {beyond[0]}, but a pod of {where} {ids}",
                 f"Use GPUs that it has, or raise {deployment.key}.resources.gpus.",
             )
+
+
+def _check_backend(repository: Repository, model: ModelState, deployment: Deployment, where: str) -> None:
+    """Check that the image has the model's backend and runtime, if the model does not bring them."""
+    config, resolved, known = model.config, model.resolved, deployment.known_backends
+    if known is None or resolved is None or _brings_backend(repository, model, resolved.backend):
+        return
+    rows = [row for row in BACKENDS if row.name == resolved.backend]
+    usual = {f"libtriton_{resolved.backend}.so", *(["model.py"] if any(row.python_based for row in rows) else [])}
+    if resolved.backend in known:
+        if config.runtime and rows and config.runtime not in usual:
+            remedy = f"Set one of: {', '.join(sorted(usual))}; or add the file to the model's folder."
+            model.report.field("runtime", f"({config.runtime}) is not in the image of {where}", remedy)
+        return
+    field = "backend" if config.backend or not config.platform else "platform"
+    close = difflib.get_close_matches(resolved.backend, known, 1, 0.75)
+    remedy = f"Did you mean {close[0]}?" if close else f"Serve it from an image with backend {resolved.backend}, or remove {model.name}."
+    model.report.field(
+        field,
+        f"({getattr(config, field) or resolved.backend}) is not in the image of {where}",
+        f"{remedy} The image has: {', '.join(sorted(known)) or 'no backends'}.",
+    )
+
+
+def _check_completeness(model: ModelState, deployment: Deployment) -> None:
+    """Report what only auto-completion would fill in."""
+    report, off = model.report, f"{deployment.key} runs with --disable-auto-complete-config"
+    if not model.described:
+        report.file("", f"has no config.pbtxt, and {off}", f"Write {model.name}/config.pbtxt.")
+        return
+    for side in ("input", "output"):
+        for index, tensor in enumerate(getattr(model.config, side) if model.completes_tensors else ()):
+            for name in ("data_type", "dims"):
+                if not getattr(tensor, name):
+                    report.field(f"{side}[{index}].{name}", f"is missing, and {off}", "Set it: no backend completes the tensor.")
+    if model.resolved is not None and model.resolved.row.name not in {"", "python"} and model.adds("output") and not model.config.output:
+        report.file("config.pbtxt", f"lists no outputs, and {off}", "List all inputs and outputs.")
 
 
 def check_metrics(repository: Repository, served: Sequence[ModelState], deployment: Deployment) -> None:

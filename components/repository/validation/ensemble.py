@@ -1,7 +1,7 @@
 """Check ensembles: the tensors between the steps, and each ensemble step against its model.
 
 Follows ``ValidateEnsembleSchedulingConfig``, ``ValidateEnsembleConfig`` (types and shapes) and ``CircularDependencyCheck`` of
-triton-inference-server/core. Not checked: Triton refuses a step with inputs from different decoupled models.
+triton-inference-server/core.
 """
 
 from __future__ import annotations
@@ -17,21 +17,10 @@ from components.repository.validation.text import data_type
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from components.repository.validation.model import ModelState
     from components.repository.validation.report import Report
 
 _SCHEDULING: Final = "ensemble_scheduling"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Composable:
-    """The model of an ensemble step."""
-
-    config: Any
-    """``ModelConfig``; None if it could not be read."""
-    open: bool
-    """Whether the backend can add inputs, outputs or a batch size to config.pbtxt."""
-    versions: Collection[int]
-    """Versions that Triton loads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,30 +30,31 @@ class _Tensor:
     model: str
     type: int
     dims: tuple[int, ...]
-    batching: bool
+    batching: tuple[bool, ...]
+    """Whether the model batches; both if its backend decides."""
 
     def fits(self, other: _Tensor) -> bool:
         """Whether the shapes are compatible, with or without the batch dimensions."""
-        return _fits(self.dims, other.dims) or _fits(self.full, other.full)
+        return _fits(self.dims, other.dims) or any(_fits(mine, theirs) for mine in self.full for theirs in other.full)
 
     @property
-    def full(self) -> tuple[int, ...]:
-        return (WILDCARD, *self.dims) if self.batching else self.dims
+    def full(self) -> list[tuple[int, ...]]:
+        return [(WILDCARD, *self.dims) if batching else self.dims for batching in self.batching]
 
 
 def _fits(left: Sequence[int], right: Sequence[int]) -> bool:
     return len(left) == len(right) and all(a == b or WILDCARD in {a, b} for a, b in zip(left, right, strict=True))
 
 
-def check_ensemble(config: Any, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
-    """Check an ensemble's own fields, its tensors and its steps.
+def check_ensemble(ensemble: ModelState, models: Mapping[str, ModelState], left_out: Collection[str]) -> None:
+    """Check an ensemble's own fields, its tensors and its steps; nothing for any other model.
 
     Args:
-        config: the ensemble's ``ModelConfig``.
+        ensemble: the ensemble, whose configuration could be read.
         models: the models to upload, by name.
         left_out: models in the repository that are not uploaded.
-        report: collects the problems.
     """
+    config, report = ensemble.config, ensemble.report
     if config.platform == ENSEMBLE and config.backend:
         report.field("backend", f"({config.backend}) is set, but platform is ensemble", "Remove backend.")
     if not config.HasField(_SCHEDULING):
@@ -86,7 +76,8 @@ def check_ensemble(config: Any, models: Mapping[str, Composable], left_out: Coll
         report.field("ensemble_scheduling", "has no steps", "Add a step for each model.")
         return
     _check_flow(config, report)
-    _check_steps(config, models, left_out, report)
+    _check_steps(ensemble, models, left_out)
+    _check_decoupled(config, models, report)
 
 
 def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a transcription, in its order)
@@ -150,13 +141,14 @@ def _check_flow(config: Any, report: Report) -> None:  # noqa: C901, PLR0912 (a 
         report.field(f"ensemble_scheduling.step[{step[1]}].{step[0]}", what, remedy)
 
 
-def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
+def _check_steps(ensemble: ModelState, models: Mapping[str, ModelState], left_out: Collection[str]) -> None:
     """Check that each step's model and version exist, and that its tensors match those that they are mapped to."""
+    config, report = ensemble.config, ensemble.report
     tensors: dict[str, _Tensor] = {}
     for tensor in (*config.input, *config.output):
         dims = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
         tensors.setdefault(
-            tensor.name, _Tensor(model=report.model, type=tensor.data_type, dims=tuple(dims), batching=config.max_batch_size > 0)
+            tensor.name, _Tensor(model=report.model, type=tensor.data_type, dims=tuple(dims), batching=(config.max_batch_size > 0,))
         )
     for index, step in enumerate(config.ensemble_scheduling.step):
         if not step.model_name or step.model_namespace:
@@ -182,10 +174,10 @@ def _check_steps(config: Any, models: Mapping[str, Composable], left_out: Collec
                 f"is {config.max_batch_size}, but step {index}'s model {step.model_name} has max_batch_size {limit}",
                 f"Lower it to {limit}, or raise {step.model_name}'s.",
             )
-        _check_maps(step, model, where, tensors, report)
+        _check_maps(step, model, where, tensors, ensemble)
 
 
-def _absent(name: str, where: str, models: Mapping[str, Composable], left_out: Collection[str], report: Report) -> None:
+def _absent(name: str, where: str, models: Mapping[str, ModelState], left_out: Collection[str], report: Report) -> None:
     if name in left_out:
         report.field(where, f"({name}) is not one of the models to upload", f"Add {name} to repository.models.")
         return
@@ -194,22 +186,29 @@ def _absent(name: str, where: str, models: Mapping[str, Composable], left_out: C
     report.field(where, f"({name}) does not exist", remedy)
 
 
-def _check_maps(step: Any, model: Composable, where: str, tensors: dict[str, _Tensor], report: Report) -> None:
-    config = model.config
+def _check_maps(step: Any, model: ModelState, where: str, tensors: dict[str, _Tensor], ensemble: ModelState) -> None:  # noqa: C901
+    config, report = model.config, ensemble.report
+    batching = (True,) if config.max_batch_size > 0 else (False, True) if model.sets_batch else (False,)
     for field, members in (("input_map", config.input), ("output_map", config.output)):
+        side = field.removesuffix("_map")
         known = {member.name: member for member in members}
         mapping = dict(getattr(step, field))
         for key in sorted(mapping):
             member = known.get(key)
             if member is None:
-                if not model.open:
+                if model.adds(side):
+                    ensemble.unjudged.add(f"tensors that the backend of {step.model_name} adds")
+                else:
                     report.field(
                         f'{where}.{field}["{key}"]',
-                        f"is not an {field.removesuffix('_map')} of {step.model_name}",
+                        f"is not an {side} of {step.model_name}",
                         f"It must be one of: {', '.join(sorted(known)) or '(none)'}.",
                     )
                 continue
-            mine = _Tensor(model=step.model_name, type=member.data_type, dims=tuple(member.dims), batching=config.max_batch_size > 0)
+            mine = _Tensor(model=step.model_name, type=member.data_type, dims=tuple(member.dims), batching=batching)
+            if model.completes_tensors and not (mine.type and mine.dims):
+                ensemble.unjudged.add(f"types and shapes that {step.model_name} leaves out")
+                continue
             other = tensors.setdefault(mapping[key], mine)
             if other.type != mine.type:
                 what = f"maps {key} ({data_type(mine.type)}) to {mapping[key]}, which is {data_type(other.type)} in {other.model}"
@@ -227,7 +226,39 @@ def _check_maps(step: Any, model: Composable, where: str, tensors: dict[str, _Te
 
 
 def _text(tensor: _Tensor) -> str:
-    return f"[{', '.join(str(dim) for dim in tensor.full)}]"
+    return f"[{', '.join(str(dim) for dim in tensor.full[0])}]"
+
+
+def _check_decoupled(config: Any, models: Mapping[str, ModelState], report: Report) -> None:
+    """Check that no step, and not the ensemble's response, combines tensors of different decoupled models."""
+    _, mixed = _decoupled(config, models, frozenset())
+    if mixed is not None:
+        where = f"ensemble_scheduling.step[{mixed}].input_map" if mixed >= 0 else "output"
+        what = "combines tensors of different decoupled models, which send different numbers of responses"
+        report.field(where, what, "Use tensors of one decoupled model only.")
+
+
+def _decoupled(config: Any, models: Mapping[str, ModelState], above: frozenset[str]) -> tuple[bool | None, int | None]:
+    """Whether an ensemble is decoupled (None if that is not known), and the first step that combines tensors (-1: its outputs)."""
+    labels = {tensor.name: 0 for tensor in config.input}
+    waiting = list(enumerate(config.ensemble_scheduling.step))
+    last = 0
+    while ready := [(index, step) for index, step in waiting if all(name in labels for name in step.input_map.values())]:
+        waiting = [entry for entry in waiting if entry not in ready]
+        for index, step in ready:
+            model = models.get(step.model_name)
+            if model is None or model.config is None or step.model_name in above:
+                return None, None
+            decoupled = _decoupled(model.config, models, above | {step.model_name})[0] if model.is_ensemble else model.decoupled
+            if decoupled is None:
+                return None, None
+            found = {labels[name] for name in step.input_map.values()}
+            if len(found) > 1:
+                return None, index
+            last += decoupled
+            labels |= dict.fromkeys(step.output_map.values(), last if decoupled else next(iter(found), 0))
+    mixed = len({labels[tensor.name] for tensor in config.output if tensor.name in labels}) > 1
+    return last > 0, -1 if mixed else None
 
 
 def cycles(steps: Mapping[str, Iterable[str]]) -> list[tuple[str, ...]]:

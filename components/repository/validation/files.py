@@ -14,8 +14,14 @@ Kind = Literal["file", "folder", "closed", "absent"]
 """``closed``: it must not or cannot be opened; `components.repository.scan` reports why."""
 
 LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
-UNFINISHED: Final = (".part", ".partial", ".tmp", ".temp", ".incomplete", ".crdownload", ".download", ".aria2", ".filepart")
+UNFINISHED: Final = (".part", ".partial", ".incomplete", ".crdownload", ".download", ".aria2", ".filepart")
 """Extensions of unfinished downloads of browsers, download tools and model hubs."""
+
+_LITTER: Final = frozenset(
+    {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep", ".gitignore", ".gitattributes"}
+)
+"""Not uploaded: tools write them, they differ between machines, and they would create a new release of an unchanged model."""
+_LITTER_SUFFIXES: Final = (".pyc", ".swp", "~")
 
 _HEAD: Final = 512
 _ZIP_END: Final = b"PK\x05\x06"
@@ -23,6 +29,11 @@ _ZIP_TAIL: Final = 22 + 65535
 """Bytes at the end of a zip archive that contain the end of central directory record (PKWARE's APPNOTE 4.3.16)."""
 _ONNX_FIELDS: Final = 4096
 """Maximum number of top-level fields read from an ONNX file. Real files have about ten, plus one per function or property."""
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is not uploaded."""
+    return name in _LITTER or name.endswith(_LITTER_SUFFIXES)
 
 
 class Repository:
@@ -50,11 +61,11 @@ class Repository:
         return "folder" if stat.S_ISDIR(mode) else "closed"
 
     def names(self, path: Path) -> list[str]:
-        """Sorted names in a folder; empty if it cannot be read."""
+        """Sorted names in a folder, of what is uploaded; empty if it cannot be read."""
         if self.kind(path) != "folder":
             return []
         try:
-            return sorted(entry.name for entry in path.iterdir())
+            return sorted(entry.name for entry in path.iterdir() if not is_litter(entry.name))
         except OSError:
             return []
 

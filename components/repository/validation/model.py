@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from components.repository.validation.backends import ENSEMBLE
 from components.repository.validation.files import LFS_POINTER, Repository
 from components.repository.validation.text import MAX_BYTES, parse, schema
 
@@ -39,7 +40,51 @@ class ModelState:
     resolved: Resolved | None = None
     versions: list[int] = field(default_factory=list)
     """Versions that Triton loads, newest first."""
-    completes_itself: bool = False
+    code_completes: bool = False
+    """Whether the model's own Python code may complete the model configuration."""
+    unjudged: set[str] = field(default_factory=set)
+    """What can't be checked."""
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether Triton takes it for an ensemble."""
+        return self.config is not None and (self.config.platform == ENSEMBLE or self.config.HasField("ensemble_scheduling"))
+
+    @property
+    def completed(self) -> bool:
+        """Whether the backend fills in anything at all."""
+        if self.is_ensemble or self.resolved is None:
+            return False
+        return self.code_completes if self.resolved.backend == "python" else True
+
+    @property
+    def completes_tensors(self) -> bool:
+        """Whether the backend fills in a missing type and shape of a listed tensor."""
+        return self.resolved is not None and self.completed and self.resolved.row.completes
+
+    @property
+    def sets_batch(self) -> bool:
+        """Whether the backend may set a max_batch_size that is missing or 0."""
+        if self.resolved is None or not self.completed:
+            return False
+        return {"": False, "always": True}.get(self.resolved.row.batch, self.adds("input") or self.adds("output"))
+
+    @property
+    def decoupled(self) -> bool | None:
+        """Whether the model is decoupled; None if that is not known."""
+        if self.config.model_transaction_policy.decoupled:
+            return True
+        return None if self.completed and self.resolved is not None and self.resolved.row.by_code else False
+
+    def adds(self, side: str) -> bool:
+        """Whether the backend adds tensors to ``input`` or ``output``, beside those that config.pbtxt lists."""
+        if self.config is None:
+            return True
+        if self.resolved is None or not self.completed:
+            return False
+        adds = self.resolved.row.adds(side)
+        listed = getattr(self.config, side) or (side == "input" and self.resolved.backend == "onnxruntime" and self.config.batch_input)
+        return adds == "missing" or (adds == "empty" and not listed)
 
     @property
     def steps(self) -> list[str]:

@@ -7,12 +7,15 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from components.repository.validation.backends import COMPLETING, FIL_FILES
+from components.repository.validation.backends import UNKNOWN
 from components.repository.validation.config import WILDCARD
 from components.repository.validation.files import UNFINISHED, Repository
 from components.repository.validation.text import data_type
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from components.repository.validation.backends import Backend, Resolved
     from components.repository.validation.model import ModelState
 
 _BYTES: Final = {
@@ -35,12 +38,15 @@ _BYTES: Final = {
 _CODE_BYTES: Final = 4 << 20
 """Longest model.py that is read, in bytes."""
 
+_ENVIRONMENT: Final = "EXECUTION_ENV_PATH"
+_MODEL_DIRECTORY: Final = "$$TRITON_MODEL_DIRECTORY"
+
 _NEWER_SYNTAX: Final = re.compile(r"""\b[rR]?[fF]["']|^\s*type\s+\w|\b(?:def|class)\s+\w+\s*\[""", re.MULTILINE)
 """Syntax of Python 3.12 and later, which an older Python cannot check for the image's Python."""
 
 
-def check_model_files(repository: Repository, model: ModelState) -> None:  # noqa: C901, PLR0912 (one after another)
-    """Check the files that the backend loads, in each version that Triton loads."""
+def check_model_files(repository: Repository, model: ModelState) -> None:
+    """Check the files that the backend opens, in each version that Triton loads, and the parameters that it refuses."""
     config, report, resolved = model.config, model.report, model.resolved
     if resolved is None or not resolved.backend:
         if not model.described:
@@ -50,82 +56,117 @@ def check_model_files(repository: Repository, model: ModelState) -> None:  # noq
                 f"Write {model.name}/config.pbtxt, or name its file as its backend expects, such as model.onnx.",
             )
         return
-    if not model.described and resolved.backend not in COMPLETING | {"python"} and (resolved.backend != "pytorch"):
-        report.file("", f"has no config.pbtxt, so its backend would be {resolved.backend}", f"Write {model.name}/config.pbtxt.")
-        return
-    if not model.described and resolved.backend == "pytorch":
-        report.file(
-            "", "has no config.pbtxt, and a PyTorch model does not describe its inputs and outputs", f"Write {model.name}/config.pbtxt."
-        )
-    model.completes_itself = resolved.backend in COMPLETING
-    if resolved.backend == "fil" and "model_type" in config.parameters:
-        kind = config.parameters["model_type"].string_value
-        if kind not in FIL_FILES:
-            report.field('parameters["model_type"]', f"({kind}) is unknown", f"It must be one of: {', '.join(FIL_FILES)}.")
-            return
-    if resolved.backend == "pytorch" and config.runtime == "model.py":  # the Python runtime of PyTorch 2 takes a model.py, weights or both
-        return
-    names = sorted(set(config.cc_model_filenames.values())) or ([resolved.file] if resolved.file else [])
+    row = resolved.row
+    if not model.described and not row.outputs:
+        what = f"has no config.pbtxt, and backend {resolved.backend} adds no inputs and outputs"
+        report.file("", what, f"Write {model.name}/config.pbtxt.")
+    if row is UNKNOWN:
+        model.unjudged.add(f"files and tensors of backend {resolved.backend}")
+    _check_parameters(model, row)
+    if row.by_parameter and not resolved.files:
+        return  # `_check_parameters` reports the parameter's value
+    _check_environment(repository, model, row)
+    named = sorted(set(config.cc_model_filenames.values())) if row.files else []
     for version in model.versions:
-        for name in names:
-            _check_model_file(repository, model, f"{version}/{name}")
-    for version in model.versions:
-        folder = model.root / str(version)
-        for name in repository.names(folder):
-            if name.lower().endswith(UNFINISHED) and name.rpartition(".")[0] in repository.names(folder):
-                report.file(
-                    f"{version}/{name}", "is an unfinished download", "Finish or remove it.", warning="it would be uploaded with the model"
-                )
-    if resolved.backend == "openvino":
-        for version in model.versions:
-            weights = f"{version}/{resolved.file.removesuffix('.xml')}.bin"
-            if resolved.file.endswith(".xml") and repository.kind(model.root / weights) == "absent":
-                report.file(
-                    weights, "is missing, but the .xml file contains only the graph", "Add the .bin file that was exported with it."
-                )
+        _check_version(repository, model, resolved, version, named)
 
 
-def _check_model_file(repository: Repository, model: ModelState, path: str) -> None:  # noqa: C901, PLR0912
+def _check_version(repository: Repository, model: ModelState, resolved: Resolved, version: int, named: Sequence[str]) -> None:
+    """Check the files of a version. ``named``: those that cc_model_filenames names."""
+    report, entries = model.report, repository.names(model.root / str(version))
+    found = [file for file in resolved.files if repository.kind(model.root / f"{version}/{file}") != "absent"]
+    for name in named or found[:1]:
+        _check_opened(repository, model, f"{version}/{name}")
+    if resolved.files and not named and not found:
+        _missing(repository, model, f"{version}/{resolved.files[0]}")
+    for name in entries:
+        if name.lower().endswith(UNFINISHED) and name.rpartition(".")[0] in entries:
+            report.file(
+                f"{version}/{name}", "is an unfinished download", "Finish or remove it.", warning="it would be uploaded with the model"
+            )
+    if resolved.backend == "openvino" and found and found[0].endswith(".xml"):
+        weights = f"{version}/{found[0].removesuffix('.xml')}.bin"
+        if repository.kind(model.root / weights) == "absent":
+            what = "is missing, but the .xml file contains only the graph"
+            report.file(weights, what, "Add the .bin file that was exported with it.")
+
+
+def _check_parameters(model: ModelState, row: Backend) -> None:
+    """Check what the backend itself refuses in config.pbtxt."""
+    config, report = model.config, model.report
+    for name, values in row.values.items():
+        if name in config.parameters and (value := config.parameters[name].string_value) not in values:
+            report.field(f'parameters["{name}"]', f"({value}) is unknown", f"It must be one of: {', '.join(values)}.")
+    for names in row.required:
+        if model.described and not any(name in config.parameters for name in names):
+            report.field("parameters", f"has no {names[0]}, which backend {row.name} requires", "Set it to true or false.")
+    if row.max_batch_size is not None and config.max_batch_size > row.max_batch_size:
+        what = f"is {config.max_batch_size}, but backend {row.name} accepts at most {row.max_batch_size}"
+        report.field("max_batch_size", what, f"Set it to {row.max_batch_size}.")
+    if "TRITON_BATCH_STRATEGY_PATH" in config.parameters and config.HasField("sequence_batching"):
+        what = "is set for a model with sequence_batching"
+        report.field('parameters["TRITON_BATCH_STRATEGY_PATH"]', what, "Remove it: only the dynamic batcher takes a strategy.")
+
+
+def _check_environment(repository: Repository, model: ModelState, row: Backend) -> None:
+    """Check the path of the Python environment: an archive, or a folder with bin/activate (``GetPythonEnvironment`` of python_backend)."""
+    python = row.name == "python" or (row.python_based and (row.name != "pytorch" or model.config.runtime == "model.py"))
+    if not python or _ENVIRONMENT not in model.config.parameters:
+        return
+    field, value = f'parameters["{_ENVIRONMENT}"]', model.config.parameters[_ENVIRONMENT].string_value
+    if value.startswith("/") or "://" in value:  # in the image, or in another bucket
+        return
+    if not value.startswith(_MODEL_DIRECTORY):
+        what = f"({value}) is relative to the directory in which tritonserver runs"
+        model.report.field(field, what, f"Write {_MODEL_DIRECTORY}/{value.rpartition('/')[2]} for a file in the model's folder.")
+        return
+    path = value.removeprefix(_MODEL_DIRECTORY).lstrip("/")
+    if check_named_file(repository, model, "", path, field, folder_allowed=True) and repository.kind(model.root / path) == "folder":
+        check_named_file(repository, model, "", f"{path}/bin/activate", field)
+
+
+def _check_opened(repository: Repository, model: ModelState, path: str) -> None:
     report, resolved = model.report, model.resolved
     if resolved is None:
         return
-    target = model.root / path
+    target, row = model.root / path, resolved.row
     kind = repository.kind(target)
-    backend = resolved.backend
     if kind == "closed":
-        return
-    if kind == "absent":
+        model.code_completes = True
+    elif kind == "absent":
         _missing(repository, model, path)
-        return
-    if kind == "folder":
-        if backend == "onnxruntime":
-            inner = repository.kind(target / "model.onnx")
-            if inner == "absent":
-                report.file(f"{path}/model.onnx", "is missing", "Name the folder's main file model.onnx.")
-            elif inner == "file" and (what := repository.broken(target / "model.onnx")):
-                report.file(f"{path}/model.onnx", what, "Export or download the model again.")
-        elif resolved.platform == "tensorflow_savedmodel":
-            if {repository.kind(target / file) for file in ("saved_model.pb", "saved_model.pbtxt")} == {"absent"}:
-                report.file(f"{path}/saved_model.pb", "is missing", "Save the model with tf.saved_model.save.")
-        elif backend in {"python", "tensorrt", "openvino", "fil", "dali", "vllm"} or resolved.platform == "tensorflow_graphdef":
+    elif kind == "folder":
+        inside = [name for name in resolved.inside if repository.kind(target / name) != "absent"]
+        if not row.folder:
             report.file(path, "is a folder", "Replace it with the model's file.")
-        return
-    if resolved.platform == "tensorflow_savedmodel":
+        elif inside:
+            _check_damage(repository, model, f"{path}/{inside[0]}")
+        elif resolved.inside:
+            remedy = (
+                "Save the model with tf.saved_model.save." if row.folder == "must" else f"Name the folder's main file {resolved.inside[0]}."
+            )
+            report.file(f"{path}/{resolved.inside[0]}", "is missing", remedy)
+    elif row.folder == "must":
         report.file(path, "is a file", "Replace it with the folder that tf.saved_model.save writes.")
-        return
-    if what := repository.broken(target):
-        report.file(path, what, "Export or download the model again.")
-    elif backend == "python":
-        _check_code(repository, model, path)
+    else:
+        damaged = _check_damage(repository, model, path)
+        if resolved.backend == "python" and not damaged:
+            _check_code(repository, model, path)
+
+
+def _check_damage(repository: Repository, model: ModelState, path: str) -> bool:
+    if what := repository.broken(model.root / path):
+        model.report.file(path, what, "Export or download the model again.")
+    return bool(what)
 
 
 def _missing(repository: Repository, model: ModelState, path: str) -> None:
     """Report a missing model file, with the likely reason."""
     version, _, name = path.partition("/")
     there = repository.names(model.root / version)
-    if not there:
-        return  # components.repository.scan reports an empty version directory
-    backend = model.resolved.backend if model.resolved else ""
+    files = model.resolved.files if model.resolved else ()
+    renamed = model.resolved is not None and model.resolved.row.renamed
+    setting = ", or set default_model_filename" if renamed else ""
     unfinished = [entry for entry in there if entry.lower().endswith(UNFINISHED)]
     same_kind = [entry for entry in there if entry.rpartition(".")[2] == name.rpartition(".")[2] and entry != name]
     other_case = [entry for entry in there if entry.lower() == name.lower()]
@@ -134,14 +175,21 @@ def _missing(repository: Repository, model: ModelState, path: str) -> None:
     elif other_case:
         remedy = f"Rename {other_case[0]}: names are case-sensitive."
     elif len(same_kind) == 1 and not model.config.cc_model_filenames:
-        remedy = f'Rename {same_kind[0]} to {name}, or set default_model_filename: "{same_kind[0]}".'
+        remedy = f"Rename {same_kind[0]} to {name}" + (f'{setting}: "{same_kind[0]}".' if renamed else ".")
+    elif repository.kind(model.root / name) != "absent":
+        remedy = f"Move {model.name}/{name} into {version}."
+    elif not there:
+        remedy = f"The folder is empty: put the model's file there{setting}."
     else:
-        remedy = f"Give the model's file this name, or set default_model_filename. The folder contains: {', '.join(there[:5])}."
+        remedy = f"Give the model's file this name{setting}. The folder contains: {', '.join(there[:5])}."
+    backend = model.resolved.backend if model.resolved else ""
     report_as = f"is missing, but backend {backend} loads it"
     if model.config.cc_model_filenames:
         report_as = "is missing, but cc_model_filenames names it"
-    elif model.config.default_model_filename:
+    elif renamed and model.config.default_model_filename:
         report_as = "is missing, but default_model_filename names it"
+    elif len(files) > 1:
+        report_as += f" (or {' or '.join(files[1:])})"
     model.report.file(path, report_as, remedy)
 
 
@@ -149,11 +197,13 @@ def _check_code(repository: Repository, model: ModelState, path: str) -> None:
     """Check a Python model's code without running it."""
     raw = repository.read(model.root / path, _CODE_BYTES + 1)
     if raw is None or len(raw) > _CODE_BYTES:
+        model.code_completes = True
         return
     report = model.report
     try:
         tree = ast.parse(raw)
     except SyntaxError as error:
+        model.code_completes = True
         older = sys.version_info < (3, 12)
         if not (older and _NEWER_SYNTAX.search(raw.decode("utf-8", "replace"))):
             report.file(path, f"is not valid Python ({error.msg})", "Correct the code.", line=error.lineno)
@@ -166,11 +216,11 @@ def _check_code(repository: Repository, model: ModelState, path: str) -> None:
         simple = all(isinstance(node, ast.Import | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Expr) for node in tree.body)
         if simple:
             report.file(path, "defines no class TritonPythonModel", "Define it with a method execute(self, requests).")
-        model.completes_itself = True
+        model.code_completes = True
         return
     methods = {node.name for node in classes[0].body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     plain = not classes[0].bases and not classes[0].decorator_list and not classes[0].keywords
-    model.completes_itself |= "auto_complete_config" in methods or not plain
+    model.code_completes |= "auto_complete_config" in methods or not plain
     if not model.described and plain and "auto_complete_config" not in methods:
         report.file(
             "",
@@ -195,8 +245,10 @@ def check_initial_states(repository: Repository, model: ModelState) -> None:
             check_named_file(repository, model, "initial_state/", state.initial_state[0].data_file, where)
 
 
-def check_named_file(repository: Repository, model: ModelState, folder: str, name: str, where: str) -> bool:
-    """Whether the file that a field names exists in the model's folder; reports it if not."""
+def check_named_file(
+    repository: Repository, model: ModelState, folder: str, name: str, where: str, *, folder_allowed: bool = False
+) -> bool:
+    """Whether the file (or folder) that a field names exists in the model's folder; reports it if not."""
     inside = f"{model.name}/{folder}" if folder else f"{model.name}/"
     depth = 0
     for part in f"{folder}/{name}".split("/"):
@@ -210,11 +262,11 @@ def check_named_file(repository: Repository, model: ModelState, folder: str, nam
             )
             return False
     kind = repository.kind(model.root / folder / name.lstrip("/"))
-    if kind in {"absent", "folder"}:
+    if kind == "absent" or (kind == "folder" and not folder_allowed):
         what = "is a folder" if kind == "folder" else "does not exist"
         model.report.field(where, f"({name}) cannot be read: {inside}{name} {what}", "Add the file, or remove the field.")
         return False
-    return kind == "file"
+    return kind in {"file", "folder"}
 
 
 def check_warmup(repository: Repository, model: ModelState) -> None:
@@ -235,7 +287,7 @@ def check_warmup(repository: Repository, model: ModelState) -> None:
         for name in sorted(sample.inputs):
             where = f'model_warmup[{index}].inputs["{name}"]'
             _check_warmup_input(repository, model, sample.inputs[name], inputs.get(name), where)
-        if not model.completes_itself:
+        if model.resolved is not None and not (model.completed and model.resolved.row.by_code):
             for tensor in config.input:
                 if tensor.name not in sample.inputs and not tensor.optional:
                     report.field(
@@ -249,7 +301,7 @@ def _check_warmup_input(repository: Repository, model: ModelState, sample: Any, 
     if any(dim == WILDCARD for dim in sample.dims):
         report.field(f"{where}.dims", "contains -1", "Set a fixed size for each dimension.")
         return
-    if tensor is not None and data_type(tensor.data_type) != kind:
+    if tensor is not None and tensor.data_type and data_type(tensor.data_type) != kind:
         report.field(f"{where}.data_type", f"is {kind}, but the input's is {data_type(tensor.data_type)}", "Make them equal.")
     if tensor is not None and tensor.dims:
         fits = len(sample.dims) == len(tensor.dims) and all(

@@ -120,7 +120,8 @@ def onnx(*fields: bytes) -> bytes:
 
 def other(name: str, backend: str, files: dict[str, str | bytes | None], more: str = "") -> Case:
     """A model of a backend that the dev image has not."""
-    config = f'name: "NAME"\nbackend: "{backend}"\nmax_batch_size: 8\n{more}' + IN + OUT
+    config = f'name: "NAME"\nbackend: "{backend}"\nmax_batch_size: {0 if backend == "vllm" else 8}\n{more}' + IN + OUT
+    config += 'parameters { key: "is_classifier" value { string_value: "true" } }\n' if backend == "fil" else ""
     return Case(name=name, config=config, files=files, triton="not asked", gpus=1, image="nvcr.io/nvidia/tritonserver:26.07-py3")
 
 
@@ -257,7 +258,7 @@ CASES: Final = (
     Case(name="model_without_class", files={"1/model.py": "import json\n\nclass Model:\n    pass\n"}),
     Case(name="model_is_no_python", files={"1/model.py": "class TritonPythonModel:\n    def execute(self, requests)\n        return []\n"}),
     Case(name="model_is_unfinished", files={"1/model.py.part": ECHO}, triton="hangs"),
-    Case(name="leftover_download", files={**CODE, "1/model.py.tmp": "class"}, triton="loads"),
+    Case(name="leftover_download", files={**CODE, "1/model.py.part": "class"}, triton="loads"),
     Case(name="no_description", config=None, triton="loads"),
     Case(name="config_under_other_name", config=None, files={"config.pbtext": GOOD, "1/weights.bin": "x"}),
     # ---------------------------------------------------------------- backends

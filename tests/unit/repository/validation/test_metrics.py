@@ -31,7 +31,8 @@ def case(name: str, backend: str, config: str = "", arguments: object = None) ->
     files = (
         CODE if backend == "python" else {"1/model.json": json.dumps(arguments or {"model": "x"})} if backend == "vllm" else {"1/x": "x"}
     )
-    return Case(name=name, config=GOOD.replace("python", backend) + config, files={**files})
+    good = GOOD.replace("python", backend).replace("max_batch_size: 8", "max_batch_size: 0" if backend == "vllm" else "max_batch_size: 8")
+    return Case(name=name, config=good + config, files={**files})
 
 
 @pytest.mark.parametrize(

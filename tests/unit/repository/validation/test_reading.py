@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from components.repository.validation import Deployment, validate
 from components.repository.validation.deployment import backends_of
 from components.repository.validation.files import Repository
+from components.repository.validation.reference import PAGE, page
 from components.repository.validation.report import Report
 from components.repository.validation.text import MAX_BYTES, parse, schema
 from tests.unit.repository.validation.cases import CASES, CODE, ECHO, FINE, GOOD, Case
@@ -199,21 +200,28 @@ def test_backends_of_known_images(image: str, some: str, none: str) -> None:
 def test_of_other_images_nothing_is_claimed(image: str, tmp_path: Path) -> None:
     assert backends_of(image) is None
     Case(name="own", config=GOOD.replace("python", "own"), files={"1/model.own": "x"}).write(tmp_path)
-    assert validate(tmp_path, None, [Deployment(key="x", image=image, gpus=0)]) == []
+    (note,) = validate(tmp_path, None, [Deployment(key="x", image=image, gpus=0)])
+    assert note.note
+    assert "own (files and tensors of backend own)" in note.text
 
 
 @pytest.mark.parametrize("place", ["", "1/"])
 def test_a_backend_that_comes_with_the_model(place: str, tmp_path: Path) -> None:
     Case(name="own", config=GOOD.replace("python", "own"), files={"1/x": "x", f"{place}libtriton_own.so": "x"}).write(tmp_path)
-    assert validate(tmp_path, None, DEPLOYMENTS) == []
+    assert [problem for problem in validate(tmp_path, None, DEPLOYMENTS) if not problem.note] == []
 
 
 # ------------------------------------------------------------------------------------------------ what backends fill in
+def test_the_page_shows_the_table() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert page(text) == text, "run `python -m components.repository.validation.reference`"
+
+
 def test_types_and_shapes_may_be_left_to_the_model(tmp_path: Path) -> None:
     config = 'backend: "{}"\nmax_batch_size: 8\ninput {{ name: "IN" }}\noutput {{ name: "OUT" label_filename: "labels.txt" }}\n'
-    for backend, file in (("onnxruntime", "model.onnx"), ("pytorch", "model.pt")):
+    for backend, file in (("tensorrt", "model.plan"), ("onnxruntime", "model.onnx"), ("pytorch", "model.pt")):
         Case(name=backend, config=config.format(backend), files={f"1/{file}": b"\x08\x08", "labels.txt": "a"}).write(tmp_path)
-    assert {problem.file.split("/")[0] for problem in validate(tmp_path)} == {"pytorch"}
+    assert {problem.file.split("/")[0] for problem in validate(tmp_path)} == {"onnxruntime", "pytorch"}
 
 
 def test_pytorchs_python_runtime_needs_no_model_pt(tmp_path: Path) -> None:
