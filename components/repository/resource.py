@@ -177,7 +177,8 @@ def store_url(settings: RepositorySettings, environ: Mapping[str, str]) -> str:
     if settings.cluster_endpoint is None and settings.endpoint is None and is_loopback(endpoint):
         raise FleetError(
             f"triton-fleet:repository.clusterEndpoint is missing: uploads go to {endpoint} (AWS_ENDPOINT_URL_S3, or the "
-            "AWS profile's endpoint_url), and pods would look for the store inside themselves. Set it to the store's address as pods reach it."
+            "AWS profile's endpoint_url), and pods would look for the store inside themselves. Set it to the store's address as pods "
+            "reach it."
         )
     address = urlsplit(endpoint)
     port = address.port or _DEFAULT_PORTS[address.scheme]  # Triton needs the port of an S3-compatible store

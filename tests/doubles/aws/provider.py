@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.plugins.kubernetes.properties import UNKNOWN
-from tests.doubles.aws import PLUGIN, ec2, eks, iam, machines, others
+from tests.doubles.aws import PLUGIN, ec2, eks, iam, machines, others, s3
 from tests.doubles.aws.functions import FUNCTIONS
 from tests.doubles.aws.rows import Row, Table, preview
 from tests.doubles.aws.session import Session, code_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.doubles.provider import World
 
-ROWS: Final[dict[str, Row]] = {**ec2.ROWS, **machines.ROWS, **iam.ROWS, **others.ROWS, **eks.ROWS}
+ROWS: Final[dict[str, Row]] = {**ec2.ROWS, **machines.ROWS, **iam.ROWS, **others.ROWS, **eks.ROWS, **s3.ROWS}
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _CONFIG: Final = frozenset(
     {"region", "profile", "version", "defaultTags", "skipCredentialsValidation", "skipMetadataApiCheck", "skipRegionValidation"}

@@ -355,6 +355,8 @@ class Table:
             key: refreshed_inputs(value, call.olds.get(key), state[key]) if key in row.live and state.get(key) is not None else value
             for key, value in call.inputs.items()
         }
+        if not call.inputs:  # an import
+            inputs = {key: state[key] for key in row.live if state[key] is not None}
         return Found(id=call.id, state={key: value for key, value in state.items() if value is not None}, inputs=inputs)
 
     def delete(self, session: Session, call: Call) -> None:

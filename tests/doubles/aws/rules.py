@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
+import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -168,3 +169,23 @@ def install_immutable_tags() -> None:
         return before(self, repository_name, image_manifest, image_tag, *more, **named)
 
     setattr(ECRBackend, before.__name__, put_image)
+
+
+def install_tls() -> None:
+    """moto reads no condition of a bucket's policy: a request stands for one over TLS, and is not denied for lack of it."""
+    from moto.iam.access_control import IAMPolicy, PermissionResult  # noqa: PLC0415  # the server alone has moto
+    from moto.s3.models import FakeBucket  # noqa: PLC0415
+
+    before = FakeBucket.get_permission
+
+    @functools.wraps(before)
+    def get_permission(self: Any, action: str, resource: str) -> Any:
+        if self.policy is None:
+            return PermissionResult.NEUTRAL
+        policy = json.loads(self.policy)
+        left = [each for each in policy["Statement"] if each.get("Condition") != {"Bool": {"aws:SecureTransport": "false"}}]
+        return (
+            IAMPolicy(json.dumps({**policy, "Statement": left})).is_action_permitted(action, resource) if left else PermissionResult.NEUTRAL
+        )
+
+    setattr(FakeBucket, before.__name__, get_permission)

@@ -144,6 +144,7 @@ def main() -> None:
     rules.install()
     rules.install_placement_groups()
     rules.install_immutable_tags()
+    rules.install_tls()
     app = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_quiet(MotoRequestHandler))
     print(server.server_port, flush=True)
