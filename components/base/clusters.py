@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,10 +12,13 @@ from components.base.errors import Problem
 from components.base.model import Model, matching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 EVERYONE: Final = ("0.0.0.0/0", "::/0")
 """The whole internet."""
+_NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_KEY: Final = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}")
+_LABEL_VALUE: Final = re.compile(rf"({_NAME})?")
 
 
 def _network(kind: str, parse: Callable[[str], object]) -> AfterValidator:
@@ -73,6 +77,20 @@ def scaling_problems(least: int, desired: int | None, most: int) -> list[Problem
         text = f"({desired}) is not between min ({least}) and max ({most}): the pool could never be created. Change it, or remove it."
         return [Problem(at=("desired",), text=text, also=(("min",), ("max",)))]
     return []
+
+
+def label_problems(labels: Mapping[str, str], cloud: str, reserved: tuple[str, ...]) -> Iterator[Problem]:
+    """Yield labels of nodes that Kubernetes or ``cloud`` would reject. ``reserved``: the last parts of the cloud's own prefixes."""
+    for key, value in labels.items():
+        if _LABEL_KEY.fullmatch(key) is None or _LABEL_VALUE.fullmatch(value) is None:
+            text = (
+                f"has {key}: {value}, which is not a label: its nodes could not be created. Use at most 63 letters, digits, hyphens, "
+                "underscores and dots, a letter or digit first and last."
+            )
+            yield Problem(at=("labels",), text=text)
+        elif key.split("/", maxsplit=1)[0].endswith(reserved):
+            text = f"has {key}: {cloud} reserves that prefix and would reject the pool. Choose another key."
+            yield Problem(at=("labels",), text=text)
 
 
 def pool_name_problems(names: Sequence[str]) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 PROJECT: Final = "triton-fleet"
@@ -43,6 +44,13 @@ GPU_PLUGIN_LABEL: Final = "nvidia.com/device-plugin.config"
 def type_token(room: str, kind: str) -> str:
     """Return the Pulumi type token of a component, such as ``triton-fleet:cluster:ExistingCluster``."""
     return f"{PROJECT}:{room}:{kind}"
+
+
+def shortened(name: str, longest: int) -> str:
+    """Return a name that fits: one of more than ``longest`` characters is cut, and a hash of all of it keeps it unique."""
+    if len(name) <= longest:
+        return name
+    return f"{name[: longest - 7].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def labels(component: str, instance: str) -> dict[str, str]:

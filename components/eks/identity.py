@@ -6,12 +6,12 @@ A role's ARN resolves once its policies are attached, so that nothing runs with 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 import pulumi_aws as aws
 
-from components.base.naming import type_token
+from components.base.naming import shortened, type_token
 from components.base.outputs import after
 from components.eks.iam import document, service_account_trust, service_trust
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from components.eks.iam import Account, Statement
+
+_LONGEST_ROLE: Final = 64
+"""IAM's limit, which Pulumi's own names may not exceed with their suffix of 8 characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,10 @@ class ServiceAccountRole(pulumi.ComponentResource):
         trust = pulumi.Output.all(oidc_arn=args.identity.oidc_arn, issuer=args.identity.issuer).apply(
             lambda known: service_account_trust(namespace=args.namespace, service_account=args.service_account, **known)
         )
-        role = aws.iam.Role(name, assume_role_policy=trust, tags=dict(args.tags), opts=child)
+        named = None
+        if len(name) + 8 > _LONGEST_ROLE:  # unique in the account, as Pulumi's own name would be
+            named = shortened(f"{name}-{pulumi.get_stack()}-{args.identity.account.region}", _LONGEST_ROLE)
+        role = aws.iam.Role(name, name=named, assume_role_policy=trust, tags=dict(args.tags), opts=child)
         texts: dict[str, pulumi.Output[str]] = {name: pulumi.Output.from_input(args.statements).apply(document)}
         texts |= {f"{name}-{suffix}": pulumi.Output.from_input(document(statements)) for suffix, statements in args.more.items()}
         attached = [attach_policy(policy, role, text, tags=args.tags, opts=child) for policy, text in texts.items()]

@@ -5,14 +5,13 @@ No key exists anywhere: nodes get tokens from Compute Engine, pods from GKE's me
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pulumi
 import pulumi_gcp as gcp
 
-from components.base.naming import type_token
+from components.base.naming import shortened, type_token
 from components.base.outputs import after
 
 if TYPE_CHECKING:
@@ -29,15 +28,6 @@ _NODE_ROLE: Final = "roles/container.defaultNodeServiceAccount"
 BUCKET_ROLE: Final = "roles/storage.legacyBucketReader"
 """Triton first asks for the bucket itself (storage.buckets.get), which objectViewer does not allow (server#2253)."""
 ANNOTATION: Final = "iam.gke.io/gcp-service-account"
-
-
-def account_id(*parts: str) -> str:
-    """Return a service account's id of at most 30 characters; a longer name is cut and made unique by a hash."""
-    full = "-".join(parts)
-    if len(full) <= _LONGEST_ACCOUNT:
-        return full
-    digest = hashlib.sha256(full.encode()).hexdigest()[:6]
-    return f"{full[: _LONGEST_ACCOUNT - 7].rstrip('-')}-{digest}"
 
 
 def node_roles(settings: GkeClusterSettings, images: Iterable[str]) -> tuple[str, ...]:
@@ -95,7 +85,7 @@ class NodeAccount(pulumi.ComponentResource):
         cluster, child = args.cluster, pulumi.ResourceOptions(parent=self)
         account = gcp.serviceaccount.Account(
             name,
-            account_id=account_id(cluster.name, "nodes"),
+            account_id=shortened(f"{cluster.name}-nodes", _LONGEST_ACCOUNT),
             project=cluster.project,
             display_name=f"Nodes of the GKE cluster {cluster.name}",
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.depends_on)),
@@ -149,7 +139,7 @@ class ModelReader(pulumi.ComponentResource):
             child = pulumi.ResourceOptions(parent=self)
             account = gcp.serviceaccount.Account(
                 name,
-                account_id=account_id(access.cluster, args.service_account, "reader"),
+                account_id=shortened(f"{access.cluster}-{args.service_account}-reader", _LONGEST_ACCOUNT),
                 project=access.project,
                 display_name=f"Models of {identity} in the GKE cluster {access.cluster}"[:_LONGEST_DISPLAY_NAME],
                 opts=child,

@@ -297,8 +297,8 @@ class ServingSettings(DeploymentSettings):
 
     service: DeployedServiceSettings = DeployedServiceSettings()
     """The Service in front of Triton."""
-    name: DnsLabel = "triton"
-    """Name of the deployment, its Service and its autoscaler; another name is another deployment."""
+    name: DnsLabel = Field(default="triton", max_length=53)
+    """Name of the deployment, its Service and its autoscaler; another name is another deployment. At most 53 characters: Helm's limit."""
     namespace: DnsLabel = "triton"
     """Kubernetes namespace. The stack creates it, and several deployments may share it."""
     models: tuple[str, ...] | None = None

@@ -15,12 +15,14 @@ from pulumi.runtime.settings import ROOT as STACK
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
+from components.base.naming import shortened
 from components.eks.cluster import EksCluster, EksClusterArgs
 from components.eks.settings.cluster import EksClusterSettings
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import parse
 from tests.components.conftest import event_loop
 from tests.components.test_fleet import Monitor as Requests
+from tests.doubles.aws.provider import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -470,6 +472,91 @@ async def test_the_stack_files_build(monitor: Monitor, name: str, monkeypatch: p
         assert f"aws:s3/{kind[0].lower()}{kind[1:]}:{kind} repository" in waiting
     (policy,) = of_type(monitor, "aws:s3/bucketPolicy:BucketPolicy").values()
     assert json.loads(policy["policy"])["Statement"][0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+NAMES: dict[str, tuple[str, int]] = {
+    "cloudwatch/eventRule:EventRule": ("name", 64),
+    "cloudwatch/eventTarget:EventTarget": ("targetId", 64),
+    "cloudwatch/logGroup:LogGroup": ("name", 512),
+    "ec2/launchTemplate:LaunchTemplate": ("name", 128),
+    "ec2/placementGroup:PlacementGroup": ("name", 255),
+    "ec2/securityGroup:SecurityGroup": ("name", 255),
+    "ecr/repository:Repository": ("name", 256),
+    "eks/cluster:Cluster": ("name", 100),
+    "eks/nodeGroup:NodeGroup": ("nodeGroupName", 63),
+    "iam/instanceProfile:InstanceProfile": ("name", 128),
+    "iam/policy:Policy": ("name", 128),
+    "iam/role:Role": ("name", 64),
+    "s3/bucket:Bucket": ("bucket", 63),
+    "sqs/queue:Queue": ("name", 80),
+}
+"""Types of an EKS stack that have a name: the property, and AWS' most characters. A name that is left out gets eight more."""
+NAMELESS = (
+    "autoscaling/tag:Tag ec2/eip:Eip ec2/internetGateway:InternetGateway ec2/natGateway:NatGateway ec2/routeTable:RouteTable "
+    "ec2/routeTableAssociation:RouteTableAssociation ec2/subnet:Subnet ec2/tag:Tag ec2/vpc:Vpc ec2/vpcEndpoint:VpcEndpoint "
+    "ecr/lifecyclePolicy:LifecyclePolicy eks/accessEntry:AccessEntry eks/addon:Addon iam/openIdConnectProvider:OpenIdConnectProvider "
+    "iam/rolePolicyAttachment:RolePolicyAttachment kms/key:Key s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration "
+    "s3/bucketPolicy:BucketPolicy s3/bucketPublicAccessBlock:BucketPublicAccessBlock sqs/queuePolicy:QueuePolicy "
+    "s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+)
+
+
+@pytest.mark.parametrize("region", ["ap-southeast-1", "us-gov-west-1", "eu-west-1"])
+@pytest.mark.parametrize("scaler", ["clusterAutoscaler", "karpenter"])
+async def test_every_name_fits_with_the_longest_that_a_stack_file_may_have(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch, region: str, scaler: str
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    raw, zone = stack_file("Pulumi.eks-fil.yaml"), f"{region}a"
+    tags = {f"k{number:02}".ljust(128, "k"): "v" * 256 for number in range(40)}
+    raw["cluster"] |= {
+        "name": "c" * (80 if scaler == "karpenter" else 100),
+        "region": region,
+        "tags": tags,
+        "secretsKey": "create",
+        "logsKey": "create",
+    }
+    raw["cluster"]["network"] = {"kind": "create", "zones": [zone, f"{region}b"], "interfaceEndpoints": True}
+    (pool,) = raw["cluster"]["gpuPools"]
+    label = {"k" * 63: "v" * 63}
+    zonal = {**pool, "name": "z" * (47 - len(zone) - 1), "perZone": True, "labels": label}
+    packed = {**pool, "name": "e" * 47, "machineType": "g6.48xlarge", "efa": True, "zones": [zone]}
+    raw["cluster"] |= {"gpuPools": [zonal, packed], "imageRepository": {"name": "r" * 256}, "cpuPool": {"labels": label}}
+    if scaler == "karpenter":
+        started = {"name": "k" * 63, "instanceFamilies": ["g4dn"], "maxGpus": 8, "labels": label}
+        raw["cluster"]["gpuPools"] = [{**one, "min": 1} for one in raw["cluster"]["gpuPools"]]
+        raw["autoscaler"] = {"kind": "karpenter", "pools": [started]}
+    raw["repository"] |= {"bucket": "b" * 63, "region": region}
+    raw["serving"][0] |= {"name": "s" * 53, "namespace": "n" * 63, "nodeSelector": {"triton-fleet/pool": zonal["name"]}}
+    try:
+        TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=ROOT))
+    finally:
+        await wait_for_rpcs()
+    found = {key.split(" ", 1)[0].removeprefix("aws:") for key in monitor.requests if key.startswith("aws:")}
+    assert found <= NAMES.keys() | set(NAMELESS.split()), "a type without a row"
+    for kind in found:
+        row = ROWS.get(f"aws:{kind}")
+        assert row is None or (kind in NAMES) == (row.name is not None), kind
+        for request in (one for key, one in monitor.requests.items() if key.startswith(f"aws:{kind} ")):
+            inputs = dict(deserialize_properties(request.object))
+            if kind in NAMES:
+                prop, limit = NAMES[kind]
+                assert row is None or (row.name, row.name_length) == (prop, limit), "the double refuses what AWS refuses"
+                assert len(inputs.get(prop) or f"{request.name}-1234567") <= limit, f"{kind} {request.name}"
+            specs = [spec["tags"] for spec in inputs.get("tagSpecifications") or []]
+            for given in [inputs.get("tags") or {}, *specs, {inputs["tag"]["key"]: inputs["tag"]["value"]} if "tag" in inputs else {}]:
+                assert len(given) <= 45, "EKS and controllers add theirs"
+                assert all(len(key) <= 128 and len(value) <= 256 for key, value in given.items()), f"{kind} {request.name}"
+            for key, value in (inputs.get("labels") or {}).items():
+                assert max(len(key), len(value)) <= 63
+
+
+async def test_long_names_of_two_stacks_differ(monitor: Monitor) -> None:
+    """Roles belong to an account, and not to a cluster or region."""
+    names = {shortened(f"{'s' * 53}-reader-{stack}-{region}", 64) for stack in ("dev", "prod") for region in ("eu-west-1", "eu-west-2")}
+    assert len(names) == 4
+    assert {len(name) for name in names} == {64}
+    assert shortened("triton-reader", 64) == "triton-reader"
 
 
 async def test_a_bucket_of_an_earlier_version_is_imported(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -683,7 +683,7 @@ async def test_every_name_fits_with_the_longest_that_a_stack_file_may_have(monit
     raw["cluster"] |= {"region": "northamerica-northeast1", "zone": "northamerica-northeast1-a"}
     raw["cluster"]["gpuPools"][0] |= {"name": "g" * 32, "zones": ["northamerica-northeast1-a"], "perZone": True}
     raw["warmFloor"][0]["pool"] = "g" * 32
-    raw["serving"][0] |= {"name": "s" * 50, "namespace": "n" * 63, "nodeSelector": {"triton-fleet/pool": "g" * 32}}
+    raw["serving"][0] |= {"name": "s" * 53, "namespace": "n" * 63, "nodeSelector": {"triton-fleet/pool": "g" * 32}}
     raw["repository"]["bucket"] = "b" * 63
     await run(raw)
     found = {key.split(" ", 1)[0].removeprefix("gcp:") for key in monitor.requests if key.startswith("gcp:")}

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from components.base.clusters import label_problems
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model
 from components.base.quantities import Duration
 from components.eks import ami
-from components.eks.settings.node_groups import DiskSettings, ReservationId, label_problems
+from components.eks.settings.node_groups import RESERVED_LABELS, DiskSettings, ReservationId
 from components.gpu import catalogue
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class KarpenterPoolSettings(Model):
         )
 
     def _problems(self) -> Iterator[Problem]:
-        yield from label_problems(self.labels)
+        yield from label_problems(self.labels, "EKS", RESERVED_LABELS)
         for index, family in enumerate(self.instance_families):
             at: FieldPath = ("instance_families", index)
             machine = next(machine for machine in catalogue.MACHINES.values() if _family(machine.name) == family)

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 _REGION: Final = r"([a-z]{2}(-gov|-iso[a-z]?)?|eusc-[a-z]{2})-[a-z]+-\d"
 _KEY: Final = rf"{ARN}:kms:[a-z0-9-]*:\d{{12}}:key/.+"
+_LONGEST_GROUP: Final = 63
+"""Characters of a node group's name (EKS API, CreateNodegroup)."""
+_TAG_KEY: Final = re.compile(r"(?!(?i:aws:))[\w .:/=+@-]{1,128}")
+_TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{0,256}")
+_MOST_TAGS: Final = 40
 _KEY_TEXT: Final = (
     "is not an ARN of a KMS key: AWS would refuse it. "
     "Write one like arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab."
@@ -126,6 +131,7 @@ class EksClusterSettings(Model):
 
     def _problems(self) -> Iterator[Problem]:
         yield from pool_name_problems([pool.name for pool in self.gpu_pools])
+        yield from self._name_problems()
         twice = sorted({arn for arn in self.admins if self.admins.count(arn) > 1})
         if twice:
             text = f"names {', '.join(twice)} twice: EKS would refuse a second access entry. Name it once."
@@ -136,6 +142,27 @@ class EksClusterSettings(Model):
                 yield Problem(at=(field,), text=text, also=(("region",),))
         yield from self._zone_problems()
         yield from self._release_problems()
+
+    def _name_problems(self) -> Iterator[Problem]:
+        for index, pool in enumerate(self.gpu_pools):
+            zone = len(f"-{self.region}a") if pool.per_zone else 0
+            longest = _LONGEST_GROUP - len("cluster-") - zone - len("-1234567")
+            if len(pool.name) > longest:
+                text = f"({pool.name}) has more than {longest} characters, which EKS' limit of {_LONGEST_GROUP} leaves beside "
+                text += f"{'the zone and ' if zone else ''}what Pulumi adds: its node group could not be created. Shorten it."
+                yield Problem(at=("gpu_pools", index, "name"), text=text, also=(("region",),) if zone else ())
+        for key, value in self.tags.items():
+            if _TAG_KEY.fullmatch(key) is None or _TAG_VALUE.fullmatch(value) is None:
+                text = f"has {key}: {value}, which is not a tag: AWS would reject everything that carries it. Use a key of at most 128 "
+                text += "and a value of at most 256 letters, digits, spaces and . : / = + - @ _, and no key that starts with aws:."
+                yield Problem(at=("tags",), text=text)
+        twice = sorted(key for key in self.tags if sum(key.lower() == other.lower() for other in self.tags) > 1)
+        if twice:
+            text = f"has {' and '.join(twice)}, which IAM takes for one key: roles could not be created. Keep one of them."
+            yield Problem(at=("tags",), text=text)
+        if len(self.tags) > _MOST_TAGS:
+            text = f"has {len(self.tags)} tags: AWS allows 50, and the stack, EKS and controllers add up to 10. Keep {_MOST_TAGS}."
+            yield Problem(at=("tags",), text=text)
 
     def _zone_problems(self) -> Iterator[Problem]:
         zones = self.network.zones if isinstance(self.network, CreatedNetworkSettings) else None

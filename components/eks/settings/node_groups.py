@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from components.base import naming
-from components.base.clusters import EVERYONE, Network, scaling_problems
+from components.base.clusters import EVERYONE, Network, label_problems, scaling_problems
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model, matching
 from components.eks import ami
@@ -30,6 +30,7 @@ _THROUGHPUT_PER_IOPS: Final = 0.25
 """gp3: MiB/s that one provisioned IOPS allows."""
 _FAST_PULL_THROUGHPUT: Final = 600
 """MiB/s that parallel pulls can use (awslabs/amazon-eks-ami, FastImagePull). The free 3000 IOPS allow it."""
+_LONGEST_LABEL: Final = 63
 _RELEASES: Final = {
     "al2023": (r"\d+\.\d+\.\d+-\d{8}", "1.35.0-20260715"),
     "bottlerocket": (r"\d+\.\d+\.\d+-[0-9a-f]{8}", "1.54.0-5043decc"),
@@ -104,12 +105,16 @@ class SshSettings(Model):
             yield Problem(at=("source_cidrs",), text=text)
 
 
-def label_problems(labels: dict[str, str]) -> Iterator[Problem]:
-    """Yield labels with prefixes that EKS reserves."""
-    for key in labels:
-        if key.split("/", maxsplit=1)[0].endswith(("kubernetes.io", "k8s.io", "eks.amazonaws.com")):
-            text = f"has {key}: EKS reserves that prefix and would refuse the label. Choose another key."
-            yield Problem(at=("labels",), text=text)
+RESERVED_LABELS: Final = ("kubernetes.io", "k8s.io", "eks.amazonaws.com")
+
+
+def group_label_problems(labels: dict[str, str]) -> Iterator[Problem]:
+    """Yield labels that a node group can't have: EKS limits a whole key to 63 characters, and takes no empty value (CreateNodegroup)."""
+    yield from label_problems(labels, "EKS", RESERVED_LABELS)
+    for key, value in labels.items():
+        if len(key) > _LONGEST_LABEL or not value:
+            text = f"has {key}: {value}, and EKS wants keys of at most {_LONGEST_LABEL} characters and values that are not empty: "
+            yield Problem(at=("labels",), text=f"{text}the node group could not be created. Shorten the key, or write a value.")
 
 
 def release_problems(release: str | None, system: ami.OperatingSystem) -> Iterator[Problem]:
@@ -143,7 +148,7 @@ class CpuPoolSettings(Model):
 
     def _problems(self) -> Iterator[Problem]:
         yield from scaling_problems(self.min, self.desired, self.max)
-        yield from label_problems(self.labels)
+        yield from group_label_problems(self.labels)
         if len({architecture(machine) for machine in self.machine_types}) > 1:
             text = "mixes x86-64 and Arm: a node image runs on one architecture only. Keep one."
             yield Problem(at=("machine_types",), text=text)
@@ -221,7 +226,7 @@ class GpuPoolSettings(Model):
 
     def _problems(self) -> Iterator[Problem]:
         yield from scaling_problems(self.min, self.desired, self.max)
-        yield from label_problems(self.labels)
+        yield from group_label_problems(self.labels)
         yield from release_problems(self.release, self.os)
         yield from self._image_problems()
         yield from self._capacity_problems()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 from pydantic import AfterValidator, Field
 
 from components.base import naming
-from components.base.clusters import scaling_problems
+from components.base.clusters import label_problems, scaling_problems
 from components.base.errors import Problem
 from components.base.model import DnsLabel, Model, matching
 from components.gpu import catalogue
@@ -352,11 +352,7 @@ class GkeGpuPoolSettings(Model):
 
 def _pool_problems(pool: GkeCpuPoolSettings | GkeGpuPoolSettings) -> Iterator[Problem]:
     yield from scaling_problems(pool.min, pool.desired, pool.max)
-    for key in pool.labels:
-        prefix, slash, _ = key.partition("/")
-        if slash and prefix.endswith(_RESERVED_PREFIXES):
-            text = f"has {key}: GKE sets labels with this prefix itself and would reject the pool. Choose another key."
-            yield Problem(at=("labels",), text=text)
+    yield from label_problems(pool.labels, "GKE", _RESERVED_PREFIXES)
 
 
 def _disk_problems(pool: GkeCpuPoolSettings | GkeGpuPoolSettings, machine_key: str) -> Iterator[Problem]:

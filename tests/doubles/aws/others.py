@@ -237,6 +237,7 @@ ROWS: Final = {
         properties=unsent("rule arn targetId eventBusName roleArn input inputPath"),
         id="${rule}-{targetId}",
         name="targetId",
+        name_length=64,
         then=_put_target,
         look=_target_look,
         first=_end_target,

@@ -24,6 +24,8 @@ Template = dict[str, Any]
 """Parameters of a call: ``$id`` is the resource's id, ``$id0`` its first part, ``$.x`` its property x; one without a value is left out."""
 
 
+_LONGEST_TAG: Final = 128
+"""Characters of a key; a value may have twice as many."""
 _POLL_S: Final = 5.0
 """Seconds of the real cloud between two looks of a waiter."""
 _LEAST_POLL_S: Final = 0.05
@@ -172,9 +174,14 @@ class Table:
         return self.rows[token]
 
     def problems(self, token: str, inputs: Props) -> list[tuple[str, str]]:
-        """Inputs that the type has not."""
-        known = {*self.row(token).properties, "tags", "region"} if self.row(token).tags else {*self.row(token).properties, "region"}
-        return [
+        """Inputs that the type has not, a name and tags that are too long."""
+        row = self.row(token)
+        known = {*row.properties, "tags", "region"} if row.tags else {*row.properties, "region"}
+        name, tags = inputs.get(row.name or ""), inputs.get("tags")
+        long = [row.name or ""] if isinstance(name, str) and len(name) > row.name_length else []
+        if isinstance(tags, dict) and any(len(key) > _LONGEST_TAG or len(str(value)) > 2 * _LONGEST_TAG for key, value in tags.items()):
+            long.append("tags")
+        return [(key, "Member must satisfy constraint: it is too long") for key in long] + [
             (key, f"{token} has no property {key} (known to this double: {', '.join(sorted(known))})") for key in inputs if key not in known
         ]
 

@@ -440,6 +440,27 @@ BAD: list[tuple[str, tuple[tuple[tuple[str | int, ...], object], ...], str]] = [
         "triton-fleet:cluster.gpuPools[1].name (gpu) is gpuPools[0]'s name too",
     ),
     ("name of the CPU pool", pool(name="cpu"), "triton-fleet:cluster.gpuPools[0].name (cpu) is the name of the pool without GPUs"),
+    # Names
+    ("pool too long", pool(name="p" * 48), f"gpuPools[0].name ({'p' * 48}) has more than 47 characters, which EKS' limit of 63"),
+    (
+        "pool too long with zones",
+        pool(name="p" * 37, perZone=True),
+        "has more than 36 characters, which EKS' limit of 63 leaves beside the",
+    ),
+    (
+        "serving too long",
+        ((("serving", 0, "name"), "s" * 54),),
+        "must have at most 53 characters: it would be rejected.",
+    ),
+    ("label with a space", pool(labels={"team": "a b"}), "gpuPools[0].labels has team: a b, which is not a label"),
+    ("label of 64", cluster(cpuPool={"labels": {"k" * 64: "v"}}), "cpuPool.labels has kkkk"),
+    ("key of 64", pool(labels={f"example.com/{'k' * 60}": "v"}), "and EKS wants keys of at most 63 characters"),
+    ("label without value", pool(labels={"team": ""}), "values that are not empty"),
+    ("Karpenter's label", karpenter(labels={"team": "a b"}), "autoscaler.pools[0].labels has team: a b, which is not a label"),
+    ("tag of AWS", cluster(tags={"AWS:x": "y"}), "triton-fleet:cluster.tags has AWS:x: y, which is not a tag"),
+    ("long tag", cluster(tags={"x": "y" * 257}), "which is not a tag: AWS would reject everything that carries it"),
+    ("tags that IAM takes for one", cluster(tags={"Team": "a", "team": "b"}), "tags has Team and team, which IAM takes for one key"),
+    ("too many tags", cluster(tags={f"k{number}": "" for number in range(41)}), "tags has 41 tags: AWS allows 50"),
     ("label that EKS keeps", pool(labels={"eks.amazonaws.com/x": "y"}), "triton-fleet:cluster.gpuPools[0].labels has eks.amazonaws.com/x"),
     (
         "disk faster than its IOPS",

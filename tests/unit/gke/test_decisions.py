@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.base.errors import FleetError
+from components.base.naming import shortened
 from components.gke.cluster import apis
-from components.gke.identity import account_id, node_roles, reader_condition
+from components.gke.identity import node_roles, reader_condition
 from components.gke.maintenance import MaintenanceSettings
 from components.gke.network import firewall_rules, pick_zones, plan_ranges
 from components.gke.node_pools import gpu_pool, initial_nodes, node_config, pool_name
@@ -225,19 +226,19 @@ def test_slices_are_whole_gpus_to_gke() -> None:
     [(("triton", "nodes"), "triton-nodes"), (("a" * 24, "nodes"), "a" * 24 + "-nodes")],
 )
 def test_a_short_id_is_kept(parts: tuple[str, ...], name: str) -> None:
-    assert account_id(*parts) == name
+    assert shortened("-".join(parts), 30) == name
 
 
 @given(st.text("ab-", min_size=1, max_size=40).map(lambda text: f"c{text}"), st.text("ab", min_size=1, max_size=63))
 def test_an_id_of_an_account_is_one(cluster_name: str, service_account: str) -> None:
-    name = account_id(cluster_name, service_account, "reader")
+    name = shortened(f"{cluster_name}-{service_account}-reader", 30)
     assert 6 <= len(name) <= 30
     assert name[0].isalpha()
     assert name[-1].isalnum()
 
 
 def test_ids_that_are_cut_differ() -> None:
-    names = {account_id("a-rather-long-cluster", service_account, "reader") for service_account in ("triton-large", "triton-larger")}
+    names = {shortened(f"a-rather-long-cluster-{service_account}-reader", 30) for service_account in ("triton-large", "triton-larger")}
     assert len(names) == 2
 
 

@@ -250,6 +250,11 @@ BAD: list[tuple[str, Changes, str]] = [
     ),
     ("no taint", pool(taint=False), "gpuPools[0].taint is false, but GKE taints GPU nodes in any case"),
     (
+        "label with a space",
+        pool(labels={"team": "a b"}),
+        "gpuPools[0].labels has team: a b, which is not a label: its nodes could not be created.",
+    ),
+    (
         "GKE's own label prefix",
         pool(labels={"cloud.google.com/gke-accelerator": "x"}),
         "gpuPools[0].labels has cloud.google.com/gke-accelerator",
