@@ -49,12 +49,16 @@ class Backend:
     """When it fills in a ``max_batch_size`` that is missing or 0: never, only when it fills in a side, or always."""
     by_code: bool = False
     """Whether the model's code decides what is filled in, so that the tensors can't be known."""
+    needs_outputs: bool = False
+    """Whether it refuses a model without outputs."""
     max_batch_size: int | None = None
     """Greatest max_batch_size; None for any."""
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parameters that take certain values only."""
     required: tuple[tuple[str, ...], ...] = ()
     """Parameters of which one must be set."""
+    since: tuple[int, int] | None = None
+    """First release that has it; None for all."""
     images: tuple[str, ...] = ()
     """NVIDIA's images that include it, by the suffix of their tag."""
     python_based: bool = False
@@ -104,6 +108,7 @@ BACKENDS: Final = (
         source="src/pt/model_state.cc (LoadModel, AutoCompleteConfig)",
         platform="pytorch_libtorch",
         files=("model.pt",),
+        needs_outputs=True,
         images=(*_FULL, "-pyt-python-py3"),
         python_based=True,
     ),
@@ -114,7 +119,14 @@ BACKENDS: Final = (
         runtime="model.py",
         files=("", "model.py", "model.pt"),
     ),
-    Backend(name="pytorch", source="src/pt2/model_state.cc (AutoCompleteConfig)", platform="torch_aoti", files=("model.pt2",)),
+    Backend(
+        name="pytorch",
+        source="src/pt2/model_state.cc (AutoCompleteConfig), README.md (AOT Inductor Support)",
+        platform="torch_aoti",
+        files=("model.pt2",),
+        needs_outputs=True,
+        since=(26, 3),
+    ),
     Backend(
         name="tensorflow",
         source="src/tensorflow.cc (AutoCompleteHelper)",

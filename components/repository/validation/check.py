@@ -99,8 +99,11 @@ def _read(repository: Repository, name: str) -> ModelState:
     model.resolved = resolve(name, config, content)
     model.versions = loaded_versions(existing, model)
     _check_backend(model)
-    if not model.is_ensemble:
+    if model.relocated:
+        model.unjudged.add("files, which a repository agent may replace")
+    elif not model.is_ensemble:
         check_model_files(repository, model)
+    if not model.is_ensemble:
         check_warmup(repository, model)
     check_config(config, model.resolved.platform, report, completed=model.completes_tensors)
     if model.completes_tensors and model.resolved.row.by_code and not all(t.data_type and t.dims for t in (*config.input, *config.output)):
@@ -113,6 +116,8 @@ def _read(repository: Repository, name: str) -> ModelState:
 def _check_backend(model: ModelState) -> None:
     resolved, report = model.resolved, model.report
     if resolved is None or model.is_ensemble:
+        return
+    if not resolved.backend and model.relocated and not resolved.platform:
         return
     if not resolved.backend:
         if not model.described:

@@ -136,7 +136,7 @@ def _shape(dims: Sequence[int]) -> str:
     return f"[{', '.join(str(dim) for dim in dims)}]"
 
 
-def _check_batch_tensors(config: Any, report: Report) -> None:
+def _check_batch_tensors(config: Any, report: Report) -> None:  # noqa: C901 (rule by rule)
     inputs = {tensor.name for tensor in config.input}
     outputs = {tensor.name for tensor in config.output}
     for kind in ("batch_input", "batch_output"):
@@ -153,6 +153,8 @@ def _check_batch_tensors(config: Any, report: Report) -> None:
                 for position, name in enumerate(tensor.target_name):
                     if name not in outputs:
                         report.field(f"{where}.target_name[{position}]", f"({name}) is not an output", _listed(outputs))
+                    elif name in tensor.target_name[:position]:
+                        report.field(f"{where}.target_name[{position}]", f"({name}) is used twice", "Name each output once.")
 
 
 def _listed(names: set[str]) -> str:

@@ -141,6 +141,10 @@ def _check_backend(repository: Repository, model: ModelState, deployment: Deploy
     rows = [row for row in BACKENDS if row.name == resolved.backend]
     usual = {f"libtriton_{resolved.backend}.so", *(["model.py"] if any(row.python_based for row in rows) else [])}
     if resolved.backend in known:
+        release = server_image(deployment.image).release
+        if resolved.row.since is not None and release is not None and release < resolved.row.since:
+            what = f"({resolved.platform}) is not in the image of {where}"
+            model.report.field("platform", what, "Use release {}.{:02} or later.".format(*resolved.row.since))
         if config.runtime and rows and config.runtime not in usual:
             remedy = f"Set one of: {', '.join(sorted(usual))}; or add the file to the model's folder."
             model.report.field("runtime", f"({config.runtime}) is not in the image of {where}", remedy)
@@ -219,5 +223,7 @@ def _silent(repository: Repository, model: ModelState, deployment: Deployment, e
 def _brings_backend(repository: Repository, model: ModelState, backend: str) -> bool:
     """Whether the model's folder or a version directory contains the backend's library (``GetBackendLibrarySearchPaths``)."""
     library = model.config.runtime or f"libtriton_{backend}.so"
+    if library == "model.py":  # Triton looks for it in the image only
+        return False
     folders = [model.root, *(model.root / str(version) for version in model.versions)]
     return any(repository.kind(folder / library) in {"file", "closed"} for folder in folders if "\0" not in library)

@@ -156,7 +156,7 @@ def _check_steps(ensemble: ModelState, models: Mapping[str, ModelState], left_ou
         where = f"ensemble_scheduling.step[{index}]"
         model = models.get(step.model_name)
         if model is None:
-            _absent(step.model_name, f"{where}.model_name", models, left_out, report)
+            _absent(step.model_name, f"{where}.model_name", models.keys() - {report.model}, left_out, report)
             continue
         if step.model_version != WILDCARD and model.versions and step.model_version not in model.versions:
             served = ", ".join(map(str, sorted(model.versions)))
@@ -177,7 +177,7 @@ def _check_steps(ensemble: ModelState, models: Mapping[str, ModelState], left_ou
         _check_maps(step, model, where, tensors, ensemble)
 
 
-def _absent(name: str, where: str, models: Mapping[str, ModelState], left_out: Collection[str], report: Report) -> None:
+def _absent(name: str, where: str, models: Collection[str], left_out: Collection[str], report: Report) -> None:
     if name in left_out:
         report.field(where, f"({name}) is not one of the models to upload", f"Add {name} to repository.models.")
         return

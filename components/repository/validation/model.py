@@ -51,6 +51,11 @@ class ModelState:
         return self.config is not None and (self.config.platform == ENSEMBLE or self.config.HasField("ensemble_scheduling"))
 
     @property
+    def relocated(self) -> bool:
+        """Whether a repository agent may give Triton other files than the model's folder has; ``checksum`` only reads them."""
+        return self.config is not None and any(agent.name != "checksum" for agent in self.config.model_repository_agents.agents)
+
+    @property
     def completed(self) -> bool:
         """Whether the backend fills in anything at all."""
         if self.is_ensemble or self.resolved is None:

@@ -100,6 +100,8 @@ def _check_parameters(model: ModelState, row: Backend) -> None:
     for names in row.required:
         if model.described and not any(name in config.parameters for name in names):
             report.field("parameters", f"has no {names[0]}, which backend {row.name} requires", "Set it to true or false.")
+    if model.described and row.needs_outputs and not config.output:
+        report.file("config.pbtxt", f"lists no outputs, and backend {row.name} requires one", "List all inputs and outputs.")
     if row.max_batch_size is not None and config.max_batch_size > row.max_batch_size:
         what = f"is {config.max_batch_size}, but backend {row.name} accepts at most {row.max_batch_size}"
         report.field("max_batch_size", what, f"Set it to {row.max_batch_size}.")
@@ -121,8 +123,10 @@ def _check_environment(repository: Repository, model: ModelState, row: Backend) 
         model.report.field(field, what, f"Write {_MODEL_DIRECTORY}/{value.rpartition('/')[2]} for a file in the model's folder.")
         return
     path = value.removeprefix(_MODEL_DIRECTORY).lstrip("/")
-    if check_named_file(repository, model, "", path, field, folder_allowed=True) and repository.kind(model.root / path) == "folder":
-        check_named_file(repository, model, "", f"{path}/bin/activate", field)
+    if not check_named_file(repository, model, "", path, field, value=value, folder_allowed=True):
+        return
+    if repository.kind(model.root / path) == "folder":
+        check_named_file(repository, model, "", f"{path}/bin/activate", field, value=value)
 
 
 def _check_opened(repository: Repository, model: ModelState, path: str) -> None:
@@ -246,9 +250,9 @@ def check_initial_states(repository: Repository, model: ModelState) -> None:
 
 
 def check_named_file(
-    repository: Repository, model: ModelState, folder: str, name: str, where: str, *, folder_allowed: bool = False
+    repository: Repository, model: ModelState, folder: str, name: str, where: str, *, value: str = "", folder_allowed: bool = False
 ) -> bool:
-    """Whether the file (or folder) that a field names exists in the model's folder; reports it if not."""
+    """Whether the file that a field names exists in the model's folder; reports it if not. ``value``: all of the field, if it has more."""
     inside = f"{model.name}/{folder}" if folder else f"{model.name}/"
     depth = 0
     for part in f"{folder}/{name}".split("/"):
@@ -256,7 +260,7 @@ def check_named_file(
         if depth < 0:
             model.report.field(
                 where,
-                f"({name}) is outside the model's folder",
+                f"({value or name}) is outside the model's folder",
                 f"Move the file into {inside}.",
                 consequence=f"it would not be uploaded, and Triton would not load {model.name}",
             )
@@ -264,7 +268,7 @@ def check_named_file(
     kind = repository.kind(model.root / folder / name.lstrip("/"))
     if kind == "absent" or (kind == "folder" and not folder_allowed):
         what = "is a folder" if kind == "folder" else "does not exist"
-        model.report.field(where, f"({name}) cannot be read: {inside}{name} {what}", "Add the file, or remove the field.")
+        model.report.field(where, f"({value or name}) cannot be read: {inside}{name} {what}", "Add the file, or remove the field.")
         return False
     return kind in {"file", "folder"}
 

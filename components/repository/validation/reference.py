@@ -49,9 +49,11 @@ def _cells(row: Backend) -> Iterator[str]:
     yield _BATCH[row.batch] + (suffix if row.batch else "")
     limits = [] if row.max_batch_size is None else [f"`max_batch_size: {row.max_batch_size}` only"]
     limits += [f"`{name}`: {', '.join(values)}" for name, values in row.values.items()]
+    limits += ["at least one output"] if row.needs_outputs else []
     limits += [f"one of {', '.join(f'`{name}`' for name in names)}" for names in row.required]
     yield "; ".join(limits) or "-"
-    yield ", ".join(f"`{image}`" for image in row.images) or "-"
+    since = " since {}.{:02}".format(*row.since) if row.since else ""
+    yield (", ".join(f"`{image}`" for image in row.images) or "as above") + since
     yield row.source
 
 

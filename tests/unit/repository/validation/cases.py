@@ -7,7 +7,7 @@ Names of further models begin with it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -67,6 +67,17 @@ class Case:
     arguments: tuple[str, ...] = ()
     image: str = "triton-fleet.local/tritonserver:2.51.0-cpu"
 
+    def without(self, text: str) -> Case:
+        """The case with less in its config.pbtxt."""
+        assert isinstance(self.config, str)
+        assert text in self.config
+        return replace(self, config=self.config.replace(text, ""))
+
+    def with_batches(self, size: int) -> Case:
+        """The case with another max_batch_size."""
+        assert isinstance(self.config, str)
+        return replace(self, config=self.config.replace("max_batch_size: 0", f"max_batch_size: {size}"))
+
     def write(self, folder: Path) -> None:
         """Write the case's models into ``folder``."""
         _write(folder / self.name, {"config.pbtxt": self.config, **self.files} if self.config is not None else self.files, self.name)
@@ -98,6 +109,7 @@ def step(model: str, source: str = "IN", target: str = "OUT", more: str = "model
 
 MEMBER: Final = 'name: "NAME_a"\nbackend: "python"\nmax_batch_size: 8\n' + IN + OUT
 OTHER: Final = MEMBER.replace("NAME_a", "NAME_b")
+DECOUPLED: Final = "model_transaction_policy { decoupled: true }\n"
 PLAIN: Final[dict[str, str | bytes | None]] = {"1/keep": "x"}
 
 
@@ -118,11 +130,19 @@ def onnx(*fields: bytes) -> bytes:
     return b"\x08\x08" + b"".join(b"\x3a" + bytes([len(field)]) + field for field in fields)
 
 
-def other(name: str, backend: str, files: dict[str, str | bytes | None], more: str = "") -> Case:
+def other(name: str, backend: str, files: dict[str, str | bytes | None], more: str = "", image: str = "26.07-py3") -> Case:
     """A model of a backend that the dev image has not."""
     config = f'name: "NAME"\nbackend: "{backend}"\nmax_batch_size: {0 if backend == "vllm" else 8}\n{more}' + IN + OUT
-    config += 'parameters { key: "is_classifier" value { string_value: "true" } }\n' if backend == "fil" else ""
-    return Case(name=name, config=config, files=files, triton="not asked", gpus=1, image="nvcr.io/nvidia/tritonserver:26.07-py3")
+    config += parameter("is_classifier", "true") if backend == "fil" else ""
+    return Case(name=name, config=config, files=files, triton="not asked", gpus=1, image=f"nvcr.io/nvidia/tritonserver:{image}")
+
+
+def parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
+
+
+def environment(path: str) -> str:
+    return GOOD + parameter("EXECUTION_ENV_PATH", path)
 
 
 CASES: Final = (
@@ -261,9 +281,26 @@ CASES: Final = (
     Case(name="leftover_download", files={**CODE, "1/model.py.part": "class"}, triton="loads"),
     Case(name="no_description", config=None, triton="loads"),
     Case(name="config_under_other_name", config=None, files={"config.pbtext": GOOD, "1/weights.bin": "x"}),
+    # ---------------------------------------------------------------- parameters and the Python environment
+    Case(name="environment_missing", config=environment("$$TRITON_MODEL_DIRECTORY/env.tar.gz")),
+    Case(name="environment_relative", config=environment("env.tar.gz"), files={**CODE, "env.tar.gz": "x"}),
+    Case(name="environment_with_one_dollar", config=environment("$TRITON_MODEL_DIRECTORY/env.tar.gz"), files={**CODE, "env.tar.gz": "x"}),
+    Case(name="environment_outside", config=environment("$$TRITON_MODEL_DIRECTORY/../env.tar.gz")),
+    Case(name="environment_not_activated", config=environment("$$TRITON_MODEL_DIRECTORY/env"), files={**CODE, "env/bin/python": "x"}),
+    Case(name="unknown_value_of_parameter", config=GOOD + parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "true")),
+    Case(name="strategy_of_sequences", config=sequence("") + parameter("TRITON_BATCH_STRATEGY_PATH", "/x.so")),
+    Case(
+        name="batch_output_twice",
+        config=GOOD + 'batch_output [ { kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: "IN" target_name: [ "OUT", "OUT" ] } ]\n',
+    ),
+    Case(name="agent_of_other_image", config=GOOD + 'model_repository_agents { agents [ { name: "checksum" } ] }\n'),
+    Case(name="runtime_of_other_image", config=GOOD + 'runtime: "libtriton_other.so"\n'),
+    Case(name="runtime_of_python", config=GOOD + 'runtime: "model.py"\n'),
     # ---------------------------------------------------------------- backends
     Case(name="no_backend", config='name: "NAME"\n' + IN + OUT, files={"1/weights.bin": "x"}),
     Case(name="platform_without_backend", config='name: "NAME"\nplatform: "python"\n' + IN + OUT),
+    Case(name="backend_as_platform", config='name: "NAME"\nplatform: "onnxruntime"\n' + IN + OUT, files={"1/model.onnx": onnx(b"g")}),
+    Case(name="misspelt_platform", config='name: "NAME"\nplatform: "tensorrt-plan"\n' + IN + OUT, files={"1/model.plan": "x"}),
     Case(name="misspelt_backend", config=GOOD.replace('"python"', '"pyton"')),
     Case(
         name="backend_of_other_image",
@@ -302,6 +339,26 @@ CASES: Final = (
         a=MEMBER,
         b=OTHER.replace("FP32", "FP64"),
         says="inconsistent data type",
+    ),
+    made_of(
+        "step_of_two_decoupled",
+        ensemble(
+            step("a", target="x"),
+            step("b", target="y"),
+            'step { model_name: "NAME_c" model_version: -1 input_map [ { key: "IN" value: "x" }, { key: "IN2" value: "y" } ]',
+            'output_map { key: "OUT" value: "OUT" } }',
+        ),
+        a=MEMBER + DECOUPLED,
+        b=OTHER + DECOUPLED,
+        c=MEMBER.replace("NAME_a", "NAME_c") + IN.replace('"IN"', '"IN2"'),
+        says="different decoupled models",
+    ),
+    made_of(
+        "outputs_of_two_decoupled",
+        ensemble(step("a"), step("b", target="OUT2"), io=IN + OUT + OUT.replace('"OUT"', '"OUT2"')),
+        a=MEMBER + DECOUPLED,
+        b=OTHER,
+        says="different decoupled models",
     ),
     made_of("output_from_nowhere", ensemble(step("a", source="mid"), io=OUT)),
     made_of(
@@ -348,6 +405,15 @@ CASES: Final = (
         'parameters { key: "model_type" value { string_value: "xgboost_json" } }\n',
     ),
     other("vllm_of_other_image", "vllm", {"1/model.json": json.dumps({"model": "x"})}),
+    other("empty_version", "onnxruntime", {"1": None}),
+    other("model_beside_the_version", "onnxruntime", {"1": None, "model.onnx": onnx(b"g")}),
+    other("torch_runtime_without_model", "pytorch", {"1/weights.bin": "x"}, 'runtime: "model.py"\n'),
+    other("torch_without_outputs", "pytorch", {"1/model.pt": "x"}).without(OUT),
+    other("onnx_without_shape", "onnxruntime", {"1/model.onnx": onnx(b"g")}, 'output [ { name: "B" data_type: TYPE_FP32 } ]\n'),
+    other("fil_without_kind", "fil", {"1/xgboost.model": "x"}).without(parameter("is_classifier", "true")),
+    other("vllm_with_batches", "vllm", {"1/model.json": "{}"}, image="26.07-vllm-python-py3").with_batches(8),
+    other("vllm_under_other_name", "vllm", {"1/llm.json": "{}"}, 'default_model_filename: "llm.json"\n', image="26.07-vllm-python-py3"),
+    other("platform_of_later_release", "pytorch", {"1/model.pt2": "x"}, 'platform: "torch_aoti"\n', image="25.12-py3"),
     other("dali_missing", "dali", {"1/pipeline.dali": b"x"}),
     other("gpu_beyond", "onnxruntime", {"1/model.onnx": onnx(b"g")}, "instance_group [ { kind: KIND_GPU gpus: [ 0, 1 ] } ]\n"),
     Case(
@@ -357,6 +423,14 @@ CASES: Final = (
         triton="not asked",
         gpus=1,
         image="nvcr.io/nvidia/tritonserver:26.07-py3",
+    ),
+    replace(
+        other("tensor_completion_disabled", "tensorrt", {"1/model.plan": "x"}, 'output [ { name: "B" } ]\n'),
+        arguments=("--disable-auto-complete-config",),
+    ),
+    replace(
+        other("side_completion_disabled", "onnxruntime", {"1/model.onnx": onnx(b"g")}).without(OUT),
+        arguments=("--disable-auto-complete-config",),
     ),
     Case(
         name="completion_disabled",
@@ -392,6 +466,17 @@ FINE: Final = (
     ),
     Case(name="fine_versions", config=GOOD + "version_policy { all { } }\n", files={**CODE, "2/model.py": ECHO}, triton="loads"),
     Case(name="fine_old_version_broken", files={**CODE, "0/nothing": "x"}, triton="loads"),
+    Case(
+        name="fine_environment", config=environment("$$TRITON_MODEL_DIRECTORY/env"), files={**CODE, "env/bin/activate": ""}, triton="loads"
+    ),
+    other("fine_empty_version", "identity", {"1": None}),
+    other("fine_empty_version_with_a_name", "tensorrtllm", {"1": None}, 'default_model_filename: "x"\n', image="26.07-trtllm-python-py3"),
+    other("fine_dali_code", "dali", {"1/dali.py": "x"}),
+    other("fine_fil_folder", "fil", {"1/trees/xgboost.model": "x"}, 'default_model_filename: "trees"\n'),
+    other("fine_torch_runtime", "pytorch", {"1/model.pt": "x"}, 'runtime: "model.py"\n'),
+    other("fine_aoti", "pytorch", {"1/model.pt2": "x"}, 'platform: "torch_aoti"\n'),
+    other("fine_leftover", "onnxruntime", {"1/model.onnx": onnx(b"g"), "1/model.onnx.tmp": "x"}),
+    other("fine_agent", "onnxruntime", {"1/model.onnx": onnx(b"g")}, 'model_repository_agents { agents [ { name: "checksum" } ] }\n'),
     Case(name="fine_reshape", config=BATCH + IN.replace("[ 4 ]", "[ 1 ] reshape { }") + OUT, triton="loads"),
     Case(
         name="fine_queue",
