@@ -171,7 +171,7 @@ def _check_completeness(model: ModelState, deployment: Deployment) -> None:
                 if not getattr(tensor, name):
                     report.field(f"{side}[{index}].{name}", f"is missing, and {off}", "Set it: no backend completes the tensor.")
     if model.resolved is not None and model.resolved.row.name not in {"", "python"} and model.adds("output") and not model.config.output:
-        report.file("config.pbtxt", f"lists no outputs, and {off}", "List all inputs and outputs.")
+        report.field("output", f"is missing, and {off}", "List all inputs and outputs.")
 
 
 def check_metrics(repository: Repository, served: Sequence[ModelState], deployment: Deployment) -> None:

@@ -99,9 +99,9 @@ def _check_parameters(model: ModelState, row: Backend) -> None:
             report.field(f'parameters["{name}"]', f"({value}) is unknown", f"It must be one of: {', '.join(values)}.")
     for names in row.required:
         if model.described and not any(name in config.parameters for name in names):
-            report.field("parameters", f"has no {names[0]}, which backend {row.name} requires", "Set it to true or false.")
+            report.field(f'parameters["{names[0]}"]', f"is missing, but backend {row.name} requires it", "Set it to true or false.")
     if model.described and row.needs_outputs and not config.output:
-        report.file("config.pbtxt", f"lists no outputs, and backend {row.name} requires one", "List all inputs and outputs.")
+        report.field("output", f"is missing, but backend {row.name} requires one", "List all inputs and outputs.")
     if row.max_batch_size is not None and config.max_batch_size > row.max_batch_size:
         what = f"is {config.max_batch_size}, but backend {row.name} accepts at most {row.max_batch_size}"
         report.field("max_batch_size", what, f"Set it to {row.max_batch_size}.")
