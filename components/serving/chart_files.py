@@ -1,4 +1,9 @@
-"""The files of charts/triton that are generated from its values: ``python -m components.serving.chart_files`` (`make schema`)."""
+"""The files of charts/triton that are generated: ``python -m components.serving.chart_files`` (`make schema`).
+
+values.yaml and values.schema.json come from the values; files/rules.json from the rules that the chart alone must check too: those whose
+violation Kubernetes accepts and nobody sees, such as an autoscaler that holds still. What Kubernetes or the server rejects at once, such as
+an image that does not exist, is left to them. The rules stand in Python; the templates only evaluate the tables.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,8 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from components.base.model import Model
+from components.serving.flags import OWNED
+from components.serving.metrics import PUBLISHED
 from components.serving.values import Values
 
 if TYPE_CHECKING:
@@ -22,6 +29,20 @@ _HEAD: Final = """\
 # values.schema.json rejects every other key. Only modelRepository.url (or urls) has no default.
 """
 _WIDTH: Final = 130
+_SET_BY: Final = {
+    "model-repository": "modelRepository",
+    "load-model": "modelRepository.models",
+    "model-control-mode": "modelRepository.mode",
+    "repository-poll-secs": "modelRepository.mode",
+    "strict-readiness": "probes",
+    "exit-timeout-secs": "drain.exitTimeout",
+    "grpc-max-connection-age": "drain.recycleGrpc",
+    "allow-gpu-metrics": "gpuMetrics",
+    "log-verbose": "logVerbose",
+}
+"""Flag -> the value that the chart sets it from."""
+_ADMIN: Final = {"http-restricted-api", "grpc-restricted-protocol", "allow-sagemaker", "allow-vertex-ai"}
+"""Flags that the template of the admin endpoints rejects in every form."""
 
 
 class _WithoutTitles(GenerateJsonSchema):
@@ -39,6 +60,27 @@ def schema() -> str:
     # Draft 7 is what every Helm since 3.0 can check; nothing here needs more.
     document = {**described, "$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of the chart triton"}
     return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def rules() -> str:
+    """Return the text of files/rules.json: flags that undo what the chart computes, and what metrics need."""
+    flags = {
+        option: {"harmless": sorted(harmless), "setBy": _SET_BY.get(option, ""), "why": why.rpartition(". ")[0]}
+        for option, (harmless, why) in OWNED.items()
+        if option not in _ADMIN
+    }
+    metrics = {
+        kind.name: {
+            "counted": kind.counted,
+            "engine": kind.engine or "",
+            "highest": kind.model_construct(target=kind.plausible[1]).average(),
+            "lowest": kind.model_construct(target=kind.plausible[0]).average(),
+            "since": "{:02}.{:02}".format(*kind.since) if kind.since[0] else "",
+        }
+        for kind in PUBLISHED
+    }
+    document = {"flags": {**flags, "model-store": flags["model-repository"]}, "metrics": metrics}  # model-store: its old name
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
 def values_yaml() -> str:
@@ -75,3 +117,4 @@ def _whole(value: Any) -> Any:
 if __name__ == "__main__":
     (CHART / "values.schema.json").write_text(schema(), encoding="utf-8")
     (CHART / "values.yaml").write_text(values_yaml(), encoding="utf-8")
+    (CHART / "files" / "rules.json").write_text(rules(), encoding="utf-8")

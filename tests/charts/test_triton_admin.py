@@ -76,7 +76,7 @@ def test_what_is_opened_needs_no_key_and_the_rest_does(chart: Chart, opened: lis
             for flag, says in (
                 ("--exit-timeout=5", "extraArgs (--exit-timeout=5) sets --exit-timeout-secs, which the chart sets from drain.exitTimeout"),
                 ("--model-st=/x", "sets --model-store, which the chart sets from modelRepository"),
-                ("--log-v", "from logVerbose: the last value would win"),
+                ("--log-v", "from logVerbose: of two values the last wins"),
             )
         ),
         ({"secretEnv": {"AIP_MODE": {"name": "a", "key": "b"}}}, "env.AIP_MODE would open"),

@@ -86,16 +86,6 @@ Triton has no way to ask for it on the servers of SageMaker and Vertex AI, so th
 {{- fail (printf "extraArgs (%s) sets %s: it would open Triton's admin endpoints. Remove it, or see admin.open." $argument $flag) -}}
 {{- end -}}
 {{- end -}}
-{{- /* The server takes abbreviations, and the last of several values. */}}
-{{- range $flag, $value := dict
-  "--model-repository" "modelRepository" "--model-store" "modelRepository" "--load-model" "modelRepository.models"
-  "--model-control-mode" "modelRepository.mode" "--repository-poll-secs" "modelRepository.mode" "--strict-readiness" "probes"
-  "--exit-timeout-secs" "drain.exitTimeout" "--grpc-max-connection-age" "drain.recycleGrpc" "--allow-gpu-metrics" "gpuMetrics"
-  "--log-verbose" "logVerbose" -}}
-{{- if and (gt (len $name) 6) (hasPrefix $name $flag) -}}
-{{- fail (printf "extraArgs (%s) sets %s, which the chart sets from %s: the last value would win. Use that value." $argument $flag $value) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- range $name := list "TRITON_ADMIN_KEY" "AIP_MODE" -}}
 {{- if or (hasKey $.Values.env $name) (hasKey $.Values.secretEnv $name) -}}
@@ -114,6 +104,83 @@ Triton has no way to ask for it on the servers of SageMaker and Vertex AI, so th
 {{- end -}}
 - --http-restricted-api={{ join "," $closed }}:triton-admin-key=$(TRITON_ADMIN_KEY)
 - --grpc-restricted-protocol={{ join "," $closed }}:admin-key=$(TRITON_ADMIN_KEY)
+{{- end -}}
+
+{{/* The tables of files/rules.json, which are generated: components/serving/chart_files.py has the rules. */}}
+{{- define "triton.rules" -}}
+{{- .Files.Get "files/rules.json" -}}
+{{- end -}}
+
+{{/* Fail if extraArgs undoes what the chart computes. The server takes abbreviations, and the last of several values. */}}
+{{- define "triton.checkFlags" -}}
+{{- $arguments := .Values.extraArgs -}}
+{{- range $index, $argument := $arguments -}}
+{{- $name := splitList "=" $argument | first | trimPrefix "--" -}}
+{{- $next := ternary (index $arguments (min (add1 $index) (sub (len $arguments) 1) | int)) "" (lt (add1 $index | int) (len $arguments)) -}}
+{{- $value := ternary (trimPrefix (printf "--%s=" $name) $argument) $next (contains "=" $argument) -}}
+{{- if has (lower $value) (list "1" "true") -}}
+{{- $value = "true" -}}
+{{- end -}}
+{{- range $flag, $rule := (include "triton.rules" $ | fromJson).flags -}}
+{{- if and (hasPrefix "--" $argument) (gt (len $name) 4) (hasPrefix $name $flag) (not (has $value $rule.harmless)) -}}
+{{- if $rule.setBy -}}
+{{- fail (printf "extraArgs (%s) sets --%s, which the chart sets from %s: %s. Use that value." $argument $flag $rule.setBy $rule.why) -}}
+{{- end -}}
+{{- fail (printf "extraArgs (%s) sets --%s: %s. Remove it." $argument $flag $rule.why) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A Kubernetes quantity as a number. */}}
+{{- define "triton.number" -}}
+{{- $suffix := regexFind "[a-zA-Z]+$" . -}}
+{{- $factors := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024.0 "Mi" 1048576.0 -}}
+{{- mulf (trimSuffix $suffix . | float64) (get $factors $suffix | default 1.0) -}}
+{{- end -}}
+
+{{/*
+What is doubtful about the autoscaler's metrics, as a JSON list; fails if it could never scale. Metrics with other names are the user's own.
+*/}}
+{{- define "triton.metricWarnings" -}}
+{{- $warnings := list -}}
+{{- $tag := regexFind "tritonserver:[0-9]{2}[.][0-9]{2}[^@]*" .Values.image | trimPrefix "tritonserver:" -}}
+{{- $engine := ternary "" (ternary "vllm" (ternary "trtllm" "triton" (contains "-trtllm-" $tag)) (contains "-vllm-" $tag)) (empty $tag) -}}
+{{- $stopped := false -}}
+{{- range .Values.extraArgs -}}
+{{- if regexMatch "^--metrics-c[a-z]*=counter_latencies=false$" . -}}
+{{- $stopped = true -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.autoscaling.enabled -}}
+{{- range $index, $metric := .Values.autoscaling.metrics -}}
+{{- $source := get $metric (lower $metric.type) | default dict -}}
+{{- $name := ($source.metric | default dict).name -}}
+{{- $at := printf "autoscaling.metrics[%d] (%s)" $index $name -}}
+{{- with get (include "triton.rules" $ | fromJson).metrics ($name | default "") -}}
+{{- if and $tag .since (lt (trunc 5 $tag) .since) -}}
+{{- fail (printf "%s exists in images from %s on: the autoscaler could not scale. Use a newer image, or another metric." $at .since) -}}
+{{- else if and .counted $stopped -}}
+{{- fail (printf "%s is lost with --metrics-config=counter_latencies=false in extraArgs: the autoscaler could not scale. Remove that flag." $at) -}}
+{{- else if and .engine $engine (ne .engine $engine) -}}
+{{- if ne .engine "triton" -}}
+{{- fail (printf "%s is reported by %s, which the image does not have: the autoscaler could not scale. Use another metric." $at .engine) -}}
+{{- end -}}
+{{- $warnings = append $warnings (printf "%s stays near 0, because requests wait in %s and not in Triton's queue: the autoscaler never adds a pod." $at $engine) -}}
+{{- end -}}
+{{- with $source.target.averageValue | default $source.target.value -}}
+{{- $number := include "triton.number" (toString .) | float64 -}}
+{{- $rule := get (include "triton.rules" $ | fromJson).metrics $name -}}
+{{- if lt $number $rule.lowest -}}
+{{- $warnings = append $warnings (printf "%s has the target %s, which an idle pod exceeds: the autoscaler runs maxReplicas. It is probably in another unit." $at .) -}}
+{{- else if gt $number $rule.highest -}}
+{{- $warnings = append $warnings (printf "%s has the target %s, which no pod reaches: the autoscaler never adds a pod. It is probably in another unit." $at .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $warnings -}}
 {{- end -}}
 
 {{/* Parts of the network policy: TCP ports, namespaces by name, addresses. */}}

@@ -27,6 +27,17 @@ Metric = Annotated[
     Field(discriminator="kind"),
 ]
 """One metric of a deployment; ``kind`` is the discriminator."""
+PUBLISHED: Final[tuple[type[MetricSettings], ...]] = (
+    QueueTimeMetric,
+    PendingRequestsMetric,
+    RequestRateMetric,
+    GpuUtilizationMetric,
+    GpuDutyCycleMetric,
+    VllmFirstTokenMetric,
+    VllmWaitingMetric,
+    TrtllmWaitingMetric,
+)
+"""Kinds whose metric has a fixed name."""
 ALWAYS: Final[tuple[MetricSettings, ...]] = (
     QueueTimeMetric(kind="queueTime", target=1),
     PendingRequestsMetric(kind="pendingRequests", target=1),
