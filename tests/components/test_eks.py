@@ -551,7 +551,7 @@ async def test_every_name_fits_with_the_longest_that_a_stack_file_may_have(
                 assert max(len(key), len(value)) <= 63
 
 
-async def test_long_names_of_two_stacks_differ(monitor: Monitor) -> None:
+def test_long_names_of_two_stacks_differ() -> None:
     """Roles belong to an account, and not to a cluster or region."""
     names = {shortened(f"{'s' * 53}-reader-{stack}-{region}", 64) for stack in ("dev", "prod") for region in ("eu-west-1", "eu-west-2")}
     assert len(names) == 4
