@@ -73,8 +73,8 @@ def rules() -> str:
         kind.name: {
             "counted": kind.counted,
             "engine": kind.engine or "",
-            "highest": kind.model_construct(target=kind.plausible[1]).average(),
-            "lowest": kind.model_construct(target=kind.plausible[0]).average(),
+            "highest": kind.model_construct(kind="", target=kind.plausible[1]).average(),
+            "lowest": kind.model_construct(kind="", target=kind.plausible[0]).average(),
             "since": "{:02}.{:02}".format(*kind.since) if kind.since[0] else "",
         }
         for kind in PUBLISHED

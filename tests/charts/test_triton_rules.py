@@ -17,6 +17,8 @@ from components.serving.scaling import hpa_metrics, served_pods
 from tests.charts.rendering import serving
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.charts.rendering import Chart
 
 pytestmark = pytest.mark.helm
@@ -80,7 +82,7 @@ def warnings(chart: Chart, values: dict[str, Any]) -> list[str]:
     """What `helm install` says after it."""
     file = chart.scratch / "notes.json"
     file.write_text(json.dumps(values))
-    command = [chart.helm, "install", "bert", chart.path, "--dry-run=client", "--values", file]
+    command: list[str | Path] = [chart.helm, "install", "bert", chart.path, "--dry-run=client", "--values", file]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if line.startswith("WARNING: autoscaling.metrics")]
