@@ -1,24 +1,22 @@
 """The resources of Pulumi.eks.yaml, registered by one flat file: what `bench/preview` holds the fleet against.
 
-Derived once from what the fleet registers; the benchmark checks that both still register the same resources.
+tests/components/test_preview_flat.py fails as soon as the fleet registers another resource, or a resource with another argument.
 """
 
+import base64
 import json
+import secrets
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_eks as eks
 import pulumi_kubernetes as k8s
 
-from components.repository.sync import BucketProvider, ReleaseProvider
+from components.repository.sync import ReleaseProvider
 
 CONFIG = pulumi.Config()
 ROOT = CONFIG.require("root")
 CHARTS = CONFIG.require("charts")
-
-
-class Bucket(pulumi.dynamic.Resource, module="repository", name="Bucket"):
-    """The models' bucket."""
 
 
 class Release(pulumi.dynamic.Resource, module="repository", name="Release"):
@@ -308,10 +306,72 @@ cluster_load_balancer = aws.iam.Policy(
     tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     opts=pulumi.ResourceOptions(provider=cluster),
 )
-repository = Bucket(
-    BucketProvider(),
+repository = aws.s3.Bucket(
     "repository",
-    {"store": "s3", "versioning": False, "region": "us-east-1", "bucket": "triton-fleet-models", "name": None, "previous": None},
+    bucket="triton-fleet-models",
+    region="us-east-1",
+    tags={"project": "triton"},
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+repository_public_access_block = aws.s3.BucketPublicAccessBlock(
+    "repository",
+    bucket=repository.bucket,
+    region="us-east-1",
+    block_public_acls=True,
+    ignore_public_acls=True,
+    block_public_policy=True,
+    restrict_public_buckets=True,
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+repository_encryption = aws.s3.BucketServerSideEncryptionConfiguration(
+    "repository",
+    bucket=repository.bucket,
+    region="us-east-1",
+    rules=[
+        aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
+            apply_server_side_encryption_by_default=aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
+                sse_algorithm="AES256"
+            )
+        )
+    ],
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+repository_policy = aws.s3.BucketPolicy(
+    "repository",
+    bucket=repository.bucket,
+    region="us-east-1",
+    policy=json.dumps(
+        {
+            "Statement": [
+                {
+                    "Action": "s3:*",
+                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                    "Effect": "Deny",
+                    "Principal": {"AWS": "*"},
+                    "Resource": ["arn:aws:s3:::triton-fleet-models", "arn:aws:s3:::triton-fleet-models/*"],
+                    "Sid": "DenyInsecureTransport",
+                }
+            ],
+            "Version": "2012-10-17",
+        }
+    ),
+    opts=pulumi.ResourceOptions(provider=cluster),
+)
+repository_lifecycle = aws.s3.BucketLifecycleConfiguration(
+    "repository",
+    bucket=repository.bucket,
+    region="us-east-1",
+    rules=[
+        aws.s3.BucketLifecycleConfigurationRuleArgs(
+            id="triton-fleet-unfinished",
+            status="Enabled",
+            filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
+            abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
+                days_after_initiation=3
+            ),
+        )
+    ],
+    opts=pulumi.ResourceOptions(provider=cluster),
 )
 cluster_node_amazon_eksworker_node_policy = aws.iam.RolePolicyAttachment(
     "cluster-node-AmazonEKSWorkerNodePolicy",
@@ -538,16 +598,16 @@ release_repository = Release(
     {
         "prefix": "model_repository",
         "mode": "release",
-        "url": "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository",
+        "url": "s3://triton-fleet-models/model_repository",
         "source": f"{ROOT}/models",
         "keep": 3,
         "bucket": "triton-fleet-models",
         "digest": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
         "verify": False,
         "region": "us-east-1",
-        "createBucket": True,
+        "createBucket": "cloud",
         "store": "s3",
-        f"{ROOT}/models": {
+        "models": {
             "upper": "e94aa7e0c028dbd18ca6c9f44dce618e173f1f00eb5ffb7fc9f1162d20fbd3d8",
             "pipeline": "99521413a0490523fdec94a6e63245403deb74a18886f2a9d6586b21995cd4fb",
             "busy": "a89f1fcfa57af674b3484516f74f727ecf250a1a3e242711c09978299edac770",
@@ -558,7 +618,9 @@ release_repository = Release(
         "name": None,
         "previous": None,
     },
-    opts=pulumi.ResourceOptions(depends_on=[repository]),
+    opts=pulumi.ResourceOptions(
+        depends_on=[repository, repository_public_access_block, repository_encryption, repository_policy, repository_lifecycle]
+    ),
 )
 cluster_vpc_public = aws.ec2.RouteTable(
     "cluster-vpc-public",
@@ -584,6 +646,7 @@ cluster_cluster = eks.Cluster(
         log_level="INFO",
         warm_prefix_target=1,
         enable_prefix_delegation=True,
+        enable_network_policy=True,
         resolve_conflicts_on_update="OVERWRITE",
         resolve_conflicts_on_create="OVERWRITE",
         addon_version=vpc_cni_addon.version,
@@ -866,6 +929,7 @@ release_cluster_autoscaler = k8s.helm.v3.Release(
             "skip-nodes-with-local-storage": False,
             "balance-similar-node-groups": True,
             "max-node-provision-time": "900s",
+            "max-graceful-termination-sec": 600,
             "scale-down-unneeded-time": "600s",
             "expander": "least-waste",
         },
@@ -936,6 +1000,7 @@ triton = k8s.core.v1.Namespace(
             "app.kubernetes.io/instance": "triton",
             "app.kubernetes.io/name": "triton",
             "pod-security.kubernetes.io/warn": "restricted",
+            "elbv2.k8s.aws/pod-readiness-gate-inject": "enabled",
         },
         name="triton",
     ),
@@ -954,6 +1019,20 @@ monitoring = k8s.core.v1.Namespace(
     ),
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[cluster_aws_ebs_csi_driver, gp3]),
 )
+triton_admin = k8s.core.v1.Secret(
+    "triton-admin-key",
+    metadata=k8s.meta.v1.ObjectMetaArgs(
+        name="triton-admin",
+        namespace="triton",
+        labels={
+            "app.kubernetes.io/instance": "triton",
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "app.kubernetes.io/name": "triton",
+        },
+    ),
+    data=pulumi.Output.secret({"key": base64.b64encode(secrets.token_hex(16).encode()).decode()}),
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[triton], ignore_changes=["data"]),
+)
 k8s.helm.v4.Chart(
     "triton",
     values={
@@ -961,7 +1040,7 @@ k8s.helm.v4.Chart(
         "autoscaling": {
             "enabled": True,
             "behavior": {},
-            "minReplicas": 1,
+            "minReplicas": 2,
             "metrics": [
                 {
                     "pods": {"metric": {"name": "avg_time_queue_us"}, "target": {"averageValue": "50k", "type": "AverageValue"}},
@@ -987,9 +1066,23 @@ k8s.helm.v4.Chart(
                 "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type": "ip",
                 "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
                 "service.beta.kubernetes.io/aws-load-balancer-type": "external",
+                "service.beta.kubernetes.io/aws-load-balancer-target-group-attributes": "deregistration_delay.timeout_seconds=255",
+                "service.beta.kubernetes.io/aws-load-balancer-listener-attributes.TCP-8000": "tcp.idle_timeout.seconds=350",
+                "service.beta.kubernetes.io/aws-load-balancer-listener-attributes.TCP-8001": "tcp.idle_timeout.seconds=350",
             },
+            "sourceRanges": [],
         },
         "readOnlyRootFilesystem": True,
+        "admin": {"open": [], "keySecret": "triton-admin"},
+        "networkPolicy": {
+            "enabled": True,
+            "namespaces": [],
+            "prometheusNamespaces": ["monitoring"],
+            "istio": False,
+            "cidrs": [],
+            "egress": [],
+        },
+        "secretEnv": {},
         "podLabels": {},
         "logVerbose": 0,
         "envFromSecrets": [],
@@ -997,7 +1090,7 @@ k8s.helm.v4.Chart(
             "volume": {},
             "parallelism": 16,
             "budget": 900,
-            f"{ROOT}/models": [],
+            "models": [],
             "enabled": False,
             "image": "docker.io/rclone/rclone:1.75.2",
         },
@@ -1007,9 +1100,9 @@ k8s.helm.v4.Chart(
             "readiness": {"failureThreshold": 3, "timeoutSeconds": 3, "periodSeconds": 5},
         },
         "disruption": {"enabled": True, "maxUnavailable": 1},
-        "rollout": {"maxSurge": 1},
+        "rollout": {"maxSurge": 1, "maxUnavailable": 0},
         "deploymentAnnotations": {"pulumi.com/timeoutSeconds": "1500"},
-        "drain": {"preStop": 15, "recycleGrpc": True, "margin": 15, "exitTimeout": 45},
+        "drain": {"preStop": 180, "recycleGrpc": True, "margin": 15, "exitTimeout": 45},
         "image": "nvcr.io/nvidia/tritonserver:26.07-py3",
         "runAsUser": 1000,
         "nodeSelector": {},
@@ -1018,15 +1111,15 @@ k8s.helm.v4.Chart(
         "modelRepository": {
             "release": "a10c5758f1b006225ce66ae7ff72da97be95c81613d409c4d3f96c4a40a79bcf",
             "urls": [
-                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/add_sub-469b02831749377d",
-                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/busy-a89f1fcfa57af674",
-                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/pipeline-99521413a0490523",
-                "s3://https://s3.amazonaws.com:443/triton-fleet-models/model_repository/models/upper-e94aa7e0c028dbd1",
+                "s3://triton-fleet-models/model_repository/models/add_sub-469b02831749377d",
+                "s3://triton-fleet-models/model_repository/models/busy-a89f1fcfa57af674",
+                "s3://triton-fleet-models/model_repository/models/pipeline-99521413a0490523",
+                "s3://triton-fleet-models/model_repository/models/upper-e94aa7e0c028dbd1",
             ],
             "mode": "release",
             "url": "",
             "keyFileSecret": "",
-            f"{ROOT}/models": [],
+            "models": [],
             "credentialsSecret": "",
             "region": "us-east-1",
         },
@@ -1053,7 +1146,7 @@ k8s.helm.v4.Chart(
     chart=f"{ROOT}/charts/triton",
     opts=pulumi.ResourceOptions(
         provider=kubernetes_cluster,
-        depends_on=[aws_load_balancer_controller, release_repository, role_policy_attachment_triton_reader, triton],
+        depends_on=[triton_admin, aws_load_balancer_controller, release_repository, role_policy_attachment_triton_reader, triton],
         transforms=[of_the_chart],
     ),
 )
@@ -1178,9 +1271,6 @@ k8s.core.v1.ConfigMap(
                             "datasource": {"type": "prometheus", "uid": "${datasource}"},
                             "query": {"query": "label_values(nv_inference_request_success, namespace)", "refId": "namespace"},
                             "refresh": 2,
-                            "multi": False,
-                            "includeAll": False,
-                            "allValue": None,
                             "sort": 1,
                         },
                         {

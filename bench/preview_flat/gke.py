@@ -1,7 +1,10 @@
 """The resources of Pulumi.gke.yaml, registered by one flat file: what `bench/preview` holds the fleet against.
 
-Derived once from what the fleet registers; the benchmark checks that both still register the same resources.
+tests/components/test_preview_flat.py fails as soon as the fleet registers another resource, or a resource with another argument.
 """
+
+import base64
+import secrets
 
 import pulumi
 import pulumi_gcp as gcp
@@ -139,13 +142,13 @@ release_repository = Release(
         "bucket": "triton-gke-models",
         "region": "us-east-1",
         "url": "gs://triton-gke-models/models",
-        "prefix": f"{ROOT}/models",
+        "prefix": "models",
         "location": "us-central1",
         "source": f"{ROOT}/models",
         "mode": "release",
         "owner": "None.triton-fleet.gke.repository",
         "project": "my-project",
-        f"{ROOT}/models": {"fil_xgboost": "4ca3606a69d4a846128241564e506cf12c344cf19f2488dce51d4c16e8bae019"},
+        "models": {"fil_xgboost": "4ca3606a69d4a846128241564e506cf12c344cf19f2488dce51d4c16e8bae019"},
         "verify": False,
         "createBucket": "cloud",
         "digest": "4ca3606a69d4a846128241564e506cf12c344cf19f2488dce51d4c16e8bae019",
@@ -160,7 +163,7 @@ triton_reader_objects = gcp.storage.BucketIAMMember(
     "triton-reader-objects",
     condition=gcp.storage.BucketIAMMemberConditionArgs(
         description="What is below models/",
-        title=f"{ROOT}/models",
+        title="models",
         expression='resource.name.startsWith("projects/_/buckets/triton-gke-models/objects/models/") || api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("models/")',
     ),
     role="roles/storage.objectViewer",
@@ -453,7 +456,7 @@ cluster_accel = gcp.container.NodePool(
     project="my-project",
     management=gcp.container.NodePoolManagementArgs(auto_upgrade=True, auto_repair=True),
     upgrade_settings=gcp.container.NodePoolUpgradeSettingsArgs(max_unavailable=1, max_surge=0, strategy="SURGE"),
-    autoscaling=gcp.container.NodePoolAutoscalingArgs(total_min_node_count=1, location_policy="ANY", total_max_node_count=3),
+    autoscaling=gcp.container.NodePoolAutoscalingArgs(total_min_node_count=1, location_policy="ANY", total_max_node_count=4),
     name="accel-9e8c3f",
     network_config=gcp.container.NodePoolNetworkConfigArgs(enable_private_nodes=True),
     initial_node_count=2,
@@ -729,6 +732,7 @@ kps = k8s.helm.v3.Release(
         "kubeScheduler": {"enabled": False},
         "grafana": {"enabled": True},
         "kubeEtcd": {"enabled": False},
+        "coreDns": {"enabled": False},
     },
     namespace="monitoring",
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[monitoring], delete_before_replace=True),
@@ -881,6 +885,20 @@ k8s.apps.v1.Deployment(
     ),
     opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[placeholders, triton_fleet_placeholder]),
 )
+triton_admin = k8s.core.v1.Secret(
+    "triton-admin-key",
+    metadata=k8s.meta.v1.ObjectMetaArgs(
+        name="triton-admin",
+        namespace="triton",
+        labels={
+            "app.kubernetes.io/instance": "triton",
+            "app.kubernetes.io/managed-by": "triton-fleet",
+            "app.kubernetes.io/name": "triton",
+        },
+    ),
+    data=pulumi.Output.secret({"key": base64.b64encode(secrets.token_hex(16).encode()).decode()}),
+    opts=pulumi.ResourceOptions(provider=kubernetes_cluster, depends_on=[triton], ignore_changes=["data"]),
+)
 chart_triton = k8s.helm.v4.Chart(
     "triton",
     chart=f"{ROOT}/charts/triton",
@@ -905,7 +923,7 @@ chart_triton = k8s.helm.v4.Chart(
         "startupBudget": 900,
         "prefetch": {
             "image": "docker.io/rclone/rclone:1.75.2",
-            f"{ROOT}/models": [],
+            "models": [],
             "volume": {},
             "parallelism": 16,
             "budget": 900,
@@ -915,7 +933,7 @@ chart_triton = k8s.helm.v4.Chart(
         "modelRepository": {
             "mode": "release",
             "credentialsSecret": "",
-            f"{ROOT}/models": [],
+            "models": [],
             "region": "",
             "release": "4ca3606a69d4a846128241564e506cf12c344cf19f2488dce51d4c16e8bae019",
             "url": "",
@@ -959,9 +977,19 @@ chart_triton = k8s.helm.v4.Chart(
             ],
             "minReplicas": 1,
         },
-        "rollout": {"maxSurge": 1},
-        "service": {"type": "ClusterIP", "annotations": {}},
+        "rollout": {"maxSurge": 1, "maxUnavailable": 0},
+        "service": {"type": "ClusterIP", "annotations": {}, "sourceRanges": []},
         "readOnlyRootFilesystem": True,
+        "admin": {"open": [], "keySecret": "triton-admin"},
+        "networkPolicy": {
+            "enabled": True,
+            "namespaces": ["istio-ingress"],
+            "prometheusNamespaces": ["monitoring"],
+            "istio": True,
+            "cidrs": [],
+            "egress": [],
+        },
+        "secretEnv": {},
         "affinity": {},
         "imagePullSecrets": [],
         "serviceAccount": {
@@ -976,7 +1004,7 @@ chart_triton = k8s.helm.v4.Chart(
     namespace="triton",
     opts=pulumi.ResourceOptions(
         provider=kubernetes_cluster,
-        depends_on=[iammember_triton_reader, release_repository, triton, triton_reader_bucket, triton_reader_objects],
+        depends_on=[triton_admin, iammember_triton_reader, release_repository, triton, triton_reader_bucket, triton_reader_objects],
         transforms=[of_the_chart],
     ),
 )
@@ -1042,7 +1070,10 @@ istiod = k8s.helm.v3.Release(
     chart=f"{CHARTS}/istiod",
     atomic=True,
     values={
-        "meshConfig": {"defaultConfig": {"holdApplicationUntilProxyStarts": True}, "enablePrometheusMerge": True},
+        "meshConfig": {
+            "defaultConfig": {"holdApplicationUntilProxyStarts": True, "terminationDrainDuration": "60s"},
+            "enablePrometheusMerge": True,
+        },
         "pilot": {"env": {"ENABLE_NATIVE_SIDECARS": "auto"}},
         "base": {"validationFailurePolicy": "Fail"},
     },
@@ -1112,6 +1143,10 @@ triton_gateway = k8s.helm.v3.Release(
         "podDisruptionBudget": {"maxUnavailable": 1},
         "autoscaling": {"enabled": True, "maxReplicas": 5, "minReplicas": 2},
         "labels": {"istio": "triton-gateway"},
+        "podAnnotations": {"proxy.istio.io/config": '{"drainDuration": "15s", "terminationDrainDuration": "60s"}'},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 15}}},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
+        "terminationGracePeriodSeconds": 90,
         "service": {
             "type": "LoadBalancer",
             "annotations": {"networking.gke.io/load-balancer-type": "Internal"},
@@ -1300,15 +1335,40 @@ k8s.apiextensions.CustomResource(
     api_version="networking.istio.io/v1",
     spec={
         "http": [
+            {"match": [{"port": 8000, "uri": {"exact": "/v2/models/stats"}}], "directResponse": {"status": 404}},
             {
-                "timeout": "0s",
-                "match": [{"port": 8001}],
-                "route": [{"destination": {"port": {"number": 8001}, "host": "triton.triton.svc.cluster.local"}}],
+                "match": [
+                    {
+                        "port": 8000,
+                        "method": {"exact": "GET"},
+                        "uri": {"regex": "/v2(/health/(live|ready))?|/v2/models/[^/]+(/versions/[0-9]+)?(/ready)?"},
+                    }
+                ],
+                "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
+                "route": [{"destination": {"port": {"number": 8000}, "host": "triton.triton.svc.cluster.local"}}],
             },
             {
-                "match": [{"port": 8000}],
-                "retries": {"retryOn": "connect-failure,refused-stream,unavailable", "attempts": 2, "perTryTimeout": "30s"},
+                "match": [
+                    {
+                        "port": 8000,
+                        "method": {"exact": "POST"},
+                        "uri": {"regex": "/v2/models/[^/]+(/versions/[0-9]+)?/(infer|generate|generate_stream)"},
+                    }
+                ],
+                "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
                 "route": [{"destination": {"port": {"number": 8000}, "host": "triton.triton.svc.cluster.local"}}],
+            },
+            {
+                "match": [
+                    {
+                        "port": 8001,
+                        "uri": {
+                            "regex": r"/inference\.GRPCInferenceService/(ServerLive|ServerReady|ModelReady|ServerMetadata|ModelMetadata|ModelInfer|ModelStreamInfer)|/grpc\.health\.v1\.Health/(Check|Watch)"
+                        },
+                    }
+                ],
+                "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
+                "route": [{"destination": {"port": {"number": 8001}, "host": "triton.triton.svc.cluster.local"}}],
             },
         ],
         "gateways": ["triton"],
@@ -1331,11 +1391,16 @@ k8s.apiextensions.CustomResource(
     api_version="networking.istio.io/v1",
     spec={
         "trafficPolicy": {
-            "connectionPool": {"http": {"http2MaxRequests": 1000, "maxRequestsPerConnection": 0}},
+            "connectionPool": {
+                "tcp": {"tcpKeepalive": {"time": "60s", "interval": "60s", "probes": 5}},
+                "http": {"maxRequestsPerConnection": 0},
+            },
             "outlierDetection": {
+                "splitExternalLocalOriginErrors": True,
+                "consecutiveLocalOriginFailures": 5,
+                "consecutive5xxErrors": 0,
+                "consecutiveGatewayErrors": 0,
                 "interval": "10s",
-                "consecutive5xxErrors": 5,
-                "consecutiveGatewayErrors": 5,
                 "baseEjectionTime": "30s",
                 "maxEjectionPercent": 50,
             },
