@@ -34,7 +34,7 @@ async def test_the_flat_file_registers_what_the_fleet_does(cloud: str, tmp_path:
 
     def call(args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         if args.token == "aws:index/getAvailabilityZones:getAvailabilityZones":
-            return {"names": ["us-east-1a", "us-east-1b", "us-east-1c"], "id": "zones"}, None
+            return {"names": ["us-east-1a", "us-east-1b", "us-east-1c"], "id": "zones"}, []
         return type(mocks).call(mocks, args)
 
     monkeypatch.setattr(mocks, "call", call)
