@@ -2,7 +2,7 @@
 # Everything except this file and .ci/run is Python: see local/cli.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy load status doctor env test test-quick lint format lock schema bench clean venv venv-dev
+.PHONY: help up down destroy load status doctor env test test-quick lint format lock schema bench verdicts clean venv venv-dev
 
 # The newest supported Python; `make PYTHON=/path/to/python3.12 …` overrides it. 3.14 first: it imports the SDKs fastest, because it evaluates
 # annotations on demand. If a package has no wheel for it, local/cli/bootstrap.py uses the next older Python.
@@ -73,6 +73,10 @@ schema: venv-dev ## Generate the chart's values.yaml and values.schema.json from
 bench: venv-dev ## Run a benchmark: make bench NAME=upload
 	@test -n "$(NAME)" || { echo "Choose a benchmark with make bench NAME=…: $$(ls bench 2>/dev/null | sed 's/\.py$$//' | grep -v __ | tr '\n' ' ')" >&2; exit 2; }
 	@$(PY) -m bench.$(NAME) $(ARGS)
+
+verdicts: venv-dev ## Compare model validation with a real tritonserver: make verdicts FOLDER=~/models
+	@test -n "$(FOLDER)" || { echo "Name a folder with model repositories: make verdicts FOLDER=~/models" >&2; exit 2; }
+	@$(PY) -m tests.verdicts "$(FOLDER)" $(ARGS)
 
 clean: venv ## Stop the platform; delete its state, out/ and the linters' caches
 	@$(CLI) clean $(ARGS)

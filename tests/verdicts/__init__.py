@@ -1,0 +1,1 @@
+"""Verdicts of model validation against those of a real tritonserver, for any folder of model repositories (docs/model-validation.md)."""
