@@ -65,7 +65,7 @@ class Comparison:
                 roots.install(self._library, copied, work)
                 answers = judges.triton(self._image(), copied, sorted(root.models), work)
                 self._keep(digest.hexdigest(), answers)
-            return judges.compare(root.place, self._ours(copied, names), answers, roots.steps(copied))
+            return judges.compare(copied, root.place, self._ours(copied, names), answers)
 
     def _keep(self, digest: str, answers: dict[str, str]) -> None:
         self._state.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from components.base.errors import FleetError
 from components.repository.scan.folder import scan
 from components.repository.validation import Deployment, validate
 from tests.unit.tritonserver import tritonserver
+from tests.verdicts import roots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,17 +71,26 @@ def triton(image: box.Box, root: Path, models: Sequence[str], work: Path) -> dic
     return found
 
 
+UNSEEN: Final[Mapping[str, re.Pattern[str]]] = {
+    "opens no file": re.compile(r'^(triton-fleet:repository: )?[^/\s]+/\d+[/ ]|parameters\["EXECUTION_ENV_PATH"\]'),
+    "has no rules of its own": re.compile(r", but backend \S+ (requires|accepts)|parameters\[\"[^\"]*\"\] \(.*\) is unknown"),
+}
+"""What a backend that does nothing can't confirm, and our problems of this kind."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Both verdicts on one model."""
+    """Both verdicts on one model, and those on the models of its steps."""
 
     model: str
     place: str
     ours: tuple[str, ...]
-    """Problems that a server can confirm."""
+    """Problems that the server can confirm."""
     unseen: tuple[str, ...]
-    """Problems that a server whose backends do nothing can't see."""
+    """Problems that a server whose backends do nothing can't see (`UNSEEN`)."""
     triton: str
+    filled: tuple[str, ...]
+    """What complete backends fill in (`roots.fills`)."""
 
     @property
     def agrees(self) -> bool:
@@ -88,15 +98,10 @@ class Verdict:
         return bool(self.ours) == (self.triton != SERVES)
 
 
-UNSEEN: Final[Mapping[str, re.Pattern[str]]] = {
-    "a backend that does nothing opens no model file": re.compile(r"^(triton-fleet:repository: )?[^/\s]+/\d+[/ ]"),
-}
-"""Reason why a server whose backends do nothing can't see a problem of ours, and what such problems look like."""
-
-
-def compare(place: str, ours_of: Mapping[str, Sequence[str]], triton_of: Mapping[str, str], steps: Mapping[str, set[str]]) -> list[Verdict]:
-    """Both verdicts of each model. Triton does not load an ensemble without its models, so their problems are the ensemble's."""
+def compare(root: Path, place: str, ours_of: Mapping[str, Sequence[str]], triton_of: Mapping[str, str]) -> list[Verdict]:
+    """Both verdicts of each model of a copied root. Triton loads no ensemble without its models, so their problems are the ensemble's."""
     found = []
+    steps, fills = roots.steps(root), roots.fills(root)
     for name, answer in triton_of.items():
         pending, seen = [name], dict[str, None]()
         while pending:
@@ -104,7 +109,8 @@ def compare(place: str, ours_of: Mapping[str, Sequence[str]], triton_of: Mapping
                 seen[model] = None
                 pending.extend(steps.get(model, ()))
         problems = [problem for model in seen for problem in ours_of.get(model, ())]
-        unseen = [problem for problem in problems if any(pattern.search(problem) for pattern in UNSEEN.values())]
-        rest = tuple(problem for problem in problems if problem not in unseen)
-        found.append(Verdict(model=name, place=place, ours=rest, unseen=tuple(unseen), triton=answer))
+        unseen = tuple(problem for problem in problems if any(pattern.search(problem) for pattern in UNSEEN.values()))
+        seen_problems = tuple(problem for problem in problems if problem not in unseen)
+        filled = tuple(sorted({cell for model in seen for cell in fills.get(model, ())}))
+        found.append(Verdict(model=name, place=place, ours=seen_problems, unseen=unseen, triton=answer, filled=filled))
     return found

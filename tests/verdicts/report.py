@@ -19,18 +19,19 @@ _KINDS: Final = 40
 """Kinds of problems that are shown of those that the server can't see."""
 
 EXPLAINED: Final[Mapping[str, re.Pattern[str]]] = {
-    "a backend that does nothing completes no configuration": re.compile(
-        r"model configuration is not provided for|is mapping to non-existing input|is mapped from non-existing output"
-    ),
+    "tensors": re.compile(r"model configuration is not provided for|is mapping to non-existing input|is mapped from non-existing output"),
+    "types and shapes": re.compile(r"must specify '(dims|data_type)'"),
+    "batch size": re.compile(r"inconsistent shape"),
 }
-"""Why a server whose backends do nothing refuses what a complete one serves, and what it says then."""
+"""What the server says where its backends do nothing, and a complete one fills in a cell of `Verdict.filled`."""
 
 
 def explanation(verdict: Verdict) -> str:
     """Why both judges differ although neither is wrong; empty if this is unknown."""
     if verdict.ours:
         return ""
-    return next((reason for reason, pattern in EXPLAINED.items() if pattern.search(verdict.triton)), "")
+    found = (cell for cell, pattern in EXPLAINED.items() if cell in verdict.filled and pattern.search(verdict.triton))
+    return next((f"a backend that does nothing fills in no {cell}" for cell in found), "")
 
 
 def unexplained(verdicts: Iterable[Verdict]) -> bool:
@@ -73,6 +74,6 @@ def text(verdicts: Sequence[Verdict]) -> str:
                 lines.append(f"        Triton: {verdict.triton.strip() or 'serves it'}")
     for reason, pattern in UNSEEN.items():
         found = [(message, verdict.model) for verdict in verdicts for message in verdict.unseen if pattern.search(message)]
-        lines += ["", f"Not compared, because {reason}: {len(found)} problems"]
+        lines += ["", f"Not compared, because a backend that does nothing {reason}: {len(found)} problems"]
         lines += [f"  {count} x {kind}" for kind, count in Counter(_kind(*each) for each in found).most_common(_KINDS)]
     return "\n".join(lines)

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import text_format
 
+from components.repository.validation.backends import resolve
 from components.repository.validation.text import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from components.repository.validation.files import Kind
 
 _CONFIG: Final = re.compile(rb"\b(max_batch_size|instance_group|ensemble_scheduling|(platform|backend)\s*:)")
 _GRAPH: Final = re.compile(rb"^\s*(node|item|library|device_stats)\s*\{", re.MULTILINE)
@@ -174,6 +177,21 @@ def backends(root: Path) -> frozenset[str]:
 def steps(root: Path) -> dict[str, set[str]]:
     """Models of the steps of each ensemble in a copied root."""
     return {name: {step.decode(errors="replace") for step in _STEP.findall(text)} for name, text in _configs(root).items()}
+
+
+def fills(root: Path) -> dict[str, frozenset[str]]:
+    """What the backend of each model in a copied root fills in by itself, as the validation's table says."""
+    found = {}
+    for path in root.iterdir():
+        versions = sorted(entry for entry in path.iterdir() if entry.is_dir())
+        content: dict[str, Kind] = {
+            entry.name: "folder" if entry.is_dir() else "file" for version in versions[:1] for entry in version.iterdir()
+        }
+        config = (_parsed(path / "config.pbtxt") if (path / "config.pbtxt").is_file() else None) or schema().ModelConfig()
+        row = resolve(path.name, config, content).row
+        cells = {"tensors": row.inputs or row.outputs, "types and shapes": row.completes, "batch size": row.batch}
+        found[path.name] = frozenset(name for name, value in cells.items() if value)
+    return found
 
 
 def make_library(folder: Path) -> Path:

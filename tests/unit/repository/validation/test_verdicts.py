@@ -110,24 +110,37 @@ def test_a_server_that_ends_is_replaced_and_an_interrupted_run_goes_on(work: Pat
     assert Comparison(started, work, state).verdicts(root) == found
 
 
-def test_explained_differences_are_no_failure() -> None:
-    missing = "load failed for model 'x': version 1 is at UNAVAILABLE state: Not found: model configuration is not provided for model 'x'"
-    found = judges.compare("here", {"x": []}, {"x": missing}, {})
-    assert not report.unexplained(found)
-    assert "Explained: a backend that does nothing completes no configuration: 1 models" in report.text(found)
+def copied(tmp_path: Path, **configs: str) -> Path:
+    (root,) = roots.find(write(tmp_path / "from", **configs).parent)
+    roots.copy(root, tmp_path / "copy")
+    return tmp_path / "copy"
 
 
-def test_what_a_server_cannot_see_is_not_compared() -> None:
-    (verdict,) = judges.compare(
-        "here", {"x": ["x/1/model.onnx: is missing, but backend onnxruntime loads it: ..."]}, {"x": judges.SERVES}, {}
-    )
+@pytest.mark.parametrize(("backend", "is_explained"), [("tensorrt", True), ("onnxruntime", False)])
+def test_a_difference_is_explained_only_where_a_complete_backend_would_fill_in(tmp_path: Path, backend: str, is_explained: bool) -> None:
+    root = copied(tmp_path, x=GOOD.replace("python", backend))
+    found = judges.compare(root, "here", {"x": []}, {"x": "Invalid argument: model input 'IN' must specify 'dims' for x"})
+    assert report.unexplained(found) != is_explained
+    assert ("Explained: a backend that does nothing fills in no types and shapes: 1 models" in report.text(found)) == is_explained
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [
+        ("x/1/model.onnx: is missing, but backend onnxruntime loads it: ...", "opens no file: 1 problems\n  1 x model.onnx: is missing"),
+        ('x/config.pbtxt:3: parameters["EXECUTION_ENV_PATH"] (a) cannot be read: ...', "opens no file: 1 problems\n"),
+        ("x/config.pbtxt: output is missing, but backend pytorch requires one: ...", "has no rules of its own: 1 problems\n"),
+    ],
+)
+def test_what_the_server_cannot_see_is_not_compared(tmp_path: Path, problem: str, kind: str) -> None:
+    (verdict,) = judges.compare(copied(tmp_path, x=GOOD), "here", {"x": [problem]}, {"x": judges.SERVES})
     assert verdict.agrees
-    assert "opens no model file: 1 problems\n  1 x model.onnx: is missing" in report.text([verdict])
+    assert f"Not compared, because a backend that does nothing {kind}" in report.text([verdict])
 
 
-def test_an_ensemble_has_the_problems_of_its_models() -> None:
+def test_an_ensemble_has_the_problems_of_its_models(tmp_path: Path) -> None:
+    root = copied(tmp_path, e='step { model_name: "inner" }', inner='step { model_name: "m" } step { model_name: "e" }', m=GOOD)
     ours = {"e": [], "inner": [], "m": ["m/config.pbtxt:1: is bad"]}
-    refused = "ensemble e contains models that are not available"
-    found = judges.compare("here", ours, {"e": refused}, {"e": {"inner"}, "inner": {"m", "e"}})
+    found = judges.compare(root, "here", ours, {"e": "ensemble e contains models that are not available"})
     assert [verdict.ours for verdict in found] == [("m/config.pbtxt:1: is bad",)]
     assert json.dumps(vars(found[0]))
