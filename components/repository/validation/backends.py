@@ -51,6 +51,8 @@ class Backend:
     """Whether the model's code decides what is filled in, so that the tensors can't be known."""
     needs_outputs: bool = False
     """Whether it refuses a model without outputs."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of instance groups that it accepts; none for all."""
     max_batch_size: int | None = None
     """Greatest max_batch_size; None for any."""
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -94,7 +96,8 @@ BACKENDS: Final = (
     ),
     Backend(
         name="tensorrt",
-        source="src/model_state.cc (AutoCompleteConfigHelper, FixIO)",
+        source="src/model_state.cc (AutoCompleteConfigHelper, FixIO), src/instance_state.cc",
+        kinds=("KIND_GPU", "KIND_MODEL"),
         platform="tensorrt_plan",
         files=("model.plan",),
         inputs="empty",
@@ -148,7 +151,8 @@ BACKENDS: Final = (
     ),
     Backend(
         name="openvino",
-        source="src/openvino.cc (ReadModel, AutoCompleteConfig)",
+        source="src/openvino.cc (ReadModel, AutoCompleteConfig, ModelInstanceState)",
+        kinds=("KIND_CPU",),
         files=("model.xml",),
         folder="may",
         inputs="empty",
@@ -205,6 +209,7 @@ BACKENDS: Final = (
     Backend(
         name="tensorrtllm",
         source="triton_backend/inflight_batcher_llm/src/model_instance_state.cc of NVIDIA/TensorRT-LLM",
+        required=(("gpt_model_path", "encoder_model_path"),),
         images=("-trtllm-python-py3",),
     ),
     Backend(name="identity", source="src/identity.cc (ValidateModelConfig)", images=_FULL),
@@ -217,7 +222,7 @@ UNKNOWN: Final = Backend(
 )
 """Any other backend: its library decides everything."""
 
-_NONE: Final = Backend(name="", source="")
+NO_BACKEND: Final = Backend(name="", source="")
 """For an ensemble, or a model whose backend is not set."""
 
 PLATFORMS: Final = {row.platform: row.name for row in BACKENDS if row.platform}
@@ -245,7 +250,7 @@ def resolve(name: str, config: Any, content: Mapping[str, Kind]) -> Resolved:
     fitting = [row for row in rows if row.platform in {"", platform}] or rows
     row = next((row for row in fitting if row.runtime and row.runtime == config.runtime), fitting[0] if fitting else None)
     if row is None:
-        return Resolved(backend=backend, platform=platform, row=UNKNOWN if backend else _NONE, files=(), inside=())
+        return Resolved(backend=backend, platform=platform, row=UNKNOWN if backend else NO_BACKEND, files=(), inside=())
     (first, *others), inside = row.files or ("",), row.inside
     if row.by_parameter:
         parameter, default, files = row.by_parameter

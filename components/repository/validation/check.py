@@ -11,7 +11,7 @@ from components.repository.validation.deployment import Deployment, check_deploy
 from components.repository.validation.ensemble import check_ensemble, cycles
 from components.repository.validation.files import Repository
 from components.repository.validation.model import ModelState, loaded_versions, read_config, versions_of
-from components.repository.validation.modelfiles import check_initial_states, check_labels, check_model_files, check_warmup
+from components.repository.validation.modelfiles import check_checksums, check_initial_states, check_labels, check_model_files, check_warmup
 from components.repository.validation.report import Report, printable
 
 if TYPE_CHECKING:
@@ -106,9 +106,10 @@ def _read(repository: Repository, name: str) -> ModelState:
     if not model.is_ensemble:
         check_warmup(repository, model)
     check_config(config, model.resolved.platform, report, completed=model.completes_tensors)
-    if model.completes_tensors and model.resolved.row.by_code and not all(t.data_type and t.dims for t in (*config.input, *config.output)):
+    if model.completes_tensors and model.row.by_code and not all(t.data_type and t.dims for t in (*config.input, *config.output)):
         model.unjudged.add("types and shapes that config.pbtxt leaves out")
     check_labels(repository, model)
+    check_checksums(repository, model)
     check_initial_states(repository, model)
     return model
 

@@ -306,9 +306,7 @@ def _check_instance_groups(config: Any, platform: str, report: Report) -> None:
     if config.HasField("ensemble_scheduling"):
         return
     for index, group in enumerate(config.instance_group):
-        where = f"instance_group[{index}]"
-        kinds = group.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number
-        kind = kinds[group.kind].name if group.kind in kinds else str(group.kind)
+        where, kind = f"instance_group[{index}]", kind_of(group)
         if kind in {"KIND_CPU", "KIND_MODEL"} and group.gpus:
             report.field(f"{where}.gpus", f"is set for {kind}", "Remove gpus, or use KIND_GPU.")
         if group.count < 0:
@@ -322,6 +320,12 @@ def _check_instance_groups(config: Any, platform: str, report: Report) -> None:
             report.field(f"{where}.profile", "is set, but only TensorRT has profiles", "Remove it.")
         elif bad := [profile for profile in group.profile if not (profile.isascii() and profile.isdigit())]:
             report.field(f"{where}.profile", f"contains {bad[0]}", "Use the profile's index as a string.")
+
+
+def kind_of(group: Any) -> str:
+    """Kind of an instance group, or its number if Triton has no such kind."""
+    value = group.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number.get(group.kind)
+    return str(group.kind) if value is None else str(value.name)
 
 
 def _check_metrics(config: Any, report: Report) -> None:

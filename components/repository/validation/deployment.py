@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from components.base.tritonserver import parse, server_image
 from components.repository.validation.backends import BACKENDS
-from components.repository.validation.text import MAX_BYTES, schema
+from components.repository.validation.config import kind_of
+from components.repository.validation.modelfiles import vllm_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -107,30 +107,9 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
         _check_backend(repository, model, deployment, where)
     if not deployment.auto_complete:
         _check_completeness(model, deployment)
-    kinds = schema().ModelConfig.DESCRIPTOR.file.message_types_by_name["ModelInstanceGroup"].enum_types_by_name["Kind"].values_by_number
-    for index, group in enumerate(config.instance_group):
-        kind = kinds[group.kind].name if group.kind in kinds else ""
-        beyond = [gpu for gpu in group.gpus if not 0 <= gpu < deployment.gpus]
-        here = f"instance_group[{index}]"
-        if kind == "KIND_GPU" and deployment.gpus == 0:
-            report.field(
-                f"{here}.kind",
-                f"is KIND_GPU, but the pods of {where} have no GPU",
-                f"Use KIND_CPU or KIND_AUTO, set {deployment.key}.resources.gpus, or remove {model.name}.",
-            )
-        elif kind in {"KIND_GPU", "KIND_AUTO"} and beyond:
-            ids = (
-                "has no GPU"
-                if deployment.gpus == 0
-                else f"has GPUs 0 to {deployment.gpus - 1}"
-                if deployment.gpus > 1
-                else "has only GPU 0"
-            )
-            report.field(
-                f"{here}.gpus",
-                f"contains {beyond[0]}, but a pod of {where} {ids}",
-                f"Use GPUs that it has, or raise {deployment.key}.resources.gpus.",
-            )
+    _check_instances(model, deployment, where)
+    if model.row.name == "vllm":
+        _check_devices(repository, model, deployment)
 
 
 def _check_backend(repository: Repository, model: ModelState, deployment: Deployment, where: str) -> None:
@@ -142,9 +121,9 @@ def _check_backend(repository: Repository, model: ModelState, deployment: Deploy
     usual = {f"libtriton_{resolved.backend}.so", *(["model.py"] if any(row.python_based for row in rows) else [])}
     if resolved.backend in known:
         release = server_image(deployment.image).release
-        if resolved.row.since is not None and release is not None and release < resolved.row.since:
+        if model.row.since is not None and release is not None and release < model.row.since:
             what = f"({resolved.platform}) is not in the image of {where}"
-            model.report.field("platform", what, "Use release {}.{:02} or later.".format(*resolved.row.since))
+            model.report.field("platform", what, "Use release {}.{:02} or later.".format(*model.row.since))
         if config.runtime and rows and config.runtime not in usual:
             remedy = f"Set one of: {', '.join(sorted(usual))}; or add the file to the model's folder."
             model.report.field("runtime", f"({config.runtime}) is not in the image of {where}", remedy)
@@ -159,6 +138,63 @@ def _check_backend(repository: Repository, model: ModelState, deployment: Deploy
     )
 
 
+def _check_instances(model: ModelState, deployment: Deployment, where: str) -> None:
+    """Check the kinds and GPUs of the instance groups, as ``NormalizeInstanceGroup`` and ``ValidateInstanceGroup`` resolve them."""
+    report, gpus = model.report, deployment.gpus
+    has = "has no GPU" if gpus == 0 else "has only GPU 0" if gpus == 1 else f"has GPUs 0 to {gpus - 1}"
+    for index, group in enumerate(model.config.instance_group):
+        here, kind = f"instance_group[{index}]", kind_of(group)
+        beyond = [gpu for gpu in group.gpus if not 0 <= gpu < gpus]
+        if kind == "KIND_GPU" and gpus == 0:
+            what = f"is KIND_GPU, but the pods of {where} have no GPU"
+            remedy = f"Use KIND_CPU or KIND_AUTO, set {deployment.key}.resources.gpus, or remove {model.name}."
+            report.field(f"{here}.kind", what, remedy)
+        elif kind in {"KIND_GPU", "KIND_AUTO"} and beyond:
+            what = f"contains {beyond[0]}, but a pod of {where} {has}"
+            report.field(f"{here}.gpus", what, f"Use GPUs that it has, or raise {deployment.key}.resources.gpus.")
+    for path, kind in _kinds(model, deployment).items():
+        accepted = model.row.kinds
+        if accepted and kind not in accepted and not (kind == "KIND_GPU" and gpus == 0):
+            what = f"{_is(path)} {kind} on the pods of {where}, but backend {model.row.name} runs on {accepted[0]} only"
+            remedy = f"Set kind: {accepted[0]}." if accepted[0] == "KIND_CPU" else f"Set {deployment.key}.resources.gpus, and no KIND_CPU."
+            report.field(path, what, remedy)
+
+
+def _kinds(model: ModelState, deployment: Deployment) -> dict[str, str]:
+    """Kind of each instance group on the deployment's pods, by the field that sets it."""
+    auto = "KIND_GPU" if deployment.gpus else "KIND_CPU"
+    if not model.config.instance_group:
+        return {"instance_group": "KIND_CPU" if model.row.kinds == ("KIND_CPU",) else auto}  # the backend's preference
+    kinds = {}
+    for index, group in enumerate(model.config.instance_group):
+        there = all(0 <= gpu < deployment.gpus for gpu in group.gpus)
+        kind = kind_of(group)
+        kinds[f"instance_group[{index}].kind"] = kind if kind != "KIND_AUTO" else auto if there else "KIND_CPU"
+    return kinds
+
+
+def _is(field: str) -> str:
+    return "is missing, which means" if field == "instance_group" else "is"
+
+
+def _check_devices(repository: Repository, model: ModelState, deployment: Deployment) -> None:
+    """Check the GPUs that a vLLM model asks for (``_validate_device_config`` of vllm_backend)."""
+    for version in model.versions:
+        arguments = vllm_arguments(repository, model, version)
+        sizes = [arguments.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")]
+        if not all(isinstance(size, int) for size in sizes) or (wanted := sizes[0] * sizes[1]) <= 1:
+            continue
+        path = f"{version}/model.json"
+        if wanted > deployment.gpus:
+            product = "tensor_parallel_size x pipeline_parallel_size"
+            what = f"asks for {wanted} GPUs ({product}), but a pod of {deployment.key} has {deployment.gpus}"
+            model.report.file(path, what, f"Lower them, or set {deployment.key}.resources.gpus to {wanted}.")
+        for instances, kind in _kinds(model, deployment).items():
+            if kind == "KIND_GPU":
+                what = f"{_is(instances)} KIND_GPU, which is for one GPU, but {path} asks for {wanted}"
+                model.report.field(instances, what, "Set instance_group [ { kind: KIND_MODEL } ].")
+
+
 def _check_completeness(model: ModelState, deployment: Deployment) -> None:
     """Report what only auto-completion would fill in."""
     report, off = model.report, f"{deployment.key} runs with --disable-auto-complete-config"
@@ -170,7 +206,7 @@ def _check_completeness(model: ModelState, deployment: Deployment) -> None:
             for name in ("data_type", "dims"):
                 if not getattr(tensor, name):
                     report.field(f"{side}[{index}].{name}", f"is missing, and {off}", "Set it: no backend completes the tensor.")
-    if model.resolved is not None and model.resolved.row.name not in {"", "python"} and model.adds("output") and not model.config.output:
+    if model.row.name not in {"", "python"} and model.adds("output") and not model.config.output:
         report.field("output", f"is missing, and {off}", "List all inputs and outputs.")
 
 
@@ -211,11 +247,7 @@ def _silent(repository: Repository, model: ModelState, deployment: Deployment, e
         what = f'parameters["REPORT_CUSTOM_METRICS"] is {value or "missing"}'
         return "config.pbtxt", what, f'Set its string_value to "{"yes" if old else "true"}".'
     for version in model.versions:
-        try:
-            arguments = json.loads(repository.read(model.root / f"{version}/model.json", MAX_BYTES) or b"null")
-        except ValueError:
-            continue
-        if isinstance(arguments, dict) and arguments.get("disable_log_stats"):
+        if vllm_arguments(repository, model, version).get("disable_log_stats"):
             return f"{version}/model.json", "sets disable_log_stats", "Remove it."
     return None
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from components.repository.validation.backends import ENSEMBLE
+from components.repository.validation.backends import ENSEMBLE, NO_BACKEND
 from components.repository.validation.files import LFS_POINTER, Repository
 from components.repository.validation.text import MAX_BYTES, parse, schema
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from components.repository.validation.backends import Resolved
+    from components.repository.validation.backends import Backend, Resolved
     from components.repository.validation.report import Report
 
 _STOLL: Final = re.compile(r"^[ \t]*[+-]?\d+")
@@ -46,6 +46,11 @@ class ModelState:
     """What can't be checked."""
 
     @property
+    def row(self) -> Backend:
+        """What is known of its backend; an empty row for an ensemble, or if the backend is unknown."""
+        return NO_BACKEND if self.resolved is None else self.resolved.row
+
+    @property
     def is_ensemble(self) -> bool:
         """Whether Triton takes it for an ensemble."""
         return self.config is not None and (self.config.platform == ENSEMBLE or self.config.HasField("ensemble_scheduling"))
@@ -58,38 +63,32 @@ class ModelState:
     @property
     def completed(self) -> bool:
         """Whether the backend fills in anything at all."""
-        if self.is_ensemble or self.resolved is None:
-            return False
-        return self.code_completes if self.resolved.backend == "python" else True
+        return not self.is_ensemble and self.resolved is not None and (self.code_completes or self.row.name != "python")
 
     @property
     def completes_tensors(self) -> bool:
         """Whether the backend fills in a missing type and shape of a listed tensor."""
-        return self.resolved is not None and self.completed and self.resolved.row.completes
+        return self.completed and self.row.completes
 
     @property
     def sets_batch(self) -> bool:
         """Whether the backend may set a max_batch_size that is missing or 0."""
-        if self.resolved is None or not self.completed:
-            return False
-        return {"": False, "always": True}.get(self.resolved.row.batch, self.adds("input") or self.adds("output"))
+        return self.completed and {"": False, "always": True}.get(self.row.batch, self.adds("input") or self.adds("output"))
 
     @property
     def decoupled(self) -> bool | None:
         """Whether the model is decoupled; None if that is not known."""
         if self.config.model_transaction_policy.decoupled:
             return True
-        return None if self.completed and self.resolved is not None and self.resolved.row.by_code else False
+        return None if self.completed and self.row.by_code else False
 
     def adds(self, side: str) -> bool:
         """Whether the backend adds tensors to ``input`` or ``output``, beside those that config.pbtxt lists."""
         if self.config is None:
             return True
-        if self.resolved is None or not self.completed:
-            return False
-        adds = self.resolved.row.adds(side)
-        listed = getattr(self.config, side) or (side == "input" and self.resolved.backend == "onnxruntime" and self.config.batch_input)
-        return adds == "missing" or (adds == "empty" and not listed)
+        adds = self.row.adds(side)
+        listed = getattr(self.config, side) or (side == "input" and self.row.name == "onnxruntime" and self.config.batch_input)
+        return self.completed and (adds == "missing" or (adds == "empty" and not listed))
 
     @property
     def steps(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from components.repository.validation.backends import UNKNOWN
 from components.repository.validation.config import WILDCARD
 from components.repository.validation.files import UNFINISHED, Repository
-from components.repository.validation.text import data_type
+from components.repository.validation.text import MAX_BYTES, data_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,11 +85,24 @@ def _check_version(repository: Repository, model: ModelState, resolved: Resolved
             report.file(
                 f"{version}/{name}", "is an unfinished download", "Finish or remove it.", warning="it would be uploaded with the model"
             )
+    if resolved.backend == "vllm" and str(vllm_arguments(repository, model, version).get("enable_lora")).lower() == "true":
+        adapters = f"{version}/multi_lora.json"
+        if repository.kind(model.root / adapters) == "absent":
+            report.file(adapters, "is missing, but model.json sets enable_lora", "Add the file, which names the adapters.")
     if resolved.backend == "openvino" and found and found[0].endswith(".xml"):
         weights = f"{version}/{found[0].removesuffix('.xml')}.bin"
         if repository.kind(model.root / weights) == "absent":
             what = "is missing, but the .xml file contains only the graph"
             report.file(weights, what, "Add the .bin file that was exported with it.")
+
+
+def vllm_arguments(repository: Repository, model: ModelState, version: int) -> dict[str, Any]:
+    """Arguments of vLLM's engine in a version's model.json; empty if it can't be read."""
+    try:
+        arguments = json.loads(repository.read(model.root / f"{version}/model.json", MAX_BYTES) or b"null")
+    except (ValueError, RecursionError):
+        return {}
+    return arguments if isinstance(arguments, dict) else {}
 
 
 def _check_parameters(model: ModelState, row: Backend) -> None:
@@ -99,15 +113,20 @@ def _check_parameters(model: ModelState, row: Backend) -> None:
             report.field(f'parameters["{name}"]', f"({value}) is unknown", f"It must be one of: {', '.join(values)}.")
     for names in row.required:
         if model.described and not any(name in config.parameters for name in names):
-            report.field(f'parameters["{names[0]}"]', f"is missing, but backend {row.name} requires it", "Set it to true or false.")
+            others = f" (or {' or '.join(names[1:])})" if names[1:] else ""
+            report.field(f'parameters["{names[0]}"]', f"is missing, but backend {row.name} requires it{others}", f"Set {names[0]}.")
     if model.described and row.needs_outputs and not config.output:
         report.field("output", f"is missing, but backend {row.name} requires one", "List all inputs and outputs.")
     if row.max_batch_size is not None and config.max_batch_size > row.max_batch_size:
         what = f"is {config.max_batch_size}, but backend {row.name} accepts at most {row.max_batch_size}"
         report.field("max_batch_size", what, f"Set it to {row.max_batch_size}.")
-    if "TRITON_BATCH_STRATEGY_PATH" in config.parameters and config.HasField("sequence_batching"):
-        what = "is set for a model with sequence_batching"
-        report.field('parameters["TRITON_BATCH_STRATEGY_PATH"]', what, "Remove it: only the dynamic batcher takes a strategy.")
+    if "TRITON_BATCH_STRATEGY_PATH" in config.parameters:
+        field, path = 'parameters["TRITON_BATCH_STRATEGY_PATH"]', config.parameters["TRITON_BATCH_STRATEGY_PATH"].string_value
+        if config.HasField("sequence_batching"):
+            report.field(field, "is set for a model with sequence_batching", "Remove it: only the dynamic batcher takes a strategy.")
+        elif not path.startswith("/"):
+            what = f"({path}) is relative to the directory in which tritonserver runs"
+            report.field(field, what, "Remove it and name the library batchstrategy.so: Triton finds that file in the model's folder.")
 
 
 def _check_environment(repository: Repository, model: ModelState, row: Backend) -> None:
@@ -169,7 +188,7 @@ def _missing(repository: Repository, model: ModelState, path: str) -> None:
     version, _, name = path.partition("/")
     there = repository.names(model.root / version)
     files = model.resolved.files if model.resolved else ()
-    renamed = model.resolved is not None and model.resolved.row.renamed
+    renamed = model.row.renamed
     setting = ", or set default_model_filename" if renamed else ""
     unfinished = [entry for entry in there if entry.lower().endswith(UNFINISHED)]
     same_kind = [entry for entry in there if entry.rpartition(".")[2] == name.rpartition(".")[2] and entry != name]
@@ -186,8 +205,7 @@ def _missing(repository: Repository, model: ModelState, path: str) -> None:
         remedy = f"The folder is empty: put the model's file there{setting}."
     else:
         remedy = f"Give the model's file this name{setting}. The folder contains: {', '.join(there[:5])}."
-    backend = model.resolved.backend if model.resolved else ""
-    report_as = f"is missing, but backend {backend} loads it"
+    report_as = f"is missing, but backend {model.row.name} loads it"
     if model.config.cc_model_filenames:
         report_as = "is missing, but cc_model_filenames names it"
     elif renamed and model.config.default_model_filename:
@@ -241,6 +259,18 @@ def check_labels(repository: Repository, model: ModelState) -> None:
             check_named_file(repository, model, "", output.label_filename, f"output[{index}].label_filename")
 
 
+def check_checksums(repository: Repository, model: ModelState) -> None:
+    """Report missing files of the repository agent ``checksum`` (src/checksum.cc of checksum_repository_agent)."""
+    for index, agent in enumerate(model.config.model_repository_agents.agents):
+        for key in sorted(agent.parameters) if agent.name == "checksum" else ():
+            where = f'model_repository_agents.agents[{index}].parameters["{key}"]'
+            algorithm, _, name = key.partition(":")
+            if algorithm.lower() != "md5" or not name:
+                model.report.field(where, "is not MD5 and a file", 'Write key: "MD5:<file>", such as "MD5:1/model.onnx".')
+            else:
+                check_named_file(repository, model, "", name, where)
+
+
 def check_initial_states(repository: Repository, model: ModelState) -> None:
     """Report missing files of initial states."""
     for index, state in enumerate(model.config.sequence_batching.state):
@@ -291,7 +321,7 @@ def check_warmup(repository: Repository, model: ModelState) -> None:
         for name in sorted(sample.inputs):
             where = f'model_warmup[{index}].inputs["{name}"]'
             _check_warmup_input(repository, model, sample.inputs[name], inputs.get(name), where)
-        if model.resolved is not None and not (model.completed and model.resolved.row.by_code):
+        if not (model.completed and model.row.by_code):
             for tensor in config.input:
                 if tensor.name not in sample.inputs and not tensor.optional:
                     report.field(

@@ -47,7 +47,8 @@ def _cells(row: Backend) -> Iterator[str]:
     yield _ADDS[row.outputs] + suffix
     yield ("data type and dims" + suffix) if row.completes else "no"
     yield _BATCH[row.batch] + (suffix if row.batch else "")
-    limits = [] if row.max_batch_size is None else [f"`max_batch_size: {row.max_batch_size}` only"]
+    limits = [" or ".join(f"`{kind}`" for kind in row.kinds)] if row.kinds else []
+    limits += [] if row.max_batch_size is None else [f"`max_batch_size: {row.max_batch_size}` only"]
     limits += [f"`{name}`: {', '.join(values)}" for name, values in row.values.items()]
     limits += ["at least one output"] if row.needs_outputs else []
     limits += [f"one of {', '.join(f'`{name}`' for name in names)}" for names in row.required]

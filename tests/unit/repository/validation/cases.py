@@ -109,6 +109,8 @@ def step(model: str, source: str = "IN", target: str = "OUT", more: str = "model
 
 MEMBER: Final = 'name: "NAME_a"\nbackend: "python"\nmax_batch_size: 8\n' + IN + OUT
 OTHER: Final = MEMBER.replace("NAME_a", "NAME_b")
+OPENVINO: Final[dict[str, str | bytes | None]] = {"1/model.xml": "<net/>", "1/model.bin": "x"}
+CHECKSUM: Final = 'model_repository_agents { agents [ { name: "checksum" parameters { key: "MD5:1/model.onnx" value: "0" } } ] }\n'
 DECOUPLED: Final = "model_transaction_policy { decoupled: true }\n"
 PLAIN: Final[dict[str, str | bytes | None]] = {"1/keep": "x"}
 
@@ -133,7 +135,7 @@ def onnx(*fields: bytes) -> bytes:
 def other(name: str, backend: str, files: dict[str, str | bytes | None], more: str = "", image: str = "26.07-py3") -> Case:
     """A model of a backend that the dev image has not."""
     config = f'name: "NAME"\nbackend: "{backend}"\nmax_batch_size: {0 if backend == "vllm" else 8}\n{more}' + IN + OUT
-    config += parameter("is_classifier", "true") if backend == "fil" else ""
+    config += {"fil": parameter("is_classifier", "true"), "tensorrtllm": parameter("gpt_model_path", "/engines/x")}.get(backend, "")
     return Case(name=name, config=config, files=files, triton="not asked", gpus=1, image=f"nvcr.io/nvidia/tritonserver:{image}")
 
 
@@ -289,6 +291,7 @@ CASES: Final = (
     Case(name="environment_not_activated", config=environment("$$TRITON_MODEL_DIRECTORY/env"), files={**CODE, "env/bin/python": "x"}),
     Case(name="unknown_value_of_parameter", config=GOOD + parameter("FORCE_CPU_ONLY_INPUT_TENSORS", "true")),
     Case(name="strategy_of_sequences", config=sequence("") + parameter("TRITON_BATCH_STRATEGY_PATH", "/x.so")),
+    Case(name="strategy_that_is_relative", config=GOOD + parameter("TRITON_BATCH_STRATEGY_PATH", "strategy.so")),
     Case(
         name="batch_output_twice",
         config=GOOD + 'batch_output [ { kind: BATCH_SCATTER_WITH_INPUT_SHAPE source_input: "IN" target_name: [ "OUT", "OUT" ] } ]\n',
@@ -411,6 +414,16 @@ CASES: Final = (
     other("torch_without_outputs", "pytorch", {"1/model.pt": "x"}).without(OUT),
     other("onnx_without_shape", "onnxruntime", {"1/model.onnx": onnx(b"g")}, 'output [ { name: "B" data_type: TYPE_FP32 } ]\n'),
     other("fil_without_kind", "fil", {"1/xgboost.model": "x"}).without(parameter("is_classifier", "true")),
+    replace(other("plan_without_gpu", "tensorrt", {"1/model.plan": "x"}), gpus=0),
+    other("plan_on_cpu", "tensorrt", {"1/model.plan": "x"}, "instance_group [ { kind: KIND_CPU } ]\n"),
+    other("openvino_on_gpu", "openvino", OPENVINO, "instance_group [ { count: 2 } ]\n"),
+    other("engine_without_path", "tensorrtllm", {"1": None}, image="26.07-trtllm-python-py3").without(
+        parameter("gpt_model_path", "/engines/x")
+    ),
+    other("checksum_of_nothing", "onnxruntime", {"1/model.onnx": onnx(b"g")}, CHECKSUM.replace("1/model.onnx", "model.onnx")),
+    other("vllm_of_more_gpus", "vllm", {"1/model.json": '{"tensor_parallel_size": 2}'}, image="26.07-vllm-python-py3"),
+    replace(other("vllm_of_one_kind", "vllm", {"1/model.json": '{"tensor_parallel_size": 2}'}, image="26.07-vllm-python-py3"), gpus=2),
+    other("vllm_without_adapters", "vllm", {"1/model.json": '{"enable_lora": true}'}, image="26.07-vllm-python-py3"),
     other("vllm_with_batches", "vllm", {"1/model.json": "{}"}, image="26.07-vllm-python-py3").with_batches(8),
     other("vllm_under_other_name", "vllm", {"1/llm.json": "{}"}, 'default_model_filename: "llm.json"\n', image="26.07-vllm-python-py3"),
     other("platform_of_later_release", "pytorch", {"1/model.pt2": "x"}, 'platform: "torch_aoti"\n', image="25.12-py3"),
@@ -476,7 +489,19 @@ FINE: Final = (
     other("fine_torch_runtime", "pytorch", {"1/model.pt": "x"}, 'runtime: "model.py"\n'),
     other("fine_aoti", "pytorch", {"1/model.pt2": "x"}, 'platform: "torch_aoti"\n'),
     other("fine_leftover", "onnxruntime", {"1/model.onnx": onnx(b"g"), "1/model.onnx.tmp": "x"}),
-    other("fine_agent", "onnxruntime", {"1/model.onnx": onnx(b"g")}, 'model_repository_agents { agents [ { name: "checksum" } ] }\n'),
+    other("fine_agent", "onnxruntime", {"1/model.onnx": onnx(b"g")}, CHECKSUM),
+    other("fine_openvino_on_gpus", "openvino", OPENVINO),
+    replace(other("fine_openvino", "openvino", OPENVINO, "instance_group [ { count: 2 } ]\n"), gpus=0),
+    replace(
+        other(
+            "fine_vllm_of_two_gpus",
+            "vllm",
+            {"1/model.json": '{"tensor_parallel_size": 2}'},
+            "instance_group [ { kind: KIND_MODEL } ]\n",
+            image="26.07-vllm-python-py3",
+        ),
+        gpus=2,
+    ),
     Case(name="fine_reshape", config=BATCH + IN.replace("[ 4 ]", "[ 1 ] reshape { }") + OUT, triton="loads"),
     Case(
         name="fine_queue",

@@ -32,7 +32,8 @@ def case(name: str, backend: str, config: str = "", arguments: object = None) ->
         CODE if backend == "python" else {"1/model.json": json.dumps(arguments or {"model": "x"})} if backend == "vllm" else {"1/x": "x"}
     )
     good = GOOD.replace("python", backend).replace("max_batch_size: 8", "max_batch_size: 0" if backend == "vllm" else "max_batch_size: 8")
-    return Case(name=name, config=good + config, files={**files})
+    path = parameter("gpt_model_path", "/engines/x") if backend == "tensorrtllm" else ""
+    return Case(name=name, config=good + path + config, files={**files})
 
 
 @pytest.mark.parametrize(
