@@ -25,7 +25,13 @@ def closed(triton: Container) -> set[str]:
     return set(http.split(","))
 
 
-MODES = [{"mode": "release"}, {"mode": "release", "models": ["a"]}, {"mode": "poll"}, {"mode": "explicit"}, {"urls": ["s3://b/a"], "url": ""}]
+MODES = [
+    {"mode": "release"},
+    {"mode": "release", "models": ["a"]},
+    {"mode": "poll"},
+    {"mode": "explicit"},
+    {"urls": ["s3://b/a"], "url": ""},
+]
 
 
 @pytest.mark.parametrize("repository", MODES, ids=str)
@@ -92,7 +98,9 @@ def test_nothing_opens_the_endpoints_another_way(chart: Chart, wrong: dict[str, 
     assert says in done.stderr
 
 
-@pytest.mark.parametrize("fine", [{"extraArgs": ["--allow-cpu-metrics=false"]}, {"image": "x/tritonserver:23.11-py3"}, {"image": "x:1"}], ids=str)
+@pytest.mark.parametrize(
+    "fine", [{"extraArgs": ["--allow-cpu-metrics=false"]}, {"image": "x/tritonserver:23.11-py3"}, {"image": "x:1"}], ids=str
+)
 def test_what_does_not_is_left_alone(chart: Chart, fine: dict[str, Any]) -> None:
     chart.render({**BASE, **fine})
 

@@ -116,7 +116,10 @@ def test_a_store_is_reached_and_little_else(chart: Chart, url: str, reached: lis
 
 
 def test_a_role_is_exchanged_for_keys_wherever_the_models_are(chart: Chart) -> None:
-    values = {"modelRepository": {"url": "s3://http://10.0.0.1:7070/b"}, "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "r"}}}
+    values = {
+        "modelRepository": {"url": "s3://http://10.0.0.1:7070/b"},
+        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "r"}},
+    }
     assert lets_out(chart.render(values)[NetworkPolicy], INTERNET, 443)
 
 

@@ -26,7 +26,14 @@ def test_plain_helm_needs_only_a_repository(chart: Chart) -> None:
 
 
 def test_plain_helm_can_leave_out_what_a_cluster_lacks(chart: Chart) -> None:
-    off = ["autoscaling.enabled=false", "podMonitor.enabled=false", "disruption.enabled=false", "serviceAccount.create=false", "networkPolicy.enabled=false", "admin.keySecret=mine"]
+    off = [
+        "autoscaling.enabled=false",
+        "podMonitor.enabled=false",
+        "disruption.enabled=false",
+        "serviceAccount.create=false",
+        "networkPolicy.enabled=false",
+        "admin.keySecret=mine",
+    ]
     bare = chart.render({"modelRepository": {"url": "/models"}, "autoscaling": {"minReplicas": 3}}, "--set", ",".join(off))
     assert set(bare.objects) == {"Deployment", "Service"}
     assert bare[Deployment].spec.replicas == 3
