@@ -647,8 +647,8 @@ cluster_cluster = eks.Cluster(
         warm_prefix_target=1,
         enable_prefix_delegation=True,
         enable_network_policy=True,
-        resolve_conflicts_on_update="OVERWRITE",
-        resolve_conflicts_on_create="OVERWRITE",
+        resolve_conflicts_on_update=eks.ResolveConflictsOnUpdate.OVERWRITE,
+        resolve_conflicts_on_create=eks.ResolveConflictsOnCreate.OVERWRITE,
         addon_version=vpc_cni_addon.version,
     ),
     tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
@@ -657,11 +657,13 @@ cluster_cluster = eks.Cluster(
     vpc_id=cluster_vpc.id,
     enabled_cluster_log_types=["api", "audit", "authenticator", "controllerManager", "scheduler"],
     kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(
-        resolve_conflicts_on_update="OVERWRITE", version=kube_proxy_addon.version, resolve_conflicts_on_create="OVERWRITE"
+        resolve_conflicts_on_update=eks.ResolveConflictsOnUpdate.OVERWRITE,
+        version=kube_proxy_addon.version,
+        resolve_conflicts_on_create=eks.ResolveConflictsOnCreate.OVERWRITE,
     ),
     access_entries={},
     name="triton-fleet",
-    authentication_mode="API",
+    authentication_mode=eks.AuthenticationMode.API,
     opts=pulumi.ResourceOptions(provider=cluster, depends_on=[cluster_logs]),
 )
 aws.ec2.RouteTableAssociation(
