@@ -68,6 +68,41 @@ class EksClusterArgs:
     """Whether an autoscaler of the stack reads metrics.k8s.io, which EKS does not serve by itself."""
 
 
+def find_vpc(cluster: str, provider: aws.Provider) -> str | None:
+    """Look up the VPC of a cluster; None if it does not exist yet."""
+    options = pulumi.InvokeOptions(provider=provider)
+    if cluster not in aws.eks.get_clusters(opts=options).names:
+        return None
+    return aws.eks.get_cluster(name=cluster, opts=options).vpc_config.vpc_id
+
+
+def replaced(vpc_now: str | None, vpc_id: pulumi.Output[str], *, protect: bool) -> pulumi.ResourceTransform:
+    """Return a transform that has the component's cluster replaced where EKS can't change it.
+
+    The AWS provider (internal/service/eks/cluster.go) updates a cluster in place even where EKS refuses that, such as for subnets of
+    another VPC, or where no API exists: for another key for Secrets it makes no call, and with ``secretsKey: create`` before, Pulumi would
+    then delete the key that the cluster still uses. A cluster without a key gets one in place, and subnets of the same VPC too.
+
+    Args:
+        vpc_now: Where the cluster is. Asked of EKS, because an `up` that ends early may leave a new VPC and the old cluster.
+        vpc_id: Where the cluster has to be; unknown in a preview that replaces the VPC.
+        protect: Whether Pulumi refuses to replace or delete it, before anything is deleted.
+    """
+
+    async def transform(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        if args.type_ != "aws:eks/cluster:Cluster":
+            return None
+        moved = vpc_now is not None and await vpc_id.future() != vpc_now
+        more = pulumi.ResourceOptions(
+            replace_on_changes=["encryptionConfig.provider.keyArn", *(["vpcConfig.subnetIds"] if moved else [])],
+            delete_before_replace=True,  # two clusters can't have one name
+            protect=protect or None,
+        )
+        return pulumi.ResourceTransformResult(args.props, pulumi.ResourceOptions.merge(args.opts, more))
+
+    return transform
+
+
 class EksCluster(pulumi.ComponentResource):
     """A cluster that the stack creates. Raises FleetError if AWS shows the settings to be wrong, before anything is declared."""
 
@@ -98,6 +133,8 @@ class EksCluster(pulumi.ComponentResource):
         plans = node_groups(settings, tuple(network.private))
         disk_key = self._key("disks", settings.disk_key)
         control_plane = self._control_plane(network)
+        # By its output: what only depends_on the cluster would still be in it when a replacement deletes it, and EKS would refuse that.
+        cluster_name: pulumi.Output[str] = control_plane.eks_cluster.apply(lambda made: made.name)
         _, role_arn = node_role(f"{name}-node", account, node_policies(settings), tags=self._tags, opts=self._child)
         groups = {
             plan.name: NodeGroup(
@@ -105,6 +142,7 @@ class EksCluster(pulumi.ComponentResource):
                 NodeGroupArgs(
                     plan=plan,
                     cluster=settings.name,
+                    cluster_name=cluster_name,
                     version=settings.version,
                     vpc_id=network.vpc_id,
                     role_arn=role_arn,
@@ -119,7 +157,9 @@ class EksCluster(pulumi.ComponentResource):
             )
             for plan in plans
         }
-        addons = self._addons(control_plane, groups[plans[0].name], disk_key, () if args.resource_metrics else (METRICS_SERVER,))
+        addons = self._addons(
+            control_plane, cluster_name, groups[plans[0].name], disk_key, () if args.resource_metrics else (METRICS_SERVER,)
+        )
         driver = addons.pop(EBS_DRIVER)
         addons.pop(METRICS_SERVER, None)  # nothing waits for it: until then an autoscaler keeps its minimum
         oidc = aws.iam.OpenIdConnectProvider(
@@ -129,8 +169,11 @@ class EksCluster(pulumi.ComponentResource):
         provider = k8s.Provider(
             name,
             kubeconfig=control_plane.kubeconfig_json.apply(lambda text: with_profile(text, settings.profile)),
-            # Constant: with an unknown kubeconfig, a preview would otherwise plan to replace everything in the cluster.
-            cluster_identifier=f"{settings.region}/{settings.name}",
+            # Known while the cluster stays, even if a preview does not know the kubeconfig. Unknown once the cluster is replaced: Pulumi
+            # then replaces everything in it; a fixed name would leave all objects "unchanged" in the state and missing in the new cluster.
+            cluster_identifier=after(
+                pulumi.Output.from_input(f"{settings.region}/{settings.name}"), control_plane.eks_cluster.apply(lambda made: made.id)
+            ),
             enable_server_side_apply=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*groups.values(), *addons.values()]),
         )
@@ -138,7 +181,7 @@ class EksCluster(pulumi.ComponentResource):
         if settings.image_repository is not None:
             repository = ImageRepositoryArgs(settings=settings.image_repository, tags=self._tags, provider=self._aws)
             self.registry = ImageRepository(f"{name}-images", repository, self._parent).handle
-        access = self._karpenter(control_plane, disk_key) if karpenter else None
+        access = self._karpenter(control_plane, cluster_name, disk_key) if karpenter else None
         autoscaler = cluster_autoscaler(account, settings.name) if args.autoscaler == "clusterAutoscaler" else None
         load_balancer = load_balancer_controller(account, settings.name) if args.load_balancer else None
         ready = [*(group.ready for group in groups.values()), *(addon.arn for addon in addons.values())]
@@ -216,7 +259,12 @@ class EksCluster(pulumi.ComponentResource):
             # Set even without a profile: with an explicit provider the component fails without this argument.
             provider_credential_opts=eks.KubeconfigOptionsArgs(profile_name=settings.profile),
             tags=self._tags,
-            opts=pulumi.ResourceOptions(parent=self, providers=[self._aws], depends_on=[logs]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                providers=[self._aws],
+                depends_on=[logs],
+                transforms=[replaced(find_vpc(settings.name, self._aws), network.vpc_id, protect=settings.deletion_protection)],
+            ),
         )
 
     @property
@@ -230,9 +278,12 @@ class EksCluster(pulumi.ComponentResource):
         policy = key_policy(purpose, self._account, self._log_group)
         return create_key(f"{self._name}-{purpose}", purpose, cluster=self._settings.name, policy=policy, tags=self._tags, opts=self._child)
 
-    def _karpenter(self, control_plane: eks.Cluster, disk_key: pulumi.Input[str] | None) -> KarpenterAccess:
+    def _karpenter(
+        self, control_plane: eks.Cluster, cluster_name: pulumi.Output[str], disk_key: pulumi.Input[str] | None
+    ) -> KarpenterAccess:
         args = KarpenterAccessArgs(
             cluster=self._settings.name,
+            cluster_name=cluster_name,
             identity=self.identity,
             node_policies=node_policies(self._settings),
             security_group_id=control_plane.cluster_security_group_id,
@@ -243,7 +294,12 @@ class EksCluster(pulumi.ComponentResource):
         return KarpenterAccess(f"{self._name}-karpenter", args, self._parent)
 
     def _addons(
-        self, control_plane: eks.Cluster, cpu: NodeGroup, disk_key: pulumi.Input[str] | None, without: Collection[str]
+        self,
+        control_plane: eks.Cluster,
+        cluster_name: pulumi.Output[str],
+        cpu: NodeGroup,
+        disk_key: pulumi.Input[str] | None,
+        without: Collection[str],
     ) -> dict[str, aws.eks.Addon]:
         identity = aws.eks.AddonPodIdentityAssociationArgs(role_arn=self._driver_role(disk_key), service_account="ebs-csi-controller-sa")
         addons: dict[str, aws.eks.Addon] = {}
@@ -252,7 +308,7 @@ class EksCluster(pulumi.ComponentResource):
             before: list[pulumi.Resource] = [control_plane, *([cpu, addons[POD_IDENTITY]] if ADDONS[addon] else [])]
             addons[addon] = aws.eks.Addon(
                 f"{self._name}-{addon}",
-                cluster_name=self._settings.name,
+                cluster_name=cluster_name,
                 addon_name=addon,
                 addon_version=self._addon_version(addon),
                 resolve_conflicts_on_create="OVERWRITE",

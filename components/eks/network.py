@@ -200,7 +200,13 @@ class Vpc(pulumi.ComponentResource):
             tags=self._tags("vpc"),
             opts=self._child,
         )
-        gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags=self._tags("internet"), opts=self._child)
+        gateway = aws.ec2.InternetGateway(
+            name,
+            vpc_id=vpc.id,
+            tags=self._tags("internet"),
+            # In place, it would have to leave the old VPC while the NAT gateways there still use it, which AWS refuses.
+            opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(replace_on_changes=["vpcId"])),
+        )
         route = aws.ec2.RouteTableRouteArgs(cidr_block="0.0.0.0/0", gateway_id=gateway.id)
         public_table = self._table("public", [route])
         public = {
@@ -248,7 +254,9 @@ class Vpc(pulumi.ComponentResource):
 
     def _nat(self, zone: str, subnet: pulumi.Output[str]) -> pulumi.Output[str]:
         name, tags = f"{self._name}-nat-{zone}", self._tags(f"nat-{zone}")
-        address = aws.ec2.Eip(name, domain="vpc", tags=tags, opts=self._child)
+        # Another VPC gets another address: the old NAT gateway has this one until everything in the old cluster is gone.
+        with_vpc = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(replacement_trigger=self._vpc.id))
+        address = aws.ec2.Eip(name, domain="vpc", tags=tags, opts=with_vpc)
         return aws.ec2.NatGateway(name, allocation_id=address.id, subnet_id=subnet, tags=tags, opts=self._child).id
 
     def _endpoints(self, tables: list[pulumi.Output[str]], subnets: list[pulumi.Output[str]]) -> list[pulumi.Output[str]]:

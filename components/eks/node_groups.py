@@ -182,6 +182,9 @@ class NodeGroupArgs:
 
     plan: NodeGroupPlan
     cluster: str
+    """Name of the cluster, for tags."""
+    cluster_name: pulumi.Input[str]
+    """The same as an output of the cluster: a group is replaced with its cluster."""
     version: str
     """Kubernetes minor of the nodes. Without it, nodes would keep the minor that the group was created with."""
     vpc_id: pulumi.Input[str]
@@ -211,7 +214,7 @@ class NodeGroup(pulumi.ComponentResource):
         template = self._template()
         group = aws.eks.NodeGroup(
             name,
-            cluster_name=args.cluster,
+            cluster_name=args.cluster_name,
             version=args.version,
             release_version=plan.release,
             node_role_arn=args.role_arn,

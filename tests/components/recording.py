@@ -20,6 +20,7 @@ class Registered(MockMonitor):
 
     def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
         super().__init__(mocks)
+        self.resources.update(getattr(mocks, "referred", {}))
         self.requests: dict[tuple[str, str], Any] = {}
         """(type, logical name) -> request."""
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pulumi
 import pytest
 import yaml
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.rpc import _special_resource_sig as RESOURCE_SIG  # noqa: N812 (a constant)
+from pulumi.runtime.rpc import _special_sig_key as SPECIAL_SIG_KEY  # noqa: N812
 from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.settings import ROOT as STACK
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.base.naming import shortened
-from components.eks.cluster import EksCluster, EksClusterArgs
+from components.eks.cluster import EksCluster, EksClusterArgs, replaced
 from components.eks.settings.cluster import EksClusterSettings
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import parse
@@ -34,11 +37,19 @@ KUBECONFIG = json.dumps(
 )
 
 
+INNER_URN = "urn:pulumi:test::triton-fleet::eks:index:Cluster$aws:eks/cluster:Cluster::cluster-eksCluster"
+"""The component's own cluster, as its output refers to it."""
+
+
 class Mocks(pulumi.runtime.Mocks):
     """AWS' side: the outputs of a resource besides its inputs."""
 
     roles: tuple[str, ...] = ("AWSServiceRoleForAutoScaling",)
     """The account's service-linked roles of scaling groups."""
+    clusters: tuple[str, ...] = ()
+    """The region's clusters."""
+    referred: ClassVar = {INNER_URN: MockMonitor.ResourceRegistration(INNER_URN, "inner-id", {"name": "triton-fleet"})}
+    """What outputs refer to, though no program registers it."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         outputs = dict(args.inputs)
@@ -50,6 +61,7 @@ class Mocks(pulumi.runtime.Mocks):
                 "oidcProviderUrl": "https://oidc.eks.eu-west-1.amazonaws.com/id/ABC",
                 "oidcIssuer": "oidc.eks.eu-west-1.amazonaws.com/id/ABC",
                 "clusterSecurityGroupId": "sg-cluster",
+                "eksCluster": {SPECIAL_SIG_KEY: RESOURCE_SIG, "urn": INNER_URN, "id": "inner-id", "packageVersion": ""},
             }
         if args.typ == "aws:eks/nodeGroup:NodeGroup":
             outputs |= {"nodeGroupName": f"{args.name}-1", "resources": [{"autoscalingGroups": [{"name": f"asg-{args.name}"}]}]}
@@ -88,12 +100,18 @@ class Mocks(pulumi.runtime.Mocks):
                 "id": args.args.get("keyId"),
             },
             "aws:ecr/getAuthorizationToken:getAuthorizationToken": {"userName": "AWS", "password": "for-half-a-day", "id": "t"},
+            "aws:eks/getClusters:getClusters": {"names": list(self.clusters), "id": "c"},
+            "aws:eks/getCluster:getCluster": {"vpcConfig": {"vpcId": "vpc-now"}, "id": "c"},
             "aws:iam/getRoles:getRoles": {"names": list(self.roles), "arns": [], "id": "r"},
         }
         return answers[args.token], []
 
 
 class Monitor(Requests):
+    def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
+        super().__init__(mocks)
+        self.resources.update(mocks.referred if isinstance(mocks, Mocks) else {})
+
     def Invoke(self, request: Any) -> Any:  # noqa: N802 (gRPC method name)
         with event_loop():
             return super().Invoke(request)  # type: ignore[no-untyped-call]
@@ -160,6 +178,45 @@ async def test_the_control_plane(monitor: Monitor) -> None:
     assert entries == [f"arn:aws:iam::{ACCOUNT}:role/admins"]
     assert set(plane["subnetIds"]) == {f"cluster-vpc-private-eu-west-1{zone}-id" for zone in "abc"}
     assert "publicSubnetIds" not in plane
+
+
+@pytest.mark.parametrize(("vpc_now", "moved"), [(None, False), ("vpc-0a1b2c3d", False), ("vpc-other", True)])
+async def test_what_eks_can_t_change_makes_another_cluster(vpc_now: str | None, moved: bool) -> None:
+    """The other VPC is EKS' own answer, so that an `up` that ended between the new VPC and the new cluster goes on."""
+    transform = replaced(vpc_now, pulumi.Output.from_input("vpc-0a1b2c3d"), protect=True)
+
+    async def transformed(kind: str) -> pulumi.ResourceOptions | None:
+        options = pulumi.ResourceOptions(ignore_changes=["bootstrapSelfManagedAddons"])
+        args = pulumi.ResourceTransformArgs(custom=True, type_=kind, name="cluster-eksCluster", props={}, opts=options)
+        answer: Any = transform(args)
+        found = await answer
+        return None if found is None else found.opts
+
+    options = await transformed("aws:eks/cluster:Cluster")
+    assert options is not None
+    assert options.replace_on_changes == ["encryptionConfig.provider.keyArn", *(["vpcConfig.subnetIds"] if moved else [])]
+    assert (options.delete_before_replace, options.protect) == (True, True)
+    assert options.ignore_changes == ["bootstrapSelfManagedAddons"], "the component's own options stay"
+    assert await transformed("aws:eks/addon:Addon") is None
+
+
+async def test_what_is_in_the_cluster_is_replaced_with_it(monitor: Monitor) -> None:
+    """By a property: what only depends_on the cluster would still hang on it when it is deleted."""
+    await build(cluster_settings(gpuPools=[POOL]), autoscaler="karpenter", resource_metrics=True)
+    named = {key: request for key, request in monitor.requests.items() if "clusterName" in request.object}
+    kinds = {key.split(" ")[0] for key in named}
+    assert kinds == {"aws:eks/nodeGroup:NodeGroup", "aws:eks/addon:Addon", "aws:eks/accessEntry:AccessEntry"}
+    assert {key for key, request in named.items() if INNER_URN not in request.propertyDependencies["clusterName"].urns} == set()
+    provider = monitor.requests["pulumi:providers:kubernetes cluster"]
+    assert INNER_URN in provider.propertyDependencies["clusterIdentifier"].urns
+
+
+async def test_an_address_stays_with_its_vpc(monitor: Monitor) -> None:
+    """A new VPC's NAT gateway takes another address: the old one has its own until the old cluster is gone."""
+    await build(cluster_settings())
+    address = monitor.requests["aws:ec2/eip:Eip cluster-vpc-nat-eu-west-1a"]
+    assert address.replacement_trigger.string_value == "cluster-vpc-id"
+    assert list(monitor.requests["aws:ec2/internetGateway:InternetGateway cluster-vpc"].replaceOnChanges) == ["vpcId"]
 
 
 async def test_a_provider_of_ones_own_comes_with_credentials_options_always(monitor: Monitor) -> None:

@@ -40,6 +40,8 @@ class KarpenterAccessArgs:
 
     cluster: str
     """Name of the cluster, and of the queue."""
+    cluster_name: pulumi.Input[str]
+    """The same as an output of the cluster: the access entry is replaced with it."""
     identity: Identity
     node_policies: Sequence[str]
     """Names of AWS' managed policies of the node role."""
@@ -91,7 +93,7 @@ class KarpenterAccess(pulumi.ComponentResource):
         role, ready = node_role(f"{name}-node", args.identity.account, args.node_policies, tags=tags, opts=self._child)
         entry = aws.eks.AccessEntry(
             f"{name}-node",
-            cluster_name=args.cluster,
+            cluster_name=args.cluster_name,
             principal_arn=role.arn,
             type="EC2_LINUX",
             tags=tags,

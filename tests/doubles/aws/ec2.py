@@ -53,6 +53,11 @@ def _attach_gateway(session: Session, call: Call, gateway: str) -> None:
         session.call("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=call.inputs["vpcId"])
 
 
+def _move_gateway(session: Session, call: Call, old: Props) -> None:
+    session.call("ec2", "detach_internet_gateway", InternetGatewayId=call.id, VpcId=old["vpcId"])
+    _attach_gateway(session, call, call.id)
+
+
 def _detach_gateway(session: Session, call: Call) -> None:
     if call.olds.get("vpcId"):
         try:
@@ -254,7 +259,7 @@ ROWS: Final = {
         constant={"arn": "arn:aws:ec2:{region}:123456789012:internet-gateway/{id}"},
         live={"vpcId": "Attachments.0.VpcId", "tags": "Tags"},
         first=_detach_gateway,
-        replaces=("vpcId",),  # the provider moves it; nobody here does
+        updates=(Update(properties=("vpcId",), do=_move_gateway),),
     ),
     "aws:ec2/routeTable:RouteTable": Row(
         **_as_usual("RouteTable"),

@@ -93,6 +93,7 @@ class Eks(NodeGroups, Addons):
 
     def update_cluster_config(self, *, name: str, **more: Any) -> dict[str, Any]:
         found = self.active(name)
+        self.region.check_subnets((more.get("resourcesVpcConfig") or {}).get("subnetIds") or [], found.said["resourcesVpcConfig"]["vpcId"])
         for key in ("resourcesVpcConfig", "accessConfig", "upgradePolicy"):
             if more.get(key):
                 found.said[key] = {**found.said[key], **{part: value for part, value in more[key].items() if value is not None}}
@@ -104,6 +105,15 @@ class Eks(NodeGroups, Addons):
         if not network["endpointPublicAccess"] and not network["endpointPrivateAccess"]:
             raise EksError("InvalidParameterException", "Private and public endpoint access cannot be false")
         return self.updating(found, found, "EndpointAccessUpdate", delays.CLUSTER_UPDATE, name)
+
+    def associate_encryption_config(self, *, clusterName: str, encryptionConfig: list[dict[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
+        found = self.active(clusterName)
+        if found.said["encryptionConfig"]:
+            raise EksError("ResourceInUseException", "Encryption is already enabled")
+        for entry in encryptionConfig:
+            self.region.check_key(entry["provider"]["keyArn"])
+        found.said["encryptionConfig"] = encryptionConfig
+        return self.updating(found, found, "AssociateEncryptionConfig", delays.CLUSTER_UPDATE, clusterName)
 
     def update_cluster_version(self, *, name: str, version: str, **_: Any) -> dict[str, Any]:
         found = self.active(name)

@@ -110,8 +110,14 @@ def _cluster_versions(session: Session, args: Props) -> Props:
 def _cluster(session: Session, args: Props) -> Props:
     _only(args, "name")
     found = session.call("eks", "describe_cluster", name=args["name"])["cluster"]
-    kept = {key: shapes.back(found[key]) for key in ("arn", "name", "roleArn", "status", "version", "tags") if key in found}
+    network = {"vpcConfig": shapes.back(found["resourcesVpcConfig"])}
+    kept = network | {key: shapes.back(found[key]) for key in ("arn", "name", "roleArn", "status", "version", "tags") if key in found}
     return {**kept, "endpoint": found.get("endpoint", ""), "certificateAuthorities": [found["certificateAuthority"]], "id": found["name"]}
+
+
+def _clusters(session: Session, args: Props) -> Props:
+    _only(args)
+    return {"names": session.call("eks", "list_clusters")["clusters"], "id": session.region}
 
 
 def _cluster_auth(_: Session, args: Props) -> Props:
@@ -172,6 +178,7 @@ FUNCTIONS: Final[dict[str, Callable[[Session, Props], Props]]] = {
     "aws:eks/getAddonVersion:getAddonVersion": _addon_version,
     "aws:eks/getClusterVersions:getClusterVersions": _cluster_versions,
     "aws:eks/getCluster:getCluster": _cluster,
+    "aws:eks/getClusters:getClusters": _clusters,
     "aws:eks/getClusterAuth:getClusterAuth": _cluster_auth,
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": _registry,
     "aws:iam/getRole:getRole": _role,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlparse
 
@@ -14,7 +15,7 @@ from tests.doubles.aws.functions import FUNCTIONS
 from tests.doubles.aws.rows import Row, Table, preview
 from tests.doubles.aws.session import Session, code_of
 from tests.doubles.install import sdk_version
-from tests.doubles.provider import Call, Checked, Double, DoubleError, Found, Props
+from tests.doubles.provider import Call, Changes, Checked, Double, DoubleError, Found, Props
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +80,12 @@ class Aws(Double):
             except DoubleError as error:
                 failures = [("", str(error))]
         return Checked(inputs=inputs, failures=tuple(failures))
+
+    def diff(self, call: Call) -> Changes:
+        changes = super().diff(call)
+        lost = {key for key in self._table.row(call.token).replaced_without if call.old_inputs.get(key) and not call.inputs.get(key)}
+        details = {path: replace(item, replace=item.replace or path[0] in lost) for path, item in changes.details.items()}
+        return replace(changes, details=details, delete_first=changes.delete_first or bool(lost))
 
     def preview(self, call: Call) -> Props:
         return {**preview(self._table.row(call.token), call.inputs), "region": call.inputs.get("region") or self._region}

@@ -93,6 +93,8 @@ class Row:
     delete: str | None = None
     delete_by: Template = field(default_factory=dict)
     replaces: tuple[str, ...] = ()
+    replaced_without: tuple[str, ...] = ()
+    """Properties whose removal, and no other change, needs a new resource (``ForceNewIfChange`` of the Terraform provider)."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """What the provider itself sends where the program says nothing."""
     name: str | None = None

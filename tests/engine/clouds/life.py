@@ -69,6 +69,28 @@ def objects(cluster: ClusterDouble) -> dict[str, str]:
     }
 
 
+def replace_cluster(fleet: Fleet, cluster: ClusterDouble, kind: str) -> None:
+    """Replace the cluster, a resource of ``kind``, by the two commands of docs/components/eks.md and gke.md; check what is in the new one.
+
+    `up` alone stops before anything is deleted (pulumi/pulumi#14650).
+    """
+    assert any("kubernetes:core/v1:Namespace" in key for key in fleet.preview()), "a preview shows it"
+    there = objects(cluster)
+    stopped = fleet.up(check=False)
+    assert "client connection is closing" in stopped.stdout
+    assert "ing failed" not in stopped.stdout, stopped.stdout
+    assert objects(cluster) == there
+    fleet.destroy("--target", fleet.urn("pulumi:providers:kubernetes"), "--target-dependents")
+    fleet.up()
+    eventually(lambda: ready(cluster, "triton", "triton"), "one replica", lambda count: count == 1)
+    after = objects(cluster)
+    assert after.keys() == there.keys()
+    assert not {key for key in after if after[key] == there[key]}, "of the old cluster, which is gone"
+    (deleted,), (made,) = spans(fleet, kind, "delete"), spans(fleet, kind, "create")
+    assert ended(deleted) <= made.begin
+    assert fleet.preview() == {}
+
+
 def nodes(cluster: ClusterDouble, pool: str) -> list[dict[str, Any]]:
     """Nodes of a pool."""
     return cluster.api.list(NODE, labels=f"{GROUP_LABEL},triton-fleet/pool={pool}")

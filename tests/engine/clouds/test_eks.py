@@ -13,7 +13,7 @@ import pytest
 from tests.doubles.faults import Fault
 from tests.doubles.nodes import forget
 from tests.engine.clouds.eks import left_in_aws
-from tests.engine.clouds.fleet import CommandFailedError
+from tests.engine.clouds.fleet import CommandFailedError, change
 from tests.engine.clouds.karpenter import FINALIZER, NODE_CLASS, NODE_POOL, REGION, check_access, exists, karpenter_left
 from tests.engine.clouds.life import (
     DEPLOYMENT,
@@ -25,7 +25,9 @@ from tests.engine.clouds.life import (
     is_kept,
     labels,
     nodes,
+    objects,
     ready,
+    replace_cluster,
     spans,
     up_again_and_again,
 )
@@ -177,6 +179,66 @@ def test_reference_004(aws: Amazon, tmp_path: Path) -> None:
     fleet.faults.set(Fault(kind="dependency", type="aws:ec2/subnet:Subnet", operation="delete", times=3))
     fleet.destroy()
     assert fleet.faults.unused() == []
+    gone(fleet, aws, region)
+
+
+def test_a_replaced_cluster_has_everything_that_the_old_one_had(aws: Amazon, tmp_path: Path) -> None:
+    """Each property that EKS can't change: after the old cluster, or refused; never unchanged in the state and missing."""
+    fleet, region = aws.stack("eks", tmp_path / "stack"), "us-east-1"
+    keys = aws.cloud.client("kms", region)
+    given = str(keys.create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"])
+    eks = aws.cloud.client("eks", region)
+
+    def key() -> str:
+        """The key that EKS itself says it uses."""
+        return str(eks.describe_cluster(name="triton-fleet")["cluster"]["encryptionConfig"][0]["provider"]["keyArn"])
+
+    change(fleet, lambda fleet: fleet.of("cluster").update(deletionProtection=True, secretsKey="none"))
+    fleet.up()
+    before = objects(aws.cluster)
+    assert len(before) > 10
+
+    # EKS takes a key for a cluster that has none.
+    change(fleet, lambda fleet: fleet.of("cluster").update(secretsKey="create"))
+    fleet.journal.clear()
+    fleet.up()
+    assert not fleet.journal.spans(operations=["delete"])
+    assert objects(aws.cluster) == before
+    assert key() != given
+    assert fleet.preview() == {}
+
+    # Another key is another cluster. Protected: refused before anything is deleted.
+    fleet.journal.clear()
+    change(fleet, lambda fleet: fleet.of("cluster").update(secretsKey=given))
+    refused = fleet.up(check=False)
+    assert refused.returncode
+    assert "marked for protection" in refused.stdout
+    assert not fleet.journal.spans(operations=["create", "delete"])
+    assert objects(aws.cluster) == before
+
+    change(fleet, lambda fleet: fleet.of("cluster").update(secretsKey="create", deletionProtection=False))
+    fleet.up()
+
+    fleet.journal.clear()
+    change(fleet, lambda fleet: fleet.of("cluster").update(secretsKey=given))
+    replace_cluster(fleet, aws.cluster, CLUSTER)
+    assert key() == given
+    (deleted,), (made,) = spans(fleet, CLUSTER, "delete"), spans(fleet, CLUSTER, "create")
+    for kind in (GROUP, ADDON):
+        assert max(map(ended, spans(fleet, kind, "delete"))) <= deleted.begin, f"{kind} hangs on the cluster"
+        assert made.begin <= min(span.begin for span in spans(fleet, kind, "create"))
+
+    # Other addresses: another VPC, beside the old one until the cluster has moved.
+    fleet.journal.clear()
+    change(fleet, lambda fleet: fleet.of("cluster")["network"].update(cidr="10.64.0.0/16"))
+    replace_cluster(fleet, aws.cluster, CLUSTER)
+
+    # Taken down and made again.
+    fleet.destroy()
+    gone(fleet, aws, region)
+    fleet.up()
+    assert objects(aws.cluster).keys() == before.keys()
+    fleet.destroy()
     gone(fleet, aws, region)
 
 

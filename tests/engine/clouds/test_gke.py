@@ -22,6 +22,7 @@ from tests.engine.clouds.life import (
     nodes,
     objects,
     ready,
+    replace_cluster,
     spans,
     up_again_and_again,
 )
@@ -147,31 +148,14 @@ def test_a_replaced_cluster_has_everything_that_the_old_one_had(google: Google, 
     change(fleet, lambda fleet: fleet.of("cluster").update(dataplaneV2=True, deletionProtection=False))
     fleet.up()
 
-    def replace() -> None:
-        """What docs/components/gke.md says: `up` alone stops before anything is deleted (pulumi/pulumi#14650)."""
-        assert any("kubernetes:core/v1:Namespace" in key for key in fleet.preview()), "a preview shows it"
-        there = objects(google.cluster)
-        stopped = fleet.up(check=False)
-        assert "client connection is closing" in stopped.stdout
-        assert objects(google.cluster) == there
-        fleet.destroy("--target", fleet.urn("pulumi:providers:kubernetes"), "--target-dependents")
-        fleet.up()
-        eventually(lambda: ready(google.cluster, "triton", "triton"), "one replica", lambda count: count == 1)
-        after = objects(google.cluster)
-        assert after.keys() == before.keys()
-        assert not {key for key in after if after[key] == there[key]}, "of the old cluster, which is gone"
-        (deleted,), (made,) = spans(fleet, CLUSTER, "delete"), spans(fleet, CLUSTER, "create")
-        assert ended(deleted) <= made.begin
-        assert fleet.preview() == {}
-
     fleet.journal.clear()
     change(fleet, lambda fleet: fleet.of("cluster").update(dataplaneV2=False))
-    replace()
+    replace_cluster(fleet, google.cluster, CLUSTER)
 
     # Other addresses: the subnet and what hangs on it go first, the NAT among them.
     fleet.journal.clear()
     change(fleet, lambda fleet: fleet.of("cluster")["network"].update(cidr="10.64.0.0/16"))
-    replace()
+    replace_cluster(fleet, google.cluster, CLUSTER)
 
     # Taken down and made again.
     fleet.destroy()
