@@ -15,6 +15,7 @@ from pulumi.runtime.rpc import _special_resource_sig as RESOURCE_SIG  # noqa: N8
 from pulumi.runtime.rpc import _special_sig_key as SPECIAL_SIG_KEY  # noqa: N812
 from pulumi.runtime.rpc import deserialize_properties
 from pulumi.runtime.settings import ROOT as STACK
+from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
@@ -120,6 +121,7 @@ class Monitor(Requests):
 @pytest.fixture
 async def monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
     STACK.set(None)
+    SETTINGS.outputs.clear()  # of a test before that did not wait for all it had begun, in a loop that is closed
     mocks = Mocks()
     monitor = Monitor(mocks)
     pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)

@@ -28,6 +28,7 @@ ANSWERS = {
     "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": "1", "arn": "arn:aws:sts::1:assumed-role/x/y", "id": "x"},
     "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ["us-east-1a", "us-east-1b", "us-east-1c"], "id": "x"},
     "aws:eks/getAddonVersion:getAddonVersion": {"version": "v1", "id": "x"},
+    "aws:eks/getClusters:getClusters": {"names": [], "id": "x"},
     "gcp:compute/getZones:getZones": {"names": ["us-central1-a", "us-central1-b"], "id": "x"},
     "gcp:organizations/getProject:getProject": {"number": "1", "id": "x"},
 }

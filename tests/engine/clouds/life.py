@@ -78,7 +78,7 @@ def replace_cluster(fleet: Fleet, cluster: ClusterDouble, kind: str) -> None:
     there = objects(cluster)
     stopped = fleet.up(check=False)
     assert "client connection is closing" in stopped.stdout
-    assert "ing failed" not in stopped.stdout, stopped.stdout
+    assert "updating failed" not in stopped.stdout, stopped.stdout
     assert objects(cluster) == there
     fleet.destroy("--target", fleet.urn("pulumi:providers:kubernetes"), "--target-dependents")
     fleet.up()

@@ -234,10 +234,12 @@ def test_a_replaced_cluster_has_everything_that_the_old_one_had(aws: Amazon, tmp
     replace_cluster(fleet, aws.cluster, CLUSTER)
 
     # Taken down and made again.
+    fleet.journal.clear()
     fleet.destroy()
     gone(fleet, aws, region)
     fleet.up()
     assert objects(aws.cluster).keys() == before.keys()
+    fleet.journal.clear()
     fleet.destroy()
     gone(fleet, aws, region)
 
