@@ -24,6 +24,7 @@ from components.base import naming
 from components.base.aws import partition
 from components.base.handles import AwsAccess, ClusterHandle, ImageRegistry
 from components.base.outputs import after
+from components.eks.account import CLUSTER_TAG, check_capacity, check_leftovers
 from components.eks.iam import Account, document, pod_identity_trust
 from components.eks.identity import Identity, ServiceAccountRole, ServiceAccountRoleArgs, attach_policy, node_role
 from components.eks.karpenter.access import KarpenterAccess, KarpenterAccessArgs
@@ -117,7 +118,7 @@ class EksCluster(pulumi.ComponentResource):
         karpenter = args.autoscaler == "karpenter"
         super().__init__(naming.type_token("cluster", "EksCluster"), name, None, opts)
         self._name, self._settings = name, settings
-        self._tags = {**settings.tags, "triton-fleet/cluster": settings.name}
+        self._tags = {**settings.tags, CLUSTER_TAG: settings.name}
         self._parent = pulumi.ResourceOptions(parent=self)
         self._aws = aws.Provider(name, region=settings.region, profile=settings.profile, opts=self._parent)
         self._child = pulumi.ResourceOptions(parent=self, provider=self._aws)
@@ -129,8 +130,11 @@ class EksCluster(pulumi.ComponentResource):
         if settings.disk_key == "create":
             check_scaling_role(self._aws)
 
+        check_leftovers(settings, self._log_group, self._aws)
+
         network = self._network(discovery=karpenter)
         plans = node_groups(settings, tuple(network.private))
+        check_capacity(plans, settings, self._aws)
         disk_key = self._key("disks", settings.disk_key)
         control_plane = self._control_plane(network)
         # By its output: what only depends_on the cluster would still be in it when a replacement deletes it, and EKS would refuse that.

@@ -29,6 +29,9 @@ ANSWERS = {
     "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ["us-east-1a", "us-east-1b", "us-east-1c"], "id": "x"},
     "aws:eks/getAddonVersion:getAddonVersion": {"version": "v1", "id": "x"},
     "aws:eks/getClusters:getClusters": {"names": [], "id": "x"},
+    "aws:cloudwatch/getLogGroups:getLogGroups": {"logGroupNames": [], "id": "x"},
+    "aws:ec2/getInstanceType:getInstanceType": {"defaultVcpus": 4, "id": "x"},
+    "aws:servicequotas/getServiceQuota:getServiceQuota": {"value": 1e6, "id": "x"},
     "gcp:compute/getZones:getZones": {"names": ["us-central1-a", "us-central1-b"], "id": "x"},
     "gcp:organizations/getProject:getProject": {"number": "1", "id": "x"},
 }
@@ -51,7 +54,10 @@ class Mocks(pulumi.runtime.Mocks):
         return args.name, outputs
 
     def call(self, args):
-        return ANSWERS[args.token], []
+        zones = ANSWERS["aws:index/getAvailabilityZones:getAvailabilityZones"]["names"]
+        pairs = [(one, zone) for wanted in args.args.get("filters") or [] for one in wanted["values"] for zone in zones]
+        offered = {"instanceTypes": [one for one, _ in pairs], "locations": [zone for _, zone in pairs], "id": "x"}
+        return {**ANSWERS, "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": offered}[args.token], []
 
 async def main(stack):
     with open(f"Pulumi.{stack}.yaml") as file:

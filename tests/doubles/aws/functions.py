@@ -168,11 +168,50 @@ def _parameter(session: Session, args: Props) -> Props:
     return {"arn": found["ARN"], "name": found["Name"], "type": found["Type"], "value": found["Value"], "version": 1, "id": found["Name"]}
 
 
+def _log_groups(session: Session, args: Props) -> Props:
+    _only(args, "logGroupNamePrefix")
+    found = session.call("logs", "describe_log_groups", logGroupNamePrefix=args["logGroupNamePrefix"])["logGroups"]
+    return {"logGroupNames": [item["logGroupName"] for item in found], "arns": [item["arn"] for item in found], "id": session.region}
+
+
+def _log_group(session: Session, args: Props) -> Props:
+    _only(args, "name")
+    return {
+        "name": args["name"],
+        "tags": session.call("logs", "list_tags_log_group", logGroupName=args["name"])["tags"],
+        "id": args["name"],
+    }
+
+
+def _offerings(session: Session, args: Props) -> Props:
+    """Everything is offered everywhere: moto's lists are older than the machine types."""
+    _only(args, "locationType", "filters")
+    zones = [item["ZoneName"] for item in session.call("ec2", "describe_availability_zones")["AvailabilityZones"]]
+    pairs = [(machine, zone) for machine in args["filters"][0]["values"] for zone in zones]
+    machines, locations = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return {"instanceTypes": machines, "locations": locations, "locationTypes": ["availability-zone"] * len(pairs), "id": session.region}
+
+
+def _quota(session: Session, args: Props) -> Props:
+    _only(args, "serviceCode", "quotaCode")
+    return {**args, "value": 2000.0, "id": session.region}
+
+
+def _instance_type(session: Session, args: Props) -> Props:
+    _only(args, "instanceType")
+    found = session.call("ec2", "describe_instance_types", InstanceTypes=[args["instanceType"]])["InstanceTypes"][0]
+    return {**args, "defaultVcpus": found["VCpuInfo"]["DefaultVCpus"], "id": args["instanceType"]}
+
+
 FUNCTIONS: Final[dict[str, Callable[[Session, Props], Props]]] = {
     "aws:index/getCallerIdentity:getCallerIdentity": _caller,
     "aws:index/getPartition:getPartition": _partition,
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
+    "aws:cloudwatch/getLogGroup:getLogGroup": _log_group,
+    "aws:cloudwatch/getLogGroups:getLogGroups": _log_groups,
+    "aws:ec2/getInstanceType:getInstanceType": _instance_type,
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": _offerings,
     "aws:ec2/getSubnet:getSubnet": _subnet,
     "aws:ec2/getVpc:getVpc": _vpc,
     "aws:eks/getAddonVersion:getAddonVersion": _addon_version,
@@ -180,6 +219,7 @@ FUNCTIONS: Final[dict[str, Callable[[Session, Props], Props]]] = {
     "aws:eks/getCluster:getCluster": _cluster,
     "aws:eks/getClusters:getClusters": _clusters,
     "aws:eks/getClusterAuth:getClusterAuth": _cluster_auth,
+    "aws:servicequotas/getServiceQuota:getServiceQuota": _quota,
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": _registry,
     "aws:iam/getRole:getRole": _role,
     "aws:iam/getRoles:getRoles": _roles,

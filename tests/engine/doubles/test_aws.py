@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import pytest
 
+from components.eks.account import CLUSTER_TAG, check_capacity, check_leftovers
+from components.eks.plan import node_groups
+from components.eks.settings.cluster import EksClusterSettings
 from tests.doubles import PACE_VARIABLE, nodes
 from tests.doubles.aws import DOUBLE, PLUGIN, delays
 from tests.doubles.aws.cloud import REGION, Cloud
@@ -406,6 +409,33 @@ def test_a_leftover_interface_keeps_the_subnet(doubles: Make, cloud: Cloud) -> N
     interface = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
     assert "DependencyViolation" in stack.fails(stack.destroy)
     ec2.delete_network_interface(NetworkInterfaceId=interface)
+    stack.destroy()
+    assert not left(cloud)
+
+
+def test_a_log_group_that_eks_wrote_again_is_named_and_may_be_deleted(doubles: Make, cloud: Cloud, faults: Faults) -> None:
+    """And a question that AWS does not answer fails neither preview nor update."""
+    settings = EksClusterSettings.model_validate(
+        {"provider": "eks", "region": REGION, "name": "c", "endpoint": {"publicCidrs": ["203.0.113.0/24"]}}
+    )
+
+    def program() -> None:
+        provider = aws.Provider("aws", region=REGION)
+        check_leftovers(settings, "/aws/eks/c/cluster", provider)
+        check_capacity(node_groups(settings, (f"{REGION}a", f"{REGION}b")), settings, provider)
+        aws.cloudwatch.LogGroup("logs", name="/aws/eks/c/cluster", tags={CLUSTER_TAG: "c"}, opts=pulumi.ResourceOptions(provider=provider))
+
+    stack, logs = doubles(program), cloud.client("logs")
+    stack.up()
+    assert set(stack.preview()) <= {"same"}, "the group is the stack's own"
+    stack.destroy()
+    logs.create_log_group(logGroupName="/aws/eks/c/cluster")  # the cluster's last lines
+    logs.untag_log_group(logGroupName="/aws/eks/c/cluster", tags=[CLUSTER_TAG])  # moto keeps the tags of what is deleted
+    assert "cluster.name (c) is the name of an earlier cluster" in stack.fails(stack.up)
+    logs.delete_log_group(logGroupName="/aws/eks/c/cluster")
+    faults.set(Fault(kind="refused", type="aws:*/get*", operation="invoke", times=Fault.always, message="AccessDenied"))
+    stack.up()
+    faults.set()
     stack.destroy()
     assert not left(cloud)
 
