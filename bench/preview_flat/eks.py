@@ -680,7 +680,7 @@ aws.ec2.RouteTableAssociation(
 )
 cluster_eks_pod_identity_agent = aws.eks.Addon(
     "cluster-eks-pod-identity-agent",
-    cluster_name="triton-fleet",
+    cluster_name=cluster_cluster.eks_cluster.name,
     addon_version=eks_pod_identity_agent_addon.version,
     resolve_conflicts_on_create="OVERWRITE",
     resolve_conflicts_on_update="PRESERVE",
@@ -857,7 +857,7 @@ node_group_cluster_cpu = aws.eks.NodeGroup(
     tags={"triton-fleet/cluster": "triton-fleet", "project": "triton"},
     instance_types=["m7i.xlarge"],
     launch_template=aws.eks.NodeGroupLaunchTemplateArgs(version="3", id=cluster_cpu.id),
-    cluster_name="triton-fleet",
+    cluster_name=cluster_cluster.eks_cluster.name,
     subnet_ids=[cluster_vpc_private_us_east_1a.id, cluster_vpc_private_us_east_1b.id, cluster_vpc_private_us_east_1c.id],
     capacity_type="ON_DEMAND",
     labels={"triton-fleet/pool": "cpu"},
@@ -882,7 +882,7 @@ node_group_cluster_cpu = aws.eks.NodeGroup(
 )
 cluster_coredns = aws.eks.Addon(
     "cluster-coredns",
-    cluster_name="triton-fleet",
+    cluster_name=cluster_cluster.eks_cluster.name,
     addon_version=coredns_addon.version,
     resolve_conflicts_on_create="OVERWRITE",
     resolve_conflicts_on_update="PRESERVE",
@@ -894,7 +894,7 @@ cluster_coredns = aws.eks.Addon(
 )
 cluster_aws_ebs_csi_driver = aws.eks.Addon(
     "cluster-aws-ebs-csi-driver",
-    cluster_name="triton-fleet",
+    cluster_name=cluster_cluster.eks_cluster.name,
     addon_version=aws_ebs_csi_driver_addon.version,
     resolve_conflicts_on_create="OVERWRITE",
     resolve_conflicts_on_update="PRESERVE",
@@ -916,7 +916,7 @@ kubernetes_cluster = k8s.Provider(
     "cluster",
     kubeconfig=cluster_cluster.kubeconfig_json,
     enable_server_side_apply=True,
-    cluster_identifier="us-east-1/triton-fleet",
+    cluster_identifier=cluster_cluster.eks_cluster.id.apply(lambda _: "us-east-1/triton-fleet"),
     opts=pulumi.ResourceOptions(depends_on=[cluster_coredns, cluster_cpu, cluster_eks_pod_identity_agent, node_group_cluster_cpu]),
 )
 release_cluster_autoscaler = k8s.helm.v3.Release(

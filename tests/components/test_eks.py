@@ -14,8 +14,6 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.rpc import _special_resource_sig as RESOURCE_SIG  # noqa: N812 (a constant)
 from pulumi.runtime.rpc import _special_sig_key as SPECIAL_SIG_KEY  # noqa: N812
 from pulumi.runtime.rpc import deserialize_properties
-from pulumi.runtime.settings import ROOT as STACK
-from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
@@ -24,8 +22,7 @@ from components.eks.cluster import EksCluster, EksClusterArgs, replaced
 from components.eks.settings.cluster import EksClusterSettings
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import parse
-from tests.components.conftest import event_loop
-from tests.components.test_fleet import Monitor as Requests
+from tests.components.recording import Monitor, of_type, start, waits_for
 from tests.doubles.aws.provider import ROWS
 
 if TYPE_CHECKING:
@@ -110,7 +107,9 @@ class Mocks(pulumi.runtime.Mocks):
 
 def account_answers(args: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What a preview asks about the account, of one that has no leftovers, every machine type everywhere, and quotas for all of it."""
-    zones = [f"{region}{letter}" for region in ("eu-west-1", "us-west-2", "ap-southeast-1", "us-gov-west-1") for letter in "abc"]
+    zones = [
+        f"{region}{letter}" for region in ("eu-west-1", "us-east-1", "us-west-2", "ap-southeast-1", "us-gov-west-1") for letter in "abc"
+    ]
     pairs = [(machine, zone) for wanted in args.get("filters") or [] for machine in wanted["values"] for zone in zones]
     return {
         "aws:cloudwatch/getLogGroups:getLogGroups": {"logGroupNames": [], "arns": [], "id": "l"},
@@ -124,24 +123,9 @@ def account_answers(args: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-class Monitor(Requests):
-    def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
-        super().__init__(mocks)
-        self.resources.update(mocks.referred if isinstance(mocks, Mocks) else {})
-
-    def Invoke(self, request: Any) -> Any:  # noqa: N802 (gRPC method name)
-        with event_loop():
-            return super().Invoke(request)  # type: ignore[no-untyped-call]
-
-
 @pytest.fixture
-async def monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
-    STACK.set(None)
-    SETTINGS.outputs.clear()  # of a test before that did not wait for all it had begun, in a loop that is closed
-    mocks = Mocks()
-    monitor = Monitor(mocks)
-    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)
-    return monitor
+async def monitor() -> Monitor:
+    return start(Mocks())
 
 
 def cluster_settings(**more: Any) -> EksClusterSettings:
@@ -160,20 +144,6 @@ async def build(settings: EksClusterSettings, **more: Any) -> EksCluster:
         return cluster
     finally:
         await wait_for_rpcs()
-
-
-def of_type(monitor: Monitor, kind: str) -> dict[str, dict[str, Any]]:
-    return {
-        key.split(" ", 1)[1]: dict(deserialize_properties(request.object))
-        for key, request in monitor.requests.items()
-        if key.split(" ", 1)[0].endswith(kind)
-    }
-
-
-def waits_for(monitor: Monitor, kind: str, name: str) -> set[str]:
-    """Return type and logical name of each resource that a resource depends on."""
-    request = next(request for key, request in monitor.requests.items() if key.split(" ", 1)[0].endswith(kind) and request.name == name)
-    return {f"{urn.split('::')[2].split('$')[-1]} {urn.rsplit('::', 1)[-1]}" for urn in request.dependencies}
 
 
 async def test_the_control_plane(monitor: Monitor) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import pulumi
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import parse
-from tests.components.test_eks import ACCOUNT, POOL, ROOT, Mocks, Monitor, build, cluster_settings, of_type, stack_file, waits_for
+from tests.components.recording import Monitor, of_type, start, waits_for
+from tests.components.test_eks import ACCOUNT, POOL, ROOT, Mocks, build, cluster_settings, stack_file
 
 if TYPE_CHECKING:
     from components.eks.cluster import EksCluster
@@ -21,12 +21,8 @@ KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1"
 
 
 @pytest.fixture
-async def monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
-    pulumi.runtime.settings.ROOT.set(None)
-    mocks = Mocks()
-    monitor = Monitor(mocks)
-    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)
-    return monitor
+async def monitor() -> Monitor:
+    return start(Mocks())
 
 
 def many(value: str | list[str]) -> list[str]:

@@ -11,7 +11,8 @@ import pytest
 from components.base.errors import FleetError
 from components.eks.account import CLUSTER_TAG, check_capacity, check_leftovers, quota_kind
 from components.eks.plan import node_groups
-from tests.components.test_eks import Mocks, Monitor, cluster_settings
+from tests.components.recording import start
+from tests.components.test_eks import Mocks, cluster_settings
 
 ZONES: Final = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
 GROUP: Final = "/aws/eks/triton-fleet/cluster"
@@ -40,7 +41,7 @@ class Account(Mocks):
 @pytest.fixture
 async def account(monkeypatch: pytest.MonkeyPatch) -> Account:
     mocks = Account()
-    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=Monitor(mocks))
+    start(mocks)
     for level in ("warn", "info"):
         monkeypatch.setattr(pulumi.log, level, lambda text, level=level: mocks.said.append((level, text)))
     mocks.known["getInstanceType"] = {"defaultVcpus": 4}

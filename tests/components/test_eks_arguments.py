@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from pulumi.runtime.rpc import deserialize_properties
 
-from tests.components.test_eks import POOL, Monitor, build, cluster_settings, monitor
+from tests.components.test_eks import POOL, build, cluster_settings, monitor
 from tests.doubles import FOLDER_VARIABLE
 from tests.doubles.aws.provider import Aws
 from tests.doubles.provider import Call, world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.components.recording import Monitor
 
 __all__ = ["monitor"]
 

@@ -10,14 +10,14 @@ import copy
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-import pulumi
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import parse
-from tests.components.test_eks import ACCOUNT, ROOT, Mocks, Monitor, stack_file
+from tests.components.recording import start
+from tests.components.test_eks import ACCOUNT, ROOT, Mocks, stack_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,10 +168,7 @@ def changed(changes: tuple[Change, ...]) -> dict[str, Any]:
 
 async def preview(raw: dict[str, Any]) -> list[str]:
     """Run the program as a preview does; return what was registered."""
-    pulumi.runtime.settings.ROOT.set(None)
-    mocks = Mocks()
-    monitor = Monitor(mocks)
-    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=True, monitor=monitor)
+    monitor = start(Mocks(), preview=True)
     try:
         TritonFleet("fleet", TritonFleetArgs(settings=parse(raw), project_dir=ROOT))
     except FleetError as error:

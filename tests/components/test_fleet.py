@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 import pytest
 import yaml
-from pulumi.runtime.mocks import MockMonitor
-from pulumi.runtime.rpc import deserialize_properties
-from pulumi.runtime.settings import ROOT as STACK
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import parse
-from tests.components.conftest import event_loop
+from tests.components.conftest import Mocks
+from tests.components.recording import Monitor, start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,39 +23,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Mocks(pulumi.runtime.Mocks):
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        outputs = dict(args.inputs)
-        if args.typ.startswith("kubernetes:core"):
-            outputs["metadata"] = {"name": f"{args.name}-1a2b3c4d", **(outputs.get("metadata") or {})}
-        return f"{args.name}-id", outputs
-
-    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        raise AssertionError(args.token)
-
-
-class Monitor(MockMonitor):
-    """Keeps the requests by URN: a component and its one resource may share a logical name."""
-
-    def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
-        super().__init__(mocks)
-        self.requests: dict[str, Any] = {}
-
-    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (gRPC method name)
-        with event_loop():
-            answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
-        if request.type != "pulumi:pulumi:Stack":
-            self.requests[f"{request.type} {request.name}"] = request
-        return answer
-
-
 @pytest.fixture
 async def monitor(surroundings: None) -> Monitor:
-    STACK.set(None)
-    mocks = Mocks()
-    monitor = Monitor(mocks)
-    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)
-    return monitor
+    return start(Mocks())
 
 
 def dev() -> dict[str, Any]:
@@ -77,8 +45,7 @@ async def build(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def inputs(monitor: Monitor, key: str) -> dict[str, Any]:
-    values: dict[str, Any] = deserialize_properties(monitor.requests[key].object)
-    return values
+    return monitor.inputs(*key.split(" ", 1))
 
 
 SNAPSHOT = """

@@ -11,7 +11,6 @@ import pulumi
 import pytest
 import yaml
 from pulumi.runtime.rpc import deserialize_properties
-from pulumi.runtime.settings import ROOT as STACK
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
@@ -19,8 +18,7 @@ from components.fleet import TritonFleet, TritonFleetArgs
 from components.gke.cluster import PLUGIN, GkeCluster, GkeClusterArgs
 from components.gke.settings.cluster import GkeClusterSettings
 from components.stack.load import parse
-from tests.components.conftest import event_loop
-from tests.components.test_fleet import Monitor as Requests
+from tests.components.recording import Monitor, of_type, start, waits_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,23 +66,13 @@ class Mocks(pulumi.runtime.Mocks):
         return answers[args.token], []
 
 
-class Monitor(Requests):
-    def Invoke(self, request: Any) -> Any:  # noqa: N802 (gRPC method name)
-        with event_loop():
-            return super().Invoke(request)  # type: ignore[no-untyped-call]
-
-
 @pytest.fixture
 async def monitor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Monitor:
     plugin = tmp_path / PLUGIN
     plugin.write_text("#!/bin/sh\n")
     plugin.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    STACK.set(None)
-    mocks = Mocks()
-    monitor = Monitor(mocks)
-    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)
-    return monitor
+    return start(Mocks())
 
 
 def cluster_settings(**more: Any) -> GkeClusterSettings:
@@ -103,24 +91,6 @@ async def build(settings: GkeClusterSettings, **more: Any) -> GkeCluster:
         return cluster
     finally:
         await wait_for_rpcs()
-
-
-def of_type(monitor: Monitor, kind: str) -> dict[str, dict[str, Any]]:
-    return {
-        key.split(" ", 1)[1]: dict(deserialize_properties(request.object))
-        for key, request in monitor.requests.items()
-        if key.split(" ", 1)[0].endswith(kind)
-    }
-
-
-def request_of(monitor: Monitor, kind: str, name: str) -> Any:
-    return next(request for key, request in monitor.requests.items() if key.split(" ", 1)[0].endswith(kind) and request.name == name)
-
-
-def waits_for(monitor: Monitor, kind: str, name: str) -> set[str]:
-    """Type and logical name of what a resource waits for."""
-    urns = request_of(monitor, kind, name).dependencies
-    return {f"{urn.split('::')[2].split('$')[-1]} {urn.rsplit('::', 1)[-1]}" for urn in urns}
 
 
 async def test_the_control_plane(monitor: Monitor) -> None:
@@ -154,7 +124,7 @@ async def test_the_control_plane(monitor: Monitor) -> None:
     assert "resourceLimits" not in plane["clusterAutoscaling"], "they would bound the pools too"
     assert "maintenancePolicy" not in plane
     assert plane["resourceLabels"] == {"team": "ml", "triton-fleet-cluster": "triton-fleet"}
-    request = request_of(monitor, "gcp:container/cluster:Cluster", "cluster")
+    request = monitor.request("gcp:container/cluster:Cluster", "cluster")
     assert list(request.ignoreChanges) == ["nodeConfig", "defaultMaxPodsPerNode"], "in the provider's spelling, or it is ignored itself"
 
 
@@ -246,7 +216,7 @@ async def test_a_gpu_pool_as_google_gets_it(monitor: Monitor) -> None:
     for absent in ("reservationAffinity", "ephemeralStorageLocalSsdConfig", "secondaryBootDisks", "bootDiskKmsKey"):
         assert absent not in node
     assert "placementPolicy" not in pool
-    request = request_of(monitor, "gcp:container/nodePool:NodePool", "cluster-gpu")
+    request = monitor.request("gcp:container/nodePool:NodePool", "cluster-gpu")
     assert list(request.ignoreChanges) == ["initialNodeCount", "nodeCount"], "in the provider's spelling, or it is ignored itself"
     assert (request.customTimeouts.create, request.protect) == ("90m", False)
 
@@ -501,7 +471,7 @@ async def test_nodes_may_do_what_gke_asks_and_no_more(monitor: Monitor) -> None:
 async def test_the_key_for_secrets_has_no_fixed_name(monitor: Monitor) -> None:
     await build(cluster_settings())
     (ring,) = of_type(monitor, "gcp:kms/keyRing:KeyRing").values()
-    inputs = request_of(monitor, "gcp:kms/keyRing:KeyRing", "cluster-secrets").object
+    inputs = monitor.request("gcp:kms/keyRing:KeyRing", "cluster-secrets").object
     assert "name" not in dict(deserialize_properties(inputs)), "rings can't be deleted: the next stack would find it taken"
     assert ring["location"] == "us-central1"
     (grant,) = of_type(monitor, "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember").values()
@@ -539,7 +509,7 @@ async def test_protection_covers_the_pools(monitor: Monitor) -> None:
         ("gcp:container/nodePool:NodePool", "cluster-cpu"),
         ("gcp:container/nodePool:NodePool", "cluster-gpu"),
     ):
-        assert request_of(monitor, kind, name).protect is True
+        assert monitor.request(kind, name).protect is True
 
 
 async def test_the_image_repository(monitor: Monitor) -> None:
@@ -555,7 +525,7 @@ async def test_the_image_repository(monitor: Monitor) -> None:
     assert repository["cleanupPolicies"][0]["condition"] == {"tagState": "UNTAGGED", "olderThan": "604800s"}
     (grant,) = of_type(monitor, "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember").values()
     assert (grant["role"], grant["member"]) == ("roles/artifactregistry.reader", f"serviceAccount:triton-fleet-nodes@{PROJECT}.{DOMAIN}")
-    assert request_of(monitor, "gcp:artifactregistry/repository:Repository", "cluster-images").retainOnDelete is True
+    assert monitor.request("gcp:artifactregistry/repository:Repository", "cluster-images").retainOnDelete is True
 
 
 async def test_a_cache_of_builds_needs_tags_that_move(monitor: Monitor) -> None:

@@ -22,7 +22,7 @@ from components.gke.stackdriver import StackdriverAdapter, StackdriverAdapterArg
 from components.gpu.dcgm_exporter import DcgmExporter, DcgmExporterArgs
 from components.gpu.settings import DcgmSettings
 from components.helm.settings import ChartSettings
-from tests.components.recording import Registered, start
+from tests.components.recording import Monitor, start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -59,7 +59,7 @@ class GoogleMocks(pulumi.runtime.Mocks):
 
 
 @pytest.fixture
-async def engine() -> Registered:
+async def engine() -> Monitor:
     return start(GoogleMocks())
 
 
@@ -103,7 +103,7 @@ async def adapter(**settings: Any) -> StackdriverAdapter:
 
 
 # ------------------------------------------------------------------------------------------------ Cloud Monitoring's adapter
-async def test_the_objects_are_those_of_googles_manifest(engine: Registered) -> None:
+async def test_the_objects_are_those_of_googles_manifest(engine: Monitor) -> None:
     await adapter(custom_metrics=True)
     objects = {
         (kind.rsplit(":", 1)[-1], inputs["metadata"]["name"], inputs["metadata"].get("namespace"))
@@ -126,7 +126,7 @@ async def test_the_objects_are_those_of_googles_manifest(engine: Registered) -> 
     }
 
 
-async def test_beside_prometheus_adapter_it_serves_external_metrics_alone(engine: Registered) -> None:
+async def test_beside_prometheus_adapter_it_serves_external_metrics_alone(engine: Monitor) -> None:
     made = await adapter()
     assert {name for _, name in engine.of(API)} == {EXTERNAL}
     container = engine.inputs(DEPLOYMENT, ADAPTER)["spec"]["template"]["spec"]["containers"][0]
@@ -140,14 +140,14 @@ async def test_beside_prometheus_adapter_it_serves_external_metrics_alone(engine
     assert await resolved(made.ready) == EXTERNAL
 
 
-async def test_alone_it_serves_both_apis(engine: Registered) -> None:
+async def test_alone_it_serves_both_apis(engine: Monitor) -> None:
     await adapter(custom_metrics=True, image="mirror.example/adapter:1")
     container = engine.inputs(DEPLOYMENT, ADAPTER)["spec"]["template"]["spec"]["containers"][0]
     assert "--enable-custom-metrics-api=false" not in container["command"]
     assert container["image"] == "mirror.example/adapter:1"
 
 
-async def test_an_api_service_points_at_the_adapter(engine: Registered) -> None:
+async def test_an_api_service_points_at_the_adapter(engine: Monitor) -> None:
     await adapter(custom_metrics=True)
     for (_, name), inputs in engine.of(API).items():
         spec = inputs["spec"]
@@ -158,7 +158,7 @@ async def test_an_api_service_points_at_the_adapter(engine: Registered) -> None:
     assert priorities["v1beta2.custom.metrics.k8s.io"] > priorities["v1beta1.custom.metrics.k8s.io"]
 
 
-async def test_its_identity_is_workload_identity_without_a_key(engine: Registered) -> None:
+async def test_its_identity_is_workload_identity_without_a_key(engine: Monitor) -> None:
     await adapter()
     assert engine.inputs(GRANT, f"{ADAPTER}-viewer") == {
         "project": "my-project",
@@ -172,37 +172,37 @@ async def test_its_identity_is_workload_identity_without_a_key(engine: Registere
     assert not engine.of("kubernetes:core/v1:Secret")
 
 
-async def test_the_grant_waits_for_the_cluster_and_the_adapter_for_the_grant(engine: Registered) -> None:
+async def test_the_grant_waits_for_the_cluster_and_the_adapter_for_the_grant(engine: Monitor) -> None:
     """The pool exists once the cluster does. Without the role the adapter ends as soon as it starts."""
     await adapter()
     assert ("Service", "stands-in-for-the-cluster") in engine.waits(GRANT, f"{ADAPTER}-viewer")
     assert {("IAMMember", f"{ADAPTER}-viewer"), ("ServiceAccount", ADAPTER)} <= engine.waits(DEPLOYMENT, ADAPTER)
 
 
-async def test_the_api_goes_before_what_serves_it(engine: Registered) -> None:
+async def test_the_api_goes_before_what_serves_it(engine: Monitor) -> None:
     """And comes after it: no namespace can be deleted while an APIService that nobody serves is registered."""
     made = await adapter()
     assert {("Deployment", ADAPTER), ("Service", ADAPTER)} <= engine.waits(API, EXTERNAL)
     assert {resource._name for resource in await made.ready.resources()} == {EXTERNAL}
 
 
-async def test_the_adapter_never_runs_on_a_gpu_node(engine: Registered) -> None:
+async def test_the_adapter_never_runs_on_a_gpu_node(engine: Monitor) -> None:
     """Google's manifest tolerates the taint; a node with a GPU would be held by a pod that has no use for it."""
     await adapter()
     assert "tolerations" not in engine.inputs(DEPLOYMENT, ADAPTER)["spec"]["template"]["spec"]
 
 
-async def test_everything_goes_through_the_providers_of_the_handle(engine: Registered) -> None:
+async def test_everything_goes_through_the_providers_of_the_handle(engine: Monitor) -> None:
     await adapter()
-    for (kind, name), request in engine.requests.items():
-        if kind.startswith("kubernetes:"):
-            assert "pulumi:providers:kubernetes::cluster" in request.provider, name
-        if kind == GRANT:
+    for key, request in engine.requests.items():
+        if key.startswith("kubernetes:"):
+            assert "pulumi:providers:kubernetes::cluster" in request.provider, key
+        if request.type == GRANT:
             assert "pulumi:providers:gcp::google" in request.provider
 
 
 # ------------------------------------------------------------------------------------------------ the driver
-async def test_the_drivers_daemon_set(engine: Registered) -> None:
+async def test_the_drivers_daemon_set(engine: Monitor) -> None:
     made = GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster(), pools=[POOL]))
     assert await resolved(made.ready) == "nvidia-driver-installer"
     await wait_for_rpcs()
@@ -239,7 +239,7 @@ def test_a_pool_whose_driver_the_cloud_brings_gets_no_installer() -> None:
     ]
 
 
-async def test_each_operating_system_has_an_installer_of_its_own(engine: Registered) -> None:
+async def test_each_operating_system_has_an_installer_of_its_own(engine: Monitor) -> None:
     ubuntu = GpuPool(name="u", labels={"p": "u"}, resource="nvidia.com/gpu", units=1, driver="daemonSet", os="ubuntu")
     second = GpuPool(name="v", labels={"p": "v"}, resource="nvidia.com/gpu", units=1, driver="daemonSet", os="ubuntu")
     GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster(), pools=[ubuntu, POOL, second]))
@@ -259,7 +259,7 @@ async def test_each_operating_system_has_an_installer_of_its_own(engine: Registe
     assert {volume["hostPath"]["path"] for volume in pod["volumes"]} == {"/dev", "/boot", "/"}
 
 
-async def test_no_installer_is_made_up_for_another_system(engine: Registered) -> None:
+async def test_no_installer_is_made_up_for_another_system(engine: Monitor) -> None:
     odd = GpuPool(name="w", labels={}, resource="nvidia.com/gpu", units=1, driver="daemonSet", os="windows")
     with pytest.raises(ValueError, match="no installer of the GPU driver for nodes of windows"):
         GpuDriver("gpu-driver", GpuDriverArgs(cluster=cluster(), pools=[odd]))
@@ -271,7 +271,7 @@ def metrics() -> MetricsHandle:
 
 
 @pytest.mark.parametrize("google", [True, False])
-async def test_dcgm_knows_the_cloud_by_the_handle(engine: Registered, google: bool) -> None:
+async def test_dcgm_knows_the_cloud_by_the_handle(engine: Monitor, google: bool) -> None:
     args = DcgmExporterArgs(cluster=cluster(google=google), metrics=metrics(), settings=DcgmSettings(), charts=CHARTS)
     DcgmExporter("dcgm", args)
     await wait_for_rpcs()
@@ -280,7 +280,7 @@ async def test_dcgm_knows_the_cloud_by_the_handle(engine: Registered, google: bo
     assert bool(engine.of("kubernetes:core/v1:ResourceQuota")) is google
 
 
-async def test_gke_lets_the_exporters_priority_in(engine: Registered) -> None:
+async def test_gke_lets_the_exporters_priority_in(engine: Monitor) -> None:
     DcgmExporter("dcgm", DcgmExporterArgs(cluster=cluster(), metrics=metrics(), settings=DcgmSettings(), charts=CHARTS))
     await wait_for_rpcs()
     quota = engine.inputs("kubernetes:core/v1:ResourceQuota", "dcgm-critical-pods")
@@ -300,7 +300,7 @@ async def test_gke_lets_the_exporters_priority_in(engine: Registered) -> None:
         ("internet-facing", {"cloud.google.com/l4-rbs": "enabled"}),
     ],
 )
-async def test_the_gateway_asks_for_googles_load_balancer(engine: Registered, scheme: str, annotations: dict[str, str]) -> None:
+async def test_the_gateway_asks_for_googles_load_balancer(engine: Monitor, scheme: str, annotations: dict[str, str]) -> None:
     here = cluster()
     settings = IstioSettings.model_validate({"kind": "istio", "scheme": scheme, "sourceRanges": ["203.0.113.0/24"]})
     IstioGateway(
@@ -312,7 +312,7 @@ async def test_the_gateway_asks_for_googles_load_balancer(engine: Registered, sc
     assert service["loadBalancerSourceRanges"] == ["203.0.113.0/24"]
 
 
-async def test_the_settings_annotations_win(engine: Registered) -> None:
+async def test_the_settings_annotations_win(engine: Monitor) -> None:
     here = cluster()
     settings = IstioSettings(
         kind="istio",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pulumi
 import pytest
 from pulumi.runtime.stack import wait_for_rpcs
 
 from components.base.errors import FleetError
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import parse
-from tests.components.test_eks import ACCOUNT, ROOT, Mocks, Monitor, of_type, stack_file, waits_for
+from tests.components.recording import Monitor, of_type, start, waits_for
+from tests.components.test_eks import ACCOUNT, ROOT, Mocks, stack_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,7 @@ DIGEST = f"sha256:{'0' * 64}"
 @pytest.fixture
 async def monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    pulumi.runtime.settings.ROOT.set(None)
-    mocks = Mocks()
-    monitor = Monitor(mocks)
-    pulumi.runtime.set_mocks(mocks, project="triton-fleet", stack="test", preview=False, monitor=monitor)
-    return monitor
+    return start(Mocks())
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from components.base.model import Model
 from components.fleet import TritonFleet, TritonFleetArgs
 from components.stack.load import parse
 from tests.components import test_eks, test_gke
-from tests.components.recording import Registered, start
+from tests.components.recording import Monitor, of_type, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,11 +90,11 @@ def on(cloud: str, **sections: Any) -> dict[str, Any]:
     return raw
 
 
-BUILT: Final[dict[str, tuple[Registered, dict[str, Any]]]] = {}
+BUILT: Final[dict[str, tuple[Monitor, dict[str, Any]]]] = {}
 """What was built already, by settings file: a fleet takes seconds."""
 
 
-async def build(cloud: str, raw: dict[str, Any]) -> tuple[Registered, dict[str, Any]]:
+async def build(cloud: str, raw: dict[str, Any]) -> tuple[Monitor, dict[str, Any]]:
     """Run the fleet of ``raw`` to the end, once a settings file: what it registered, and its exports. Not to be changed."""
     text = json.dumps(raw, sort_keys=True)
     if text in BUILT:
@@ -109,7 +109,7 @@ async def build(cloud: str, raw: dict[str, Any]) -> tuple[Registered, dict[str, 
     return BUILT[text]
 
 
-def objects(monitor: Registered) -> dict[str, dict[str, Any]]:
+def objects(monitor: Monitor) -> dict[str, dict[str, Any]]:
     """What goes to Kubernetes: objects, releases and charts. Without keys to admin endpoints, which are random."""
     found = {f"{kind.removeprefix('kubernetes:')} {name}": inputs for (kind, name), inputs in monitor.of("kubernetes:").items()}
     return {name: {**inputs, "data": None} if name.endswith("-admin-key") else inputs for name, inputs in found.items()}
@@ -194,19 +194,19 @@ def native(cloud: str, **sections: Any) -> dict[str, Any]:
     return on(cloud, repository={**NATIVE[cloud], "models": models}, **{**SCALES_NODES[cloud], **sections})
 
 
-def chart(monitor: Registered, name: str = "triton") -> dict[str, Any]:
+def chart(monitor: Monitor, name: str = "triton") -> dict[str, Any]:
     values: dict[str, Any] = monitor.inputs("kubernetes:helm.sh/v4:Chart", name)["values"]
     return values
 
 
-def release(monitor: Registered, name: str) -> dict[str, Any]:
+def release(monitor: Monitor, name: str) -> dict[str, Any]:
     values: dict[str, Any] = monitor.inputs("kubernetes:helm.sh/v3:Release", name)["values"]
     return values
 
 
-def ancestors(monitor: Registered, kind: str, name: str) -> set[tuple[str, str]]:
+def ancestors(monitor: Monitor, kind: str, name: str) -> set[tuple[str, str]]:
     """All that a resource waits for, directly or by way of others; (last part of the type, logical name)."""
-    short = {(full.rsplit(":", 1)[-1], logical): (full, logical) for full, logical in monitor.requests}
+    short = {(request.type.rsplit(":", 1)[-1], request.name): (request.type, request.name) for request in monitor.requests.values()}
     found: set[tuple[str, str]] = set()
     todo = [(kind, name)]
     while todo:
@@ -231,15 +231,16 @@ async def test_models_are_read_without_a_key(cloud: str) -> None:
 async def test_everything_goes_through_the_clusters_provider_and_goes_before_its_nodes(cloud: str) -> None:
     """A destroy goes backwards: pods, their volumes and load balancers need nodes and controllers to be taken away."""
     monitor, _ = await build(cloud, native(cloud))
-    requests = {key: request for key, request in monitor.requests.items() if key[0].startswith("kubernetes:")}
+    requests = {key: request for key, request in monitor.requests.items() if key.startswith("kubernetes:")}
     assert len(requests) > 20
     for key, request in requests.items():
         provider = request.provider or request.providers.get("kubernetes", "")
         assert "pulumi:providers:kubernetes" in provider, key
-    nodes = {key[1] for key in monitor.requests if key[0] in {"aws:eks/nodeGroup:NodeGroup", "gcp:container/nodePool:NodePool"}}
+    nodes = {*of_type(monitor, "aws:eks/nodeGroup:NodeGroup"), *of_type(monitor, "gcp:container/nodePool:NodePool")}
     assert len(nodes) == 2
-    (kube,) = [key for key in monitor.requests if key[0] == "pulumi:providers:kubernetes"]
-    assert nodes & {name for _, name in ancestors(monitor, *kube)}, "the provider of Kubernetes comes after nodes that take pods"
+    kind = "pulumi:providers:kubernetes"
+    (kube,) = of_type(monitor, kind)
+    assert nodes & {name for _, name in ancestors(monitor, kind, kube)}, "the provider of Kubernetes comes after nodes that take pods"
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -290,7 +291,7 @@ async def test_gpu_nodes_are_tainted_and_what_belongs_there_tolerates_it(cloud: 
 @pytest.mark.parametrize("cloud", CLOUDS)
 async def test_exactly_one_device_plugin_runs(cloud: str) -> None:
     monitor, _ = await build(cloud, native(cloud))
-    installed = ("kubernetes:helm.sh/v3:Release", "nvidia-device-plugin") in monitor.requests
+    installed = "kubernetes:helm.sh/v3:Release nvidia-device-plugin" in monitor.requests
     assert installed is (cloud == "eks"), "GKE runs its own"
 
 

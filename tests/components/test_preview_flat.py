@@ -16,14 +16,14 @@ from tests.engine.clouds.fleet import ROOT, merge_charts, settings_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.components.recording import Registered
+    from tests.components.recording import Monitor
 
 pytestmark = pytest.mark.usefixtures("surroundings")
 
 
-def arguments(monitor: Registered) -> set[str]:
+def arguments(monitor: Monitor) -> set[str]:
     """Return each resource with each of its arguments, and with what it waits for."""
-    ours = {key for key in monitor.requests if not key[0].startswith("triton-fleet:")}
+    ours = [(one.type, one.name) for one in monitor.requests.values() if not one.type.startswith("triton-fleet:")]
     given = {f"{kind} {name}, argument {argument}" for kind, name in ours for argument in monitor.inputs(kind, name)}
     return given | {f"{kind} {name} after {' '.join(before)}" for kind, name in ours for before in monitor.waits(kind, name)}
 

@@ -27,29 +27,10 @@ ADMIN_KEY = "bert-admin-key"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hush"}
 
 
-class NamingMocks(pulumi.runtime.Mocks):
-    """Gives names to what has none, as the engine does."""
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        outputs = dict(args.inputs)
-        if args.typ.startswith("kubernetes:core"):
-            outputs["metadata"] = {"name": f"{args.name}-1a2b3c4d", **(outputs.get("metadata") or {})}
-        return f"{args.name}-id", outputs
-
-    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        raise AssertionError(args.token)
-
-
-@pytest.fixture
-async def engine(recorder: Recorder) -> Recorder:
-    recorder.mocks = NamingMocks()
-    return recorder
-
-
-def sent(engine: Recorder, typ: str) -> dict[str, Any]:
+def sent(recorder: Recorder, typ: str) -> dict[str, Any]:
     """Inputs of the one resource of type ``typ`` besides the admin key, as the program sent them."""
-    (name,) = engine.of_type(typ) - {ADMIN_KEY}
-    inputs: dict[str, Any] = deserialize_properties(engine.requests[name].object)
+    (name,) = recorder.of_type(typ) - {ADMIN_KEY}
+    inputs: dict[str, Any] = deserialize_properties(recorder.requests[name].object)
     return inputs
 
 
@@ -109,9 +90,9 @@ def declare(
     ]
 
 
-async def test_the_chart_is_released_under_the_settings_name(engine: Recorder) -> None:
+async def test_the_chart_is_released_under_the_settings_name(recorder: Recorder) -> None:
     addresses = await deploy()
-    chart = sent(engine, CHART_TYPE)
+    chart = sent(recorder, CHART_TYPE)
     assert (chart["chart"], chart["name"], chart["namespace"]) == (CHART, "bert", "models")
     assert not CHART.startswith("/"), "an absolute path would differ from machine to machine"
     assert chart["values"]["modelRepository"] == {
@@ -127,89 +108,89 @@ async def test_the_chart_is_released_under_the_settings_name(engine: Recorder) -
     assert addresses == ["bert.models.svc.cluster.local"]
 
 
-async def test_models_that_are_copied_first_come_from_the_folder_of_all_releases(engine: Recorder) -> None:
+async def test_models_that_are_copied_first_come_from_the_folder_of_all_releases(recorder: Recorder) -> None:
     settings = ServingSettings.model_validate(
         {"name": "bert", "namespace": "models", "image": "registry.example/triton:1", "models": ["a"], "prefetch": True}
     )
     await deploy(entries=(settings,))
-    values = sent(engine, CHART_TYPE)["values"]
+    values = sent(recorder, CHART_TYPE)["values"]
     assert (values["modelRepository"]["url"], values["modelRepository"]["urls"]) == ("s3://bucket/models", [])
     assert (values["prefetch"]["enabled"], values["prefetch"]["models"], values["prefetch"]["volume"]["size"]) == (True, ["a", "b"], "67Mi")
 
 
-async def test_credentials_are_a_secret_of_their_own_and_never_a_chart_value(engine: Recorder) -> None:
+async def test_credentials_are_a_secret_of_their_own_and_never_a_chart_value(recorder: Recorder) -> None:
     await deploy()
-    secret = sent(engine, SECRET_TYPE)
+    secret = sent(recorder, SECRET_TYPE)
     assert secret["immutable"] is True
     assert "name" not in secret["metadata"], "named by the engine: other credentials are another Secret"
     assert secret["metadata"]["namespace"] == "models"
     assert is_rpc_secret(secret["data"]), "encrypted in the state, hidden in a diff"
     data = unwrap_rpc_secret(secret["data"])
     assert {key: base64.b64decode(value).decode() for key, value in data.items()} == CREDENTIALS
-    assert "hush" not in str(sent(engine, CHART_TYPE))
-    assert base64.b64encode(b"hush").decode() not in str(sent(engine, CHART_TYPE))
+    assert "hush" not in str(sent(recorder, CHART_TYPE))
+    assert base64.b64encode(b"hush").decode() not in str(sent(recorder, CHART_TYPE))
 
 
-async def test_without_static_credentials_there_is_no_secret(engine: Recorder) -> None:
+async def test_without_static_credentials_there_is_no_secret(recorder: Recorder) -> None:
     await deploy(
         credentials=False, service_account_annotations={"eks.amazonaws.com/role-arn": pulumi.Output.from_input("arn:aws:iam::1:role/r")}
     )
-    assert engine.of_type(SECRET_TYPE) == {ADMIN_KEY}
-    values = sent(engine, CHART_TYPE)["values"]
+    assert recorder.of_type(SECRET_TYPE) == {ADMIN_KEY}
+    values = sent(recorder, CHART_TYPE)["values"]
     assert values["modelRepository"]["credentialsSecret"] == ""
     assert values["serviceAccount"]["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/r"}
 
 
-async def test_the_key_to_the_admin_endpoints_is_made_once(engine: Recorder) -> None:
+async def test_the_key_to_the_admin_endpoints_is_made_once(recorder: Recorder) -> None:
     await deploy()
-    request = engine.requests[ADMIN_KEY]
+    request = recorder.requests[ADMIN_KEY]
     inputs = deserialize_properties(request.object)
     assert is_rpc_secret(inputs["data"])
     key = base64.b64decode(unwrap_rpc_secret(inputs["data"])["key"]).decode()
     assert len(key) == 32
     assert list(request.ignoreChanges) == ["data"], "the next run makes another one, which must not count"
-    (chart,) = engine.of_type(CHART_TYPE)
-    assert ADMIN_KEY in engine.dependencies(chart)
-    values = sent(engine, CHART_TYPE)["values"]
+    (chart,) = recorder.of_type(CHART_TYPE)
+    assert ADMIN_KEY in recorder.dependencies(chart)
+    values = sent(recorder, CHART_TYPE)["values"]
     assert values["admin"] == {"keySecret": inputs["metadata"]["name"], "open": []} == {"keySecret": "bert-admin", "open": []}
     assert key not in str(values)
 
 
-async def test_a_key_of_the_users_own(engine: Recorder) -> None:
+async def test_a_key_of_the_users_own(recorder: Recorder) -> None:
     fields = {"name": "bert", "namespace": "models", "image": "x", "admin": {"keySecret": "vaulted", "open": ["statistics"]}}
     await deploy(credentials=False, entries=(ServingSettings.model_validate(fields),))
-    assert not engine.of_type(SECRET_TYPE)
-    assert sent(engine, CHART_TYPE)["values"]["admin"] == {"keySecret": "vaulted", "open": ["statistics"]}
+    assert not recorder.of_type(SECRET_TYPE)
+    assert sent(recorder, CHART_TYPE)["values"]["admin"] == {"keySecret": "vaulted", "open": ["statistics"]}
 
 
 @pytest.mark.parametrize("mesh", [False, True])
-async def test_the_network_policy_knows_the_stacks_callers(engine: Recorder, mesh: bool) -> None:
+async def test_the_network_policy_knows_the_stacks_callers(recorder: Recorder, mesh: bool) -> None:
     service = pulumi.Output.from_input("gateway")
     gateway = GatewayHandle(namespace="istio-ingress", service=service, selector={}, injection={}) if mesh else None
     fields = {"name": "bert", "namespace": "models", "image": "x", "networkPolicy": {"namespaces": ["shop"]}}
     await deploy(entries=(ServingSettings.model_validate(fields),), gateway=gateway, client_namespace="clients" if mesh else "models")
-    policy = sent(engine, CHART_TYPE)["values"]["networkPolicy"]
+    policy = sent(recorder, CHART_TYPE)["values"]["networkPolicy"]
     assert policy["namespaces"] == (["clients", "istio-ingress", "shop"] if mesh else ["shop"])
     assert (policy["prometheusNamespaces"], policy["istio"], policy["enabled"]) == (["monitoring"], mesh, True)
 
 
-async def test_a_destroy_takes_triton_before_what_serves_it(engine: Recorder) -> None:
+async def test_a_destroy_takes_triton_before_what_serves_it(recorder: Recorder) -> None:
     await deploy()
-    (chart,), (namespace,) = engine.of_type(CHART_TYPE), engine.of_type(NAMESPACE_TYPE)
-    assert {"models", "bert-credentials"} <= engine.dependencies(chart)
-    assert engine.dependencies(namespace) == set()
+    (chart,), (namespace,) = recorder.of_type(CHART_TYPE), recorder.of_type(NAMESPACE_TYPE)
+    assert {"models", "bert-credentials"} <= recorder.dependencies(chart)
+    assert recorder.dependencies(namespace) == set()
 
 
-async def test_pods_wait_neither_for_prometheus_nor_for_volumes_that_they_do_not_claim(engine: Recorder) -> None:
+async def test_pods_wait_neither_for_prometheus_nor_for_volumes_that_they_do_not_claim(recorder: Recorder) -> None:
     await deploy()
-    (chart,), (namespace,) = engine.of_type(CHART_TYPE), engine.of_type(NAMESPACE_TYPE)
-    assert not {"operator", "driver"} & (engine.dependencies(chart) | engine.dependencies(namespace))
+    (chart,), (namespace,) = recorder.of_type(CHART_TYPE), recorder.of_type(NAMESPACE_TYPE)
+    assert not {"operator", "driver"} & (recorder.dependencies(chart) | recorder.dependencies(namespace))
 
 
-async def test_the_pod_monitor_alone_comes_after_prometheus(engine: Recorder) -> None:
-    """Its kind is Prometheus'. The engine asks about each object of the chart."""
+async def test_the_pod_monitor_alone_comes_after_prometheus(recorder: Recorder) -> None:
+    """Its kind is Prometheus'. The recorder asks about each object of the chart."""
     await deploy()
-    assert len(engine.requests["bert"].transforms) == 1
+    assert len(recorder.requests["bert"].transforms) == 1
     operator = k8s.core.v1.ConfigMap("another-operator")
     wait = monitored_by(MetricsHandle(namespace="monitoring", url=operator.id.apply(lambda _: "http://kps"), port=9090))
     before = k8s.core.v1.ConfigMap("before")
@@ -232,45 +213,45 @@ async def test_the_pod_monitor_alone_comes_after_prometheus(engine: Recorder) ->
 
 
 @pytest.mark.parametrize(("prefetch", "waits"), [({"enabled": True, "volume": {"storageClass": "gp3"}}, {"driver"}), (True, set())])
-async def test_a_deployment_that_claims_volumes_goes_before_what_makes_them(engine: Recorder, prefetch: Any, waits: set[str]) -> None:
+async def test_a_deployment_that_claims_volumes_goes_before_what_makes_them(recorder: Recorder, prefetch: Any, waits: set[str]) -> None:
     raw = {"name": "bert", "namespace": "models", "image": "x", "models": ["a"], "prefetch": prefetch}
     await deploy(entries=(ServingSettings.model_validate(raw),))
-    (namespace,) = engine.of_type(NAMESPACE_TYPE)
-    assert engine.dependencies(namespace) == waits
+    (namespace,) = recorder.of_type(NAMESPACE_TYPE)
+    assert recorder.dependencies(namespace) == waits
 
 
-async def test_deployments_that_share_a_namespace_share_one_resource(engine: Recorder) -> None:
+async def test_deployments_that_share_a_namespace_share_one_resource(recorder: Recorder) -> None:
     entries = tuple(ServingSettings(name=name, namespace="models", image="registry.example/triton:1") for name in ("bert", "fil"))
     await deploy(entries=entries)
-    assert engine.of_type(NAMESPACE_TYPE) == {"models"}
-    assert engine.of_type(CHART_TYPE) == {"bert", "fil"}
+    assert recorder.of_type(NAMESPACE_TYPE) == {"models"}
+    assert recorder.of_type(CHART_TYPE) == {"bert", "fil"}
 
 
-async def test_models_that_the_repository_lacks_stop_it_before_anything_is_made(engine: Recorder) -> None:
+async def test_models_that_the_repository_lacks_stop_it_before_anything_is_made(recorder: Recorder) -> None:
     with pytest.raises(FleetError, match="names nope, which is not in the repository"):
         await deploy(entries=(ServingSettings(name="bert", image="registry.example/triton:1", models=("nope",)),))
     await wait_for_rpcs()
-    assert not engine.of_type(CHART_TYPE) | engine.of_type(SECRET_TYPE)
+    assert not recorder.of_type(CHART_TYPE) | recorder.of_type(SECRET_TYPE)
 
 
 # ------------------------------------------------------------------------------------------------ on Google Cloud
-async def test_a_key_file_is_a_mounted_secret_and_nothing_else(engine: Recorder) -> None:
+async def test_a_key_file_is_a_mounted_secret_and_nothing_else(recorder: Recorder) -> None:
     content = '{"type": "service_account", "private_key": "hush"}'
     await deploy(credentials=False, key_file=pulumi.Output.secret(content))
-    (name,) = engine.of_type(SECRET_TYPE) - {ADMIN_KEY}
+    (name,) = recorder.of_type(SECRET_TYPE) - {ADMIN_KEY}
     assert name == "bert-gcsfs-creds"
-    request = engine.requests[name]
+    request = recorder.requests[name]
     data = deserialize_properties(request.object)["data"]
     assert is_rpc_secret(data)
     assert {key: base64.b64decode(value).decode() for key, value in unwrap_rpc_secret(data).items()} == {"keyfile.json": content}
     inputs = deserialize_properties(request.object)
     assert (inputs["immutable"], list(request.replaceOnChanges)) == (True, ["data"]), "another key is another Secret, and a rollout"
-    values = sent(engine, CHART_TYPE)["values"]["modelRepository"]
+    values = sent(recorder, CHART_TYPE)["values"]["modelRepository"]
     assert (values["keyFileSecret"], values["credentialsSecret"]) == ("bert-gcsfs-creds-1a2b3c4d", "")
-    assert "hush" not in str(sent(engine, CHART_TYPE))
+    assert "hush" not in str(sent(recorder, CHART_TYPE))
 
 
-async def test_the_duty_cycle_is_asked_for_of_this_cluster(engine: Recorder) -> None:
+async def test_the_duty_cycle_is_asked_for_of_this_cluster(recorder: Recorder) -> None:
     google = GcpAccess(
         project="my-project",
         location="europe-west4",
@@ -283,7 +264,7 @@ async def test_the_duty_cycle_is_asked_for_of_this_cluster(engine: Recorder) -> 
     metrics = [{"kind": "gpuDutyCycle", "target": 85}]
     entry = ServingSettings.model_validate({"name": "bert", "namespace": "models", "image": "x", "scaling": {"metrics": metrics}})
     await deploy(google=google, entries=(entry,))
-    (metric,) = sent(engine, CHART_TYPE)["values"]["autoscaling"]["metrics"]
+    (metric,) = sent(recorder, CHART_TYPE)["values"]["autoscaling"]["metrics"]
     selector = metric["external"]["metric"]["selector"]["matchLabels"]
     assert (selector["resource.labels.cluster_name"], selector["resource.labels.location"]) == ("tri", "europe-west4")
 
@@ -301,11 +282,11 @@ def test_the_first_number_of_replicas_is_the_autoscalers_afterwards(kind: str) -
         assert (result.props, result.opts.ignore_changes) == (args.props, ["spec.replicas"])
 
 
-async def test_only_a_first_number_of_replicas_needs_leaving_alone(engine: Recorder) -> None:
+async def test_only_a_first_number_of_replicas_needs_leaving_alone(recorder: Recorder) -> None:
     await deploy()
     scaled = {"name": "fil", "image": "x", "scaling": {"initialReplicas": 2, "maxReplicas": 4}}
     await deploy(entries=(ServingSettings.model_validate(scaled),))
-    assert (len(engine.requests["bert"].transforms), len(engine.requests["fil"].transforms)) == (1, 2), "one is the PodMonitor's"
+    assert (len(recorder.requests["bert"].transforms), len(recorder.requests["fil"].transforms)) == (1, 2), "one is the PodMonitor's"
 
 
 def pool(name: str, sharing: Any) -> GpuPool:
