@@ -72,8 +72,10 @@ def triton(image: box.Box, root: Path, models: Sequence[str], work: Path) -> dic
 
 
 UNSEEN: Final[Mapping[str, re.Pattern[str]]] = {
-    "opens no file": re.compile(r'^(triton-fleet:repository: )?[^/\s]+/\d+[/ ]|parameters\["EXECUTION_ENV_PATH"\]'),
-    "has no rules of its own": re.compile(r", but backend \S+ (requires|accepts)|parameters\[\"[^\"]*\"\] \(.*\) is unknown"),
+    "opens no file": re.compile(
+        r'^(triton-fleet:repository: )?[^/\s]+/\d+[/ ]|parameters\["EXECUTION_ENV_PATH"\]|agents\[\d+\]\.parameters'
+    ),
+    "has no rules of its own": re.compile(r", but backend (?!is )|parameters\[\"[^\"]*\"\] \(.*\) is unknown"),
 }
 """What a backend that does nothing can't confirm, and our problems of this kind."""
 

@@ -68,11 +68,15 @@ def _check_tensors(config: Any, kind: str, platform: str, report: Report, *, com
         if not tensor.name:
             report.field(where, "has no name", "Set the tensor's name as the model has it.")
         elif tensor.name in seen:
+            same = [other for other in getattr(config, kind) if other.name == tensor.name]
+            counted = kind == "input" and sum(not other.optional for other in same) > 1
+            labels = [other.label_filename for other in same if other.label_filename] if kind == "output" else []
+            refused = len(labels) > 1 or (counted and any(sample.batch_size for sample in config.model_warmup))
             report.field(
                 f"{where}.name",
                 f"({tensor.name}) is used twice",
                 "Give each tensor its own name.",
-                warning="Triton would ignore one of the two",
+                warning="" if refused else f"Triton would {'reject every request' if counted else 'ignore one of the two'}",
             )
         seen.add(tensor.name)
         if data_type(tensor.data_type) in {"TYPE_INVALID", str(tensor.data_type)}:

@@ -192,6 +192,18 @@ CASES: Final = (
     Case(name="dims_below", config=BATCH + IN.replace("[ 4 ]", "[ -2 ]") + OUT),
     Case(name="tensor_without_name", config=BATCH + "input [ { data_type: TYPE_FP32 dims: [ 4 ] } ]\n" + OUT),
     Case(name="tensor_twice", config=BATCH + IN + IN + OUT, triton="loads"),
+    Case(name="output_twice", config=BATCH + IN + OUT + OUT, triton="loads"),
+    Case(
+        name="tensor_twice_and_warmup",
+        config=BATCH + IN + IN + OUT + 'model_warmup [ { name: "one" batch_size: 1\n'
+        'inputs { key: "IN" value { data_type: TYPE_FP32 dims: [ 4 ] zero_data: true } }\n} ]\n',
+    ),
+    Case(
+        name="labels_twice",
+        config=BATCH + IN + 2 * OUT.replace('"OUT"', '"OUT" label_filename: "labels.txt"'),
+        files={**CODE, "labels.txt": "a\n"},
+        says="multiple label files",
+    ),
     Case(name="reshape_of_other_size", config=BATCH + IN.replace("dims: [ 4 ]", "dims: [ 4 ] reshape { shape: [ 2, 3 ] }") + OUT),
     Case(name="reshape_to_nothing", config=HEAD + IN.replace("dims: [ 4 ]", "dims: [ 1 ] reshape { }") + OUT),
     Case(name="reshape_of_variable_sizes", config=BATCH + IN.replace("dims: [ 4 ]", "dims: [ -1, 4 ] reshape { shape: [ 4, -1 ] }") + OUT),
