@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from tests.e2e.instances import Instance, copy_project, git_status, own_instance
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from mypy_boto3_s3.client import S3Client
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +36,21 @@ def instance(status_before: str) -> Generator[Instance]:
 def first_up(instance: Instance) -> str:
     """What the first `up` on the instance said, from nothing to checked inferences."""
     return instance.up()
+
+
+@pytest.fixture(scope="session")
+def s3(instance: Instance, first_up: str) -> Generator[S3Client]:
+    """The platform's object store, at the address and with the keys that `make env` exports."""
+    exports = json.loads(instance.shell(f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"))
+    client = boto3.client(
+        "s3",
+        endpoint_url=exports["AWS_ENDPOINT_URL_S3"],
+        region_name="us-east-1",
+        aws_access_key_id=exports["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=exports["AWS_SECRET_ACCESS_KEY"],
+    )
+    yield client
+    client.close()
 
 
 @pytest.fixture

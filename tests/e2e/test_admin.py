@@ -7,13 +7,11 @@ import contextlib
 import json
 import socket
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 import tritonclient.grpc as grpc_client
 import yaml
@@ -140,32 +138,23 @@ class Modes:
 
 
 @pytest.fixture(scope="module")
-def modes(instance: Instance, first_up: str) -> Generator[Modes]:
+def modes(instance: Instance, s3: S3Client) -> Generator[Modes]:
     instance.ensure_served()
-    environment = json.loads(instance.shell(f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"))
-    client = boto3.client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
-        region_name="us-east-1",
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-    )
-    made = Modes(instance=instance, s3=client)
-    keys = " ".join(f"--from-literal={name}={environment[name]}" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    made = Modes(instance=instance, s3=s3)
+    keys = " ".join(f'--from-literal={name}="${name}"' for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
     try:
         instance.shell(f"kubectl create namespace {SPACE}; kubectl create secret generic store -n {SPACE} {keys}")
         for mode in MODES:
             for file in ("config.pbtxt", "1/model.py"):
-                client.upload_file(str(ROOT / "models" / "add_sub" / file), "models", f"modes/{mode}/add_sub/{file}")
+                s3.upload_file(str(ROOT / "models" / "add_sub" / file), "models", f"modes/{mode}/add_sub/{file}")
             made.install(mode)
         yield made
     finally:
         instance.shell(f"kubectl delete namespace {SPACE} --ignore-not-found --timeout=5m")
         # The bucket is the stack's: the tests of other files look through it.
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket="models", Prefix="modes/"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket="models", Prefix="modes/"):
             for entry in page.get("Contents", ()):
-                client.delete_object(Bucket="models", Key=entry["Key"])
-        client.close()
+                s3.delete_object(Bucket="models", Key=entry["Key"])
 
 
 @contextlib.contextmanager

@@ -5,19 +5,14 @@ In a copy of the project with one line added to its stack file, as a user would 
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
 from local.cli import verify
 from tests.servers import PATIENCE_S, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_s3.client import S3Client
 
     from tests.e2e.instances import Instance
@@ -30,20 +25,6 @@ def copying(edited: Instance) -> Instance:
     """The instance, serving what the edited stack file says."""
     edited.ensure_served()
     return edited
-
-
-@pytest.fixture
-def s3(copying: Instance) -> Iterator[S3Client]:
-    environment = json.loads(copying.shell(f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"))
-    client = boto3.client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
-        region_name="us-east-1",
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-    )
-    yield client
-    client.close()
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
