@@ -151,7 +151,7 @@ def test_reference_004(aws: Amazon, tmp_path: Path) -> None:
     assert fleet.faults.unused() == []
     fleet.faults.clear()
     assert fleet.preview() == {}
-    eventually(lambda: ready(aws.cluster, "triton", "triton"), "one replica", lambda count: count == 1)
+    eventually(lambda: ready(aws.cluster, "triton", "triton"), "the stack file's two replicas", lambda count: count == 2)
     service = aws.cluster.api.get(SERVICE, "triton", "triton")
     assert service["spec"]["type"] == "LoadBalancer"
     assert service["status"]["loadBalancer"]["ingress"]
