@@ -105,6 +105,8 @@ def check_deployment(repository: Repository, model: ModelState, deployment: Depl
         return
     if resolved.backend:
         _check_backend(repository, model, deployment, where)
+    if model.relative_environment:
+        _check_relative_environment(model, deployment, where)
     if not deployment.auto_complete:
         _check_completeness(model, deployment)
     _check_instances(model, deployment, where)
@@ -136,6 +138,17 @@ def _check_backend(repository: Repository, model: ModelState, deployment: Deploy
         f"({getattr(config, field) or resolved.backend}) is not in the image of {where}",
         f"{remedy} The image has: {', '.join(sorted(known)) or 'no backends'}.",
     )
+
+
+def _check_relative_environment(model: ModelState, deployment: Deployment, where: str) -> None:
+    """Check a Python environment in the directory in which tritonserver runs: known images have none."""
+    path = model.relative_environment
+    if backends_of(deployment.image) is None and not path.startswith("$"):
+        model.unjudged.add(f"the Python environment {path}, which the image may contain")
+        return
+    what = f"({path}) is relative to the directory in which tritonserver runs, and the image of {where} has no environment"
+    remedy = f"Write $$TRITON_MODEL_DIRECTORY/{path.rpartition('/')[2]} for a file in the model's folder."
+    model.report.field('parameters["EXECUTION_ENV_PATH"]', what, remedy)
 
 
 def _check_instances(model: ModelState, deployment: Deployment, where: str) -> None:

@@ -24,6 +24,14 @@ _VERSION: Final = re.compile(r"^[1-9]\d*\Z")
 
 _MAX_VERSION: Final = (1 << 63) - 1
 
+_OTHER_NAMES: Final = frozenset(
+    {
+        *("config.pbtxt", "config.pbtext", "config.txt", "config.pbtxt.txt", "model.pbtxt", "config.pb.txt"),
+        *(f"config.pbtxt.{template}" for template in ("in", "j2", "jinja", "jinja2", "template", "tmpl", "tpl")),
+    }
+)
+"""What config.pbtxt is called by mistake, in lower case."""
+
 _NOT_VERSIONS: Final = frozenset({"warmup", "initial_state", "configs"})
 
 
@@ -42,6 +50,8 @@ class ModelState:
     """Versions that Triton loads, newest first."""
     code_completes: bool = False
     """Whether the model's own Python code may complete the model configuration."""
+    relative_environment: str = ""
+    """EXECUTION_ENV_PATH if it is relative to the directory in which tritonserver runs. Only the image shows whether it exists."""
     unjudged: set[str] = field(default_factory=set)
     """What can't be checked."""
 
@@ -102,7 +112,7 @@ def read_config(repository: Repository, model: ModelState) -> Any | None:
     kind = repository.kind(path)
     if kind == "absent":
         for entry in repository.names(model.root):
-            if entry.lower() in {"config.pbtxt", "config.pbtext", "config.txt", "config.pbtxt.txt", "model.pbtxt", "config.pb.txt"}:
+            if entry.lower() in _OTHER_NAMES:
                 model.report.file(
                     entry,
                     "has the wrong name: Triton reads config.pbtxt",

@@ -112,9 +112,12 @@ def _check_parameters(model: ModelState, row: Backend) -> None:
         if name in config.parameters and (value := config.parameters[name].string_value) not in values:
             report.field(f'parameters["{name}"]', f"({value}) is unknown", f"It must be one of: {', '.join(values)}.")
     for names in row.required:
-        if model.described and not any(name in config.parameters for name in names):
+        given = {name: config.parameters[name].string_value for name in names if name in config.parameters}
+        if model.described and all(value.startswith("${") for value in given.values()):
             others = f" (or {' or '.join(names[1:])})" if names[1:] else ""
-            report.field(f'parameters["{names[0]}"]', f"is missing, but backend {row.name} requires it{others}", f"Set {names[0]}.")
+            what = f"({next(iter(given.values()))}) is an unfilled placeholder" if given else "is missing"
+            name = next(iter(given), names[0])
+            report.field(f'parameters["{name}"]', f"{what}, but backend {row.name} requires it{others}", f"Set {name}.")
     if model.described and row.needs_outputs and not config.output:
         report.field("output", f"is missing, but backend {row.name} requires one", "List all inputs and outputs.")
     if row.max_batch_size is not None and config.max_batch_size > row.max_batch_size:
@@ -138,8 +141,7 @@ def _check_environment(repository: Repository, model: ModelState, row: Backend) 
     if value.startswith("/") or "://" in value:  # in the image, or in another bucket
         return
     if not value.startswith(_MODEL_DIRECTORY):
-        what = f"({value}) is relative to the directory in which tritonserver runs"
-        model.report.field(field, what, f"Write {_MODEL_DIRECTORY}/{value.rpartition('/')[2]} for a file in the model's folder.")
+        model.relative_environment = value
         return
     path = value.removeprefix(_MODEL_DIRECTORY).lstrip("/")
     if not check_named_file(repository, model, "", path, field, value=value, folder_allowed=True):

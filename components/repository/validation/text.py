@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from components.base.errors import FleetError
+from components.repository.validation.placeholders import FILLED, Placeholder, in_code, in_strings, is_placeholder, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,12 +96,20 @@ def parse(text: str, report: Report) -> Any | None:
     from google.protobuf import text_format  # noqa: PLC0415 (only programs that check models load it)
 
     before = len(report.problems)
+    config = schema().ModelConfig()
+    placeholders, filled = in_code(text)
+    if placeholders and _is_valid(text):
+        placeholders, filled = [], text
     try:
-        _record(_Reader(text).read(), schema().ModelConfig.DESCRIPTOR, "", report)
+        placeholders += _record(_Reader(filled).read(), config.DESCRIPTOR, "", report)
     except _UnreadableError:
         report.lines.clear()
+    if placeholders:
+        names = listed([*placeholders, *in_strings(text)])
+        line = min(placeholder.line for placeholder in placeholders)
+        report.file("config.pbtxt", f"is a template with unfilled placeholders: {names}", "Fill them in.", line=line)
+        return None
     reported = {problem.line for problem in report.problems[before:]}
-    config = schema().ModelConfig()
     if (line := _bad_escape(text)) is not None:
         what = "is not a valid model configuration (invalid escape sequence in a string)"
         report.file("config.pbtxt", what, r"Write \\ for a backslash.", line=line)
@@ -114,7 +123,21 @@ def parse(text: str, report: Report) -> Any | None:
         elif line is None or line not in reported:
             report.file("config.pbtxt", f"is not a valid model configuration ({_reason(error)})", "Correct the text.", line=line)
         return None
+    if config.backend != "tensorrtllm" and (unfilled := in_strings(text)):  # that backend takes them for the parameters' defaults
+        what = f"has unfilled placeholders in strings: {listed(unfilled)}"
+        report.file("config.pbtxt", what, "Fill them in.", line=unfilled[0].line, warning=f"{report.model} would get this text")
     return config
+
+
+def _is_valid(text: str) -> bool:
+    """Whether protobuf accepts the text as a ``ModelConfig``."""
+    from google.protobuf import text_format  # noqa: PLC0415 (only programs that check models load it)
+
+    try:
+        text_format.Parse(text, schema().ModelConfig())
+    except (text_format.ParseError, RecursionError, ValueError):
+        return False
+    return True
 
 
 def _bad_escape(text: str) -> int | None:
@@ -136,10 +159,13 @@ def _reason(error: Exception) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."  # noqa: PLR2004 (a screen's worth)
 
 
-def _record(node: _Node, message: Any, path: str, report: Report) -> None:
-    """Record the lines of all fields; report fields and enum values that are not in Triton's schema."""
+def _record(node: _Node, message: Any, path: str, report: Report) -> list[Placeholder]:
+    """Record the lines of all fields, report those that are not in Triton's schema, and return words that are placeholders."""
     counts: dict[str, int] = {}
+    placeholders: list[Placeholder] = []
     for child in node.children:
+        if child.name == FILLED:
+            continue
         position = counts.get(child.name, 0)
         counts[child.name] = position + 1
         known = message.fields_by_name.get(child.name)
@@ -156,14 +182,23 @@ def _record(node: _Node, message: Any, path: str, report: Report) -> None:
         elif position:  # protobuf accepts a second value if the first one is the default
             continue
         if known.message_type is not None and child.message:
-            _record(child, known.message_type, here, report)
-        elif known.enum_type is not None and child.value is not None and child.value[:1].isalpha():
-            names = [value.name for value in known.enum_type.values]
-            if child.value not in names:
-                hint = _TYPE_HINTS.get(child.value.upper().removeprefix("TYPE_"))
-                close = [hint] if hint in names else difflib.get_close_matches(child.value.upper(), names, 1, 0.5)
-                remedy = f"{f'Did you mean {close[0]}? ' if close else ''}It must be one of: {', '.join(names)}."
-                report.field(here, f"({child.value}) is an unknown value", remedy, line=child.line)
+            placeholders += _record(child, known.message_type, here, report)
+        elif child.value is not None and child.word and is_placeholder(child.value, for_type=known.enum_type is not None):
+            placeholders.append(Placeholder(child.value, child.line))
+        elif child.value is not None and child.word and known.enum_type is not None:
+            _check_name(child, known.enum_type, here, report)
+    return placeholders
+
+
+def _check_name(node: _Node, enum: Any, path: str, report: Report) -> None:
+    """Report an unknown name of an enum's value."""
+    names = [value.name for value in enum.values]
+    if node.value is None or node.value in {*names, FILLED}:
+        return
+    hint = _TYPE_HINTS.get(node.value.upper().removeprefix("TYPE_"))
+    close = [hint] if hint in names else difflib.get_close_matches(node.value.upper(), names, 1, 0.5)
+    remedy = f"{f'Did you mean {close[0]}? ' if close else ''}It must be one of: {', '.join(names)}."
+    report.field(path, f"({node.value}) is an unknown value", remedy, line=node.line)
 
 
 def _key(node: _Node, message: Any, position: int) -> str:
@@ -198,6 +233,8 @@ class _Node:
     name: str
     line: int
     value: str | None = None
+    word: bool = False
+    """Whether the value is neither quoted nor a number."""
     children: list[_Node] = field(default_factory=list)
     message: bool = False
 
@@ -276,4 +313,4 @@ class _Reader:
             text = text[1:-1]
             while self._next is not None and self._next[0] == "string":
                 text += self._take()[1][1:-1]
-        return _Node(name, line, text)
+        return _Node(name, line, text, word=kind == "word")

@@ -67,16 +67,11 @@ class Case:
     arguments: tuple[str, ...] = ()
     image: str = "triton-fleet.local/tritonserver:2.51.0-cpu"
 
-    def without(self, text: str) -> Case:
-        """The case with less in its config.pbtxt."""
+    def replace(self, text: str, by: str) -> Case:
+        """The case with other text in its config.pbtxt."""
         assert isinstance(self.config, str)
         assert text in self.config
-        return replace(self, config=self.config.replace(text, ""))
-
-    def with_batches(self, size: int) -> Case:
-        """The case with another max_batch_size."""
-        assert isinstance(self.config, str)
-        return replace(self, config=self.config.replace("max_batch_size: 0", f"max_batch_size: {size}"))
+        return replace(self, config=self.config.replace(text, by))
 
     def write(self, folder: Path) -> None:
         """Write the case's models into ``folder``."""
@@ -162,6 +157,22 @@ CASES: Final = (
     Case(name="byte_order_mark", config="\ufeff" + GOOD),
     Case(name="not_utf8", config=GOOD.encode() + "# Größe\n".encode("latin-1"), triton="loads"),
     Case(name="invalid_escape", config=GOOD + 'parameters { key: "path" value { string_value: "C:\\models" } }\n'),
+    Case(
+        name="template",
+        config=HEAD
+        + "max_batch_size: ${triton_max_batch_size}\n{% if decoupled %}\nmodel_transaction_policy { decoupled: {{ decoupled }} }\n"
+        "{% endif %}\n"
+        + IN.replace("TYPE_FP32", "TYPE_#DTYPE")
+        + 'output [ { name: "${output}" data_type: DTYPE dims: [ <size>, $SIZE ] } ]\n'
+        "instance_group [ { count: NUM_INSTANCES } ]\nmaxBatch: ${triton_max_batch_size}\n",
+    ),
+    Case(
+        name="template_of_python",
+        config=HEAD + "max_batch_size: {max_batch}\n" + IN.replace("[ 4 ]", "[ %(size)s, @SIZE@ ]") + OUT.replace("4", "__SIZE__"),
+    ),
+    Case(name="template_of_strings", config=GOOD + parameter("tokenizer_dir", "${tokenizer_dir}/a"), triton="loads"),
+    Case(name="template_with_default_types", config=BATCH + IN.replace("TYPE_FP32", "TYPE_DTYPE") + OUT),
+    Case(name="word_in_place_of_a_number", config=HEAD + "max_batch_size: none\n" + IN + OUT),
     Case(name="config_is_a_folder", config=None, files={"config.pbtxt": None, **CODE}, triton="dies"),
     # ---------------------------------------------------------------- fields
     Case(name="other_name", config=GOOD.replace("NAME", "somebody")),
@@ -294,6 +305,7 @@ CASES: Final = (
     Case(name="model_is_unfinished", files={"1/model.py.part": ECHO}, triton="hangs"),
     Case(name="leftover_download", files={**CODE, "1/model.py.part": "class"}, triton="loads"),
     Case(name="no_description", config=None, triton="loads"),
+    Case(name="config_is_a_template", config=None, files={"config.pbtxt.j2": GOOD, "1/weights.bin": "x"}),
     Case(name="config_under_other_name", config=None, files={"config.pbtext": GOOD, "1/weights.bin": "x"}),
     # ---------------------------------------------------------------- parameters and the Python environment
     Case(name="environment_missing", config=environment("$$TRITON_MODEL_DIRECTORY/env.tar.gz")),
@@ -423,20 +435,23 @@ CASES: Final = (
     other("empty_version", "onnxruntime", {"1": None}),
     other("model_beside_the_version", "onnxruntime", {"1": None, "model.onnx": onnx(b"g")}),
     other("torch_runtime_without_model", "pytorch", {"1/weights.bin": "x"}, 'runtime: "model.py"\n'),
-    other("torch_without_outputs", "pytorch", {"1/model.pt": "x"}).without(OUT),
+    other("torch_without_outputs", "pytorch", {"1/model.pt": "x"}).replace(OUT, ""),
     other("onnx_without_shape", "onnxruntime", {"1/model.onnx": onnx(b"g")}, 'output [ { name: "B" data_type: TYPE_FP32 } ]\n'),
-    other("fil_without_kind", "fil", {"1/xgboost.model": "x"}).without(parameter("is_classifier", "true")),
+    other("fil_without_kind", "fil", {"1/xgboost.model": "x"}).replace(parameter("is_classifier", "true"), ""),
     replace(other("plan_without_gpu", "tensorrt", {"1/model.plan": "x"}), gpus=0),
     other("plan_on_cpu", "tensorrt", {"1/model.plan": "x"}, "instance_group [ { kind: KIND_CPU } ]\n"),
     other("openvino_on_gpu", "openvino", OPENVINO, "instance_group [ { count: 2 } ]\n"),
-    other("engine_without_path", "tensorrtllm", {"1": None}, image="26.07-trtllm-python-py3").without(
-        parameter("gpt_model_path", "/engines/x")
+    other("engine_without_path", "tensorrtllm", {"1": None}, image="26.07-trtllm-python-py3").replace(
+        parameter("gpt_model_path", "/engines/x"), ""
     ),
+    other("engine_of_a_template", "tensorrtllm", {"1": None}, image="26.07-trtllm-python-py3").replace("/engines/x", "${engine_dir}"),
     other("checksum_of_nothing", "onnxruntime", {"1/model.onnx": onnx(b"g")}, CHECKSUM.replace("1/model.onnx", "model.onnx")),
     other("vllm_of_more_gpus", "vllm", {"1/model.json": '{"tensor_parallel_size": 2}'}, image="26.07-vllm-python-py3"),
     replace(other("vllm_of_one_kind", "vllm", {"1/model.json": '{"tensor_parallel_size": 2}'}, image="26.07-vllm-python-py3"), gpus=2),
     other("vllm_without_adapters", "vllm", {"1/model.json": '{"enable_lora": true}'}, image="26.07-vllm-python-py3"),
-    other("vllm_with_batches", "vllm", {"1/model.json": "{}"}, image="26.07-vllm-python-py3").with_batches(8),
+    other("vllm_with_batches", "vllm", {"1/model.json": "{}"}, image="26.07-vllm-python-py3").replace(
+        "max_batch_size: 0", "max_batch_size: 8"
+    ),
     other("vllm_under_other_name", "vllm", {"1/llm.json": "{}"}, 'default_model_filename: "llm.json"\n', image="26.07-vllm-python-py3"),
     other("platform_of_later_release", "pytorch", {"1/model.pt2": "x"}, 'platform: "torch_aoti"\n', image="25.12-py3"),
     other("dali_missing", "dali", {"1/pipeline.dali": b"x"}),
@@ -454,7 +469,7 @@ CASES: Final = (
         arguments=("--disable-auto-complete-config",),
     ),
     replace(
-        other("side_completion_disabled", "onnxruntime", {"1/model.onnx": onnx(b"g")}).without(OUT),
+        other("side_completion_disabled", "onnxruntime", {"1/model.onnx": onnx(b"g")}).replace(OUT, ""),
         arguments=("--disable-auto-complete-config",),
     ),
     Case(
@@ -481,6 +496,18 @@ FINE: Final = (
         config='# a comment\nname: \'NAME\' ""; backend: "python", max_batch_size: 0x08\n'
         "input: < name: 'IN', data_type: 11; dims: [4] >\noutput { name: 'OUT' data_type: TYPE_FP32 dims: 4 }\n",
         triton="loads",
+    ),
+    Case(
+        name="fine_like_a_template",
+        config="max_batch_size: #MAX\n 8#MAX_BATCH\n" + GOOD.replace("max_batch_size: 8\n", "") + parameter("a", "<s>%s$X"),
+        triton="loads",
+    ),
+    other(
+        "fine_defaults_of_a_template",
+        "tensorrtllm",
+        {"1": None},
+        parameter("max_beam_width", "${max_beam_width}"),
+        image="26.07-trtllm-python-py3",
     ),
     Case(name="fine_umlaut", config=GOOD + 'parameters { key: "größe" value { string_value: "ü" } }\n', triton="loads"),
     Case(
