@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import text_format
 
 from components.repository.validation.backends import resolve
-from components.repository.validation.text import schema
+from components.repository.validation.schema import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

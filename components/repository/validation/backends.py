@@ -293,6 +293,17 @@ def _complete(name: str, config: Any, content: Mapping[str, Kind]) -> tuple[str,
     return backend, platform, file
 
 
+_OTHER_NAMES: Final = {
+    "onnxruntime": {"onnx", "onnx_runtime", "ort"},
+    "pytorch": {"torch", "libtorch", "torchscript"},
+    "tensorrt": {"trt"},
+    "tensorrtllm": {"tensorrt_llm", "trtllm"},
+    "tensorflow": {"tf"},
+    "fil": {"xgboost", "lightgbm", "sklearn"},
+}
+"""Names by which users call a backend, in lower case."""
+
+
 def mismatch(resolved: Resolved) -> bool:
     """Whether Triton refuses this pair of platform and backend."""
     return bool(resolved.row.platform) and PLATFORMS.get(resolved.platform) != resolved.backend
@@ -301,6 +312,15 @@ def mismatch(resolved: Resolved) -> bool:
 def platforms_of(backend: str) -> tuple[str, ...]:
     """Return the platforms of a backend."""
     return tuple(platform for platform, owner in PLATFORMS.items() if owner == backend)
+
+
+def meant_backend(name: str) -> str | None:
+    """Return the backend that an unknown backend's name probably means; None for a known one."""
+    names = {row.name for row in BACKENDS}
+    if name in names:
+        return None
+    other = next((backend for backend, others in _OTHER_NAMES.items() if name.lower() in others), PLATFORMS.get(name))
+    return other or next(iter(difflib.get_close_matches(name.lower(), sorted(names), 1, 0.75)), None)
 
 
 def backend_of_platform(platform: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
-from components.repository.validation.text import data_type
+from components.repository.validation.schema import data_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from components.base.tritonserver import parse, server_image
-from components.repository.validation.backends import BACKENDS
+from components.repository.validation.backends import BACKENDS, meant_backend
 from components.repository.validation.config import kind_of
 from components.repository.validation.modelfiles import vllm_arguments
 
@@ -131,8 +130,9 @@ def _check_backend(repository: Repository, model: ModelState, deployment: Deploy
             model.report.field("runtime", f"({config.runtime}) is not in the image of {where}", remedy)
         return
     field = "backend" if config.backend or not config.platform else "platform"
-    close = difflib.get_close_matches(resolved.backend, known, 1, 0.75)
-    remedy = f"Did you mean {close[0]}?" if close else f"Serve it from an image with backend {resolved.backend}, or remove {model.name}."
+    meant = meant_backend(resolved.backend)
+    elsewhere = f"Serve it from an image with backend {meant or resolved.backend}, or remove {model.name}."
+    remedy = " ".join([*([f"Did you mean {meant}?"] if meant else []), *([] if meant in known else [elsewhere])])
     model.report.field(
         field,
         f"({getattr(config, field) or resolved.backend}) is not in the image of {where}",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.repository.validation.backends import ENSEMBLE
 from components.repository.validation.config import WILDCARD
-from components.repository.validation.text import data_type
+from components.repository.validation.schema import data_type
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

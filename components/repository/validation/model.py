@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.repository.validation.backends import ENSEMBLE, NO_BACKEND
 from components.repository.validation.files import LFS_POINTER, Repository
-from components.repository.validation.text import MAX_BYTES, parse, schema
+from components.repository.validation.schema import schema
+from components.repository.validation.text import MAX_BYTES, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,19 +107,22 @@ class ModelState:
         return [] if self.config is None else [step.model_name for step in self.config.ensemble_scheduling.step]
 
 
+def _report_misplaced(repository: Repository, model: ModelState) -> None:
+    """Report files that are probably meant to be the model's config.pbtxt."""
+    unread = f"Triton reads {model.name}/config.pbtxt only, and {model.name} would have no configuration"
+    for entry in repository.names(model.root):
+        if entry.lower() in _OTHER_NAMES:
+            model.report.file(entry, "has the wrong name", "Rename it to config.pbtxt.", warning=unread)
+        elif repository.kind(model.root / entry / "config.pbtxt") == "file":
+            model.report.file(f"{entry}/config.pbtxt", "is in a sub-folder", f"Move it into {model.name}/.", warning=unread)
+
+
 def read_config(repository: Repository, model: ModelState) -> Any | None:
     """The model configuration, empty without a config.pbtxt; None if it cannot be read, which is reported."""
     path = model.root / "config.pbtxt"
     kind = repository.kind(path)
     if kind == "absent":
-        for entry in repository.names(model.root):
-            if entry.lower() in _OTHER_NAMES:
-                model.report.file(
-                    entry,
-                    "has the wrong name: Triton reads config.pbtxt",
-                    "Rename it.",
-                    consequence=f"{model.name} would have no configuration",
-                )
+        _report_misplaced(repository, model)
         return schema().ModelConfig()
     model.described = True
     if kind != "file":

@@ -8,10 +8,11 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from components.repository.validation.backends import UNKNOWN
+from components.repository.validation.backends import BACKENDS, UNKNOWN
 from components.repository.validation.config import WILDCARD
 from components.repository.validation.files import UNFINISHED, Repository
-from components.repository.validation.text import MAX_BYTES, data_type
+from components.repository.validation.schema import data_type
+from components.repository.validation.text import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,6 +204,8 @@ def _missing(repository: Repository, model: ModelState, path: str) -> None:
         remedy = f"Rename {same_kind[0]} to {name}" + (f'{setting}: "{same_kind[0]}".' if renamed else ".")
     elif repository.kind(model.root / name) != "absent":
         remedy = f"Move {model.name}/{name} into {version}."
+    elif others := [(entry, row.name) for entry in there for row in BACKENDS if entry in row.files and row.name != model.row.name]:
+        remedy = f'{others[0][0]} is a file of backend {others[0][1]}: set backend: "{others[0][1]}", or add {name}.'
     elif not there:
         remedy = f"The folder is empty: put the model's file there{setting}."
     else:

@@ -33,7 +33,7 @@ FILLED: Final = "_"
 """Takes the place of a placeholder, so that the rest of the text can be read."""
 
 _TYPE: Final = re.compile(r"(?:\w*_)?(?:DTYPE|DATA_?TYPE)(?:_\w+)?\Z", re.IGNORECASE)
-_CAPITALS: Final = re.compile(r"(?!(?:TRUE|FALSE|YES|NO|ON|OFF|NONE|NULL|NAN|INF|INFINITY)\Z)[A-Z][A-Z0-9_]*\Z")
+_CAPITALS: Final = re.compile(r"(?!(?:TYPE_|KIND_)|(?:TRUE|FALSE|YES|NO|ON|OFF|NONE|NULL|NAN|INF|INFINITY)\Z)[A-Z][A-Z0-9_]*\Z")
 
 
 class Placeholder(NamedTuple):

@@ -18,7 +18,7 @@ from google.protobuf import json_format, text_format
 
 from components.repository.validation import validate
 from components.repository.validation.backends import BACKENDS
-from components.repository.validation.text import schema
+from components.repository.validation.schema import schema
 from tests.conftest import lacks
 from tests.unit.repository.validation.cases import COMPLETING, ECHO
 from tests.unit.tritonserver import tritonserver

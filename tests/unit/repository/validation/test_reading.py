@@ -18,7 +18,8 @@ from components.repository.validation.deployment import backends_of
 from components.repository.validation.files import Repository
 from components.repository.validation.reference import PAGE, page
 from components.repository.validation.report import Report
-from components.repository.validation.text import MAX_BYTES, parse, schema
+from components.repository.validation.schema import schema
+from components.repository.validation.text import MAX_BYTES, parse
 from tests.unit.repository.validation.cases import CASES, CODE, ECHO, FINE, GOOD, Case
 
 ROOT: Final = Path(__file__).resolve().parents[4]
