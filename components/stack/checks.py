@@ -18,7 +18,8 @@ from components.repository.rollback import published_needs, published_plan
 from components.repository.scan.cache import open_cache
 from components.repository.scan.folder import scan
 from components.repository.scan.needs import needs
-from components.repository.validation import Deployment, validate
+from components.repository.scan.verdicts import checked
+from components.repository.validation import Deployment
 from components.serving.triton import unknown_models
 from components.serving.values import bytes_to_copy, models_to_copy, too_small
 from components.stack.capacity import disk_problem, eligible_pools, pool_capacities
@@ -165,7 +166,7 @@ def _check_models(settings: Settings, project_dir: Path) -> None:
         )
         for index, entry in enumerate(settings.serving)
     ]
-    problems = validate(project_dir / source, settings.repository.models, deployments)
+    problems = checked(project_dir / source, settings.repository.models, deployments, environ=os.environ, verify=settings.repository.verify)
     for problem in problems:
         if problem.note:
             pulumi.log.info(f"{source}: {problem}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VERIFY: Final = "TRITON_FLEET_VERIFY"
 """Environment variable: any value except an empty one and 0 makes scans read all files."""
 
-_RECENT_NS: Final = 2_000_000_000
+RECENT_NS: Final = 2_000_000_000
 """A file that changed less than this before it was read may change again within the same tick of its file system's clock, and is not
 cached. FAT has the coarsest clock: two seconds."""
 _BUSY_S: Final = 5.0
@@ -57,7 +57,7 @@ class ScanCache:
 
     def learn(self, name: str, seen: os.stat_result, digests: Digests) -> None:
         """Add the digests of a file that had these attributes before it was read."""
-        if time.time_ns() - seen.st_mtime_ns > _RECENT_NS:
+        if time.time_ns() - seen.st_mtime_ns > RECENT_NS:
             self._learnt[name] = f"{_looks(seen)}{digests.sha256} {digests.crc32c}"
 
     def save(self) -> None:
@@ -106,10 +106,19 @@ def _looks(seen: os.stat_result) -> str:
 
 def open_cache(folder: Path, environ: Mapping[str, str], *, verify: bool = False) -> ScanCache:
     """The cache of one folder of models. With ``verify`` or TRITON_FLEET_VERIFY=1, all files are read again."""
+    return ScanCache(cache_file(folder, environ, "scan", "sqlite"), verify=verify or is_asked(environ))
+
+
+def is_asked(environ: Mapping[str, str]) -> bool:
+    """Whether the environment asks to read all files."""
+    return environ.get(VERIFY, "") not in {"", "0"}
+
+
+def cache_file(folder: Path, environ: Mapping[str, str], kind: str, extension: str) -> Path:
+    """The file that caches something about one folder of models, in the user's cache folder."""
     root = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache")
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
-    asked = environ.get(VERIFY, "") not in {"", "0"}
-    return ScanCache(root / "triton-fleet" / "scan" / f"{name}.sqlite", verify=verify or asked)
+    return root / "triton-fleet" / kind / f"{name}.{extension}"
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
