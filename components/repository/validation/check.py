@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from components.base.errors import Problem
@@ -118,6 +119,9 @@ def _check_backend(model: ModelState) -> None:
     resolved, report = model.resolved, model.report
     if resolved is None or model.is_ensemble:
         return
+    if os.path.normpath(model.config.runtime).startswith(".."):
+        what = f"({model.config.runtime}) is outside the backend's folder"
+        report.field("runtime", what, "Name a library of the backend, or one in the model's folder.")
     if not resolved.backend and model.relocated and not resolved.platform:
         return
     if not resolved.backend:

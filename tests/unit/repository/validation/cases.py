@@ -322,6 +322,7 @@ CASES: Final = (
     ),
     Case(name="agent_of_other_image", config=GOOD + 'model_repository_agents { agents [ { name: "checksum" } ] }\n'),
     Case(name="runtime_of_other_image", config=GOOD + 'runtime: "libtriton_other.so"\n'),
+    other("runtime_elsewhere", "identity", {"1": None, "lib/libtriton_identity.so": "x"}, 'runtime: "../lib/libtriton_identity.so"\n'),
     Case(name="runtime_of_python", config=GOOD + 'runtime: "model.py"\n'),
     # ---------------------------------------------------------------- backends
     Case(name="no_backend", config='name: "NAME"\n' + IN + OUT, files={"1/weights.bin": "x"}),
