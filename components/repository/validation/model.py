@@ -114,7 +114,10 @@ def _report_misplaced(repository: Repository, model: ModelState) -> None:
         if entry.lower() in _OTHER_NAMES:
             model.report.file(entry, "has the wrong name", "Rename it to config.pbtxt.", warning=unread)
         elif repository.kind(model.root / entry / "config.pbtxt") == "file":
-            model.report.file(f"{entry}/config.pbtxt", "is in a sub-folder", f"Move it into {model.name}/.", warning=unread)
+            remedy = f"Move it into {model.name}/."
+            if not entry.isdigit():
+                remedy = f"If {entry} is a model, move its folder up, or set triton-fleet:repository.source to the folder {model.name}."
+            model.report.file(f"{entry}/config.pbtxt", "is in a sub-folder", remedy, warning=unread)
 
 
 def read_config(repository: Repository, model: ModelState) -> Any | None:

@@ -1,7 +1,7 @@
 """Find the placeholders of a template that was saved as config.pbtxt without being filled in.
 
-Such files come from the templates of TensorRT-LLM (``${max_batch_size}``), Helm, Jinja and mustache (``{{ size }}``, ``{% if %}``), Python
-(``{size}``, ``%(size)s``), shells (``$SIZE``), autoconf (``@SIZE@``), and documentation (``<size>``, ``TYPE_#DTYPE``).
+Such files come from the templates of TensorRT-LLM (``${max_batch_size}``), Helm, Jinja and mustache (``{{ size }}``, ``{% if %}``), Ruby
+(``<%= size %>``), Python (``{size}``, ``%(size)s``), shells (``$SIZE``), autoconf (``@SIZE@``), and documentation (``<size>``).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 _PARTS: Final = re.compile(
     r"""(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-      | (?P<block>\{%.*?%\}|\{\#.*?\#\})
+      | (?P<block>\{%.*?%\}|\{\#.*?\#\}|<%(?!=).*?%>)
       | (?P<value>
-          [A-Za-z]\w*_\#\w+ | (?<=:)[ \t]*\#[A-Z][A-Z0-9_]*(?=[ \t]*$)
-        | \$?\{\{.*?\}\} | \$\{[^{}\n]*\} | \$\([^()\n]*\) | \$[A-Za-z_]\w*
+          [A-Za-z]\w*_\#\w+ | (?<=:)[ \t]*\#(?:[A-Z][A-Z0-9_]*|\{[^{}\n]*\})(?=[ \t\r]*$)
+        | \w*(?:\$?\{\{.*?\}\}|\$\{[^{}\n]*\}|\$\([^()\n]*\)|<%=.*?%>)\w* | \$[A-Za-z_]\w*\$?
         | <[ \t]*[A-Za-z_][\w.-]*(?:[ \t]+[A-Za-z_][\w.-]*)*[ \t]*> | \{[ \t]*[A-Za-z_][\w.]*[ \t]*\} | \[\[[ \t]*[A-Za-z_][\w.]*[ \t]*\]\]
         | %\(\w+\)[a-z]? | %[A-Za-z_]\w*%? | @[A-Za-z_]\w*@? | \b__[A-Za-z]\w*__\b
         )

@@ -7,6 +7,7 @@ reader records the lines and finds all unknown fields and values.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 from components.repository.validation.placeholders import in_code, in_strings, listed
@@ -24,6 +25,19 @@ _BAD_ESCAPE: Final = re.compile(
 )
 """Escape sequences that protobuf's text format does not have."""
 
+_ODD_NUMBER: Final = re.compile(r"(?<![\w.])(?:0[bBoO]|[0-9.]*_)[0-9_]*|\+")
+"""Numbers that only Python has."""
+
+_YAML: Final = re.compile(r"^[ \t]*-[ \t]+\w+:", re.MULTILINE)
+
+_SLIPS: Final = (
+    (re.compile(r"^[ \t]*(?://|/\*)", re.MULTILINE), "Comments begin with #."),
+    (re.compile(r",\s*[\]}]"), "Remove the comma before the bracket."),
+    (re.compile(r"}\s*{"), "Separate the messages of a list by a comma."),
+    (re.compile(r":\s*\("), "Write lists in brackets: [ ]."),
+)
+"""Slips that protobuf's errors don't name, with their remedies."""
+
 _TWICE: Final = re.compile(r'should not have multiple "(\w+)" fields')
 
 
@@ -31,9 +45,9 @@ def parse(text: str, report: Report) -> Any | None:
     """Return the ``ModelConfig`` of a config.pbtxt and record its lines in ``report``; None if the text is invalid, which is reported."""
     before = len(report.problems)
     config = schema().ModelConfig()
-    escape = _bad_escape(text)
-    error = _parse(text, config) if escape is None else None
-    valid = escape is None and error is None
+    refused = _refused_by_triton(text)
+    error = _parse(text, config) if refused is None else None
+    valid = refused is None and error is None
     placeholders, readable = ([], text) if valid else in_code(text)
     walk = Walk(report, valid=valid)
     try:
@@ -45,16 +59,18 @@ def parse(text: str, report: Report) -> Any | None:
         first = min(placeholder.line for placeholder in placeholders)
         report.file("config.pbtxt", f"is a template with unfilled placeholders: {names}", "Fill them in.", line=first)
         return None
-    if escape is not None:
-        what = "is not a valid model configuration (invalid escape sequence in a string)"
-        report.file("config.pbtxt", what, r"Write \\ for a backslash.", line=escape)
+    reported = {problem.line for problem in report.problems[before:]}
+    if refused is not None:
+        what, remedy, line = refused
+        if line in reported:
+            return None
+        report.file("config.pbtxt", f"is not a valid model configuration ({what})", remedy, line=line)
         return None
     if error is not None:
-        reported = {problem.line for problem in report.problems[before:]}
         config = schema().ModelConfig()
         error = _parse(text, config, allow_unknown_field=bool(reported))
     if error is not None:
-        _report(error, reported, report)
+        _report(error, text, reported, report)
         return None
     if config.backend != "tensorrtllm" and (unfilled := in_strings(text)):  # that backend takes them for the parameters' defaults
         what = f"has unfilled placeholders in strings: {listed(unfilled)}"
@@ -73,7 +89,7 @@ def _parse(text: str, into: Any, *, allow_unknown_field: bool = False) -> Except
     return None
 
 
-def _report(error: Exception, reported: set[int | None], report: Report) -> None:
+def _report(error: Exception, text: str, reported: set[int | None], report: Report) -> None:
     """Report protobuf's error, unless its line has been reported."""
     line = error.GetLine() if hasattr(error, "GetLine") else None
     if twice := _TWICE.search(str(error)):
@@ -81,19 +97,37 @@ def _report(error: Exception, reported: set[int | None], report: Report) -> None
     elif line is None or line not in reported:
         fields = [field for field, where in report.lines.items() if where == line]
         what = f"{fields[0]} is not valid" if len(fields) == 1 else "is not a valid model configuration"
-        report.file("config.pbtxt", f"{what} ({_reason(error)})", "Correct the text.", line=line)
+        report.file("config.pbtxt", f"{what} ({_reason(error)})", _remedy(text, line), line=line)
 
 
-def _bad_escape(text: str) -> int | None:
-    """Line of a string with an escape that protobuf for C++, which Triton uses, refuses; Python's accepts it with a warning."""
-    if "\\" not in text:
+def _remedy(text: str, line: int | None) -> str:
+    """How to correct a text that does not follow the grammar, judged by its beginning and by the lines up to the error."""
+    if text.lstrip()[:1] == "{":
+        return "It looks like JSON: write protobuf's text format, without the outer braces and without quotes around names."
+    if _YAML.search(text):
+        return "It looks like YAML: write protobuf's text format."
+    near = "\n".join(text.splitlines()[max(0, (line or 1) - 2) : line])
+    return next((remedy for pattern, remedy in _SLIPS if pattern.search(near)), "Correct the text.")
+
+
+def _refused_by_triton(text: str) -> tuple[str, str, int] | None:
+    """What protobuf for C++, which Triton uses, refuses although Python's accepts it: problem, remedy and line."""
+    if "\\" not in text and "\0" not in text and text.isascii() and not _ODD_NUMBER.search(text):
         return None
     line = 1
     for match in TOKEN.finditer(text):
-        if match.lastgroup == "newline":
+        kind, token = match.lastgroup, match.group()
+        if kind == "newline":
             line += 1
-        elif match.lastgroup == "string" and _BAD_ESCAPE.search(match.group()[1:-1]):
-            return line
+        elif "\0" in token:
+            return "a null character", "Remove it.", line
+        elif kind == "string" and _BAD_ESCAPE.search(token[1:-1]):
+            return "invalid escape sequence in a string", r"Write \\ for a backslash.", line
+        elif kind == "number" and _ODD_NUMBER.match(token):
+            return f"invalid number {token}", "Write it in decimal digits.", line
+        elif kind == "other" and not token.isascii():
+            name = unicodedata.name(token, f"character U+{ord(token):04X}").lower()
+            return f"{name} outside of a string", "Replace it by its plain counterpart.", line
     return None
 
 

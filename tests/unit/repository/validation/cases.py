@@ -173,6 +173,8 @@ CASES: Final = (
     Case(name="template_of_strings", config=GOOD + parameter("tokenizer_dir", "${tokenizer_dir}/a"), triton="loads"),
     Case(name="template_with_default_types", config=BATCH + IN.replace("TYPE_FP32", "TYPE_DTYPE") + OUT),
     Case(name="word_in_place_of_a_number", config=HEAD + "max_batch_size: none\n" + IN + OUT),
+    Case(name="no_break_space", config=GOOD.replace("max_batch_size: ", "max_batch_size:\u00a0")),
+    Case(name="number_of_python", config=GOOD.replace(": 8", ": 0b1000")),
     Case(name="config_is_a_folder", config=None, files={"config.pbtxt": None, **CODE}, triton="dies"),
     # ---------------------------------------------------------------- fields
     Case(name="other_name", config=GOOD.replace("NAME", "somebody")),

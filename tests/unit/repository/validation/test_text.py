@@ -76,6 +76,11 @@ def test_every_field_with_every_kind_of_value() -> None:
         ("max_batch_size: <batch size>", "<batch size> (line 1)"),
         ("max_batch_size: MAX_BATCH", "MAX_BATCH (line 1)"),
         ("max_batch_size: #MAX_BATCH\n", "#MAX_BATCH (line 1)"),
+        ("max_batch_size: #MAX_BATCH\r\n", "#MAX_BATCH (line 1)"),
+        ("max_batch_size: #{size}\n", "#{size} (line 1)"),
+        ("max_batch_size: <%= size %>", "<%= size %> (line 1)"),
+        ("input { data_type: TYPE_${type} }", "TYPE_${type} (line 1)"),
+        ("input { data_type: TYPE_{{ type }} }", "TYPE_{{ type }} (line 1)"),
         ("name: MODEL_NAME", "MODEL_NAME (line 1)"),
         ("model_transaction_policy { decoupled: DECOUPLED }", "DECOUPLED (line 1)"),
         ("input { data_type: TYPE_#DTYPE }", "TYPE_#DTYPE (line 1)"),
@@ -125,3 +130,50 @@ def test_a_word_that_means_a_value_is_no_placeholder(word: str) -> None:
     assert [problem.text for problem in report.problems] == [
         f"max_batch_size ({word}) must be an integer: Triton would not load m. Set a number."
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name:\u00a0"m"', "is not a valid model configuration (no-break space outside of a string)"),
+        ("name: \u201cm\u201d", "is not a valid model configuration (left double quotation mark outside of a string)"),
+        ('name: "m"\u2028', "is not a valid model configuration (line separator outside of a string)"),
+        ("max_batch_size: 0b1", "max_batch_size (0b1) must be an integer"),
+        ("max_batch_size: 1_0", "max_batch_size (1_0) must be an integer"),
+        ("max_batch_size: +1", "max_batch_size (+1) must be an integer"),
+        ("sequence_batching { direct { minimum_slot_utilization: 0.1_0 } }", "is not a valid model configuration (invalid number 0.1_0)"),
+        ('name: "a\0b"', "is not a valid model configuration (a null character)"),
+        ('name: "\\m"', "is not a valid model configuration (invalid escape sequence in a string)"),
+    ],
+)
+def test_what_only_pythons_protobuf_accepts(text: str, message: str) -> None:
+    report = Report("m")
+    assert parse(text, report) is None
+    (problem,) = report.problems
+    assert problem.text.startswith(f"{message}: Triton would not load m. ")
+
+
+@pytest.mark.parametrize("text", ['name: "größe\u00a0x_1 +1 0b1" # ü 1_0\n', "name: 'in_1'\nmax_batch_size: 0x1F"])
+def test_what_protobuf_for_cpp_accepts(text: str) -> None:
+    report = Report("m")
+    assert parse(text, report) is not None
+    assert report.problems == []
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ('// a comment\nname: "m"', "Comments begin with #."),
+        ("/* a comment */", "Comments begin with #."),
+        ('{"name": "m"}', "It looks like JSON: write protobuf's text format, without the outer braces and without quotes around names."),
+        ("name: m\ninput:\n  - name: IN\n", "It looks like YAML: write protobuf's text format."),
+        ("input { dims: [ 1, ] }", "Remove the comma before the bracket."),
+        ("input [\n{ },\n]", "Remove the comma before the bracket."),
+        ("input [ { } { } ]", "Separate the messages of a list by a comma."),
+        ("input { dims: ( 1 ) }", "Write lists in brackets: [ ]."),
+    ],
+)
+def test_a_slip_names_its_remedy(text: str, remedy: str) -> None:
+    report = Report("m")
+    assert parse(text, report) is None
+    assert report.problems[-1].text.endswith(f" Triton would not load m. {remedy}")
