@@ -43,7 +43,9 @@ class Shelf(Double):
         state = {**inputs, "arn": f"shelf:{resource_id}"}
         path = self._path(resource_id)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(state))
+        new = path.with_suffix(f".{uuid.uuid4().hex}")  # another box may be reading it
+        new.write_text(json.dumps(state))
+        new.replace(path)
         return state
 
     def create(self, call: Call) -> tuple[str, Props]:

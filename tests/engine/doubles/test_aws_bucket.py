@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,8 @@ BUCKET = "fleet-models"
 
 @pytest.fixture
 def more_environment(cloud: Cloud) -> dict[str, str]:
-    return cloud.environment()
+    # A real stack's program has components/ in its folder, and Pulumi.yaml names the virtual environment.
+    return {**cloud.environment(), "PYTHONPATH": str(ROOT), "PULUMI_RUNTIME_VIRTUALENV": sys.prefix}
 
 
 class Program:
