@@ -12,6 +12,7 @@ StorageClass.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -32,9 +33,11 @@ from components.eks.keys import check_keys, check_scaling_role, create_key
 from components.eks.network import Vpc, VpcArgs, find_network
 from components.eks.node_groups import NodeGroup, NodeGroupArgs
 from components.eks.plan import (
+    ADDON_VALUES,
     ADDONS,
     EBS_DRIVER,
     METRICS_SERVER,
+    NODE_MONITORING,
     POD_IDENTITY,
     check_admins,
     gpu_pool,
@@ -162,7 +165,14 @@ class EksCluster(pulumi.ComponentResource):
             for plan in plans
         }
         addons = self._addons(
-            control_plane, cluster_name, groups[plans[0].name], disk_key, () if args.resource_metrics else (METRICS_SERVER,)
+            control_plane,
+            cluster_name,
+            groups[plans[0].name],
+            disk_key,
+            without={
+                *(() if args.resource_metrics else (METRICS_SERVER,)),
+                *(() if settings.node_monitoring else (NODE_MONITORING,)),
+            },
         )
         driver = addons.pop(EBS_DRIVER)
         addons.pop(METRICS_SERVER, None)  # nothing waits for it: until then an autoscaler keeps its minimum
@@ -317,6 +327,7 @@ class EksCluster(pulumi.ComponentResource):
                 addon_version=self._addon_version(addon),
                 resolve_conflicts_on_create="OVERWRITE",
                 resolve_conflicts_on_update="PRESERVE",
+                configuration_values=json.dumps(ADDON_VALUES[addon]) if addon in ADDON_VALUES else None,
                 pod_identity_associations=[identity] if addon == EBS_DRIVER else None,
                 tags=self._tags,
                 opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=before)),

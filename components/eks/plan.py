@@ -22,10 +22,14 @@ _NODE_POLICIES: Final = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistr
 POD_IDENTITY: Final = "eks-pod-identity-agent"
 EBS_DRIVER: Final = "aws-ebs-csi-driver"
 METRICS_SERVER: Final = "metrics-server"
-ADDONS: Final[Mapping[str, bool]] = {POD_IDENTITY: False, "coredns": True, EBS_DRIVER: True, METRICS_SERVER: True}
+NODE_MONITORING: Final = "eks-node-monitoring-agent"
+ADDONS: Final[Mapping[str, bool]] = {POD_IDENTITY: False, "coredns": True, EBS_DRIVER: True, METRICS_SERVER: True, NODE_MONITORING: False}
 """EKS add-on -> whether it has a Deployment, which becomes active only once an untainted node exists.
 
 Without vpc-cni and kube-proxy: the first node needs them when it boots, so they are created with the control plane."""
+ADDON_VALUES: Final[Mapping[str, Mapping[str, object]]] = {NODE_MONITORING: {"dcgmAgent": {"tolerations": [{"operator": "Exists"}]}}}
+"""EKS add-on -> its configuration. The agent's DCGM server tolerates no taint by default; without it on a GPU node, the agent reports the node
+as broken (aws/containers-roadmap#2567)."""
 
 
 def node_policies(settings: EksClusterSettings) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from components.eks.settings.cluster import EksClusterSettings
     from components.gke.settings.cluster import GkeClusterSettings
 
 _MI: Final = 1 << 20
@@ -49,9 +50,11 @@ class Room(NamedTuple):
         return f"{int(self.cpu * 1000 + 1e-6)}m CPU and {int(self.memory / _MI)}Mi"
 
 
-EKS_DAEMONS: Final = (Room(0.05, 0), Room(0.1, 0), Room(0.03, 120 * _MI))
+_EKS_DAEMONS: Final = (Room(0.05, 0), Room(0.1, 0), Room(0.03, 120 * _MI))
 """vpc-cni (aws-node and its network policy agent: charts/aws-vpc-cni of aws/amazon-vpc-cni-k8s), kube-proxy (unverified: AWS publishes no
 manifest), and aws-ebs-csi-driver's node plugin (charts/aws-ebs-csi-driver of kubernetes-sigs/aws-ebs-csi-driver)."""
+_NODE_MONITORING: Final = Room(0.01, 30 * _MI)
+"""EKS' node monitoring agent (values.yaml of aws/eks-node-monitoring-agent 1.7.0); its DCGM server requests nothing."""
 _GKE_DAEMONS: Final = (Room(0.1, 100 * _MI), Room(0.008, 65 * _MI), Room(0.03, 50 * _MI), Room(0.01, 20 * _MI))
 """gke-metadata-server, netd, node-local-dns and pdcsi-node. Google publishes no list: these and the next ones are from `kubectl describe
 node` of a 1.36 node, printed in a public load test report (n2-standard-4, 1.36.3-gke.1767000), and a public list of DaemonSets of another
@@ -66,6 +69,11 @@ DCGM: Final = Room(0.1, 256 * _MI)
 """Our dcgm-exporter, on GPU nodes."""
 SIDECAR: Final = Room(0.1, 128 * _MI)
 """Istio's proxy in each pod, where the gateway injects it (istio's chart istiod, global.proxy.resources)."""
+
+
+def eks_daemons(cluster: EksClusterSettings) -> tuple[Room, ...]:
+    """Return what EKS' own DaemonSets request of each node."""
+    return (*_EKS_DAEMONS, _NODE_MONITORING) if cluster.node_monitoring else _EKS_DAEMONS
 
 
 def gke_daemons(cluster: GkeClusterSettings, *, gpus: bool) -> tuple[Room, ...]:

@@ -14,7 +14,7 @@ from components.existing.settings import ExistingClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gke.settings.node_pools import gce_architecture
 from components.gpu import catalogue
-from components.stack.allocatable import DCGM, EKS_DAEMONS, SIDECAR, ec2_size, eks_room, gce_size, gke_daemons, gke_disk_gib, gke_room
+from components.stack.allocatable import DCGM, SIDECAR, ec2_size, eks_daemons, eks_room, gce_size, gke_daemons, gke_disk_gib, gke_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -123,7 +123,7 @@ def pool_capacities(settings: Settings) -> tuple[PoolCapacity, ...]:
         return ()
 
     def rooms(*machines: catalogue.Machine) -> tuple[Room, ...]:
-        return tuple(eks_room(entry.vcpus, entry.memory_gib, entry.name, (*EKS_DAEMONS, *others)) for entry in machines)
+        return tuple(eks_room(entry.vcpus, entry.memory_gib, entry.name, (*eks_daemons(cluster), *others)) for entry in machines)
 
     groups = (
         PoolCapacity(
@@ -228,7 +228,7 @@ def _cpu_problems(settings: Settings, cluster: EksClusterSettings | GkeClusterSe
         if isinstance(cluster, GkeClusterSettings):
             room = gke_room(*size, (*gke_daemons(cluster, gpus=False), *sidecar))
         else:
-            room = eks_room(*size, name, (*EKS_DAEMONS, *sidecar))
+            room = eks_room(*size, name, (*eks_daemons(cluster), *sidecar))
         rooms.append((name, room))
         if room.memory < _LEAST_MEMORY:
             text = (

@@ -246,6 +246,17 @@ async def test_the_resource_metrics_api_comes_with_the_autoscalers_that_read_it(
     assert "cluster-metrics-server" not in {resource._name for resource in await cluster.handle.name.resources()}
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_node_monitoring_runs_on_tainted_nodes_too(monitor: Monitor, wanted: bool) -> None:
+    await build(cluster_settings(nodeMonitoring=wanted))
+    addons = of_type(monitor, "aws:eks/addon:Addon")
+    assert ("cluster-eks-node-monitoring-agent" in addons) == wanted
+    if wanted:
+        values = json.loads(addons["cluster-eks-node-monitoring-agent"]["configurationValues"])
+        assert values == {"dcgmAgent": {"tolerations": [{"operator": "Exists"}]}}
+    assert "configurationValues" not in addons["cluster-coredns"]
+
+
 async def test_only_what_claims_volumes_waits_for_their_driver(monitor: Monitor) -> None:
     """It takes longest. What claims volumes depends on it, so it is deleted first: without the driver, volumes are never deleted."""
     cluster = await build(cluster_settings(gpuPools=[POOL]))

@@ -108,7 +108,16 @@ class EksClusterSettings(Model):
     models_key: KeyArn | None = None
     """KMS key that encrypts the models' bucket: Triton's role may decrypt with it, only through S3. None: S3's own key."""
     addon_versions: dict[
-        Literal["vpc-cni", "kube-proxy", "coredns", "aws-ebs-csi-driver", "eks-pod-identity-agent", "metrics-server"], str
+        Literal[
+            "vpc-cni",
+            "kube-proxy",
+            "coredns",
+            "aws-ebs-csi-driver",
+            "eks-pod-identity-agent",
+            "metrics-server",
+            "eks-node-monitoring-agent",
+        ],
+        str,
     ] = Field(default_factory=dict)
     """Versions of EKS add-ons, such as ``v1.20.4-eksbuild.2``. Others get EKS' default for the Kubernetes version; when AWS changes it, a
     preview shows the update."""
@@ -118,6 +127,9 @@ class EksClusterSettings(Model):
     """Days to keep them."""
     deletion_protection: bool = False
     """True: EKS refuses to delete the cluster until an `up` with False."""
+    node_monitoring: bool = False
+    """Whether EKS' node monitoring agent runs on each node. Without it, EKS' node repair replaces nodes that are not ready, but does not
+    see faults of a GPU (docs/components/eks.md)."""
     session_manager: bool = False
     """Whether Session Manager can open a shell on nodes (AmazonSSMManagedInstanceCore in the node role)."""
     cpu_pool: CpuPoolSettings = CpuPoolSettings()

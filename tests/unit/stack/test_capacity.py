@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from components.base.errors import FleetError
+from components.eks.settings.cluster import EksClusterSettings
 from components.gke.settings.cluster import GkeClusterSettings
 from components.gpu import catalogue
-from components.stack.allocatable import EKS_DAEMONS, Room, ec2_size, eks_room, gce_size, gke_daemons, gke_disk_gib, gke_room
+from components.stack.allocatable import Room, ec2_size, eks_daemons, eks_room, gce_size, gke_daemons, gke_disk_gib, gke_room
 from components.stack.capacity import PoolCapacity, disk_problem, pool_capacities
 from components.stack.load import parse
 from components.stack.rules import stack_problems
@@ -76,8 +77,11 @@ def test_published_figures_of_nodes() -> None:
     assert 0.35 < sum(daemon.cpu for daemon in daemons) <= 0.374
     assert 500 < sum(daemon.memory for daemon in daemons) / 2**20 <= 626
     assert gke_disk_gib(100, "cos") * 2**30 == pytest.approx(47060071478, rel=0.1)
+    eks = parse({**EKS, "serving": [{"image": "tritonserver:26.07-py3"}]}).cluster
+    assert isinstance(eks, EksClusterSettings)
     assert eks_room(4, 16, "g4dn.xlarge", ()).cpu == pytest.approx(3.92), "nodeadm reserves 80m of 4 vCPU"
-    assert eks_room(4, 16, "g4dn.xlarge", EKS_DAEMONS).memory < 15 * 2**30
+    assert eks_room(4, 16, "g4dn.xlarge", eks_daemons(eks)).memory < 15 * 2**30
+    assert len(eks_daemons(eks.model_copy(update={"node_monitoring": True}))) == len(eks_daemons(eks)) + 1
 
 
 def problems(base: dict[str, Any], entry: dict[str, Any], cluster: dict[str, Any]) -> list[str]:
