@@ -28,8 +28,8 @@ ADDONS: Final[Mapping[str, bool]] = {POD_IDENTITY: False, "coredns": True, EBS_D
 
 Without vpc-cni and kube-proxy: the first node needs them when it boots, so they are created with the control plane."""
 ADDON_VALUES: Final[Mapping[str, Mapping[str, object]]] = {NODE_MONITORING: {"dcgmAgent": {"tolerations": [{"operator": "Exists"}]}}}
-"""EKS add-on -> its configuration. The agent's DCGM server tolerates no taint by default; without it on a GPU node, the agent reports the node
-as broken (aws/containers-roadmap#2567)."""
+"""EKS add-on -> its configuration. The agent's DCGM server tolerates no taint by default; on a GPU node without one, the agent reports the
+node as broken (aws/containers-roadmap#2567)."""
 
 
 def node_policies(settings: EksClusterSettings) -> tuple[str, ...]:
