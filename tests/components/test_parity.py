@@ -383,6 +383,7 @@ def test_a_mistake_is_told_at_the_same_key(cloud: str, change: Callable[[dict[st
 EKS_ONLY: Final = {
     "profile": "AWS' way of choosing credentials",
     "addonVersions": "GKE keeps its own add-ons up to date",
+    "nodeMonitoring": "GKE repairs nodes by itself, and has no agent to choose",
     "support": "GKE has it as a channel: releaseChannel extended",
     "logRetentionDays": "Cloud Logging's is a property of the project's bucket of logs",
     "logsKey": "a bucket of logs has its key in Cloud Logging, once for the project",
