@@ -242,7 +242,7 @@ def test_a_replaced_cluster_has_everything_that_the_old_one_had(aws: Amazon, tmp
     fleet.journal.clear()
     fleet.destroy()
     gone(fleet, aws, region)
-    keys.schedule_key_deletion(KeyId=given)  # the test's own: the tests share the account
+    keys.schedule_key_deletion(KeyId=given.rpartition("/")[2], PendingWindowInDays=7)  # the test's own: the tests share the account
 
 
 def test_karpenter_and_keys(aws: Amazon, tmp_path: Path) -> None:
